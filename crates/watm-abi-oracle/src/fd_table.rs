@@ -1,0 +1,314 @@
+//! The oracle for the table of descriptors.
+//!
+//! Knows what each operation has to do to a sorted map of what is open and a set of what is
+//! reserved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arbitrary::Arbitrary;
+use watm_abi::{Errno, FD_LIMIT, FdTable};
+
+use crate::List;
+
+/// A table and what happens to it.
+#[derive(Clone, Debug, Arbitrary)]
+pub struct FdTableCase {
+    /// The first number of the range.
+    pub start: Start,
+    /// How many numbers the range has.
+    pub len: Len,
+    /// How many may be open.
+    pub limit: u8,
+    /// What happens, in order.
+    pub ops: List<TableOp>,
+}
+
+/// Where a range starts.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum Start {
+    /// Among the low numbers.
+    Low(u8),
+    /// Close to the limit of all numbers.
+    AtLimit(i8),
+    /// Anywhere up to twice that limit.
+    Any(u16),
+}
+
+/// How many numbers a range has.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum Len {
+    /// So few that a guest fills it.
+    Few(u8),
+    /// Anything.
+    Any(u32),
+}
+
+/// An operation on the table.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum TableOp {
+    /// Opens the next number.
+    Insert,
+    /// Opens a number.
+    InsertAt(Number),
+    /// Closes a number.
+    Remove(Number),
+    /// Moves one number to another.
+    Renumber(Number, Number),
+    /// Reserves a number.
+    Reserve(Number),
+    /// Releases a number.
+    Release(Number),
+    /// Changes what is open under a number.
+    Change(Number),
+    /// Closes everything, but only one time in sixteen: else nothing would ever fill up.
+    Drain(u8),
+}
+
+/// A number that the guest might pass.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum Number {
+    /// One that is open, by its position.
+    Open(u8),
+    /// One of the first sixteen of the range.
+    First(u8),
+    /// One that is less likely.
+    Rare(Rare),
+}
+
+/// A number that the guest is less likely to pass.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum Rare {
+    /// One below the range, close to it.
+    Below(u8),
+    /// One after the range, close to it.
+    After(u8),
+    /// A standard stream, or one that follows them.
+    Low(u8),
+    /// One close to the limit of all numbers.
+    AtLimit(i8),
+    /// Just this number.
+    Any(u32),
+}
+
+/// What the table has to be.
+struct Model {
+    open: BTreeMap<u32, u32>,
+    reserved: BTreeSet<u32>,
+    start: u32,
+    end: u32,
+    limit: usize,
+}
+
+/// Does everything to a table and to the model, and compares them after each step.
+///
+/// Returns how the steps ended: `None` for those that succeeded.
+pub fn fd_table(case: &FdTableCase) -> Vec<Option<Errno>> {
+    let start = match case.start {
+        Start::Low(number) => u32::from(number),
+        Start::AtLimit(offset) => FD_LIMIT.saturating_add_signed(i32::from(offset)),
+        Start::Any(number) => u32::from(number) % (2 * FD_LIMIT),
+    };
+    let end = match case.len {
+        Len::Few(len) => start.saturating_add(u32::from(len % 16)),
+        Len::Any(len) => start.saturating_add(len),
+    };
+    // Few enough that a guest often stands at the limit.
+    let limit = usize::from(case.limit % 8);
+    let mut table = FdTable::new(start..end, limit);
+    let end = end.min(FD_LIMIT);
+    let mut model = Model {
+        open: BTreeMap::new(),
+        reserved: BTreeSet::new(),
+        start: start.min(end),
+        end,
+        limit,
+    };
+
+    let mut endings = Vec::new();
+    // Each value is another one, so that none can be taken for another.
+    for (value, op) in (0..).zip(&*case.ops) {
+        endings.push(step(&mut table, &mut model, *op, value));
+        compare(&table, &model);
+    }
+    compare_all_numbers(&mut table, &model);
+    endings
+}
+
+fn step(table: &mut FdTable<u32>, model: &mut Model, op: TableOp, value: u32) -> Option<Errno> {
+    match op {
+        TableOp::Insert => {
+            let expected = model.insert(value);
+            let got = table.insert(value);
+            assert_eq!(got, expected, "{op:?}");
+            got.err()
+        }
+        TableOp::InsertAt(fd) => {
+            let fd = model.number(fd);
+            let expected = model.insert_at(fd, value);
+            let got = table.insert_at(fd, value);
+            assert_eq!(got, expected, "{op:?} {fd}");
+            got.err()
+        }
+        TableOp::Remove(fd) => {
+            let fd = model.number(fd);
+            let expected = model.open.remove(&fd).ok_or(Errno::Badf);
+            let got = table.remove(fd);
+            assert_eq!(got, expected, "{op:?} {fd}");
+            got.err()
+        }
+        TableOp::Renumber(from, to) => {
+            let (from, to) = (model.number(from), model.number(to));
+            let expected = model.renumber(from, to);
+            let got = table.renumber(from, to);
+            assert_eq!(got, expected, "{op:?} {from} {to}");
+            got.err()
+        }
+        TableOp::Reserve(fd) => {
+            let fd = model.number(fd);
+            let expected = if !(model.start..model.end).contains(&fd) {
+                Err(Errno::Badf)
+            } else if model.open.contains_key(&fd) {
+                Err(Errno::Busy)
+            } else {
+                model.reserved.insert(fd);
+                Ok(())
+            };
+            let got = table.reserve(fd);
+            assert_eq!(got, expected, "{op:?} {fd}");
+            got.err()
+        }
+        TableOp::Release(fd) => {
+            let fd = model.number(fd);
+            model.reserved.remove(&fd);
+            table.release(fd);
+            None
+        }
+        TableOp::Change(fd) => {
+            let fd = model.number(fd);
+            let (got, expected) = (table.get_mut(fd), model.open.get_mut(&fd));
+            assert_eq!(got, expected, "{op:?} {fd}");
+            for place in got.into_iter().chain(expected) {
+                *place = value;
+            }
+            None
+        }
+        TableOp::Drain(dice) if dice % 16 != 0 => None,
+        TableOp::Drain(_) => {
+            let got: Vec<(u32, u32)> = table.drain().collect();
+            let expected: Vec<(u32, u32)> = std::mem::take(&mut model.open).into_iter().collect();
+            assert_eq!(got, expected);
+            None
+        }
+    }
+}
+
+fn compare(table: &FdTable<u32>, model: &Model) {
+    assert!(
+        table
+            .iter()
+            .map(|(fd, value)| (fd, *value))
+            .eq(model.open.clone())
+    );
+    assert_eq!(table.len(), model.open.len());
+    assert_eq!(table.is_empty(), model.open.is_empty());
+    assert_eq!(table.limit(), model.limit);
+    // Numbers in the range plus the limit: a guest can never hold more.
+    assert!(model.counted() <= model.limit);
+}
+
+fn compare_all_numbers(table: &mut FdTable<u32>, model: &Model) {
+    for fd in (0..FD_LIMIT + 8).chain([u32::MAX - 1, u32::MAX]) {
+        assert_eq!(table.get(fd), model.open.get(&fd), "{fd}");
+        assert_eq!(
+            table.get_mut(fd).copied(),
+            model.open.get(&fd).copied(),
+            "{fd}"
+        );
+        assert_eq!(table.contains(fd), model.open.contains_key(&fd), "{fd}");
+        assert_eq!(table.is_reserved(fd), model.reserved.contains(&fd), "{fd}");
+        assert_eq!(
+            table.in_range(fd),
+            (model.start..model.end).contains(&fd),
+            "{fd}"
+        );
+    }
+    assert!(
+        table
+            .iter_mut()
+            .map(|(fd, value)| (fd, *value))
+            .eq(model.open.clone())
+    );
+}
+
+impl Model {
+    fn number(&self, number: Number) -> u32 {
+        match number {
+            Number::Open(position) => {
+                let open = self.open.len().max(1);
+                self.open
+                    .keys()
+                    .nth(usize::from(position) % open)
+                    .copied()
+                    .unwrap_or(0)
+            }
+            Number::First(offset) => self.start + u32::from(offset % 16),
+            Number::Rare(Rare::Below(offset)) => self.start.saturating_sub(u32::from(offset)),
+            Number::Rare(Rare::After(offset)) => self.end + u32::from(offset),
+            Number::Rare(Rare::Low(number)) => u32::from(number % 8),
+            Number::Rare(Rare::AtLimit(offset)) => {
+                FD_LIMIT.saturating_add_signed(i32::from(offset))
+            }
+            Number::Rare(Rare::Any(number)) => number,
+        }
+    }
+
+    /// How many of the open numbers count against the limit.
+    fn counted(&self) -> usize {
+        self.open.range(self.start..).count()
+    }
+
+    fn insert(&mut self, value: u32) -> Result<u32, Errno> {
+        let free = |fd: &u32| !self.open.contains_key(fd) && !self.reserved.contains(fd);
+        let fd = (self.start..self.end).find(free).ok_or(Errno::Mfile)?;
+        if self.counted() >= self.limit {
+            return Err(Errno::Mfile);
+        }
+        self.open.insert(fd, value);
+        Ok(fd)
+    }
+
+    fn insert_at(&mut self, fd: u32, value: u32) -> Result<Option<u32>, Errno> {
+        if fd >= 1024 {
+            return Err(Errno::Badf);
+        }
+        let mut after = self.open.clone();
+        let displaced = after.insert(fd, value);
+        self.accept(after, fd)?;
+        Ok(displaced)
+    }
+
+    fn renumber(&mut self, from: u32, to: u32) -> Result<Option<u32>, Errno> {
+        let mut after = self.open.clone();
+        let value = after.remove(&from).ok_or(Errno::Badf)?;
+        if to >= 1024 {
+            return Err(Errno::Badf);
+        }
+        if from == to {
+            return Ok(None);
+        }
+        let displaced = after.insert(to, value);
+        self.accept(after, to)?;
+        Ok(displaced)
+    }
+
+    /// Goes over to what is open after an operation on `fd`, unless more would count than may.
+    fn accept(&mut self, after: BTreeMap<u32, u32>, fd: u32) -> Result<(), Errno> {
+        let counted = after.range(self.start..).count();
+        if counted > self.limit && counted > self.counted() {
+            return Err(Errno::Mfile);
+        }
+        self.open = after;
+        self.reserved.remove(&fd);
+        Ok(())
+    }
+}

@@ -1,0 +1,394 @@
+//! The oracle for the check of imports and exports.
+//!
+//! Knows a model of the check that asks one question at a time, and what every message has to be
+//! like.
+
+use arbitrary::Arbitrary;
+use watm_abi::{
+    Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, ModuleKind, Role, Signature, ValType,
+    check, export_signature, exports, import_signature, imports, names,
+};
+
+use crate::List;
+
+/// The declarations of a module: those of a good one, with changes.
+#[derive(Clone, Debug, Arbitrary)]
+pub struct InterfaceCase {
+    /// Which functions are exported besides those that every module needs, by their position in
+    /// `exports()`.
+    pub exported: u16,
+    /// Which functions are imported, by their position in `imports()`.
+    pub imported: u64,
+    /// Exports to leave out.
+    pub missing_exports: Vec<ExportName>,
+    /// Exports to put in front, so that they hide those of the same name.
+    pub hiding_exports: Vec<(ExportName, KindChoice)>,
+    /// Further exports.
+    pub more_exports: Vec<(ExportName, KindChoice)>,
+    /// Further imports.
+    pub more_imports: Vec<(ImportName, KindChoice)>,
+}
+
+/// The name of an export.
+#[derive(Clone, Debug, Arbitrary)]
+pub enum ExportName {
+    /// One of the functions that a host calls, by its position in `exports()`.
+    Known(u8),
+    /// The memory.
+    Memory,
+    /// What only modules for other versions export; rarely, since nothing else counts then.
+    Version(u8),
+    /// Any name.
+    Other(String),
+}
+
+/// The name of an import.
+#[derive(Clone, Debug, Arbitrary)]
+pub enum ImportName {
+    /// One of the functions of the interface, by its position in `imports()`.
+    Known(u8),
+    /// One of them, in a module of another name.
+    Elsewhere(u8, String),
+    /// A name of the module `env`.
+    Env(String),
+    /// A name of WASI's module.
+    Wasi(String),
+    /// Any name of any module.
+    Other(String, String),
+}
+
+/// What is imported or exported under a name.
+#[derive(Clone, Debug, Arbitrary)]
+pub enum KindChoice {
+    /// A function of the type that the interface gives it, with changes.
+    Function(TypeChoice),
+    /// A memory.
+    Memory {
+        /// Whether it is shared.
+        shared: bool,
+        /// Whether it has 64-bit addresses.
+        memory64: bool,
+        /// Its limits, in pages.
+        pages: (u64, Option<u64>),
+    },
+    /// A table.
+    Table,
+    /// A global.
+    Global,
+    /// A tag.
+    Tag,
+}
+
+/// The type of a function.
+#[derive(Clone, Debug, Arbitrary)]
+pub enum TypeChoice {
+    /// The one that the interface gives it; `() -> ()` for a name that the interface does not have.
+    Right,
+    /// That, with one parameter more.
+    MoreParams(u8),
+    /// That, with one parameter less.
+    LessParams,
+    /// That, with one result more.
+    MoreResults(u8),
+    /// That, with one result less.
+    LessResults,
+    /// That, with one parameter of another type.
+    OtherParam(u8, u8),
+    /// Any type.
+    Any(List<u8>, List<u8>),
+}
+
+/// Runs the check, compares its answer with the model, and looks at each message.
+pub fn interface_check(case: &InterfaceCase) -> Result<Entry, Vec<InterfaceError>> {
+    let imports = case.imports();
+    let exports = case.exports();
+    let got = check(&imports, &exports);
+    assert_eq!(got, model(&imports, &exports), "{imports:?} {exports:?}");
+    match &got {
+        Ok(entry) => {
+            assert!(!entry.roles.is_empty());
+            for role in Role::ALL {
+                assert_eq!(entry.require(*role).is_ok(), entry.roles.contains(*role));
+            }
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            for problem in problems {
+                check_message(problem);
+            }
+        }
+    }
+    got
+}
+
+fn check_message(problem: &InterfaceError) {
+    let message = problem.to_string();
+    assert!(message.starts_with("the module "), "{message}");
+    assert!(!message.chars().any(char::is_control), "{message:?}");
+    if let InterfaceError::ExportSignature {
+        name,
+        expected,
+        found,
+    }
+    | InterfaceError::ImportSignature {
+        name,
+        expected,
+        found,
+        ..
+    } = problem
+    {
+        for part in [format!("`{name}`"), expected.to_string(), found.clone()] {
+            assert!(message.contains(&part), "{message}");
+        }
+    }
+}
+
+/// What the check has to say, one question at a time.
+fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
+    let exported = |name: &str| exports.iter().find(|export| export.name == name);
+    if exported("_water_v0").is_some() {
+        return Err(vec![InterfaceError::Version0]);
+    }
+    if exported("watm_userpipe_v1").is_some() {
+        return Err(vec![InterfaceError::DraftV1]);
+    }
+
+    let mut problems = Vec::new();
+    match exported("memory").map(|export| &export.kind) {
+        Some(ItemKind::Memory {
+            shared, memory64, ..
+        }) => {
+            problems.extend(memory64.then_some(InterfaceError::Memory64));
+            problems.extend(shared.then_some(InterfaceError::SharedMemory));
+        }
+        Some(kind) => problems.push(InterfaceError::ExportKind {
+            name: "memory".to_owned(),
+            expected: "a memory",
+            found: kind.to_string(),
+        }),
+        None => problems.push(InterfaceError::MissingExport {
+            name: "memory".to_owned(),
+            expected: None,
+        }),
+    }
+    let wrong_type = |name: &str| {
+        let kind = &exported(name)?.kind;
+        let expected = export_signature(name)?;
+        let wrong = *kind != ItemKind::Function(expected.clone());
+        wrong.then(|| InterfaceError::ExportSignature {
+            name: name.to_owned(),
+            expected,
+            found: kind.to_string(),
+        })
+    };
+    for name in ["watm_init_v1", "watm_ctrlpipe_v1", "watm_start_v1"] {
+        problems.extend(wrong_type(name));
+        if exported(name).is_none() {
+            let expected = export_signature(name);
+            problems.push(InterfaceError::MissingExport {
+                name: name.to_owned(),
+                expected,
+            });
+        }
+    }
+    let role_names = vec![
+        "watm_dial_v1",
+        "watm_dial_fixed_v1",
+        "watm_accept_v1",
+        "watm_associate_v1",
+    ];
+    problems.extend(role_names.iter().filter_map(|name| wrong_type(name)));
+    if role_names.iter().all(|name| exported(name).is_none()) {
+        problems.push(InterfaceError::NoRole {
+            names: role_names.clone(),
+        });
+    }
+    problems.extend(["_initialize", "_start"].into_iter().filter_map(wrong_type));
+    for ImportDecl { module, name, kind } in imports {
+        let (found, module, name) = (kind.to_string(), module.clone(), name.clone());
+        match (import_signature(&module, &name), kind) {
+            (None, _) => problems.push(InterfaceError::ImportUnknown {
+                module,
+                name,
+                found,
+            }),
+            (Some(right), ItemKind::Function(signature)) if right == *signature => {}
+            (Some(expected), ItemKind::Function(_)) => {
+                problems.push(InterfaceError::ImportSignature {
+                    module,
+                    name,
+                    expected,
+                    found,
+                });
+            }
+            (Some(_), _) => problems.push(InterfaceError::ImportKind {
+                module,
+                name,
+                found,
+            }),
+        }
+    }
+
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let roles = Role::ALL
+        .iter()
+        .copied()
+        .filter(|role| exported(role.export()).is_some());
+    let kind = if exported("_initialize").is_some() {
+        ModuleKind::Reactor
+    } else if exported("_start").is_some() {
+        ModuleKind::Command
+    } else {
+        ModuleKind::Plain
+    };
+    Ok(Entry {
+        roles: roles.collect(),
+        kind,
+    })
+}
+
+impl InterfaceCase {
+    fn imports(&self) -> Vec<ImportDecl> {
+        let decl = |module: &str, name: &str, kind| ImportDecl {
+            module: module.to_owned(),
+            name: name.to_owned(),
+            kind,
+        };
+        let mut list = Vec::new();
+        for (index, (module, name, signature)) in imports().enumerate() {
+            if self.imported >> index & 1 == 1 {
+                list.push(decl(module, name, ItemKind::Function(signature)));
+            }
+        }
+        for (name, kind) in &*self.more_imports {
+            let (module, name) = name.resolve();
+            let right = import_signature(&module, &name);
+            list.push(decl(&module, &name, kind.resolve(right)));
+        }
+        list
+    }
+
+    fn exports(&self) -> Vec<ExportDecl> {
+        let resolve = |(name, kind): &(ExportName, KindChoice)| {
+            let name = name.resolve();
+            let kind = kind.resolve(export_signature(&name));
+            ExportDecl { name, kind }
+        };
+        let mut list = Vec::new();
+        let pages = (2, None);
+        let memory = KindChoice::Memory {
+            shared: false,
+            memory64: false,
+            pages,
+        };
+        list.push(resolve(&(ExportName::Memory, memory)));
+        let needed = [names::INIT, names::CTRLPIPE, names::START];
+        for (index, (name, signature)) in exports().enumerate() {
+            if needed.contains(&name) || self.exported >> index & 1 == 1 {
+                let kind = ItemKind::Function(signature);
+                list.push(ExportDecl {
+                    name: name.to_owned(),
+                    kind,
+                });
+            }
+        }
+        let missing: Vec<String> = self
+            .missing_exports
+            .iter()
+            .map(ExportName::resolve)
+            .collect();
+        list.retain(|export| !missing.contains(&export.name));
+        list.splice(0..0, self.hiding_exports.iter().map(resolve));
+        list.extend(self.more_exports.iter().map(resolve));
+        list
+    }
+}
+
+impl ExportName {
+    fn resolve(&self) -> String {
+        match self {
+            ExportName::Known(index) => {
+                let known: Vec<&str> = exports().map(|(name, _)| name).collect();
+                known[usize::from(*index) % known.len()].to_owned()
+            }
+            ExportName::Memory => names::MEMORY.to_owned(),
+            ExportName::Version(dice) => match dice % 16 {
+                0 => names::USERPIPE.to_owned(),
+                1 => names::V0_MARK.to_owned(),
+                _ => "malloc".to_owned(),
+            },
+            ExportName::Other(name) => name.clone(),
+        }
+    }
+}
+
+impl ImportName {
+    fn resolve(&self) -> (String, String) {
+        let known = |index: u8| {
+            let known: Vec<(&str, &str)> =
+                imports().map(|(module, name, _)| (module, name)).collect();
+            known[usize::from(index) % known.len()]
+        };
+        match self {
+            ImportName::Known(index) => {
+                let (module, name) = known(*index);
+                (module.to_owned(), name.to_owned())
+            }
+            ImportName::Elsewhere(index, module) => (module.clone(), known(*index).1.to_owned()),
+            ImportName::Env(name) => (names::ENV_MODULE.to_owned(), name.clone()),
+            ImportName::Wasi(name) => (names::WASI_MODULE.to_owned(), name.clone()),
+            ImportName::Other(module, name) => (module.clone(), name.clone()),
+        }
+    }
+}
+
+impl KindChoice {
+    fn resolve(&self, right: Option<Signature>) -> ItemKind {
+        match self {
+            KindChoice::Function(ty) => ItemKind::Function(ty.resolve(right)),
+            KindChoice::Memory {
+                shared,
+                memory64,
+                pages: (min_pages, max_pages),
+            } => ItemKind::Memory {
+                min_pages: *min_pages,
+                max_pages: *max_pages,
+                shared: *shared,
+                memory64: *memory64,
+            },
+            KindChoice::Table => ItemKind::Table,
+            KindChoice::Global => ItemKind::Global,
+            KindChoice::Tag => ItemKind::Tag,
+        }
+    }
+}
+
+impl TypeChoice {
+    fn resolve(&self, right: Option<Signature>) -> Signature {
+        let value_type = |index: u8| ValType::ALL[usize::from(index) % ValType::ALL.len()];
+        let (mut params, mut results) = match right {
+            Some(Signature { params, results }) => (params.into_owned(), results.into_owned()),
+            None => (Vec::new(), Vec::new()),
+        };
+        match self {
+            TypeChoice::Right => {}
+            TypeChoice::MoreParams(ty) => params.push(value_type(*ty)),
+            TypeChoice::LessParams => drop(params.pop()),
+            TypeChoice::MoreResults(ty) => results.push(value_type(*ty)),
+            TypeChoice::LessResults => drop(results.pop()),
+            TypeChoice::OtherParam(at, ty) => {
+                let len = params.len().max(1);
+                if let Some(param) = params.get_mut(usize::from(*at) % len) {
+                    *param = value_type(*ty);
+                }
+            }
+            TypeChoice::Any(param_types, result_types) => {
+                params = param_types.iter().copied().map(value_type).collect();
+                results = result_types.iter().copied().map(value_type).collect();
+            }
+        }
+        Signature::new(params, results)
+    }
+}

@@ -1,0 +1,32 @@
+//! A list of which arbitrary bytes make a long one as easily as a short one.
+//!
+//! Knows how many elements to take, and must never know what they are.
+
+use std::ops::Deref;
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+
+/// A list, of any length that the remaining bytes suffice for.
+///
+/// `Vec` tosses a coin after each element: a long one is never built, and a bug that takes ten steps
+/// is never found.
+#[derive(Clone, Debug, Default)]
+pub struct List<T>(pub Vec<T>);
+
+impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for List<T> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let len = u.arbitrary_len::<T>()?;
+        (0..len)
+            .map(|_| u.arbitrary())
+            .collect::<Result<Vec<T>>>()
+            .map(List)
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}

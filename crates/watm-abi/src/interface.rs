@@ -1,0 +1,240 @@
+//! The functions of the interface and their types: what a WATM v1 module may import and has to
+//! export.
+//!
+//! Knows the two tables of WATM v1 and the functions of WASI Preview 1. Must never know what they
+//! do.
+
+use crate::names::{
+    ACCEPT, ASSOCIATE, CTRLPIPE, DIAL, DIAL_FIXED, ENV_MODULE, INIT, INITIALIZE, MAIN, START,
+    WASI_MODULE, WATER_ACCEPT, WATER_DIAL, WATER_DIAL_FIXED,
+};
+use crate::{Signature, ValType};
+
+const I32: ValType = ValType::I32;
+const I64: ValType = ValType::I64;
+
+/// A function: its name, and its type as parameters and results.
+type Function = (&'static str, &'static [ValType], &'static [ValType]);
+
+/// The functions of module `env`.
+const ENV: &[Function] = &[
+    // Two arrays of `ciovec`, each an address and a count: the network and the address.
+    (WATER_DIAL, &[I32, I32, I32, I32], &[I32]),
+    (WATER_DIAL_FIXED, &[], &[I32]),
+    (WATER_ACCEPT, &[], &[I32]),
+];
+
+/// The functions of WASI Preview 1, `sock_accept` included, which was added last.
+const WASI: &[Function] = &[
+    ("args_get", &[I32, I32], &[I32]),
+    ("args_sizes_get", &[I32, I32], &[I32]),
+    ("environ_get", &[I32, I32], &[I32]),
+    ("environ_sizes_get", &[I32, I32], &[I32]),
+    ("clock_res_get", &[I32, I32], &[I32]),
+    ("clock_time_get", &[I32, I64, I32], &[I32]),
+    ("fd_advise", &[I32, I64, I64, I32], &[I32]),
+    ("fd_allocate", &[I32, I64, I64], &[I32]),
+    ("fd_close", &[I32], &[I32]),
+    ("fd_datasync", &[I32], &[I32]),
+    ("fd_fdstat_get", &[I32, I32], &[I32]),
+    ("fd_fdstat_set_flags", &[I32, I32], &[I32]),
+    ("fd_fdstat_set_rights", &[I32, I64, I64], &[I32]),
+    ("fd_filestat_get", &[I32, I32], &[I32]),
+    ("fd_filestat_set_size", &[I32, I64], &[I32]),
+    ("fd_filestat_set_times", &[I32, I64, I64, I32], &[I32]),
+    ("fd_pread", &[I32, I32, I32, I64, I32], &[I32]),
+    ("fd_prestat_get", &[I32, I32], &[I32]),
+    ("fd_prestat_dir_name", &[I32, I32, I32], &[I32]),
+    ("fd_pwrite", &[I32, I32, I32, I64, I32], &[I32]),
+    ("fd_read", &[I32, I32, I32, I32], &[I32]),
+    ("fd_readdir", &[I32, I32, I32, I64, I32], &[I32]),
+    ("fd_renumber", &[I32, I32], &[I32]),
+    ("fd_seek", &[I32, I64, I32, I32], &[I32]),
+    ("fd_sync", &[I32], &[I32]),
+    ("fd_tell", &[I32, I32], &[I32]),
+    ("fd_write", &[I32, I32, I32, I32], &[I32]),
+    ("path_create_directory", &[I32, I32, I32], &[I32]),
+    ("path_filestat_get", &[I32, I32, I32, I32, I32], &[I32]),
+    (
+        "path_filestat_set_times",
+        &[I32, I32, I32, I32, I64, I64, I32],
+        &[I32],
+    ),
+    ("path_link", &[I32, I32, I32, I32, I32, I32, I32], &[I32]),
+    (
+        "path_open",
+        &[I32, I32, I32, I32, I32, I64, I64, I32, I32],
+        &[I32],
+    ),
+    ("path_readlink", &[I32, I32, I32, I32, I32, I32], &[I32]),
+    ("path_remove_directory", &[I32, I32, I32], &[I32]),
+    ("path_rename", &[I32, I32, I32, I32, I32, I32], &[I32]),
+    ("path_symlink", &[I32, I32, I32, I32, I32], &[I32]),
+    ("path_unlink_file", &[I32, I32, I32], &[I32]),
+    ("poll_oneoff", &[I32, I32, I32, I32], &[I32]),
+    ("proc_exit", &[I32], &[]),
+    ("proc_raise", &[I32], &[I32]),
+    ("sched_yield", &[], &[I32]),
+    ("random_get", &[I32, I32], &[I32]),
+    ("sock_accept", &[I32, I32, I32], &[I32]),
+    ("sock_recv", &[I32, I32, I32, I32, I32, I32], &[I32]),
+    ("sock_send", &[I32, I32, I32, I32, I32], &[I32]),
+    ("sock_shutdown", &[I32, I32], &[I32]),
+];
+
+/// What a module exports, in the order in which the host calls it.
+const EXPORTS: &[Function] = &[
+    (INITIALIZE, &[], &[]),
+    (MAIN, &[], &[]),
+    (INIT, &[], &[I32]),
+    (DIAL, &[I32], &[I32]),
+    (DIAL_FIXED, &[I32], &[I32]),
+    (ACCEPT, &[I32], &[I32]),
+    (ASSOCIATE, &[], &[I32]),
+    (CTRLPIPE, &[I32], &[I32]),
+    (START, &[], &[I32]),
+];
+
+/// The type of a function that a module may import, or `None` when the interface has no such
+/// function.
+pub fn import_signature(module: &str, name: &str) -> Option<Signature> {
+    match module {
+        ENV_MODULE => find(ENV, name),
+        WASI_MODULE => find(WASI, name),
+        _ => None,
+    }
+}
+
+/// The type of a function that the host calls, or `None` when the interface has no such function.
+pub fn export_signature(name: &str) -> Option<Signature> {
+    find(EXPORTS, name)
+}
+
+/// Every function that a module may import: the module it comes from, its name and its type.
+pub fn imports() -> impl Iterator<Item = (&'static str, &'static str, Signature)> {
+    let of = |module| move |(name, signature)| (module, name, signature);
+    all(ENV)
+        .map(of(ENV_MODULE))
+        .chain(all(WASI).map(of(WASI_MODULE)))
+}
+
+/// Every function that the host calls when a module exports it: its name and its type. The memory
+/// is not among them.
+pub fn exports() -> impl Iterator<Item = (&'static str, Signature)> {
+    all(EXPORTS)
+}
+
+fn all(functions: &'static [Function]) -> impl Iterator<Item = (&'static str, Signature)> {
+    functions
+        .iter()
+        .map(|(name, params, results)| (*name, Signature::from_static(params, results)))
+}
+
+fn find(functions: &'static [Function], name: &str) -> Option<Signature> {
+    all(functions)
+        .find(|(known, _)| *known == name)
+        .map(|(_, signature)| signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// The types of WASI Preview 1 in the letters of its published C header, so that the table
+    /// above is not compared with itself: `w` a 32-bit value, `x` a 64-bit one, then `>` and the
+    /// result.
+    const PREVIEW1: &str = "
+        args_get ww>w            args_sizes_get ww>w       environ_get ww>w
+        environ_sizes_get ww>w   clock_res_get ww>w        clock_time_get wxw>w
+        fd_advise wxxw>w         fd_allocate wxx>w         fd_close w>w
+        fd_datasync w>w          fd_fdstat_get ww>w        fd_fdstat_set_flags ww>w
+        fd_fdstat_set_rights wxx>w  fd_filestat_get ww>w   fd_filestat_set_size wx>w
+        fd_filestat_set_times wxxw>w  fd_pread wwwxw>w     fd_prestat_get ww>w
+        fd_prestat_dir_name www>w  fd_pwrite wwwxw>w       fd_read wwww>w
+        fd_readdir wwwxw>w       fd_renumber ww>w          fd_seek wxww>w
+        fd_sync w>w              fd_tell ww>w              fd_write wwww>w
+        path_create_directory www>w  path_filestat_get wwwww>w
+        path_filestat_set_times wwwwxxw>w  path_link wwwwwww>w  path_open wwwwwxxww>w
+        path_readlink wwwwww>w   path_remove_directory www>w  path_rename wwwwww>w
+        path_symlink wwwww>w     path_unlink_file www>w    poll_oneoff wwww>w
+        proc_exit w>             proc_raise w>w            sched_yield >w
+        random_get ww>w          sock_accept www>w         sock_recv wwwwww>w
+        sock_send wwwww>w        sock_shutdown ww>w";
+
+    fn letters(signature: &Signature) -> String {
+        let letter = |ty: &ValType| if *ty == ValType::I64 { 'x' } else { 'w' };
+        let params: String = signature.params.iter().map(letter).collect();
+        let results: String = signature.results.iter().map(letter).collect();
+        format!("{params}>{results}")
+    }
+
+    #[test]
+    fn wasi_preview_1_has_46_functions_with_their_types() {
+        let words: Vec<&str> = PREVIEW1.split_whitespace().collect();
+        let (expected, _) = words.as_chunks::<2>();
+        assert_eq!(expected.len(), 46);
+        assert_eq!(WASI.len(), 46);
+        for [name, types] in expected {
+            let signature = import_signature(WASI_MODULE, name).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(letters(&signature), *types, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_imports_of_env_are_those_of_the_interface() {
+        let print = |name| import_signature("env", name).map(|signature| signature.to_string());
+        assert_eq!(print("water_dial").unwrap(), "(i32, i32, i32, i32) -> i32");
+        assert_eq!(print("water_dial_fixed").unwrap(), "() -> i32");
+        assert_eq!(print("water_accept").unwrap(), "() -> i32");
+        assert_eq!(print("memory"), None);
+    }
+
+    #[test]
+    fn the_exports_are_those_of_the_interface() {
+        let exports: Vec<String> = exports()
+            .map(|(name, signature)| format!("{name} {signature}"))
+            .collect();
+        let expected = [
+            "_initialize () -> ()",
+            "_start () -> ()",
+            "watm_init_v1 () -> i32",
+            "watm_dial_v1 (i32) -> i32",
+            "watm_dial_fixed_v1 (i32) -> i32",
+            "watm_accept_v1 (i32) -> i32",
+            "watm_associate_v1 () -> i32",
+            "watm_ctrlpipe_v1 (i32) -> i32",
+            "watm_start_v1 () -> i32",
+        ];
+        assert_eq!(exports, expected);
+    }
+
+    #[test]
+    fn every_function_is_listed_once_and_found_by_its_name() {
+        let mut seen = HashSet::new();
+        for (module, name, signature) in imports() {
+            assert!(seen.insert((module, name)), "{name}");
+            assert_eq!(import_signature(module, name), Some(signature));
+        }
+        assert_eq!(seen.len(), 49);
+        for (name, signature) in exports() {
+            assert_eq!(export_signature(name), Some(signature));
+        }
+    }
+
+    #[test]
+    fn functions_of_other_modules_and_versions_are_unknown() {
+        assert_eq!(import_signature("wasi_unstable", "fd_read"), None);
+        assert_eq!(import_signature("env", "fd_read"), None);
+        assert_eq!(
+            import_signature("wasi_snapshot_preview1", "water_dial"),
+            None
+        );
+        assert_eq!(
+            import_signature("wasi_snapshot_preview1", "sock_open"),
+            None
+        );
+        assert_eq!(export_signature("memory"), None);
+        assert_eq!(export_signature("watm_init_v2"), None);
+    }
+}

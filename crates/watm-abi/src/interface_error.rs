@@ -1,0 +1,317 @@
+//! Why a module does not fit the interface.
+//!
+//! Knows how to say it: what was expected, what was found, and that the module is at fault. Must
+//! never decide it (see `check.rs`).
+
+use std::fmt;
+
+use crate::{Role, Roles, Signature};
+
+/// A reason why a module does not fit WATM v1. The module is at fault, always: it was built for
+/// something else, or wrongly.
+///
+/// Names that come from the module are escaped and cut when they are printed, so that they cannot
+/// disturb a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// The module was built for WATM v0: it exports `_water_v0`.
+    Version0,
+    /// The module was built for an unreleased later draft, which is also called v1: it exports
+    /// `watm_userpipe_v1`.
+    DraftV1,
+    /// The module lacks an export that every module has.
+    MissingExport {
+        /// The name of the export.
+        name: String,
+        /// The type that it has to have; `None` for the memory.
+        expected: Option<Signature>,
+    },
+    /// An export that the host would call has another type, or is no function.
+    ExportSignature {
+        /// The name of the export.
+        name: String,
+        /// The type that it has to have.
+        expected: Signature,
+        /// What it is: a type such as `(i32, i32) -> i32`, or such as `a global`.
+        found: String,
+    },
+    /// What the module exports under the name of the memory is no memory.
+    ExportKind {
+        /// The name of the export.
+        name: String,
+        /// What it has to be, such as `a memory`.
+        expected: &'static str,
+        /// What it is: a type such as `(i32, i32) -> i32`, or such as `a global`.
+        found: String,
+    },
+    /// The memory is shared between threads. The host copies data in and out while no one else may
+    /// touch it.
+    SharedMemory,
+    /// The memory has 64-bit addresses. All functions of the interface take 32-bit ones.
+    Memory64,
+    /// The module can neither dial nor listen nor relay.
+    NoRole {
+        /// The names of the exports that were looked for.
+        names: Vec<&'static str>,
+    },
+    /// The module imports something that no host of WATM v1 provides.
+    ImportUnknown {
+        /// The module that it is asked from.
+        module: String,
+        /// Its name there.
+        name: String,
+        /// What it is: a type such as `(i32, i32) -> i32`, or such as `a global`.
+        found: String,
+    },
+    /// The module imports something else than a function under the name of a function.
+    ImportKind {
+        /// The module that it is asked from.
+        module: String,
+        /// Its name there.
+        name: String,
+        /// What it is, such as `a global`.
+        found: String,
+    },
+    /// The module imports a function with another type.
+    ImportSignature {
+        /// The module that it is asked from.
+        module: String,
+        /// Its name there.
+        name: String,
+        /// The type that the function has.
+        expected: Signature,
+        /// The type that the module asks for.
+        found: String,
+    },
+    /// The module is fine, but cannot do what it was asked for.
+    MissingRole {
+        /// What it was asked for.
+        role: Role,
+        /// What it can do.
+        available: Roles,
+    },
+}
+
+impl fmt::Display for InterfaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version0 => f.write_str(
+                "the module was built for WATM v0 (it exports `_water_v0`), \
+                 but only WATM v1 is supported",
+            ),
+            Self::DraftV1 => f.write_str(
+                "the module was built for an unreleased later draft of v1 \
+                 (it exports `watm_userpipe_v1`), but only the published WATM v1 is supported",
+            ),
+            Self::MissingExport { name, expected } => {
+                let name = Quoted(name);
+                write!(
+                    f,
+                    "the module does not export {name}, which WATM v1 requires"
+                )?;
+                match expected {
+                    Some(expected) => write!(f, " as {expected}"),
+                    None => Ok(()),
+                }
+            }
+            Self::ExportSignature {
+                name,
+                expected,
+                found,
+            } => {
+                let name = Quoted(name);
+                write!(
+                    f,
+                    "the module exports {name} as {found}, but WATM v1 requires {expected}"
+                )
+            }
+            Self::ExportKind {
+                name,
+                expected,
+                found,
+            } => {
+                let name = Quoted(name);
+                write!(
+                    f,
+                    "the module exports {name} as {found}, but WATM v1 requires {expected}"
+                )
+            }
+            Self::SharedMemory => f.write_str(
+                "the module exports a shared memory, but WATM v1 requires one that is not shared",
+            ),
+            Self::Memory64 => {
+                f.write_str("the module exports a 64-bit memory, but WATM v1 requires a 32-bit one")
+            }
+            Self::NoRole { names } => {
+                f.write_str("the module has no role: WATM v1 requires one of the exports ")?;
+                for (index, name) in names.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ", " };
+                    write!(f, "{separator}{}", Quoted(name))?;
+                }
+                Ok(())
+            }
+            Self::ImportUnknown {
+                module,
+                name,
+                found,
+            } => {
+                write_import(f, module, name, found)?;
+                f.write_str(", which WATM v1 does not provide")
+            }
+            Self::ImportKind {
+                module,
+                name,
+                found,
+            } => {
+                write_import(f, module, name, found)?;
+                f.write_str(", but WATM v1 provides a function")
+            }
+            Self::ImportSignature {
+                module,
+                name,
+                expected,
+                found,
+            } => {
+                write_import(f, module, name, found)?;
+                write!(f, ", but WATM v1 provides {expected}")
+            }
+            Self::MissingRole { role, available } => {
+                let export = Quoted(role.export());
+                write!(f, "the module is no {role}: it does not export {export}")?;
+                write!(f, " (its roles: {available})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InterfaceError {}
+
+fn write_import(f: &mut fmt::Formatter<'_>, module: &str, name: &str, found: &str) -> fmt::Result {
+    let (module, name) = (Quoted(module), Quoted(name));
+    write!(f, "the module imports {name} from {module} as {found}")
+}
+
+/// The longest name that is printed in full, in characters. Those of the interface have up to 23.
+const MAX_NAME: usize = 100;
+
+/// A name in backticks that is safe to print, however it is spelt.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`")?;
+        for c in self.0.chars().take(MAX_NAME) {
+            match c {
+                // `escape_debug` leaves a backtick alone, and escapes the other quotes for nothing.
+                '`' => f.write_str("\\`")?,
+                '\'' | '"' => write!(f, "{c}")?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        if self.0.chars().nth(MAX_NAME).is_some() {
+            f.write_str("..")?;
+        }
+        f.write_str("`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ValType::I32;
+
+    #[test]
+    fn messages_name_the_function_and_both_types() {
+        let error = InterfaceError::ExportSignature {
+            name: "watm_dial_v1".into(),
+            expected: Signature::from_static(&[I32], &[I32]),
+            found: "(i32, i32) -> i32".into(),
+        };
+        let expected = "the module exports `watm_dial_v1` as (i32, i32) -> i32, \
+                        but WATM v1 requires (i32) -> i32";
+        assert_eq!(error.to_string(), expected);
+
+        let error = InterfaceError::MissingExport {
+            name: "watm_init_v1".into(),
+            expected: Some(Signature::from_static(&[], &[I32])),
+        };
+        let expected =
+            "the module does not export `watm_init_v1`, which WATM v1 requires as () -> i32";
+        assert_eq!(error.to_string(), expected);
+
+        let error = InterfaceError::MissingExport {
+            name: "memory".into(),
+            expected: None,
+        };
+        let expected = "the module does not export `memory`, which WATM v1 requires";
+        assert_eq!(error.to_string(), expected);
+
+        let error = InterfaceError::ImportUnknown {
+            module: "wasi_unstable".into(),
+            name: "fd_read".into(),
+            found: "(i32) -> i32".into(),
+        };
+        let expected = "the module imports `fd_read` from `wasi_unstable` as (i32) -> i32, \
+                        which WATM v1 does not provide";
+        assert_eq!(error.to_string(), expected);
+
+        let error = InterfaceError::ImportSignature {
+            module: "env".into(),
+            name: "water_accept".into(),
+            expected: Signature::from_static(&[], &[I32]),
+            found: "() -> ()".into(),
+        };
+        let expected = "the module imports `water_accept` from `env` as () -> (), \
+                        but WATM v1 provides () -> i32";
+        assert_eq!(error.to_string(), expected);
+
+        let error = InterfaceError::ImportKind {
+            module: "env".into(),
+            name: "water_dial".into(),
+            found: "a global".into(),
+        };
+        let expected = "the module imports `water_dial` from `env` as a global, \
+                        but WATM v1 provides a function";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_missing_role_is_told_with_the_roles_that_are_there() {
+        let available = [Role::Dialer, Role::Listener].into_iter().collect();
+        let error = InterfaceError::MissingRole {
+            role: Role::Relay,
+            available,
+        };
+        let expected = "the module is no relay: it does not export `watm_associate_v1` \
+                        (its roles: dialer, listener)";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_module_without_a_role_is_told_what_was_looked_for() {
+        let error = InterfaceError::NoRole {
+            names: vec!["watm_dial_v1", "watm_accept_v1"],
+        };
+        let expected = "the module has no role: WATM v1 requires one of the exports \
+                        `watm_dial_v1`, `watm_accept_v1`";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn other_versions_are_called_by_their_name() {
+        assert!(InterfaceError::Version0.to_string().contains("WATM v0"));
+        let draft = InterfaceError::DraftV1.to_string();
+        assert!(draft.contains("an unreleased later draft of v1"), "{draft}");
+    }
+
+    #[test]
+    fn names_cannot_forge_log_lines_or_grow_without_end() {
+        let print = |name: &str| Quoted(name).to_string();
+        assert_eq!(print("a\nb\x1b[1m\u{202e}"), "`a\\nb\\u{1b}[1m\\u{202e}`");
+        assert_eq!(print("a`b\\c"), "`a\\`b\\\\c`");
+        assert_eq!(print("it's \"ü\""), "`it's \"ü\"`");
+        assert_eq!(print(&"x".repeat(100)), format!("`{}`", "x".repeat(100)));
+        assert_eq!(print(&"ü".repeat(101)), format!("`{}..`", "ü".repeat(100)));
+    }
+}

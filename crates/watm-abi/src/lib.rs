@@ -1,0 +1,109 @@
+//! The interface of WebAssembly Transport Modules (WATM v1) as plain data: what crosses the border
+//! between a host and a guest, and how its bytes are laid out.
+//!
+//! A host built on any engine uses this crate to decode what a guest passes and to encode what the
+//! guest reads back: I/O vectors, error numbers, poll and file records, the names and signatures of
+//! the interface, and the table of the descriptors it gave out. Nothing here knows an engine, an
+//! operating system, a socket or a thread, and nothing that a guest passes can make it panic.
+//!
+//! ```
+//! use watm_abi::{Errno, GuestMemory, IovecArray, encode_result};
+//!
+//! // One page of guest memory, in which the guest has put one I/O vector: 5 bytes at address 64.
+//! let mut memory = vec![0u8; 65536];
+//! memory.write_bytes(64, b"hello")?;
+//! memory.write_u32(8, 64)?;
+//! memory.write_u32(12, 5)?;
+//!
+//! // `fd_write(fd, 8, 1, ..)`
+//! let iovecs = IovecArray::decode(&memory, 8, 1)?;
+//! let sent: Vec<u8> = iovecs.slices(&memory).flatten().copied().collect();
+//! assert_eq!(sent, b"hello");
+//!
+//! // What `water_dial_fixed` returns: a descriptor, or an error number below zero.
+//! assert_eq!(encode_result(Ok(64)), 64);
+//! assert_eq!(encode_result(Err(Errno::Connrefused)), -14);
+//! # Ok::<(), Errno>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unwrap_used,
+    )
+)]
+
+mod bits;
+mod layout;
+
+mod check;
+pub use check::{Entry, ModuleKind, check};
+
+mod dial_string;
+pub use dial_string::{MAX_STRING, gather_string};
+
+mod errno;
+pub use errno::Errno;
+
+mod fdstat;
+pub use fdstat::{FDSTAT_SIZE, Fdstat, FileType};
+
+mod fdflags;
+pub use fdflags::FdFlags;
+
+mod filestat;
+pub use filestat::{FILESTAT_SIZE, Filestat};
+
+mod guest_result;
+pub use guest_result::{GuestError, decode_errno, decode_value, encode_result};
+
+mod interface;
+pub use interface::{export_signature, exports, import_signature, imports};
+
+mod interface_error;
+pub use interface_error::InterfaceError;
+
+mod iovec;
+pub use iovec::{IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS};
+
+mod item;
+pub use item::{ExportDecl, ImportDecl, ItemKind};
+
+mod memory;
+pub use memory::GuestMemory;
+
+pub mod names;
+
+mod os_errno;
+pub use os_errno::OsFamily;
+
+mod poll;
+pub use poll::{
+    ClockId, EVENT_SIZE, Event, EventType, MAX_SUBSCRIPTIONS, SUBSCRIPTION_SIZE, Subscription,
+    SubscriptionKind, decode_subscriptions, write_events,
+};
+
+mod prestat;
+pub use prestat::{PRESTAT_SIZE, Prestat};
+
+mod rights;
+pub use rights::Rights;
+
+mod role;
+pub use role::{Role, Roles};
+
+mod signature;
+pub use signature::{Signature, ValType};
+
+mod sock;
+pub use sock::{RiFlags, RoFlags, SdFlags, SiFlags};
+
+mod table;
+pub use table::{FD_LIMIT, FdTable};

@@ -1,0 +1,58 @@
+//! The flags of the socket functions: `sock_recv`, `sock_send` and `sock_shutdown`.
+//!
+//! Knows the bits, and must never know how a socket carries them out.
+
+use crate::bits::bit_set;
+
+bit_set! {
+    /// What `sock_recv` is asked for: `riflags` of WASI Preview 1.
+    RiFlags(u16) {
+        /// The bytes stay where they are and are returned again by the next read.
+        PEEK = 1 << 0;
+        /// Wait until the buffers are full, the stream ends or an error happens.
+        WAITALL = 1 << 1;
+    }
+}
+
+bit_set! {
+    /// What `sock_recv` reports: `roflags` of WASI Preview 1.
+    RoFlags(u16) {
+        /// A message did not fit the buffers and its end was dropped.
+        DATA_TRUNCATED = 1 << 0;
+    }
+}
+
+bit_set! {
+    /// Which directions `sock_shutdown` closes: `sdflags` of WASI Preview 1.
+    SdFlags(u8) {
+        /// Receiving.
+        RD = 1 << 0;
+        /// Sending.
+        WR = 1 << 1;
+    }
+}
+
+bit_set! {
+    /// What `sock_send` is asked for: `siflags` of WASI Preview 1, which defines no bit.
+    SiFlags(u16) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_refuses_the_first_undefined_bit() {
+        assert_eq!(
+            RiFlags::from_bits(3),
+            Some(RiFlags::PEEK | RiFlags::WAITALL)
+        );
+        assert_eq!(RiFlags::from_bits(4), None);
+        assert_eq!(RoFlags::from_bits(1), Some(RoFlags::DATA_TRUNCATED));
+        assert_eq!(RoFlags::from_bits(2), None);
+        assert_eq!(SdFlags::from_bits(3), Some(SdFlags::RD | SdFlags::WR));
+        assert_eq!(SdFlags::from_bits(4), None);
+        assert_eq!(SiFlags::from_bits(0), Some(SiFlags::NONE));
+        assert_eq!(SiFlags::from_bits(1), None);
+    }
+}

@@ -1,0 +1,535 @@
+//! The table of the descriptors that the host gave out.
+//!
+//! Knows which numbers are taken, and by what. Must never know what a descriptor does, nor the WASI
+//! descriptors that share the number space, except as numbers that somebody else holds.
+
+use std::iter::FusedIterator;
+use std::ops::Range;
+
+use crate::Errno;
+
+/// All numbers are below this: wasi-libc's `select` cannot take higher ones.
+pub const FD_LIMIT: u32 = 1024;
+
+/// Descriptors by number.
+///
+/// New ones get the lowest free number of a range that the host keeps clear of WASI's own. Explicit
+/// numbers may also lie outside of it: a guest may put one of them where a WASI descriptor stood,
+/// such as standard input. Those below the range do not count against the limit.
+///
+/// The host can reserve numbers in the range for descriptors that are not in this table; see
+/// [`reserve`](Self::reserve).
+///
+/// A lookup takes two reads, whatever the number. A table that was never used holds no memory; a
+/// full one at most 2 KiB besides its entries.
+#[derive(Clone, Debug)]
+pub struct FdTable<T> {
+    /// For each number, where its entry stands in `entries`; numbers past the end are free. Grown
+    /// on demand.
+    slots: Vec<Slot>,
+    /// What is open, in the order of the numbers.
+    entries: Vec<(u32, T)>,
+    range: Range<u32>,
+    limit: usize,
+}
+
+/// The state of a number. The position of an entry fits in 16 bits since there are at most
+/// [`FD_LIMIT`] of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    Reserved,
+    Open(u16),
+}
+
+impl<T> FdTable<T> {
+    /// An empty table that gives out the numbers from `range.start` to `range.end - 1`, and holds
+    /// at most `limit` descriptors from `range.start` on at once.
+    ///
+    /// The range is cut at [`FD_LIMIT`]. With an empty range or a limit of 0,
+    /// [`insert`](Self::insert) always fails.
+    pub fn new(range: Range<u32>, limit: usize) -> Self {
+        let end = range.end.min(FD_LIMIT);
+        let start = range.start.min(end);
+        FdTable {
+            slots: Vec::new(),
+            entries: Vec::new(),
+            range: start..end,
+            limit,
+        }
+    }
+
+    /// Opens the lowest number of the range that is neither open nor reserved, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::Mfile`] at the limit, or when the range is full. The value is dropped.
+    pub fn insert(&mut self, value: T) -> Result<u32, Errno> {
+        if self.counted() >= self.limit {
+            return Err(Errno::Mfile);
+        }
+        let fd = self
+            .range
+            .clone()
+            .find(|&fd| self.slot(fd) == Slot::Free)
+            .ok_or(Errno::Mfile)?;
+        self.place(fd, value);
+        Ok(fd)
+    }
+
+    /// Opens this number, inside or outside of the range, and returns what stood there.
+    ///
+    /// A reservation of the number ends: the caller has closed what it stood for.
+    ///
+    /// # Errors
+    ///
+    /// - [`Errno::Badf`] from [`FD_LIMIT`] on.
+    /// - [`Errno::Mfile`] at the limit, unless the number is below the range or already open.
+    ///
+    /// The table is then as before, and the value is dropped.
+    pub fn insert_at(&mut self, fd: u32, value: T) -> Result<Option<T>, Errno> {
+        if fd >= FD_LIMIT {
+            return Err(Errno::Badf);
+        }
+        if !self.contains(fd) && self.counts(fd) && self.counted() >= self.limit {
+            return Err(Errno::Mfile);
+        }
+        Ok(self.place(fd, value))
+    }
+
+    /// What is open under this number.
+    pub fn get(&self, fd: u32) -> Option<&T> {
+        let position = self.position(fd)?;
+        self.entries.get(position).map(|(_, value)| value)
+    }
+
+    /// What is open under this number, to be changed.
+    pub fn get_mut(&mut self, fd: u32) -> Option<&mut T> {
+        let position = self.position(fd)?;
+        self.entries.get_mut(position).map(|(_, value)| value)
+    }
+
+    /// Whether this number is open.
+    pub fn contains(&self, fd: u32) -> bool {
+        self.position(fd).is_some()
+    }
+
+    /// Closes this number and returns what was open. The number is free again.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::Badf`] when it is not open.
+    pub fn remove(&mut self, fd: u32) -> Result<T, Errno> {
+        let position = self.position(fd).ok_or(Errno::Badf)?;
+        let (_, value) = self.entries.remove(position);
+        self.set_slot(fd, Slot::Free);
+        self.reposition(position);
+        Ok(value)
+    }
+
+    /// Moves a descriptor to another number, as `fd_renumber` does, and returns what stood there.
+    ///
+    /// `from` is free afterwards. A reservation of `to` ends, as in [`insert_at`](Self::insert_at).
+    /// When both numbers are the same, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// - [`Errno::Badf`] when `from` is not open, or `to` is [`FD_LIMIT`] or more.
+    /// - [`Errno::Mfile`] at the limit, when a descriptor from below the range would be moved to a
+    ///   free number above.
+    ///
+    /// The table is then as before.
+    pub fn renumber(&mut self, from: u32, to: u32) -> Result<Option<T>, Errno> {
+        if !self.contains(from) || to >= FD_LIMIT {
+            return Err(Errno::Badf);
+        }
+        if from == to {
+            return Ok(None);
+        }
+        let one_more = self.counts(to) && !self.contains(to) && !self.counts(from);
+        if one_more && self.counted() >= self.limit {
+            return Err(Errno::Mfile);
+        }
+        let value = self.remove(from)?;
+        Ok(self.place(to, value))
+    }
+
+    /// Marks a number of the range as taken by somebody else, such as a WASI descriptor that the
+    /// guest moved there: [`insert`](Self::insert) skips it.
+    ///
+    /// Reserving twice is the same as once. A reservation does not count against the limit, and
+    /// ends with [`release`](Self::release), or when the number is opened by
+    /// [`insert_at`](Self::insert_at) or [`renumber`](Self::renumber).
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::Badf`] outside of the range, [`Errno::Busy`] when the number is open in this table.
+    pub fn reserve(&mut self, fd: u32) -> Result<(), Errno> {
+        if !self.in_range(fd) {
+            return Err(Errno::Badf);
+        }
+        if self.contains(fd) {
+            return Err(Errno::Busy);
+        }
+        self.set_slot(fd, Slot::Reserved);
+        Ok(())
+    }
+
+    /// Ends a reservation. Without one, nothing happens.
+    pub fn release(&mut self, fd: u32) {
+        if self.is_reserved(fd) {
+            self.set_slot(fd, Slot::Free);
+        }
+    }
+
+    /// Whether this number is reserved.
+    pub fn is_reserved(&self, fd: u32) -> bool {
+        self.slot(fd) == Slot::Reserved
+    }
+
+    /// Whether this number belongs to the range that new descriptors come from.
+    pub fn in_range(&self, fd: u32) -> bool {
+        self.range.contains(&fd)
+    }
+
+    /// How many descriptors are open, those below the range included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no descriptor is open.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many descriptors may be open at once, those below the range not counted.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The open descriptors, in the order of their numbers.
+    pub fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (u32, &T)> + ExactSizeIterator + FusedIterator {
+        self.entries.iter().map(|(fd, value)| (*fd, value))
+    }
+
+    /// The open descriptors, in the order of their numbers, to be changed.
+    pub fn iter_mut(
+        &mut self,
+    ) -> impl DoubleEndedIterator<Item = (u32, &mut T)> + ExactSizeIterator + FusedIterator {
+        self.entries.iter_mut().map(|(fd, value)| (*fd, value))
+    }
+
+    /// Closes everything, and returns it in the order of the numbers. Reservations stay.
+    ///
+    /// The table is empty at once, also when the iterator is not run to its end.
+    pub fn drain(
+        &mut self,
+    ) -> impl DoubleEndedIterator<Item = (u32, T)> + ExactSizeIterator + FusedIterator + use<T>
+    {
+        for slot in &mut self.slots {
+            if let Slot::Open(_) = slot {
+                *slot = Slot::Free;
+            }
+        }
+        std::mem::take(&mut self.entries).into_iter()
+    }
+
+    /// Puts a value under a number below `FD_LIMIT`, whatever the limit says.
+    fn place(&mut self, fd: u32, value: T) -> Option<T> {
+        match self.entries.binary_search_by_key(&fd, |(fd, _)| *fd) {
+            Ok(position) => {
+                let (_, present) = self.entries.get_mut(position)?;
+                Some(std::mem::replace(present, value))
+            }
+            Err(position) => {
+                self.entries.insert(position, (fd, value));
+                self.reposition(position);
+                None
+            }
+        }
+    }
+
+    /// Tells the slots where the entries from `first` on stand.
+    fn reposition(&mut self, first: usize) {
+        for position in first..self.entries.len() {
+            let Some(&(fd, _)) = self.entries.get(position) else {
+                return;
+            };
+            // There are at most `FD_LIMIT` entries, so that the position fits.
+            self.set_slot(fd, Slot::Open(position as u16));
+        }
+    }
+
+    /// How many descriptors count against the limit.
+    fn counted(&self) -> usize {
+        self.entries.len() - self.entries.partition_point(|(fd, _)| !self.counts(*fd))
+    }
+
+    /// Whether a descriptor with this number counts against the limit.
+    fn counts(&self, fd: u32) -> bool {
+        fd >= self.range.start
+    }
+
+    /// Where the entry of a number stands.
+    fn position(&self, fd: u32) -> Option<usize> {
+        match self.slot(fd) {
+            Slot::Open(position) => Some(usize::from(position)),
+            Slot::Free | Slot::Reserved => None,
+        }
+    }
+
+    fn slot(&self, fd: u32) -> Slot {
+        usize::try_from(fd)
+            .ok()
+            .and_then(|index| self.slots.get(index))
+            .copied()
+            .unwrap_or(Slot::Free)
+    }
+
+    /// Sets the state of a number below `FD_LIMIT`.
+    fn set_slot(&mut self, fd: u32, state: Slot) {
+        let Ok(index) = usize::try_from(fd) else {
+            return;
+        };
+        if index >= self.slots.len() {
+            if state == Slot::Free {
+                return;
+            }
+            self.slots.resize(index + 1, Slot::Free);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = state;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table for the numbers 64 to 69 that holds at most four.
+    fn table() -> FdTable<char> {
+        FdTable::new(64..70, 4)
+    }
+
+    #[track_caller]
+    fn assert_open(table: &FdTable<char>, expected: &[(u32, char)]) {
+        let open: Vec<(u32, char)> = table.iter().map(|(fd, value)| (fd, *value)).collect();
+        assert_eq!(open, expected);
+        assert_eq!(table.len(), expected.len());
+        assert_eq!(table.is_empty(), expected.is_empty());
+        for fd in 0..FD_LIMIT + 2 {
+            let value = expected
+                .iter()
+                .find(|(open, _)| *open == fd)
+                .map(|(_, value)| value);
+            assert_eq!(table.get(fd), value, "{fd}");
+            assert_eq!(table.contains(fd), value.is_some(), "{fd}");
+        }
+    }
+
+    #[test]
+    fn new_descriptors_get_the_lowest_free_number_of_the_range() {
+        let mut table = table();
+        assert_eq!(table.insert('a'), Ok(64));
+        assert_eq!(table.insert('b'), Ok(65));
+        assert_eq!(table.insert('c'), Ok(66));
+        assert_eq!(table.remove(65), Ok('b'));
+        assert_eq!(table.insert('d'), Ok(65));
+        assert_open(&table, &[(64, 'a'), (65, 'd'), (66, 'c')]);
+    }
+
+    #[test]
+    fn the_limit_holds_until_something_is_closed() {
+        let mut table = table();
+        for value in ['a', 'b', 'c', 'd'] {
+            table.insert(value).unwrap();
+        }
+        assert_eq!(table.insert('e'), Err(Errno::Mfile));
+        assert_eq!(table.insert_at(69, 'e'), Err(Errno::Mfile));
+        assert_eq!(table.insert_at(900, 'e'), Err(Errno::Mfile));
+        assert_eq!(table.limit(), 4);
+        table.remove(64).unwrap();
+        assert_eq!(table.insert_at(69, 'e'), Ok(None));
+        assert_eq!(table.insert('f'), Err(Errno::Mfile));
+    }
+
+    #[test]
+    fn a_full_range_is_full_below_the_limit_too() {
+        let mut table = FdTable::new(5..7, 100);
+        assert_eq!((table.insert('a'), table.insert('b')), (Ok(5), Ok(6)));
+        assert_eq!(table.insert('c'), Err(Errno::Mfile));
+    }
+
+    #[test]
+    fn the_range_ends_at_1024_whatever_is_asked_for() {
+        let mut table = FdTable::new(1022..u32::MAX, usize::MAX);
+        assert_eq!((table.insert('a'), table.insert('b')), (Ok(1022), Ok(1023)));
+        assert_eq!(table.insert('c'), Err(Errno::Mfile));
+        assert!(table.in_range(1023) && !table.in_range(1024) && !table.in_range(1021));
+        // The ends are the wrong way round here, or beyond the limit: an empty range.
+        #[expect(
+            clippy::reversed_empty_ranges,
+            reason = "what a mistaken caller passes"
+        )]
+        for range in [9..3, 2000..3000, 0..0] {
+            assert_eq!(FdTable::new(range, 9).insert('a'), Err(Errno::Mfile));
+        }
+    }
+
+    #[test]
+    fn a_descriptor_can_stand_over_standard_input() {
+        let mut table = table();
+        assert_eq!(table.insert_at(0, 'a'), Ok(None));
+        assert_eq!(table.insert_at(0, 'b'), Ok(Some('a')));
+        assert_open(&table, &[(0, 'b')]);
+    }
+
+    #[test]
+    fn descriptors_below_the_range_do_not_count_against_the_limit() {
+        let mut table = FdTable::new(64..70, 1);
+        assert_eq!(table.insert_at(0, 'a'), Ok(None));
+        assert_eq!(table.insert_at(63, 'b'), Ok(None));
+        assert_eq!(table.insert('c'), Ok(64));
+        assert_eq!(table.insert_at(1, 'd'), Ok(None));
+        assert_open(&table, &[(0, 'a'), (1, 'd'), (63, 'b'), (64, 'c')]);
+        assert_eq!(table.insert('e'), Err(Errno::Mfile));
+        assert_eq!(table.renumber(0, 65), Err(Errno::Mfile));
+        assert_eq!(table.renumber(0, 64), Ok(Some('c')));
+        assert_open(&table, &[(1, 'd'), (63, 'b'), (64, 'a')]);
+    }
+
+    #[test]
+    fn replacing_an_open_number_is_allowed_at_the_limit() {
+        let mut table = FdTable::new(64..70, 1);
+        table.insert('a').unwrap();
+        assert_eq!(table.insert_at(64, 'b'), Ok(Some('a')));
+        assert_open(&table, &[(64, 'b')]);
+    }
+
+    #[test]
+    fn no_number_from_1024_on_can_be_opened() {
+        let mut table = table();
+        assert_eq!(table.insert_at(1023, 'a'), Ok(None));
+        assert_eq!(table.insert_at(1024, 'b'), Err(Errno::Badf));
+        assert_eq!(table.insert_at(u32::MAX, 'b'), Err(Errno::Badf));
+        assert_eq!(table.renumber(1023, 1024), Err(Errno::Badf));
+        assert_eq!(table.renumber(1023, u32::MAX), Err(Errno::Badf));
+        assert_open(&table, &[(1023, 'a')]);
+    }
+
+    #[test]
+    fn a_closed_number_is_bad_until_it_is_opened_again() {
+        let mut table = table();
+        assert_eq!(table.remove(64), Err(Errno::Badf));
+        table.insert('a').unwrap();
+        assert_eq!(table.remove(64), Ok('a'));
+        assert_eq!(table.remove(64), Err(Errno::Badf));
+        assert_eq!(table.remove(u32::MAX), Err(Errno::Badf));
+        assert_open(&table, &[]);
+    }
+
+    #[test]
+    fn renumbering_moves_and_returns_what_it_displaced() {
+        let mut table = table();
+        table.insert('a').unwrap();
+        table.insert('b').unwrap();
+        assert_eq!(table.renumber(64, 65), Ok(Some('b')));
+        assert_open(&table, &[(65, 'a')]);
+        assert_eq!(table.renumber(65, 3), Ok(None));
+        assert_open(&table, &[(3, 'a')]);
+        assert_eq!(table.renumber(3, 3), Ok(None));
+        assert_open(&table, &[(3, 'a')]);
+        assert_eq!(table.renumber(65, 3), Err(Errno::Badf));
+        assert_eq!(table.renumber(65, 65), Err(Errno::Badf));
+        assert_open(&table, &[(3, 'a')]);
+    }
+
+    #[test]
+    fn renumbering_at_the_limit_is_allowed_while_the_count_stays() {
+        let mut table = FdTable::new(64..70, 1);
+        table.insert('a').unwrap();
+        assert_eq!(table.renumber(64, 69), Ok(None));
+        assert_eq!(table.renumber(69, 900), Ok(None));
+        assert_open(&table, &[(900, 'a')]);
+    }
+
+    #[test]
+    fn a_reserved_number_is_skipped_until_it_is_released() {
+        let mut table = table();
+        table.reserve(64).unwrap();
+        table.reserve(64).unwrap();
+        table.reserve(66).unwrap();
+        assert!(table.is_reserved(64) && !table.is_reserved(65) && !table.contains(64));
+        assert_eq!((table.insert('a'), table.insert('b')), (Ok(65), Ok(67)));
+        table.release(64);
+        table.release(64);
+        assert!(!table.is_reserved(64));
+        assert_eq!(table.insert('c'), Ok(64));
+        assert_open(&table, &[(64, 'c'), (65, 'a'), (67, 'b')]);
+    }
+
+    #[test]
+    fn only_free_numbers_of_the_range_can_be_reserved() {
+        let mut table = table();
+        table.insert('a').unwrap();
+        assert_eq!(table.reserve(64), Err(Errno::Busy));
+        for fd in [0, 63, 70, 1023, 1024, u32::MAX] {
+            assert_eq!(table.reserve(fd), Err(Errno::Badf), "{fd}");
+        }
+        table.release(64);
+        assert_open(&table, &[(64, 'a')]);
+    }
+
+    #[test]
+    fn a_reservation_ends_when_its_number_is_opened() {
+        let mut table = table();
+        table.reserve(64).unwrap();
+        table.reserve(65).unwrap();
+        assert_eq!(table.insert_at(64, 'a'), Ok(None));
+        assert_eq!(table.renumber(64, 65), Ok(None));
+        assert!(!table.is_reserved(64) && !table.is_reserved(65));
+        table.remove(65).unwrap();
+        assert_eq!(table.insert('b'), Ok(64));
+        assert_eq!(table.insert('c'), Ok(65));
+    }
+
+    #[test]
+    fn values_can_be_changed_in_place() {
+        let mut table = table();
+        table.insert('a').unwrap();
+        table.insert_at(2, 'b').unwrap();
+        *table.get_mut(64).unwrap() = 'c';
+        assert_eq!(table.get_mut(65), None);
+        for (_, value) in table.iter_mut() {
+            value.make_ascii_uppercase();
+        }
+        assert_open(&table, &[(2, 'B'), (64, 'C')]);
+    }
+
+    #[test]
+    fn draining_closes_everything_in_order_and_keeps_reservations() {
+        let mut table = table();
+        table.insert('a').unwrap();
+        table.insert_at(2, 'b').unwrap();
+        table.reserve(65).unwrap();
+        let drained: Vec<(u32, char)> = table.drain().collect();
+        assert_eq!(drained, [(2, 'b'), (64, 'a')]);
+        assert_open(&table, &[]);
+        table.insert('c').unwrap();
+        drop(table.drain());
+        assert_open(&table, &[]);
+        assert_eq!((table.insert('d'), table.insert('e')), (Ok(64), Ok(66)));
+    }
+
+    #[test]
+    fn an_unused_table_holds_no_memory_and_a_high_number_little() {
+        let mut table: FdTable<[u8; 4096]> = FdTable::new(512..1024, 16);
+        assert_eq!((table.slots.capacity(), table.entries.capacity()), (0, 0));
+        table.insert_at(1023, [0; 4096]).unwrap();
+        assert!(size_of::<Slot>() * table.slots.capacity() <= 4096);
+        assert!(table.entries.capacity() <= 4);
+    }
+}
