@@ -1,0 +1,8 @@
+;; wrong_signature: watm_dial_v1 takes nothing and returns an i64. Loading names both signatures.
+(module
+  (memory (export "memory") 2)
+  (func (export "_initialize"))
+  (func (export "watm_init_v1") (result i32) (i32.const 0))
+  (func (export "watm_ctrlpipe_v1") (param i32) (result i32) (i32.const 0))
+  (func (export "watm_dial_v1") (result i64) (i64.const -52))
+  (func (export "watm_start_v1") (result i32) (i32.const 0)))
