@@ -1,0 +1,95 @@
+//! Bytes through a pass-through module, each way and there and back, each beside the same bytes
+//! over raw TCP to the same peer.
+
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use watm_benches::{Peer, module, peer};
+use watm_wasmer::Dialer;
+
+/// Bytes an application writes or reads at once.
+const SIZES: [usize; 4] = [64, 1024, 16 * 1024, 64 * 1024];
+/// Bytes of one iteration.
+const VOLUME: usize = 1 << 20;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn write_volume(to: &mut impl Write, size: usize) {
+    let data = vec![7; size];
+    for _ in 0..VOLUME / size {
+        to.write_all(black_box(&data)).expect("the peer reads");
+    }
+}
+
+fn read_volume(from: &mut impl Read, size: usize) {
+    let mut data = vec![0; size];
+    for _ in 0..VOLUME / size {
+        from.read_exact(black_box(&mut data))
+            .expect("the peer writes");
+    }
+}
+
+fn ping(through: &mut (impl Read + Write), size: usize) {
+    let mut data = vec![7; size];
+    through.write_all(&data).expect("the peer reads");
+    through
+        .read_exact(black_box(&mut data))
+        .expect("the peer answers");
+}
+
+fn run(c: &mut Criterion) -> Result<()> {
+    let dialer = Dialer::builder(&module("plain16k")?).build()?;
+    let (sink, source, echo) = (peer(Peer::Sink)?, peer(Peer::Source)?, peer(Peer::Echo)?);
+
+    let mut group = c.benchmark_group("out");
+    group.throughput(Throughput::Bytes(VOLUME as u64));
+    for size in SIZES {
+        let mut raw = TcpStream::connect(sink)?;
+        group.bench_function(BenchmarkId::new("tcp", size), |b| {
+            b.iter(|| write_volume(&mut raw, size))
+        });
+        let mut conn = dialer.dial(&sink.to_string())?;
+        group.bench_function(BenchmarkId::new("watm", size), |b| {
+            b.iter(|| write_volume(&mut conn, size))
+        });
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group("in");
+    group.throughput(Throughput::Bytes(VOLUME as u64));
+    for size in SIZES {
+        let mut raw = TcpStream::connect(source)?;
+        group.bench_function(BenchmarkId::new("tcp", size), |b| {
+            b.iter(|| read_volume(&mut raw, size))
+        });
+        let mut conn = dialer.dial(&source.to_string())?;
+        group.bench_function(BenchmarkId::new("watm", size), |b| {
+            b.iter(|| read_volume(&mut conn, size))
+        });
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group("round_trip");
+    for size in [4, 64, 1024] {
+        let mut raw = TcpStream::connect(echo)?;
+        raw.set_nodelay(true)?;
+        group.bench_function(BenchmarkId::new("tcp", size), |b| {
+            b.iter(|| ping(&mut raw, size))
+        });
+        let mut conn = dialer.dial(&echo.to_string())?;
+        group.bench_function(BenchmarkId::new("watm", size), |b| {
+            b.iter(|| ping(&mut conn, size))
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+fn throughput(c: &mut Criterion) {
+    run(c).expect("loopback and the test modules are there");
+}
+
+criterion_group!(benches, throughput);
+criterion_main!(benches);

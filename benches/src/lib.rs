@@ -1,0 +1,61 @@
+//! What the benchmarks share: the modules they run, and peers on loopback.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+
+use watm_wasmer::TransportModule;
+
+/// Loads one of the modules that the tests use, by the name of its file in `tests/guests/built`.
+///
+/// # Errors
+///
+/// Those of [`TransportModule::from_file`].
+pub fn module(name: &str) -> Result<TransportModule, watm_wasmer::LoadError> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/built");
+    TransportModule::from_file(Path::new(directory).join(name).with_extension("wasm"))
+}
+
+/// What a peer does with each connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer {
+    /// Sends back what it receives.
+    Echo,
+    /// Receives and drops.
+    Sink,
+    /// Sends zeros for as long as they are taken.
+    Source,
+}
+
+/// Starts a peer on loopback, with a thread a connection, for the rest of the process.
+///
+/// # Errors
+///
+/// Those of binding a socket.
+pub fn peer(kind: Peer) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(kind, stream));
+        }
+    });
+    Ok(address)
+}
+
+fn serve(kind: Peer, mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buf = vec![0; 64 * 1024];
+    loop {
+        let len = match kind {
+            Peer::Source => buf.len(),
+            Peer::Echo | Peer::Sink => stream.read(&mut buf)?,
+        };
+        match kind {
+            _ if len == 0 => return Ok(()),
+            Peer::Sink => {}
+            Peer::Echo | Peer::Source => stream.write_all(&buf[..len])?,
+        }
+    }
+}

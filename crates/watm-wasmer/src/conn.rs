@@ -1,0 +1,252 @@
+//! A connection through a transport, as the application holds it.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::{End, TransportError};
+use crate::link::{Level, Link};
+use crate::pipe::{ApplicationEnd, Patience};
+use crate::supervisor;
+use crate::worker::{self, Established};
+
+/// A connection through a transport module.
+///
+/// Bytes written go through the module and leave on the network as it makes them; what the
+/// network brings comes back the same way. It is used like a [`std::net::TcpStream`]: [`Read`]
+/// and [`Write`] are there for the value and for a shared reference, so that two threads can use
+/// both directions at once.
+///
+/// When the transport has ended, reads return the remaining bytes, then 0 if it ended well and
+/// its error if it did not; writes fail with [`io::ErrorKind::BrokenPipe`] or that error. Errors
+/// of the transport carry a [`TransportError`] (see [`io::Error::get_ref`]).
+///
+/// Dropping a connection closes it like [`Conn::close`], without waiting: what was written is
+/// still delivered within the grace period.
+pub struct Conn {
+    end: ApplicationEnd,
+    link: Arc<Link>,
+    established: Established,
+    grace: Duration,
+    /// Nanoseconds; 0 for none.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    nonblocking: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        end: ApplicationEnd,
+        link: Arc<Link>,
+        established: Established,
+        grace: Duration,
+    ) -> Self {
+        Self {
+            end,
+            link,
+            established,
+            grace,
+            read_timeout: AtomicU64::new(0),
+            write_timeout: AtomicU64::new(0),
+            nonblocking: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Shuts down one direction or both.
+    ///
+    /// After `Write`, the module reads end of stream on its internal descriptor once it has read
+    /// all bytes; many modules then end the transport, those that know half-close go on the
+    /// other way. After `Read`, reads return 0 and what the module still writes is dropped.
+    ///
+    /// # Errors
+    ///
+    /// None now; the result is that of [`std::net::TcpStream::shutdown`] for easy exchange.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            self.end.shutdown_write();
+        }
+        if matches!(how, Shutdown::Read | Shutdown::Both) {
+            self.end.shutdown_read();
+        }
+        Ok(())
+    }
+
+    /// Sets how long a read waits for bytes at most; without a limit for `None`, the default. A
+    /// read that waited this long fails with [`io::ErrorKind::TimedOut`].
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for a duration of 0.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        store_timeout(&self.read_timeout, timeout)
+    }
+
+    /// Sets how long a write waits for room at most; without a limit for `None`, the default. A
+    /// write that waited this long fails with [`io::ErrorKind::TimedOut`].
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for a duration of 0.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        store_timeout(&self.write_timeout, timeout)
+    }
+
+    /// The limit set by [`Conn::set_read_timeout`].
+    pub fn read_timeout(&self) -> Option<Duration> {
+        load_timeout(&self.read_timeout)
+    }
+
+    /// The limit set by [`Conn::set_write_timeout`].
+    pub fn write_timeout(&self) -> Option<Duration> {
+        load_timeout(&self.write_timeout)
+    }
+
+    /// Makes reads and writes return [`io::ErrorKind::WouldBlock`] in place of waiting.
+    ///
+    /// # Errors
+    ///
+    /// None now; the result is that of [`std::net::TcpStream::set_nonblocking`].
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The local address of the network connection below the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrNotAvailable`] if that has no IP address: a dial hook may have
+    /// returned a socket of another family.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.established
+            .local
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// The address of the peer of the network connection below the transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::local_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.established
+            .peer
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Closes the connection and waits until the transport has ended: within the grace period,
+    /// and a little more while a guest that does not cooperate is interrupted.
+    ///
+    /// What was written before is delivered first, as far as the peer takes it in that time.
+    /// Reads return 0 from now on. Closing twice returns the same again.
+    ///
+    /// # Errors
+    ///
+    /// How the transport failed, if it did: [`TransportError::Interrupted`] if it had to be
+    /// interrupted.
+    pub fn close(&self) -> Result<End, TransportError> {
+        self.begin_close();
+        worker::wait_ended(&self.link, self.grace)
+    }
+
+    /// How the transport ended, if it has.
+    pub fn outcome(&self) -> Option<Result<End, TransportError>> {
+        self.link.outcome().cloned()
+    }
+
+    fn begin_close(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            // The level first: the end of stream is what makes the worker look at it.
+            self.link.raise(Level::Closing);
+            self.end.shutdown_read();
+            self.end.shutdown_write();
+            if !self.link.is_finished() {
+                supervisor::close(&self.link, self.grace);
+            }
+        }
+    }
+
+    fn patience(&self, timeout: &AtomicU64) -> Patience {
+        if self.nonblocking.load(Ordering::Relaxed) {
+            Patience::None
+        } else {
+            Patience::Wait(load_timeout(timeout))
+        }
+    }
+}
+
+fn store_timeout(to: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> {
+    let nanos = match timeout {
+        None => 0,
+        Some(Duration::ZERO) => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a timeout of 0 is not possible",
+            ));
+        }
+        Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+    };
+    to.store(nanos, Ordering::Relaxed);
+    Ok(())
+}
+
+fn load_timeout(from: &AtomicU64) -> Option<Duration> {
+    match from.load(Ordering::Relaxed) {
+        0 => None,
+        nanos => Some(Duration::from_nanos(nanos)),
+    }
+}
+
+impl Read for &Conn {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.end.read(buf, self.patience(&self.read_timeout))
+    }
+}
+
+impl Write for &Conn {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.end.write(buf, self.patience(&self.write_timeout))
+    }
+
+    /// Does nothing: bytes are on their way once they are written.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Conn {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+}
+
+impl Write for Conn {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.begin_close();
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("local", &self.established.local)
+            .field("peer", &self.established.peer)
+            .field("outcome", &self.link.outcome())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! Dialers: the application chooses the address, or the module does.
+
+use std::fmt;
+use std::sync::Arc;
+
+use watm_abi::Role;
+
+use crate::conn::Conn;
+use crate::connect::{Network, split_address};
+use crate::error::{ConfigError, DialError, SetupError};
+use crate::link::Link;
+use crate::module::TransportModule;
+use crate::pipe::pipe;
+use crate::settings::{Builder, Settings};
+use crate::stream::Stream;
+use crate::worker::{Job, spawn_and_wait};
+
+/// What one dial does differently from the others of its dialer.
+#[derive(Clone, Default)]
+pub struct DialOptions {
+    config: Option<Arc<[u8]>>,
+    network: Network,
+}
+
+impl DialOptions {
+    /// The configuration of the dialer, and the network `tcp`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The contents of `/conf/watm.cfg` for this connection alone.
+    pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.config = Some(bytes.into().into());
+        self
+    }
+
+    /// The network that `water_dial_fixed` dials over; of no meaning for a [`FixedDialer`].
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+}
+
+impl fmt::Debug for DialOptions {
+    /// Without the configuration, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DialOptions")
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Dials addresses that the application chooses, through a module (`watm_dial_v1`).
+///
+/// It may be shared between threads; each connection is an instance of the module of its own.
+///
+/// ```no_run
+/// use std::io::{Read, Write};
+/// use watm_wasmer::{Dialer, TransportModule};
+///
+/// let module = TransportModule::from_file("plain.wasm")?;
+/// let dialer = Dialer::builder(&module).config(*b"key").build()?;
+/// let mut conn = dialer.dial("192.0.2.1:443")?;
+/// conn.write_all(b"hello")?;
+/// let mut answer = [0; 512];
+/// let len = conn.read(&mut answer)?;
+/// println!("{:?}, then {}", &answer[..len], conn.close()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Dialer {
+    settings: Arc<Settings>,
+}
+
+impl Dialer {
+    /// Starts the configuration of a dialer.
+    pub fn builder(module: &TransportModule) -> Builder<Self> {
+        Builder::new(module)
+    }
+
+    /// Dials `address` (`host:port` or `[v6]:port`) and returns when the module's handshake is
+    /// done.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`], which says whether the network, the module or the host failed.
+    pub fn dial(&self, address: &str) -> Result<Conn, DialError> {
+        self.dial_with(address, DialOptions::new())
+    }
+
+    /// Dials with options of this connection alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialer::dial`].
+    pub fn dial_with(&self, address: &str, options: DialOptions) -> Result<Conn, DialError> {
+        split_address(address).map_err(|source| DialError::Connect {
+            address: address.to_owned(),
+            source,
+        })?;
+        let fixed = Some((options.network, address.to_owned()));
+        Ok(connect(
+            &self.settings,
+            Role::Dialer,
+            fixed,
+            None,
+            options.config,
+        )?)
+    }
+}
+
+/// Dials addresses that the module chooses (`watm_dial_fixed_v1`), as far as the
+/// [`crate::AddressPolicy`] allows them: without one, none.
+#[derive(Clone)]
+pub struct FixedDialer {
+    settings: Arc<Settings>,
+}
+
+impl FixedDialer {
+    /// Starts the configuration of a fixed dialer.
+    pub fn builder(module: &TransportModule) -> Builder<Self> {
+        Builder::new(module)
+    }
+
+    /// Has the module dial, and returns when its handshake is done.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`], which says whether the policy, the network, the module or the host failed.
+    pub fn dial(&self) -> Result<Conn, DialError> {
+        self.dial_with(DialOptions::new())
+    }
+
+    /// Dials with options of this connection alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`FixedDialer::dial`].
+    pub fn dial_with(&self, options: DialOptions) -> Result<Conn, DialError> {
+        Ok(connect(
+            &self.settings,
+            Role::FixedDialer,
+            None,
+            None,
+            options.config,
+        )?)
+    }
+}
+
+impl Builder<Dialer> {
+    /// Makes the dialer.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the module is no dialer or a setting cannot work.
+    pub fn build(self) -> Result<Dialer, ConfigError> {
+        Ok(Dialer {
+            settings: self.check(Role::Dialer)?,
+        })
+    }
+}
+
+impl Builder<FixedDialer> {
+    /// Makes the fixed dialer.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the module is no fixed dialer or a setting cannot work.
+    pub fn build(self) -> Result<FixedDialer, ConfigError> {
+        Ok(FixedDialer {
+            settings: self.check(Role::FixedDialer)?,
+        })
+    }
+}
+
+/// Sets up one connection of an application, outgoing or (with `incoming`) accepted, and waits.
+pub(crate) fn connect(
+    settings: &Arc<Settings>,
+    role: Role,
+    fixed: Option<(Network, String)>,
+    incoming: Option<Stream>,
+    config: Option<Arc<[u8]>>,
+) -> Result<Conn, SetupError> {
+    let link = Arc::new(Link::default());
+    let (end, internal) = pipe(Arc::clone(&link));
+    let job = Job {
+        settings: Arc::clone(settings),
+        role,
+        config,
+        fixed,
+        incoming,
+        internal: Some(internal),
+        link: Arc::clone(&link),
+        ended: None,
+    };
+    let established = spawn_and_wait(job)?;
+    Ok(Conn::new(end, link, established, settings.close_grace))
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("module", &self.settings.module)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FixedDialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedDialer")
+            .field("module", &self.settings.module)
+            .finish_non_exhaustive()
+    }
+}

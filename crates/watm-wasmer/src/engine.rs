@@ -1,0 +1,134 @@
+//! The one engine of the process, and the tunables that bound what an instance may use.
+
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use wasmer::sys::vm::{
+    MemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition, VMTable,
+    VMTableDefinition,
+};
+use wasmer::sys::{BaseTunables, Cranelift, EngineBuilder, Features, NativeEngineExt, Tunables};
+use wasmer::{Engine, MemoryType, Pages, Store, TableType};
+
+use crate::signals;
+
+/// Bytes of a WebAssembly page.
+pub(crate) const PAGE: u64 = 65536;
+/// Elements of a table at most.
+const TABLE_LIMIT: u32 = 1 << 20;
+
+/// The engine that compiles and holds all modules.
+pub(crate) fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let mut features = Features::default();
+        // A transport is one thread; shared memory would let another change what the host reads.
+        features.threads(false).memory64(false);
+        let engine: Engine = EngineBuilder::new(Cranelift::default())
+            .set_features(Some(features))
+            .engine()
+            .into();
+        signals::guard(|| drop(Store::new(engine.clone())));
+        engine
+    })
+}
+
+/// A store whose instances use no more than `memory_limit` bytes of memory.
+pub(crate) fn store(memory_limit: u64) -> Store {
+    let mut engine = engine().clone();
+    let pages = u32::try_from(memory_limit / PAGE).unwrap_or(u32::MAX);
+    engine.set_tunables(Limits {
+        base: BaseTunables::new(),
+        pages: Pages(pages),
+    });
+    Store::new(engine)
+}
+
+struct Limits {
+    base: BaseTunables,
+    pages: Pages,
+}
+
+impl Limits {
+    /// The memory type with its maximum lowered to the limit.
+    fn memory(&self, ty: &MemoryType) -> Result<MemoryType, MemoryError> {
+        if ty.minimum > self.pages {
+            return Err(MemoryError::Generic(format!(
+                "the module needs {} bytes of memory from the start, more than the limit of {}",
+                u64::from(ty.minimum.0) * PAGE,
+                u64::from(self.pages.0) * PAGE
+            )));
+        }
+        let maximum = ty.maximum.unwrap_or(self.pages).min(self.pages);
+        Ok(MemoryType {
+            maximum: Some(maximum),
+            ..*ty
+        })
+    }
+
+    fn table(ty: &TableType) -> Result<TableType, String> {
+        if ty.minimum > TABLE_LIMIT {
+            return Err(format!(
+                "the module needs a table of {} elements, more than {TABLE_LIMIT}",
+                ty.minimum
+            ));
+        }
+        let mut ty = *ty;
+        ty.maximum = Some(ty.maximum.unwrap_or(TABLE_LIMIT).min(TABLE_LIMIT));
+        Ok(ty)
+    }
+}
+
+impl Tunables for Limits {
+    fn memory_style(&self, memory: &MemoryType) -> MemoryStyle {
+        self.base.memory_style(memory)
+    }
+
+    fn table_style(&self, table: &TableType) -> TableStyle {
+        self.base.table_style(table)
+    }
+
+    fn create_host_memory(
+        &self,
+        ty: &MemoryType,
+        style: &MemoryStyle,
+    ) -> Result<VMMemory, MemoryError> {
+        self.base.create_host_memory(&self.memory(ty)?, style)
+    }
+
+    unsafe fn create_vm_memory(
+        &self,
+        ty: &MemoryType,
+        style: &MemoryStyle,
+        vm_definition_location: NonNull<VMMemoryDefinition>,
+    ) -> Result<VMMemory, MemoryError> {
+        let ty = self.memory(ty)?;
+        // SAFETY: the caller's promise about the location is passed on.
+        unsafe {
+            self.base
+                .create_vm_memory(&ty, style, vm_definition_location)
+        }
+    }
+
+    fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
+        self.base.create_host_table(&Self::table(ty)?, style)
+    }
+
+    unsafe fn create_vm_table(
+        &self,
+        ty: &TableType,
+        style: &TableStyle,
+        vm_definition_location: NonNull<VMTableDefinition>,
+    ) -> Result<VMTable, String> {
+        let ty = Self::table(ty)?;
+        // SAFETY: the caller's promise about the location is passed on.
+        unsafe {
+            self.base
+                .create_vm_table(&ty, style, vm_definition_location)
+        }
+    }
+
+    fn vmconfig(&self) -> &VMConfig {
+        self.base.vmconfig()
+    }
+}

@@ -1,0 +1,1629 @@
+//! The host's side of one instance: its descriptors and what the guest can do with them.
+//!
+//! Every function here serves one import. It is given guest memory as plain bytes, so that all of
+//! it is tested without an engine, and it runs on the worker's thread, which it may put to sleep.
+//! Descriptors that are not ours belong to WASI's own surroundings and never come here.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use watm_abi::{
+    ClockId, Errno, Event, EventType, FdFlags, FdTable, Fdstat, FileType, Filestat, GuestMemory,
+    IovecArray, RiFlags, Rights, SdFlags, Subscription, SubscriptionKind, decode_subscriptions,
+    gather_string, write_events,
+};
+
+use crate::connect::{Network, Outgoing, is_denied};
+use crate::error::SetupError;
+use crate::link::{Level, Link, interest};
+use crate::net::NetStream;
+use crate::outbound::WRITE_LIMIT;
+use crate::pipe::{GuestEnd, PIPE_CAPACITY};
+use crate::reactor::Reactor;
+use crate::stdio::StdStream;
+use crate::stream::Stream;
+
+/// The first number of a descriptor that the host gives out. WASI's own files count upwards from
+/// 0 and are kept below it.
+pub(crate) const FIRST_FD: u32 = 512;
+const LAST_FD: u32 = watm_abi::FD_LIMIT;
+
+/// Answers given from cached readiness before the system is asked again.
+const CACHED_ANSWERS: u32 = 16;
+/// Sockets that the guest closed while bytes waited in them, kept until those are sent.
+const LINGERING_SOCKETS: usize = 16;
+
+/// Why a host function does not return to the guest as usual.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Abort {
+    /// It returns this error number.
+    Errno(Errno),
+    /// The worker was told to stop: the guest is unwound.
+    Stop,
+}
+
+impl From<Errno> for Abort {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+pub(crate) type Call<T> = Result<T, Abort>;
+
+enum Kind {
+    /// The application's side.
+    Internal,
+    /// Readable once the guest should end.
+    Control,
+    Net(Box<NetStream>),
+    Std(StdStream),
+}
+
+struct Descriptor {
+    kind: Kind,
+    nonblocking: bool,
+    /// The size of the last write that was refused: less room than that is no room.
+    refused: u32,
+}
+
+/// What a call waits for on a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}
+
+/// What a new instance is made with.
+pub(crate) struct HostSetup {
+    pub(crate) outgoing: Outgoing,
+    /// The address that `water_dial_fixed` dials.
+    pub(crate) fixed: Option<(Network, String)>,
+    /// The connection that `water_accept` returns.
+    pub(crate) incoming: Option<Stream>,
+    pub(crate) internal: Option<GuestEnd>,
+    pub(crate) std_streams: [StdStream; 3],
+    pub(crate) descriptor_limit: usize,
+}
+
+pub(crate) struct Host {
+    link: Arc<Link>,
+    reactor: Reactor,
+    table: FdTable<Descriptor>,
+    internal: Option<GuestEnd>,
+    outgoing: Outgoing,
+    fixed: Option<(Network, String)>,
+    incoming: Option<Stream>,
+    /// Sockets that the guest has closed but that still have bytes to send.
+    #[allow(
+        clippy::vec_box,
+        reason = "they come out of descriptors in their boxes"
+    )]
+    lingering: Vec<Box<NetStream>>,
+    /// Whether some write-behind buffer may hold bytes.
+    unsent: bool,
+    /// The descriptor whose write was refused by the call just before, if it was.
+    refused: Option<u32>,
+    /// The level that the guest could have learnt of.
+    seen_level: Level,
+    control_read: bool,
+    cached_answers: u32,
+    moved: usize,
+    failure: Option<SetupError>,
+    subscriptions: Vec<Subscription>,
+    events: Vec<Event>,
+}
+
+impl Host {
+    pub(crate) fn new(link: Arc<Link>, reactor: Reactor, setup: HostSetup) -> Self {
+        let mut host = Self {
+            link,
+            reactor,
+            table: FdTable::new(FIRST_FD..LAST_FD, setup.descriptor_limit),
+            internal: setup.internal,
+            outgoing: setup.outgoing,
+            fixed: setup.fixed,
+            incoming: setup.incoming,
+            lingering: Vec::new(),
+            unsent: false,
+            refused: None,
+            seen_level: Level::Running,
+            control_read: false,
+            cached_answers: 0,
+            moved: 0,
+            failure: None,
+            subscriptions: Vec::new(),
+            events: Vec::new(),
+        };
+        for (fd, stream) in (0..).zip(setup.std_streams) {
+            // Numbers below the range are free of limits, so this cannot fail.
+            let _ = host.table.insert_at(fd, Descriptor::new(Kind::Std(stream)));
+        }
+        host
+    }
+
+    /// Gives the guest the application's side. Called once, before a role function.
+    pub(crate) fn open_internal(&mut self) -> Result<u32, Errno> {
+        self.table.insert(Descriptor::new(Kind::Internal))
+    }
+
+    /// Gives the guest the control descriptor.
+    pub(crate) fn open_control(&mut self) -> Result<u32, Errno> {
+        self.table.insert(Descriptor::new(Kind::Control))
+    }
+
+    /// Whether the worker was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.link.is_stopping()
+    }
+
+    /// Whether the descriptor is one of ours.
+    pub(crate) fn owns(&self, fd: u32) -> bool {
+        self.table.contains(fd)
+    }
+
+    /// The network connection behind a descriptor that a role function returned.
+    pub(crate) fn net(&self, fd: u32) -> Option<&NetStream> {
+        match &self.table.get(fd)?.kind {
+            Kind::Net(net) => Some(net),
+            _ => None,
+        }
+    }
+
+    /// Why the last connection could not be made, if none was made since.
+    pub(crate) fn take_failure(&mut self) -> Option<SetupError> {
+        self.failure.take()
+    }
+
+    // ---- making connections -------------------------------------------------------------------
+
+    /// `water_dial`: the module chose the address.
+    pub(crate) fn water_dial<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        network: (u32, u32),
+        address: (u32, u32),
+    ) -> Call<u32> {
+        self.begin()?;
+        let network = gather_string(memory, network.0, network.1)?;
+        let address = gather_string(memory, address.0, address.1)?;
+        let network: Network = network.parse().map_err(|error| {
+            log::debug!("water_dial: {error}");
+            Errno::Protonosupport
+        })?;
+        self.dial(network, &address, true)
+    }
+
+    /// `water_dial_fixed`: the embedder chose the address.
+    pub(crate) fn water_dial_fixed(&mut self) -> Call<u32> {
+        self.begin()?;
+        let (network, address) = self.fixed.clone().ok_or(Errno::Nodev)?;
+        self.dial(network, &address, false)
+    }
+
+    /// `water_accept`: the connection that the embedder accepted.
+    pub(crate) fn water_accept(&mut self) -> Call<u32> {
+        self.begin()?;
+        let stream = self.incoming.take().ok_or(Errno::Nodev)?;
+        self.open_net(stream)
+    }
+
+    fn dial(&mut self, network: Network, address: &str, chosen_by_module: bool) -> Call<u32> {
+        if self
+            .table
+            .iter()
+            .filter(|(fd, _)| self.table.in_range(*fd))
+            .count()
+            >= self.table.limit()
+        {
+            return Err(Errno::Mfile.into());
+        }
+        self.flush();
+        let result = self.outgoing.connect(
+            network,
+            address,
+            chosen_by_module,
+            &self.link,
+            &mut self.reactor,
+        );
+        self.check_stop()?;
+        match result {
+            Ok(stream) => {
+                self.failure = None;
+                self.open_net(stream)
+            }
+            Err(error) => {
+                let denied = is_denied(&error);
+                let errno = if denied {
+                    Errno::Notcapable
+                } else {
+                    Errno::from_io(&error)
+                };
+                log::debug!("no connection to {address}: {error}");
+                let address = address.to_owned();
+                self.failure = Some(if denied {
+                    SetupError::Denied { address }
+                } else {
+                    SetupError::Connect {
+                        address,
+                        source: error,
+                    }
+                });
+                Err(errno.into())
+            }
+        }
+    }
+
+    fn open_net(&mut self, stream: Stream) -> Call<u32> {
+        let net = NetStream::new(stream, Arc::clone(&self.link), &mut self.reactor)
+            .map_err(|error| Errno::from_io(&error))?;
+        Ok(self
+            .table
+            .insert(Descriptor::new(Kind::Net(Box::new(net))))?)
+    }
+
+    // ---- moving bytes -------------------------------------------------------------------------
+
+    /// `fd_read`, and `sock_recv` with its flags. Returns the bytes read; 0 is the end of stream.
+    pub(crate) fn read<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        flags: RiFlags,
+    ) -> Call<u32> {
+        self.begin()?;
+        let total = iovecs.total_len();
+        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        let nonblocking = descriptor.nonblocking;
+        if total == 0 {
+            return Ok(0);
+        }
+        let peek = flags.contains(RiFlags::PEEK);
+        let all = flags.contains(RiFlags::WAITALL) && !nonblocking;
+        let mut done = 0;
+        let mut refreshed = false;
+        loop {
+            // A peek leaves everything in place, so each try starts over.
+            let skip = if peek { 0 } else { done };
+            match self.try_read(memory, fd, iovecs, skip, peek) {
+                Ok(0) => return Ok(done),
+                Ok(len) => {
+                    done = if peek { done.max(len) } else { done + len };
+                    self.moved += len as usize;
+                    // A peek cannot be promised more than one look: the buffer may be full.
+                    if !all || done == total || peek {
+                        return Ok(done);
+                    }
+                }
+                Err(Abort::Errno(Errno::Again)) if nonblocking => {
+                    self.flush();
+                    if !refreshed && self.is_stale() {
+                        refreshed = true;
+                        self.refresh()?;
+                        continue;
+                    }
+                    return Err(Errno::Again.into());
+                }
+                Err(Abort::Errno(Errno::Again)) => self.sleep(fd, Direction::Read)?,
+                // What came before the error counts; the error comes again.
+                Err(Abort::Errno(_)) if done > 0 => return Ok(done),
+                Err(abort) => return Err(abort),
+            }
+        }
+    }
+
+    /// One try to read, without waiting: `Again` if there is nothing.
+    fn try_read<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        skip: u32,
+        peek: bool,
+    ) -> Call<u32> {
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let spans = spans(iovecs, skip);
+        let mut done = 0usize;
+        match &mut descriptor.kind {
+            Kind::Internal => {
+                let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
+                for (addr, len) in spans {
+                    let into = memory.slice_mut(addr, len)?;
+                    let part = if peek {
+                        internal.peek(done, into)
+                    } else {
+                        internal.read(into)
+                    };
+                    done += part;
+                    if part < len as usize {
+                        break;
+                    }
+                }
+                if done == 0 && !internal.at_end() {
+                    return Err(Errno::Again.into());
+                }
+                if !peek {
+                    internal.read_done(done);
+                }
+            }
+            Kind::Net(net) => {
+                if peek && !net.poll_read() {
+                    return Err(Errno::Again.into());
+                }
+                for (addr, len) in spans {
+                    let into = memory.slice_mut(addr, len)?;
+                    let part = if peek {
+                        net.peek(done, into)
+                    } else if done > 0 && net.buffered() == 0 {
+                        // The first piece decides whether the socket is asked at all.
+                        break;
+                    } else {
+                        match net.read(into) {
+                            Ok(part) => part,
+                            Err(_) if done > 0 => break,
+                            Err(errno) => return Err(errno.into()),
+                        }
+                    };
+                    done += part;
+                    if part < len as usize {
+                        break;
+                    }
+                }
+            }
+            Kind::Control => {
+                if self.control_read || self.link.level() < Level::Cancelled {
+                    return Err(Errno::Again.into());
+                }
+                for (addr, _) in spans.take(1) {
+                    memory.write_u8(addr, 0)?;
+                    done = 1;
+                }
+                self.control_read = !peek;
+            }
+            Kind::Std(stream) => {
+                let wait = if descriptor.nonblocking {
+                    Duration::ZERO
+                } else {
+                    Duration::from_millis(50)
+                };
+                for (addr, len) in spans.take(1) {
+                    done = stream.read(memory.slice_mut(addr, len)?, wait)?;
+                }
+            }
+        }
+        Ok(u32::try_from(done).unwrap_or(u32::MAX))
+    }
+
+    /// `fd_write` and `sock_send`. Returns the bytes taken: all, or `Again`, up to 128 KiB on a
+    /// non-blocking descriptor; all on a blocking one.
+    pub(crate) fn write<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        fd: u32,
+        iovecs: &IovecArray,
+    ) -> Call<u32> {
+        self.check_stop()?;
+        let refused_before = self.refused.take();
+        let total = iovecs.total_len();
+        let nonblocking = self.table.get(fd).ok_or(Errno::Badf)?.nonblocking;
+        if total == 0 {
+            return Ok(0);
+        }
+        let mut done = 0;
+        loop {
+            match self.try_write(memory, fd, iovecs, done, nonblocking) {
+                Ok(len) => {
+                    done += len;
+                    self.moved += len as usize;
+                    if done >= total || nonblocking {
+                        return Ok(done);
+                    }
+                }
+                Err(Abort::Errno(Errno::Again)) => {
+                    self.set_refused(fd, total - done);
+                    // The same write again, and nothing else in between: the guest spins. Spare the
+                    // core until there is room.
+                    if nonblocking && refused_before != Some(fd) {
+                        self.flush();
+                        self.refused = Some(fd);
+                        return Err(Errno::Again.into());
+                    }
+                    self.sleep(fd, Direction::Write)?;
+                }
+                Err(Abort::Errno(_)) if done > 0 => return Ok(done),
+                Err(abort) => return Err(abort),
+            }
+        }
+    }
+
+    /// One try to write what follows the first `skip` bytes, without waiting.
+    fn try_write<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        fd: u32,
+        iovecs: &IovecArray,
+        skip: u32,
+        nonblocking: bool,
+    ) -> Call<u32> {
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let left = (iovecs.total_len() - skip) as usize;
+        // A blocking write may go in pieces; each must fit into an empty buffer.
+        let piece = if nonblocking {
+            left
+        } else {
+            left.min(WRITE_LIMIT)
+        };
+        let mut budget = piece;
+        let slices = spans(iovecs, skip).map_while(|(addr, len)| {
+            let len = (len as usize).min(budget);
+            budget -= len;
+            // The array was checked when it was decoded, and memory never shrinks.
+            memory
+                .slice(addr, len as u32)
+                .ok()
+                .filter(|slice| !slice.is_empty())
+        });
+        let taken = match &mut descriptor.kind {
+            Kind::Internal => {
+                let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
+                if internal.is_write_closed() {
+                    return Err(Errno::Pipe.into());
+                }
+                if !internal.accepts(piece) {
+                    return Err(Errno::Again.into());
+                }
+                let taken = slices.map(|slice| internal.write(slice)).sum();
+                internal.write_done();
+                taken
+            }
+            Kind::Net(net) => {
+                let (taken, waits) = net.out.push(piece, slices)?;
+                self.unsent |= waits;
+                taken
+            }
+            Kind::Control => return Err(Errno::Badf.into()),
+            Kind::Std(stream) => {
+                let mut taken = 0;
+                for slice in slices {
+                    stream.write(slice)?;
+                    taken += slice.len();
+                }
+                taken
+            }
+        };
+        descriptor.refused = 0;
+        Ok(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    fn set_refused(&mut self, fd: u32, len: u32) {
+        if let Some(descriptor) = self.table.get_mut(fd) {
+            descriptor.refused = len.min(WRITE_LIMIT as u32);
+        }
+    }
+
+    // ---- waiting ------------------------------------------------------------------------------
+
+    /// `poll_oneoff`. `is_file` says whether a descriptor that is not ours is one of WASI's files,
+    /// which are always ready. Returns the number of events, which stand in memory.
+    pub(crate) fn poll_oneoff<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        subscriptions_at: u32,
+        events_at: u32,
+        count: u32,
+        is_file: &dyn Fn(u32) -> bool,
+    ) -> Call<u32> {
+        self.begin()?;
+        let mut subscriptions = std::mem::take(&mut self.subscriptions);
+        let mut events = std::mem::take(&mut self.events);
+        let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)
+            .map_err(Abort::from)
+            .and_then(|()| self.wait_for_events(&subscriptions, &mut events, is_file))
+            .and_then(|()| Ok(write_events(memory, events_at, &events)?))
+            .map(|()| u32::try_from(events.len()).unwrap_or(u32::MAX));
+        subscriptions.clear();
+        events.clear();
+        if subscriptions.capacity() <= 64 {
+            self.subscriptions = subscriptions;
+            self.events = events;
+        }
+        result
+    }
+
+    fn wait_for_events(
+        &mut self,
+        subscriptions: &[Subscription],
+        events: &mut Vec<Event>,
+        is_file: &dyn Fn(u32) -> bool,
+    ) -> Call<()> {
+        let clocks = Clocks::now();
+        let mut deadline = None::<Instant>;
+        for subscription in subscriptions {
+            if let SubscriptionKind::Clock {
+                id,
+                timeout,
+                absolute,
+                ..
+            } = subscription.kind
+                && let Ok(Some(when)) = clocks.due(id, timeout, absolute)
+            {
+                deadline = Some(deadline.map_or(when, |known| known.min(when)));
+            }
+        }
+        let mut asked = false;
+        if self.is_stale() {
+            asked = true;
+            self.refresh()?;
+        }
+        loop {
+            self.collect(subscriptions, events, is_file, &clocks);
+            if !events.is_empty() {
+                let only_clocks = events.iter().all(|event| event.kind == EventType::Clock);
+                if !only_clocks || asked {
+                    return Ok(());
+                }
+                // The time is up, but what the system knows was not asked yet.
+                asked = true;
+                events.clear();
+                self.flush();
+                self.refresh()?;
+                continue;
+            }
+            let what = self.interests(subscriptions);
+            self.sleep_for(what, deadline)?;
+            asked = true;
+        }
+    }
+
+    /// Adds an event for each subscription whose condition holds now.
+    fn collect(
+        &mut self,
+        subscriptions: &[Subscription],
+        events: &mut Vec<Event>,
+        is_file: &dyn Fn(u32) -> bool,
+        clocks: &Clocks,
+    ) {
+        let now = Instant::now();
+        for subscription in subscriptions {
+            let userdata = subscription.userdata;
+            let event = match subscription.kind {
+                SubscriptionKind::Clock {
+                    id,
+                    timeout,
+                    absolute,
+                    ..
+                } => {
+                    let error = match clocks.due(id, timeout, absolute) {
+                        Ok(Some(when)) if when <= now => Errno::Success,
+                        Ok(_) => continue,
+                        Err(errno) => errno,
+                    };
+                    Event {
+                        userdata,
+                        error,
+                        kind: EventType::Clock,
+                        nbytes: 0,
+                        hangup: false,
+                    }
+                }
+                SubscriptionKind::FdRead { fd } | SubscriptionKind::FdWrite { fd } => {
+                    let (kind, direction) = match subscription.kind {
+                        SubscriptionKind::FdRead { .. } => (EventType::FdRead, Direction::Read),
+                        _ => (EventType::FdWrite, Direction::Write),
+                    };
+                    let ready = if self.owns(fd) {
+                        self.readiness(fd, direction)
+                    } else if is_file(fd) {
+                        Some((1, false))
+                    } else {
+                        events.push(Event {
+                            userdata,
+                            error: Errno::Badf,
+                            kind,
+                            nbytes: 0,
+                            hangup: false,
+                        });
+                        continue;
+                    };
+                    let Some((nbytes, hangup)) = ready else {
+                        continue;
+                    };
+                    Event {
+                        userdata,
+                        error: Errno::Success,
+                        kind,
+                        nbytes,
+                        hangup,
+                    }
+                }
+            };
+            events.push(event);
+        }
+    }
+
+    /// Whether a descriptor is ready: how many bytes it has or takes, and whether it hung up.
+    fn readiness(&mut self, fd: u32, direction: Direction) -> Option<(u64, bool)> {
+        let descriptor = self.table.get_mut(fd)?;
+        let wanted = descriptor.refused.max(1) as usize;
+        match (&mut descriptor.kind, direction) {
+            (Kind::Internal, Direction::Read) => {
+                let internal = self.internal.as_mut()?;
+                let available = internal.available();
+                (available > 0 || internal.at_end()).then_some((available as u64, available == 0))
+            }
+            (Kind::Internal, Direction::Write) => {
+                let internal = self.internal.as_mut()?;
+                (internal.is_write_closed() || internal.accepts(wanted))
+                    .then_some((PIPE_CAPACITY as u64, internal.is_write_closed()))
+            }
+            (Kind::Control, Direction::Read) => {
+                self.seen_level = self.link.level();
+                (self.seen_level >= Level::Cancelled && !self.control_read).then_some((1, false))
+            }
+            (Kind::Control, Direction::Write) => None,
+            (Kind::Net(net), Direction::Read) => net
+                .poll_read()
+                .then(|| (net.buffered() as u64, net.at_end())),
+            (Kind::Net(net), Direction::Write) => net
+                .out
+                .accepts(wanted)
+                .then(|| (WRITE_LIMIT as u64, net.out.error().is_some())),
+            (Kind::Std(stream), Direction::Read) => stream.is_readable().then_some((1, false)),
+            (Kind::Std(_), Direction::Write) => Some((1, false)),
+        }
+    }
+
+    /// What the application must wake the worker for while it waits for these.
+    fn interests(&mut self, subscriptions: &[Subscription]) -> u32 {
+        let mut what = 0;
+        for subscription in subscriptions {
+            what |= match subscription.kind {
+                SubscriptionKind::FdRead { fd } => self.interest(fd, Direction::Read),
+                SubscriptionKind::FdWrite { fd } => self.interest(fd, Direction::Write),
+                SubscriptionKind::Clock { .. } => 0,
+            };
+        }
+        what
+    }
+
+    fn interest(&mut self, fd: u32, direction: Direction) -> u32 {
+        match self.table.get(fd) {
+            Some(Descriptor {
+                kind: Kind::Internal,
+                refused,
+                ..
+            }) => match direction {
+                Direction::Read => interest::DATA,
+                Direction::Write => {
+                    if let Some(internal) = &self.internal {
+                        internal.want_room(*refused as usize);
+                    }
+                    interest::ROOM
+                }
+            },
+            _ => 0,
+        }
+    }
+
+    /// Sleeps until a blocking call on `fd` may get on.
+    fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
+        let what = self.interest(fd, direction);
+        // The host's standard input is not in the reactor; the read itself waits a little.
+        let deadline = match self.table.get(fd) {
+            Some(Descriptor {
+                kind: Kind::Std(_), ..
+            }) => Some(Instant::now()),
+            _ => None,
+        };
+        self.sleep_for(what, deadline)
+    }
+
+    /// Sends what waits, then sleeps until a socket, the application, the level or the clock
+    /// changes something. Returns early rather than late: callers look again.
+    fn sleep_for(&mut self, what: u32, deadline: Option<Instant>) -> Call<()> {
+        self.flush();
+        self.end_if_drained();
+        self.check_stop()?;
+        self.link.announce(what);
+        let level = self.link.level();
+        let changed = level != self.seen_level || self.has_changed(what);
+        self.seen_level = level;
+        let timeout = if changed {
+            Some(Duration::ZERO)
+        } else {
+            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        };
+        let result = self.wait(timeout);
+        self.link.withdraw();
+        result?;
+        self.check_stop()
+    }
+
+    /// Whether something that the application does has happened since the guest looked.
+    fn has_changed(&mut self, what: u32) -> bool {
+        let Some(internal) = &mut self.internal else {
+            return false;
+        };
+        what & interest::DATA != 0 && internal.is_readable()
+            || what & interest::ROOM != 0 && {
+                let refused = self
+                    .table
+                    .iter()
+                    .find_map(|(_, descriptor)| match descriptor.kind {
+                        Kind::Internal => Some(descriptor.refused as usize),
+                        _ => None,
+                    });
+                internal.accepts(refused.unwrap_or(1).max(1))
+            }
+    }
+
+    /// The embedder closed, the guest has read all and was told so, and all is sent: what is left
+    /// is to tell a guest that waits for more that nobody will come.
+    fn end_if_drained(&self) {
+        if !self.unsent
+            && self
+                .internal
+                .as_ref()
+                .is_some_and(GuestEnd::is_closed_and_drained)
+        {
+            self.link.raise(Level::Cancelled);
+        }
+    }
+
+    /// Takes in what the system knows, without sleeping.
+    fn refresh(&mut self) -> Call<()> {
+        self.wait(Some(Duration::ZERO))
+    }
+
+    /// Whether answers have come from the cache for long enough.
+    fn is_stale(&mut self) -> bool {
+        self.cached_answers += 1;
+        self.cached_answers >= CACHED_ANSWERS || self.moved >= PIPE_CAPACITY / 2
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Call<()> {
+        self.cached_answers = 0;
+        self.moved = 0;
+        let Self {
+            reactor,
+            table,
+            lingering,
+            ..
+        } = self;
+        let result = reactor.wait(timeout, |token, readiness| {
+            let open = table
+                .iter_mut()
+                .filter_map(|(_, descriptor)| match &mut descriptor.kind {
+                    Kind::Net(net) => Some(net),
+                    _ => None,
+                });
+            if let Some(net) = open
+                .chain(lingering.iter_mut())
+                .find(|net| net.token == token)
+            {
+                net.apply(readiness);
+            }
+        });
+        result.map_err(|error| {
+            log::error!("a worker cannot wait for its sockets: {error}");
+            Abort::Errno(Errno::from_io(&error))
+        })
+    }
+
+    /// Sends what waits, as far as the sockets take it.
+    pub(crate) fn flush(&mut self) {
+        if !self.unsent {
+            return;
+        }
+        let mut waits = false;
+        for (_, descriptor) in self.table.iter() {
+            if let Kind::Net(net) = &descriptor.kind {
+                waits |= !net.out.flush();
+            }
+        }
+        self.lingering.retain(|net| !net.out.flush());
+        self.unsent = waits || !self.lingering.is_empty();
+    }
+
+    /// `sched_yield`.
+    pub(crate) fn sched_yield(&mut self) -> Call<()> {
+        self.begin()?;
+        self.refresh()?;
+        std::thread::yield_now();
+        Ok(())
+    }
+
+    // ---- descriptors --------------------------------------------------------------------------
+
+    /// `fd_close` of one of ours. Bytes that the guest wrote are still sent.
+    pub(crate) fn close(&mut self, fd: u32) -> Call<()> {
+        self.begin()?;
+        let descriptor = self.table.remove(fd)?;
+        self.dispose(descriptor);
+        Ok(())
+    }
+
+    fn dispose(&mut self, descriptor: Descriptor) {
+        match descriptor.kind {
+            Kind::Internal => self.internal = None,
+            Kind::Net(net) => {
+                let _ = net.out.shutdown_write();
+                if !net.out.flush() {
+                    if self.lingering.len() == LINGERING_SOCKETS {
+                        self.lingering.remove(0);
+                    }
+                    self.lingering.push(net);
+                    self.unsent = true;
+                }
+            }
+            Kind::Control | Kind::Std(_) => {}
+        }
+    }
+
+    /// Takes a descriptor of ours away, for one that replaces it.
+    pub(crate) fn displace(&mut self, fd: u32) {
+        if let Ok(descriptor) = self.table.remove(fd) {
+            self.dispose(descriptor);
+        }
+    }
+
+    /// `fd_renumber` of one of ours onto another of ours, or onto a free number of our range.
+    pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Call<()> {
+        self.begin()?;
+        if let Some(displaced) = self.table.renumber(from, to)? {
+            self.dispose(displaced);
+        }
+        Ok(())
+    }
+
+    /// Whether a number of our range is taken by one of WASI's files.
+    pub(crate) fn is_reserved(&self, fd: u32) -> bool {
+        self.table.is_reserved(fd)
+    }
+
+    /// Notes that a number is now taken by one of WASI's files.
+    pub(crate) fn reserve(&mut self, fd: u32) {
+        let _ = self.table.reserve(fd);
+    }
+
+    /// Notes that a number is no longer taken by one of WASI's files.
+    pub(crate) fn release(&mut self, fd: u32) {
+        self.table.release(fd);
+    }
+
+    /// `fd_fdstat_get`.
+    pub(crate) fn fdstat(&mut self, fd: u32) -> Call<Fdstat> {
+        self.begin()?;
+        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        let common =
+            Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET;
+        let both = common | Rights::FD_READ | Rights::FD_WRITE | Rights::SOCK_SHUTDOWN;
+        let (file_type, rights_base) = match &descriptor.kind {
+            Kind::Internal | Kind::Net(_) => (FileType::SocketStream, both),
+            Kind::Control => (FileType::SocketStream, common | Rights::FD_READ),
+            Kind::Std(stream) if stream.is_input() => {
+                (FileType::CharacterDevice, common | Rights::FD_READ)
+            }
+            Kind::Std(_) => (FileType::CharacterDevice, common | Rights::FD_WRITE),
+        };
+        let flags = if descriptor.nonblocking {
+            FdFlags::NONBLOCK
+        } else {
+            FdFlags::default()
+        };
+        Ok(Fdstat {
+            file_type,
+            flags,
+            rights_base,
+            rights_inheriting: Rights::default(),
+        })
+    }
+
+    /// `fd_fdstat_set_flags`. Only NONBLOCK has a meaning here; the others are accepted.
+    pub(crate) fn set_flags(&mut self, fd: u32, flags: u32) -> Call<()> {
+        self.begin()?;
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let flags = u16::try_from(flags)
+            .ok()
+            .and_then(FdFlags::from_bits)
+            .ok_or(Errno::Inval)?;
+        descriptor.nonblocking = flags.contains(FdFlags::NONBLOCK);
+        Ok(())
+    }
+
+    /// `fd_filestat_get`.
+    pub(crate) fn filestat(&mut self, fd: u32) -> Call<Filestat> {
+        let file_type = self.fdstat(fd)?.file_type;
+        Ok(Filestat {
+            dev: 0,
+            ino: 0,
+            file_type,
+            nlink: 1,
+            size: 0,
+            atim: 0,
+            mtim: 0,
+            ctim: 0,
+        })
+    }
+
+    /// `sock_shutdown`.
+    pub(crate) fn shutdown(&mut self, fd: u32, how: u32) -> Call<()> {
+        self.begin()?;
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let how = u8::try_from(how)
+            .ok()
+            .and_then(SdFlags::from_bits)
+            .ok_or(Errno::Inval)?;
+        let (read, write) = (how.contains(SdFlags::RD), how.contains(SdFlags::WR));
+        if !read && !write {
+            return Err(Errno::Inval.into());
+        }
+        match &mut descriptor.kind {
+            Kind::Internal => {
+                let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
+                if read {
+                    internal.shutdown_read();
+                }
+                if write {
+                    internal.shutdown_write();
+                }
+            }
+            Kind::Net(net) => {
+                if read {
+                    net.shutdown_read();
+                }
+                if write {
+                    net.out.shutdown_write()?;
+                    self.unsent |= !net.out.flush();
+                }
+            }
+            Kind::Control => return Err(Errno::Notsup.into()),
+            Kind::Std(_) => return Err(Errno::Notsock.into()),
+        }
+        Ok(())
+    }
+
+    // ---- the end ------------------------------------------------------------------------------
+
+    /// The guest has ended, however it did: the application reads what is left and then the end.
+    pub(crate) fn end_guest(&mut self) {
+        self.internal = None;
+        self.incoming = None;
+    }
+
+    /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it.
+    pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + limit;
+        let mut nets = std::mem::take(&mut self.lingering);
+        for (_, descriptor) in self.table.drain() {
+            if let Kind::Net(net) = descriptor.kind {
+                nets.push(net);
+            }
+        }
+        for net in &nets {
+            // Sends all that waits first; an error was the guest's, or is nobody's any more.
+            let _ = net.out.shutdown_write();
+        }
+        let mut pause = Duration::from_micros(200);
+        loop {
+            nets.retain_mut(|net| {
+                let peer_finished = net.discard();
+                let sent = net.out.flush();
+                !(sent && (net.out.error().is_some() || peer_finished || !net.unacknowledged()))
+            });
+            let left = deadline.saturating_duration_since(Instant::now());
+            if nets.is_empty() || left == Duration::ZERO || self.link.is_stopping() {
+                return Ok(());
+            }
+            // Acknowledgements make no event, so this looks again after growing pauses.
+            let waiting = nets.iter().any(|net| !net.out.flush());
+            pause = (pause * 2).min(Duration::from_millis(if waiting { 500 } else { 50 }));
+            self.link.announce(0);
+            let timeout = if self.link.is_stopping() {
+                Duration::ZERO
+            } else {
+                pause.min(left)
+            };
+            let result = self.reactor.wait(Some(timeout), |token, readiness| {
+                if let Some(net) = nets.iter_mut().find(|net| net.token == token) {
+                    net.apply(readiness);
+                }
+            });
+            self.link.withdraw();
+            result?;
+        }
+    }
+
+    /// What every call but a write begins with.
+    fn begin(&mut self) -> Call<()> {
+        self.refused = None;
+        self.check_stop()
+    }
+
+    fn check_stop(&self) -> Call<()> {
+        if self.link.is_stopping() {
+            Err(Abort::Stop)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Descriptor {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            nonblocking: false,
+            refused: 0,
+        }
+    }
+}
+
+/// The buffers of an array as address and length, without the first `skip` bytes.
+fn spans(iovecs: &IovecArray, skip: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+    let mut skip = skip;
+    iovecs.iter().filter_map(move |iovec| {
+        let part = skip.min(iovec.len);
+        skip -= part;
+        // Inside a buffer that was checked, so the sum does not overflow.
+        (part < iovec.len).then(|| (iovec.buf.wrapping_add(part), iovec.len - part))
+    })
+}
+
+/// The clocks at the moment a poll began, which its subscriptions count from.
+struct Clocks {
+    started: Instant,
+    realtime: Duration,
+    monotonic: Duration,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self {
+            started: Instant::now(),
+            realtime: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+            monotonic: monotonic_now(),
+        }
+    }
+
+    /// When a subscription is due: `None` is too far away to ever come.
+    fn due(&self, id: u32, timeout: u64, absolute: bool) -> Result<Option<Instant>, Errno> {
+        let timeout = Duration::from_nanos(timeout);
+        let from = match (ClockId::from_raw(id).ok_or(Errno::Inval)?, absolute) {
+            (ClockId::Realtime | ClockId::Monotonic, false) => Duration::ZERO,
+            (ClockId::Realtime, true) => self.realtime,
+            (ClockId::Monotonic, true) => self.monotonic,
+            _ => return Err(Errno::Notsup),
+        };
+        Ok(self.started.checked_add(timeout.saturating_sub(from)))
+    }
+}
+
+/// The monotonic clock as the guest reads it.
+fn monotonic_now() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to one timespec, which lives here.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    Duration::new(
+        now.tv_sec.try_into().unwrap_or(0),
+        now.tv_nsec.try_into().unwrap_or(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::PlainDial;
+    use crate::pipe::{ApplicationEnd, Patience, pipe};
+    use crate::stdio::Stdio;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    /// Guest memory with one iovec record at 0 over the bytes from 1024.
+    fn memory(len: u32) -> Vec<u8> {
+        let mut memory = vec![0; 256 * 1024];
+        memory.write_u32(0, 1024).expect("in memory");
+        memory.write_u32(4, len).expect("in memory");
+        memory
+    }
+
+    fn iovecs(memory: &[u8]) -> IovecArray {
+        IovecArray::decode(memory, 0, 1).expect("an array")
+    }
+
+    /// A host with its internal and control descriptors, the application's end, and a network
+    /// descriptor with its peer.
+    struct Fixture {
+        host: Host,
+        link: Arc<Link>,
+        app: ApplicationEnd,
+        peer: UnixStream,
+        internal: u32,
+        control: u32,
+        net: u32,
+    }
+
+    fn setup(internal: Option<GuestEnd>) -> HostSetup {
+        HostSetup {
+            outgoing: Outgoing {
+                hook: Arc::new(PlainDial),
+                policy: Arc::default(),
+                timeout: Duration::from_secs(20),
+            },
+            fixed: None,
+            incoming: None,
+            internal,
+            std_streams: StdStream::all(Stdio::Null, &"test".into()),
+            descriptor_limit: 4,
+        }
+    }
+
+    fn fixture() -> Fixture {
+        let link = Arc::new(Link::default());
+        let (app, guest) = pipe(Arc::clone(&link));
+        let reactor = Reactor::new(&link).expect("a reactor");
+        let mut host = Host::new(Arc::clone(&link), reactor, setup(Some(guest)));
+        let (ours, peer) = UnixStream::pair().expect("a pair");
+        peer.set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        host.incoming = Some(ours.into());
+        let internal = host.open_internal().expect("a descriptor");
+        let control = host.open_control().expect("a descriptor");
+        let net = host.water_accept().expect("a descriptor");
+        Fixture {
+            host,
+            link,
+            app,
+            peer,
+            internal,
+            control,
+            net,
+        }
+    }
+
+    impl Fixture {
+        fn nonblocking(&mut self) {
+            for fd in [self.internal, self.control, self.net] {
+                self.host
+                    .set_flags(fd, u32::from(FdFlags::NONBLOCK.bits()))
+                    .expect("a flag");
+            }
+        }
+
+        fn read(&mut self, fd: u32, len: u32) -> Call<Vec<u8>> {
+            let mut memory = memory(len);
+            let array = iovecs(&memory);
+            let len = self
+                .host
+                .read(&mut memory[..], fd, &array, RiFlags::default())?;
+            Ok(memory[1024..1024 + len as usize].to_vec())
+        }
+
+        fn write(&mut self, fd: u32, data: &[u8]) -> Call<u32> {
+            let mut memory = memory(data.len() as u32);
+            memory[1024..1024 + data.len()].copy_from_slice(data);
+            let array = iovecs(&memory);
+            self.host.write(&memory[..], fd, &array)
+        }
+
+        /// Polls and returns userdata, error, type and hang-up of the events.
+        fn poll(&mut self, kinds: &[SubscriptionKind]) -> Call<Vec<(u64, Errno, EventType, bool)>> {
+            let mut memory = memory(0);
+            for (i, kind) in kinds.iter().enumerate() {
+                let record = Subscription {
+                    userdata: i as u64,
+                    kind: *kind,
+                }
+                .encode();
+                memory
+                    .write_bytes(4096 + 48 * i as u32, &record)
+                    .expect("in memory");
+            }
+            memory[65536..65536 + 32 * kinds.len()].fill(0xee);
+            let count = kinds.len() as u32;
+            let ready = self
+                .host
+                .poll_oneoff(&mut memory[..], 4096, 65536, count, &|fd| fd == 40)?;
+            let rest = &memory[65536 + 32 * ready as usize..65536 + 32 * kinds.len()];
+            assert!(
+                rest.iter().all(|byte| *byte == 0xee),
+                "slots beyond the events are untouched"
+            );
+            let event = |i: u32| {
+                let record = memory.read_array(65536 + 32 * i).expect("in memory");
+                let event = Event::decode(&record).expect("an event");
+                (event.userdata, event.error, event.kind, event.hangup)
+            };
+            Ok((0..ready).map(event).collect())
+        }
+    }
+
+    const AGAIN: Abort = Abort::Errno(Errno::Again);
+
+    fn clock(nanos: u64) -> SubscriptionKind {
+        SubscriptionKind::Clock {
+            id: 1,
+            timeout: nanos,
+            precision: 0,
+            absolute: false,
+        }
+    }
+
+    #[test]
+    fn bytes_move_between_the_application_and_the_network() {
+        let mut f = fixture();
+        f.app.write(b"out", Patience::None).expect("room");
+        assert_eq!(f.read(f.internal, 16).expect("bytes"), b"out");
+        assert_eq!(f.write(f.net, b"wrapped"), Ok(7));
+        f.host.flush();
+        let mut buf = [0; 16];
+        assert_eq!(f.peer.read(&mut buf).expect("bytes"), 7);
+        f.peer.write_all(b"reply").expect("room");
+        assert_eq!(f.read(f.net, 16).expect("bytes"), b"reply");
+        assert_eq!(f.write(f.internal, b"in"), Ok(2));
+        assert_eq!(f.app.read(&mut buf, Patience::None).expect("bytes"), 2);
+    }
+
+    #[test]
+    fn a_nonblocking_descriptor_never_waits() {
+        let mut f = fixture();
+        f.nonblocking();
+        for fd in [f.internal, f.control, f.net] {
+            assert_eq!(f.read(fd, 16), Err(AGAIN));
+        }
+        assert_eq!(
+            f.host.fdstat(f.net).expect("a stat").flags,
+            FdFlags::NONBLOCK
+        );
+        f.host.set_flags(f.net, 0).expect("a flag");
+        assert_eq!(
+            f.host.fdstat(f.net).expect("a stat").flags,
+            FdFlags::default()
+        );
+    }
+
+    #[test]
+    fn a_blocking_read_waits_for_the_application() {
+        let mut f = fixture();
+        let app = f.app.clone();
+        let writer = std::thread::spawn(move || app.write(b"late", Patience::None).expect("room"));
+        assert_eq!(f.read(f.internal, 16).expect("bytes"), b"late");
+        writer.join().expect("the writer ends");
+    }
+
+    #[test]
+    fn a_blocking_write_takes_all_however_large() {
+        let mut f = fixture();
+        let app = f.app.clone();
+        let reader = std::thread::spawn(move || {
+            let mut total = 0;
+            let mut buf = vec![0; 10_000];
+            while total < 200_000 {
+                let wait = Patience::Wait(Some(Duration::from_secs(20)));
+                total += app.read(&mut buf, wait).expect("bytes");
+            }
+            total
+        });
+        assert_eq!(f.write(f.internal, &vec![1; 200_000]), Ok(200_000));
+        assert_eq!(reader.join().expect("the reader ends"), 200_000);
+    }
+
+    #[test]
+    fn a_write_that_is_refused_leaves_nothing_behind_and_parks_when_repeated() {
+        let mut f = fixture();
+        f.nonblocking();
+        let piece = vec![3; 60_000];
+        let mut accepted = 0;
+        while f.write(f.internal, &piece) == Ok(60_000) {
+            accepted += 60_000;
+        }
+        let app = f.app.clone();
+        let reader = std::thread::spawn(move || {
+            let mut total = 0;
+            let mut buf = vec![0; 64 * 1024];
+            let wait = Patience::Wait(Some(Duration::from_secs(20)));
+            while total < accepted + 60_000 {
+                total += app.read(&mut buf, wait).expect("bytes");
+            }
+            total
+        });
+        // The same write again: the host parks it until the reader has made room.
+        assert_eq!(f.write(f.internal, &piece), Ok(60_000));
+        assert_eq!(reader.join().expect("the reader ends"), accepted + 60_000);
+    }
+
+    #[test]
+    fn a_poll_for_writing_waits_until_the_refused_write_fits() {
+        let mut f = fixture();
+        f.nonblocking();
+        let piece = vec![3; 60_000];
+        while f.write(f.internal, &piece).is_ok() {}
+        let kinds = [SubscriptionKind::FdWrite { fd: f.internal }, clock(1)];
+        let events = f.poll(&kinds).expect("events");
+        assert_eq!(events, [(1, Errno::Success, EventType::Clock, false)]);
+        let mut buf = vec![0; 100_000];
+        while f.app.read(&mut buf, Patience::None).is_ok() {}
+        let events = f.poll(&kinds[..1]).expect("events");
+        assert_eq!(events, [(0, Errno::Success, EventType::FdWrite, false)]);
+        assert_eq!(f.write(f.internal, &piece), Ok(60_000));
+    }
+
+    #[test]
+    fn polls_are_level_triggered_and_name_what_does_not_exist() {
+        let mut f = fixture();
+        f.peer.write_all(b"x").expect("room");
+        let kinds = [
+            SubscriptionKind::FdRead { fd: f.internal },
+            SubscriptionKind::FdRead { fd: f.net },
+            SubscriptionKind::FdRead { fd: 9 },
+            SubscriptionKind::FdRead { fd: 40 },
+        ];
+        for _ in 0..40 {
+            let events = f.poll(&kinds).expect("events");
+            assert_eq!(
+                events,
+                [
+                    (1, Errno::Success, EventType::FdRead, false),
+                    (2, Errno::Badf, EventType::FdRead, false),
+                    (3, Errno::Success, EventType::FdRead, false),
+                ]
+            );
+        }
+        assert_eq!(f.poll(&[]), Err(Errno::Inval.into()));
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_a_readable_event_with_hang_up() {
+        let mut f = fixture();
+        f.app.shutdown_write();
+        f.peer
+            .shutdown(std::net::Shutdown::Write)
+            .expect("a shutdown");
+        let kinds = [
+            SubscriptionKind::FdRead { fd: f.internal },
+            SubscriptionKind::FdRead { fd: f.net },
+        ];
+        // The end of the network side is there at the latest when the first poll has slept.
+        let both = (0..100).any(|_| {
+            let events = f.poll(&kinds).expect("events");
+            assert!(
+                events
+                    .iter()
+                    .all(|event| event.1 == Errno::Success && event.3)
+            );
+            events.len() == 2
+        });
+        assert!(both);
+        assert_eq!(f.read(f.internal, 4).expect("the end"), b"");
+        assert_eq!(f.read(f.net, 4).expect("the end"), b"");
+    }
+
+    #[test]
+    fn clocks_wait_as_long_as_they_say_and_bad_ones_say_so() {
+        let mut f = fixture();
+        let started = Instant::now();
+        assert_eq!(f.poll(&[clock(5_000_000)]).expect("events").len(), 1);
+        assert!(started.elapsed() >= Duration::from_millis(5));
+        let absolute = |id, timeout| SubscriptionKind::Clock {
+            id,
+            timeout,
+            precision: 0,
+            absolute: true,
+        };
+        // In the past, and so at once.
+        for id in [0, 1] {
+            assert_eq!(
+                f.poll(&[absolute(id, 1)]).expect("events")[0].1,
+                Errno::Success
+            );
+        }
+        let soon = u64::try_from(monotonic_now().as_nanos()).expect("a time") + 3_000_000;
+        assert_eq!(
+            f.poll(&[absolute(1, soon)]).expect("events")[0].1,
+            Errno::Success
+        );
+        assert!(monotonic_now() >= Duration::from_nanos(soon));
+        assert_eq!(
+            f.poll(&[absolute(2, 1)]).expect("events")[0].1,
+            Errno::Notsup
+        );
+        assert_eq!(
+            f.poll(&[absolute(77, 1)]).expect("events")[0].1,
+            Errno::Inval
+        );
+    }
+
+    #[test]
+    fn a_sleeping_poll_wakes_for_the_application_the_network_and_control() {
+        let mut f = fixture();
+        let kinds = [
+            SubscriptionKind::FdRead { fd: f.control },
+            SubscriptionKind::FdRead { fd: f.internal },
+            SubscriptionKind::FdRead { fd: f.net },
+        ];
+        let app = f.app.clone();
+        let thread = std::thread::spawn(move || app.write(b"a", Patience::None));
+        assert_eq!(f.poll(&kinds).expect("events")[0].0, 1);
+        f.read(f.internal, 8).expect("bytes");
+        thread.join().expect("it ends").expect("room");
+
+        let mut peer = f.peer.try_clone().expect("a clone");
+        let thread = std::thread::spawn(move || peer.write_all(b"b"));
+        assert_eq!(f.poll(&kinds).expect("events")[0].0, 2);
+        f.read(f.net, 8).expect("bytes");
+        thread.join().expect("it ends").expect("room");
+
+        let link = Arc::clone(&f.link);
+        let thread = std::thread::spawn(move || link.raise(Level::Cancelled));
+        assert_eq!(f.poll(&kinds).expect("events")[0].0, 0);
+        assert_eq!(f.read(f.control, 8).expect("a byte"), [0]);
+        thread.join().expect("it ends");
+        f.nonblocking();
+        assert_eq!(f.read(f.control, 8), Err(AGAIN));
+    }
+
+    #[test]
+    fn a_stop_ends_every_call_also_one_that_sleeps() {
+        let mut f = fixture();
+        let link = Arc::clone(&f.link);
+        let thread = std::thread::spawn(move || link.raise(Level::Stopping));
+        assert_eq!(f.read(f.net, 8), Err(Abort::Stop));
+        thread.join().expect("it ends");
+        assert_eq!(f.write(f.net, b"x"), Err(Abort::Stop));
+        assert_eq!(f.poll(&[clock(0)]), Err(Abort::Stop));
+        assert_eq!(f.host.close(f.net), Err(Abort::Stop));
+        assert_eq!(f.host.sched_yield(), Err(Abort::Stop));
+        assert_eq!(f.host.water_dial_fixed(), Err(Abort::Stop));
+    }
+
+    #[test]
+    fn a_guest_that_has_read_all_after_a_close_is_told_to_end() {
+        let mut f = fixture();
+        f.app.write(b"last", Patience::None).expect("room");
+        f.link.raise(Level::Closing);
+        f.app.shutdown_write();
+        let control = [SubscriptionKind::FdRead { fd: f.control }];
+        let both = [control[0], clock(1)];
+        // Not before it has read the bytes and the end, and what it wrote is sent.
+        assert_eq!(f.poll(&both).expect("events")[0].0, 1);
+        assert_eq!(f.read(f.internal, 8).expect("bytes"), b"last");
+        assert_eq!(f.poll(&both).expect("events")[0].0, 1);
+        assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
+        f.write(f.net, b"last").expect("room");
+        assert_eq!(f.poll(&control).expect("events")[0].0, 0);
+        assert_eq!(f.peer.read(&mut [0; 8]).expect("bytes"), 4);
+    }
+
+    #[test]
+    fn what_was_written_is_sent_after_a_close_and_at_the_end() {
+        let mut f = fixture();
+        f.write(f.net, b"closing").expect("room");
+        f.host.close(f.net).expect("it was open");
+        assert_eq!(f.read(f.net, 8), Err(Errno::Badf.into()));
+        let mut all = Vec::new();
+        f.peer.read_to_end(&mut all).expect("the end");
+        assert_eq!(all, b"closing");
+
+        let mut f = fixture();
+        f.write(f.net, &vec![5; 120_000]).expect("room");
+        let mut peer = f.peer.try_clone().expect("a clone");
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).expect("the end");
+            all.len()
+        });
+        f.host.end_guest();
+        f.host.drain(Duration::from_secs(20)).expect("it drains");
+        assert_eq!(reader.join().expect("the reader ends"), 120_000);
+    }
+
+    #[test]
+    fn flags_of_a_receive_are_kept() {
+        let mut f = fixture();
+        f.peer.write_all(b"abc").expect("room");
+        let mut memory = memory(16);
+        let array = iovecs(&memory);
+        assert_eq!(
+            f.host.read(&mut memory[..], f.net, &array, RiFlags::PEEK),
+            Ok(3)
+        );
+        assert_eq!(&memory[1024..1027], b"abc");
+        let mut peer = f.peer.try_clone().expect("a clone");
+        let thread = std::thread::spawn(move || {
+            for _ in 0..13 {
+                peer.write_all(b"d").expect("room");
+            }
+        });
+        assert_eq!(
+            f.host
+                .read(&mut memory[..], f.net, &array, RiFlags::WAITALL),
+            Ok(16)
+        );
+        assert_eq!(&memory[1024..1040], b"abcddddddddddddd");
+        thread.join().expect("it ends");
+    }
+
+    #[test]
+    fn one_message_is_one_read_across_several_buffers() {
+        let mut f = fixture();
+        f.app
+            .write(b"a message of one write", Patience::None)
+            .expect("room");
+        let mut memory = vec![0; 4096];
+        for (i, (at, len)) in [(1000u32, 3u32), (2000, 0), (3000, 100)]
+            .into_iter()
+            .enumerate()
+        {
+            memory.write_u32(8 * i as u32, at).expect("in memory");
+            memory.write_u32(8 * i as u32 + 4, len).expect("in memory");
+        }
+        let array = IovecArray::decode(&memory, 0, 3).expect("an array");
+        assert_eq!(
+            f.host
+                .read(&mut memory[..], f.internal, &array, RiFlags::default()),
+            Ok(22)
+        );
+        assert_eq!(&memory[1000..1003], b"a m");
+        assert_eq!(&memory[3000..3019], b"essage of one write");
+    }
+
+    #[test]
+    fn descriptors_are_limited_and_start_above_the_files() {
+        let mut f = fixture();
+        assert!(
+            [f.internal, f.control, f.net]
+                .iter()
+                .all(|fd| *fd >= FIRST_FD)
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address").to_string();
+        f.host.fixed = Some((Network::Tcp, address));
+        assert!(f.host.water_dial_fixed().is_ok());
+        assert_eq!(f.host.water_dial_fixed(), Err(Errno::Mfile.into()));
+        assert_eq!(
+            f.host.water_accept(),
+            Err(Errno::Nodev.into()),
+            "there was one"
+        );
+    }
+
+    #[test]
+    fn a_module_dials_only_where_the_policy_lets_it() {
+        let mut f = fixture();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address").to_string();
+        let mut memory = vec![0; 1024];
+        for (i, text) in ["tcp", &address].into_iter().enumerate() {
+            let at = 128 + 128 * i as u32;
+            memory.write_u32(8 * i as u32, at).expect("in memory");
+            memory
+                .write_u32(8 * i as u32 + 4, text.len() as u32)
+                .expect("in memory");
+            memory.write_bytes(at, text.as_bytes()).expect("in memory");
+        }
+        let dial = |host: &mut Host| host.water_dial(&memory[..], (0, 1), (8, 1));
+        assert_eq!(dial(&mut f.host), Err(Errno::Notcapable.into()));
+        assert!(matches!(
+            f.host.take_failure(),
+            Some(SetupError::Denied { .. })
+        ));
+        f.host.outgoing.policy = Arc::new(
+            crate::AddressPolicy::deny_all().allow("127.0.0.1".parse().expect("an entry")),
+        );
+        assert!(dial(&mut f.host).is_ok());
+        assert_eq!(
+            f.host.water_dial(&memory[..], (0, 1), (900, 2)),
+            Err(Errno::Inval.into())
+        );
+        drop(TcpStream::connect(
+            listener.local_addr().expect("an address"),
+        ));
+    }
+}

@@ -1,0 +1,578 @@
+//! The functions that a guest imports, as the engine sees them.
+//!
+//! Each takes the guest's numbers apart, lends the host its memory, and turns the answer into
+//! what the engine expects. Which descriptors are ours is decided here; those that are not are
+//! handed on to WASI's implementation.
+
+use std::fmt;
+
+use wasmer::{
+    AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, Module,
+    RuntimeError,
+};
+use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, encode_result, names};
+
+use crate::host::{Abort, Call, FIRST_FD, Host};
+use crate::wasi::{Handover, WASI};
+
+/// What every host function can reach.
+pub(crate) struct Env {
+    pub(crate) host: Host,
+    /// Set once the instance exists; before, nothing of the guest runs but its start function.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) wasi: Handover,
+    /// Files that the guest has open in WASI's implementation.
+    files: usize,
+    file_limit: usize,
+}
+
+impl Env {
+    pub(crate) fn new(host: Host, file_limit: usize) -> Self {
+        Self {
+            host,
+            memory: None,
+            wasi: Handover::default(),
+            files: 0,
+            file_limit,
+        }
+    }
+}
+
+/// Why a guest is unwound on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwind {
+    /// The worker was told to stop.
+    Stop,
+    /// The guest called `proc_exit`.
+    Exit(i32),
+}
+
+impl fmt::Display for Unwind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("the worker was told to stop"),
+            Self::Exit(code) => write!(f, "the guest exited with code {code}"),
+        }
+    }
+}
+
+impl std::error::Error for Unwind {}
+
+fn unwind(why: Unwind) -> RuntimeError {
+    RuntimeError::user(Box::new(why))
+}
+
+type Ctx<'a> = FunctionEnvMut<'a, Env>;
+type Answer = Result<i32, RuntimeError>;
+
+/// The guest's memory as bytes, for the time of one host call.
+fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
+    let store = store.as_store_ref();
+    let view = memory.view(&store);
+    let (data, len) = (
+        view.data_ptr(),
+        usize::try_from(view.data_size()).unwrap_or(0),
+    );
+    if len == 0 {
+        return &mut [];
+    }
+    // SAFETY: the engine keeps `len` bytes at `data` mapped as long as the store lives, and moves
+    // or grows them only while guest code runs, which it does not during this call: the mutable
+    // borrow of the store lasts as long as the slice. No other thread reaches them, since shared
+    // memories are refused when a module is loaded.
+    unsafe { std::slice::from_raw_parts_mut(data, len) }
+}
+
+/// Runs a host function that needs memory and answers with an error number.
+fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env { host, memory, .. } = env;
+    let result = match memory {
+        Some(memory) => f(host, bytes(memory, &mut store)),
+        None => f(host, &mut []),
+    };
+    errno(result)
+}
+
+/// An error number as WASI returns it: unsigned, 0 for success.
+fn errno(result: Call<()>) -> Answer {
+    match result {
+        Ok(()) => Ok(0),
+        Err(Abort::Errno(errno)) => Ok(i32::from(errno.raw())),
+        Err(Abort::Stop) => Err(unwind(Unwind::Stop)),
+    }
+}
+
+fn owns(ctx: &Ctx<'_>, fd: i32) -> bool {
+    ctx.data().host.owns(fd.cast_unsigned())
+}
+
+/// Hands a call on to WASI's implementation.
+macro_rules! hand_on {
+    ($ctx:ident, $name:ident, $($arg:expr),*) => {{
+        if $ctx.data().host.is_stopping() {
+            return Err(unwind(Unwind::Stop));
+        }
+        let (env, mut store) = $ctx.data_and_store_mut();
+        env.wasi.$name(&mut store, ($($arg,)*))
+    }};
+}
+
+/// Makes the functions of ours that the module imports and puts them into `imports`, over those
+/// of WASI's implementation.
+pub(crate) fn define(
+    imports: &mut Imports,
+    module: &Module,
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) {
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        let function = match from {
+            names::ENV_MODULE => env_function(name, store, env),
+            WASI => wasi_function(name, store, env),
+            _ => None,
+        };
+        if let Some(function) = function {
+            imports.define(from, name, function);
+        }
+    }
+}
+
+fn env_function(
+    name: &str,
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) -> Option<Function> {
+    fn signed(result: Call<u32>) -> Answer {
+        match result {
+            Ok(value) => Ok(encode_result(Ok(value))),
+            Err(Abort::Errno(errno)) => Ok(encode_result(Err(errno))),
+            Err(Abort::Stop) => Err(unwind(Unwind::Stop)),
+        }
+    }
+    Some(match name {
+        names::WATER_DIAL => Function::new_typed_with_env(
+            store,
+            env,
+            |mut ctx: Ctx<'_>,
+             network: i32,
+             network_len: i32,
+             address: i32,
+             address_len: i32|
+             -> Answer {
+                let (env, mut store) = ctx.data_and_store_mut();
+                let Env { host, memory, .. } = env;
+                let memory: &mut [u8] = match memory {
+                    Some(memory) => bytes(memory, &mut store),
+                    None => &mut [],
+                };
+                signed(host.water_dial(
+                    memory,
+                    (network.cast_unsigned(), network_len.cast_unsigned()),
+                    (address.cast_unsigned(), address_len.cast_unsigned()),
+                ))
+            },
+        ),
+        names::WATER_DIAL_FIXED => {
+            Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
+                signed(ctx.data_mut().host.water_dial_fixed())
+            })
+        }
+        names::WATER_ACCEPT => {
+            Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
+                signed(ctx.data_mut().host.water_accept())
+            })
+        }
+        _ => return None,
+    })
+}
+
+/// Reads for `fd_read` and `sock_recv`. Where the answers go is checked first, so that no byte is
+/// taken that could not be reported.
+fn receive(
+    ctx: &mut Ctx<'_>,
+    fd: i32,
+    iovecs: (i32, i32),
+    flags: RiFlags,
+    len_at: i32,
+    flags_at: Option<i32>,
+) -> Answer {
+    call(ctx, |host, memory| {
+        memory.slice(len_at.cast_unsigned(), 4)?;
+        if let Some(flags_at) = flags_at {
+            memory.write_u16(flags_at.cast_unsigned(), 0)?;
+        }
+        let iovecs =
+            IovecArray::decode(memory, iovecs.0.cast_unsigned(), iovecs.1.cast_unsigned())?;
+        let len = host.read(memory, fd.cast_unsigned(), &iovecs, flags)?;
+        Ok(memory.write_u32(len_at.cast_unsigned(), len)?)
+    })
+}
+
+fn send(ctx: &mut Ctx<'_>, fd: i32, iovecs: (i32, i32), len_at: i32) -> Answer {
+    call(ctx, |host, memory| {
+        memory.slice(len_at.cast_unsigned(), 4)?;
+        let iovecs =
+            IovecArray::decode(memory, iovecs.0.cast_unsigned(), iovecs.1.cast_unsigned())?;
+        let len = host.write(memory, fd.cast_unsigned(), &iovecs)?;
+        Ok(memory.write_u32(len_at.cast_unsigned(), len)?)
+    })
+}
+
+/// A call that makes no sense on a descriptor of ours.
+fn refuse(refusal: Errno) -> Answer {
+    errno(Err(refusal.into()))
+}
+
+/// Whether WASI's implementation has a descriptor open.
+fn is_file(wasi: &Handover, store: &mut impl AsStoreMut, fd: u32) -> bool {
+    // The cheapest question: it needs no memory. Whatever it answers but EBADF, the file is there.
+    let answer = wasi.fd_advise(store, (fd.cast_signed(), 0, 0, 0));
+    matches!(answer, Ok(answer) if answer != i32::from(Errno::Badf.raw()))
+}
+
+fn poll_oneoff(
+    ctx: &mut Ctx<'_>,
+    subscriptions: i32,
+    events: i32,
+    count: i32,
+    count_at: i32,
+) -> Answer {
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        host,
+        memory: Some(memory),
+        wasi,
+        ..
+    } = env
+    else {
+        return refuse(Errno::Fault);
+    };
+    // WASI's implementation needs the store that the memory is borrowed from, so the files among
+    // the subscriptions are found first.
+    let mut files = Vec::new();
+    let count = count.cast_unsigned();
+    if count <= watm_abi::MAX_SUBSCRIPTIONS {
+        let mut foreign = Vec::new();
+        let memory = bytes(memory, &mut store);
+        for at in 0..count {
+            let Some(at) = at
+                .checked_mul(watm_abi::SUBSCRIPTION_SIZE)
+                .and_then(|offset| subscriptions.cast_unsigned().checked_add(offset))
+            else {
+                break;
+            };
+            let (Ok(tag), Ok(fd)) = (
+                memory.read_u8(at.saturating_add(8)),
+                memory.read_u32(at.saturating_add(16)),
+            ) else {
+                break;
+            };
+            if tag != 0
+                && !host.owns(fd)
+                && !foreign.contains(&fd)
+                && foreign.len() < FIRST_FD as usize
+            {
+                foreign.push(fd);
+            }
+        }
+        for fd in foreign {
+            if is_file(wasi, &mut store, fd) {
+                files.push(fd);
+            }
+        }
+    }
+    let memory = bytes(memory, &mut store);
+    let result = memory
+        .slice(count_at.cast_unsigned(), 4)
+        .map(|_| ())
+        .map_err(Abort::from)
+        .and_then(|()| {
+            let (subscriptions, events) = (subscriptions.cast_unsigned(), events.cast_unsigned());
+            let ready = host.poll_oneoff(memory, subscriptions, events, count, &|fd| {
+                files.contains(&fd)
+            })?;
+            Ok(memory.write_u32(count_at.cast_unsigned(), ready)?)
+        });
+    errno(result)
+}
+
+fn fd_close(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
+    if owns(ctx, fd) {
+        let host = &mut ctx.data_mut().host;
+        return errno(host.close(fd.cast_unsigned()));
+    }
+    let answer = hand_on!(ctx, fd_close, fd)?;
+    if answer == 0 {
+        let env = ctx.data_mut();
+        env.files = env.files.saturating_sub(1);
+        env.host.release(fd.cast_unsigned());
+    }
+    Ok(answer)
+}
+
+/// `fd_renumber`, where each of the two may be ours or a file. The target must be open, but for
+/// free numbers of our own range, so that no file can ever be put where a descriptor of ours
+/// will be.
+fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
+    let (from_ours, to_ours) = (owns(ctx, from), owns(ctx, to));
+    let (from_fd, to_fd) = (from.cast_unsigned(), to.cast_unsigned());
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        host, wasi, files, ..
+    } = env;
+    if host.is_stopping() {
+        return Err(unwind(Unwind::Stop));
+    }
+    if !from_ours && !is_file(wasi, &mut store, from_fd) {
+        return refuse(Errno::Badf);
+    }
+    let free_of_ours = (FIRST_FD..watm_abi::FD_LIMIT).contains(&to_fd) && !host.is_reserved(to_fd);
+    let to_file = !to_ours && is_file(wasi, &mut store, to_fd);
+    let target_is_fine = to_ours || to_file || (from_ours && free_of_ours);
+    if !target_is_fine {
+        return refuse(Errno::Badf);
+    }
+    if from_ours {
+        if to_file && to_fd >= FIRST_FD {
+            // A file that was moved into our range makes way.
+            wasi.fd_close(&mut store, (to,))?;
+            *files = files.saturating_sub(1);
+            host.release(to_fd);
+        }
+        // A file below our range stays where it is, hidden: its number can be given to no other.
+        return errno(host.renumber(from_fd, to_fd));
+    }
+    if from_fd == to_fd {
+        return Ok(0);
+    }
+    host.displace(to_fd);
+    let answer = wasi.fd_renumber(&mut store, (from, to))?;
+    if answer == 0 {
+        if to_file {
+            *files = files.saturating_sub(1);
+        }
+        host.release(from_fd);
+        if to_fd >= FIRST_FD {
+            host.reserve(to_fd);
+        }
+    }
+    Ok(answer)
+}
+
+/// `path_open`, within the limit of open files, which also keeps their numbers below ours.
+#[allow(clippy::too_many_arguments, reason = "they are the interface's")]
+fn path_open(
+    ctx: &mut Ctx<'_>,
+    dir: i32,
+    dir_flags: i32,
+    path: i32,
+    path_len: i32,
+    open_flags: i32,
+    rights: i64,
+    inherited: i64,
+    fd_flags: i32,
+    opened: i32,
+) -> Answer {
+    if ctx.data().files >= ctx.data().file_limit {
+        return refuse(Errno::Mfile);
+    }
+    let answer = hand_on!(
+        ctx, path_open, dir, dir_flags, path, path_len, open_flags, rights, inherited, fd_flags,
+        opened
+    )?;
+    if answer == 0 {
+        ctx.data_mut().files += 1;
+    }
+    Ok(answer)
+}
+
+#[allow(
+    clippy::too_many_lines,
+    reason = "one entry a function, in the order of the interface"
+)]
+fn wasi_function(
+    name: &str,
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) -> Option<Function> {
+    /// Makes a function of the engine from a closure.
+    macro_rules! function {
+        ($closure:expr) => {
+            Function::new_typed_with_env(store, env, $closure)
+        };
+    }
+    Some(match name {
+        "fd_close" => function!(|mut ctx: Ctx<'_>, fd: i32| -> Answer { fd_close(&mut ctx, fd) }),
+        "fd_fdstat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
+            if !owns(&ctx, fd) {
+                return hand_on!(ctx, fd_fdstat_get, fd, stat);
+            }
+            call(&mut ctx, |host, memory| {
+                let fdstat = host.fdstat(fd.cast_unsigned())?;
+                Ok(memory.write_bytes(stat.cast_unsigned(), &fdstat.encode())?)
+            })
+        }),
+        "fd_fdstat_set_flags" => function!(|mut ctx: Ctx<'_>, fd: i32, flags: i32| -> Answer {
+            if !owns(&ctx, fd) {
+                return hand_on!(ctx, fd_fdstat_set_flags, fd, flags);
+            }
+            errno(
+                ctx.data_mut()
+                    .host
+                    .set_flags(fd.cast_unsigned(), flags.cast_unsigned()),
+            )
+        }),
+        "fd_filestat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
+            if !owns(&ctx, fd) {
+                return hand_on!(ctx, fd_filestat_get, fd, stat);
+            }
+            call(&mut ctx, |host, memory| {
+                let filestat = host.filestat(fd.cast_unsigned())?;
+                Ok(memory.write_bytes(stat.cast_unsigned(), &filestat.encode())?)
+            })
+        }),
+        "fd_pread" => function!(|mut ctx: Ctx<'_>,
+                                 fd: i32,
+                                 iovs: i32,
+                                 len: i32,
+                                 at: i64,
+                                 done: i32|
+         -> Answer {
+            if !owns(&ctx, fd) {
+                return hand_on!(ctx, fd_pread, fd, iovs, len, at, done);
+            }
+            refuse(Errno::Spipe)
+        }),
+        "fd_pwrite" => function!(|mut ctx: Ctx<'_>,
+                                  fd: i32,
+                                  iovs: i32,
+                                  len: i32,
+                                  at: i64,
+                                  done: i32|
+         -> Answer {
+            if !owns(&ctx, fd) {
+                return hand_on!(ctx, fd_pwrite, fd, iovs, len, at, done);
+            }
+            refuse(Errno::Spipe)
+        }),
+        "fd_read" => {
+            function!(
+                |mut ctx: Ctx<'_>, fd: i32, iovs: i32, len: i32, done: i32| -> Answer {
+                    if !owns(&ctx, fd) {
+                        return hand_on!(ctx, fd_read, fd, iovs, len, done);
+                    }
+                    receive(&mut ctx, fd, (iovs, len), RiFlags::default(), done, None)
+                }
+            )
+        }
+        "fd_renumber" => {
+            function!(|mut ctx: Ctx<'_>, from: i32, to: i32| -> Answer {
+                fd_renumber(&mut ctx, from, to)
+            })
+        }
+        "fd_seek" => {
+            function!(
+                |mut ctx: Ctx<'_>, fd: i32, offset: i64, whence: i32, at: i32| -> Answer {
+                    if !owns(&ctx, fd) {
+                        return hand_on!(ctx, fd_seek, fd, offset, whence, at);
+                    }
+                    refuse(Errno::Spipe)
+                }
+            )
+        }
+        "fd_tell" => function!(|mut ctx: Ctx<'_>, fd: i32, at: i32| -> Answer {
+            if !owns(&ctx, fd) {
+                return hand_on!(ctx, fd_tell, fd, at);
+            }
+            refuse(Errno::Spipe)
+        }),
+        "fd_write" => {
+            function!(
+                |mut ctx: Ctx<'_>, fd: i32, iovs: i32, len: i32, done: i32| -> Answer {
+                    if !owns(&ctx, fd) {
+                        return hand_on!(ctx, fd_write, fd, iovs, len, done);
+                    }
+                    send(&mut ctx, fd, (iovs, len), done)
+                }
+            )
+        }
+        "path_open" => {
+            function!(|mut ctx: Ctx<'_>,
+                       a: i32,
+                       b: i32,
+                       c: i32,
+                       d: i32,
+                       e: i32,
+                       f: i64,
+                       g: i64,
+                       h: i32,
+                       i: i32|
+             -> Answer { path_open(&mut ctx, a, b, c, d, e, f, g, h, i) })
+        }
+        "poll_oneoff" => {
+            function!(
+                |mut ctx: Ctx<'_>, subs: i32, events: i32, len: i32, done: i32| -> Answer {
+                    poll_oneoff(&mut ctx, subs, events, len, done)
+                }
+            )
+        }
+        "proc_exit" => function!(|_: Ctx<'_>, code: i32| -> Result<(), RuntimeError> {
+            Err(unwind(Unwind::Exit(code)))
+        }),
+        // A guest has no process to signal.
+        "proc_raise" => function!(|_: Ctx<'_>, _: i32| -> Answer { refuse(Errno::Nosys) }),
+        "sched_yield" => {
+            function!(|mut ctx: Ctx<'_>| -> Answer { errno(ctx.data_mut().host.sched_yield()) })
+        }
+        "sock_accept" => function!(|ctx: Ctx<'_>, fd: i32, _: i32, _: i32| -> Answer {
+            // None of ours listens, and a file cannot.
+            refuse(if owns(&ctx, fd) {
+                Errno::Inval
+            } else {
+                Errno::Badf
+            })
+        }),
+        "sock_recv" => {
+            function!(|mut ctx: Ctx<'_>,
+                       fd: i32,
+                       iovs: i32,
+                       len: i32,
+                       flags: i32,
+                       done: i32,
+                       out: i32|
+             -> Answer {
+                if !owns(&ctx, fd) {
+                    return refuse(Errno::Badf);
+                }
+                let Some(flags) = u16::try_from(flags).ok().and_then(RiFlags::from_bits) else {
+                    return refuse(Errno::Inval);
+                };
+                receive(&mut ctx, fd, (iovs, len), flags, done, Some(out))
+            })
+        }
+        "sock_send" => {
+            function!(|mut ctx: Ctx<'_>,
+                       fd: i32,
+                       iovs: i32,
+                       len: i32,
+                       _flags: i32,
+                       done: i32|
+             -> Answer {
+                if !owns(&ctx, fd) {
+                    return refuse(Errno::Badf);
+                }
+                send(&mut ctx, fd, (iovs, len), done)
+            })
+        }
+        "sock_shutdown" => function!(|mut ctx: Ctx<'_>, fd: i32, how: i32| -> Answer {
+            errno(
+                ctx.data_mut()
+                    .host
+                    .shutdown(fd.cast_unsigned(), how.cast_unsigned()),
+            )
+        }),
+        _ => return None,
+    })
+}

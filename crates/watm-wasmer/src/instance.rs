@@ -1,0 +1,160 @@
+//! One instance of a module in the engine: made, driven and dropped on its worker's thread.
+
+use std::sync::Arc;
+
+use wasmer::sys::vm::TrapCode;
+use wasmer::{Function, FunctionEnv, Imports, InstantiationError, RuntimeError, Store, Value};
+use watm_abi::{ModuleKind, names};
+
+use crate::engine;
+use crate::error::{SetupError, TransportError};
+use crate::host::Host;
+use crate::imports::{self, Env, Unwind};
+use crate::link::Link;
+use crate::settings::Settings;
+use crate::signals::{Interrupts, Receiving};
+use crate::wasi::{self, Handover};
+use crate::worker::{CallError, Guest};
+
+pub(crate) struct Instance {
+    // Dropped in this order: the engine's things before the store that owns them.
+    instance: wasmer::Instance,
+    env: FunctionEnv<Env>,
+    store: Store,
+    kind: ModuleKind,
+    link: Arc<Link>,
+    _receiving: Receiving,
+    _files: Option<tokio::runtime::EnterGuard<'static>>,
+}
+
+impl Instance {
+    /// Instantiates the module; its start function runs, if it has one.
+    pub(crate) fn new(
+        settings: &Settings,
+        config: Option<Arc<[u8]>>,
+        host: Host,
+        link: &Arc<Link>,
+    ) -> Result<Self, SetupError> {
+        let module = settings.module.compiled();
+        let mut store = engine::store(settings.memory_limit);
+
+        let (interrupts, receiving) = Interrupts::receive();
+        let interrupter = store.interrupter();
+        link.set_interrupt(Some(Box::new(move || {
+            interrupts.send(|| interrupter.interrupt())
+        })));
+
+        let mut imports = Imports::new();
+        let mut surroundings = None;
+        let mut files = None;
+        if wasi::is_needed(module) {
+            files = Some(wasi::enter().map_err(SetupError::Instantiate)?);
+            let wasi = wasi::environment(&mut store, settings, config.as_ref())
+                .map_err(SetupError::Instantiate)?;
+            imports = wasi
+                .import_object(&mut store, module)
+                .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+            surroundings = Some(wasi);
+        }
+        let mut env = Env::new(host, settings.descriptor_limit);
+        if surroundings.is_some() {
+            env.wasi = Handover::new(&imports, &store);
+        }
+        let env = FunctionEnv::new(&mut store, env);
+        imports::define(&mut imports, module, &mut store, &env);
+
+        let instance =
+            wasmer::Instance::new(&mut store, module, &imports).map_err(|error| match error {
+                InstantiationError::Start(error) => match call_error(error, link) {
+                    CallError::Trap(message) => TransportError::Trapped {
+                        function: "(start)",
+                        message: message.into(),
+                    }
+                    .into(),
+                    CallError::Exit(code) => TransportError::Exited {
+                        function: "(start)",
+                        code,
+                    }
+                    .into(),
+                    CallError::Stopped => TransportError::Interrupted.into(),
+                },
+                error => SetupError::Instantiate(error.to_string()),
+            })?;
+        let memory = instance
+            .exports
+            .get_memory(names::MEMORY)
+            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+        env.as_mut(&mut store).memory = Some(memory.clone());
+        if let Some(mut wasi) = surroundings {
+            wasi.initialize(&mut store, instance.clone())
+                .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+        }
+        let kind = settings.module.kind();
+        let link = Arc::clone(link);
+        Ok(Self {
+            instance,
+            env,
+            store,
+            kind,
+            link,
+            _receiving: receiving,
+            _files: files,
+        })
+    }
+
+    fn call_function(&mut self, name: &str, params: &[Value]) -> Result<Box<[Value]>, CallError> {
+        if self.link.is_stopping() {
+            return Err(CallError::Stopped);
+        }
+        let function: Function = match self.instance.exports.get_function(name) {
+            Ok(function) => function.clone(),
+            // The module was checked, so this cannot happen; it is still no reason to panic.
+            Err(error) => return Err(CallError::Trap(error.to_string())),
+        };
+        function
+            .call(&mut self.store, params)
+            .map_err(|error| call_error(error, &self.link))
+    }
+}
+
+impl Guest for Instance {
+    fn run_main(&mut self) -> Result<(), CallError> {
+        let name = match self.kind {
+            ModuleKind::Command => names::MAIN,
+            ModuleKind::Reactor => names::INITIALIZE,
+            ModuleKind::Plain => return Ok(()),
+        };
+        match self.call_function(name, &[]) {
+            // A command's `main` may end with an exit; 0 leaves the instance usable.
+            Ok(_) | Err(CallError::Exit(0)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn call(&mut self, function: &'static str, param: Option<u32>) -> Result<i32, CallError> {
+        let param = param.map(|param| Value::I32(param.cast_signed()));
+        let results = self.call_function(function, param.as_slice())?;
+        match results.first() {
+            Some(Value::I32(result)) => Ok(*result),
+            _ => Err(CallError::Trap("it returned no i32".into())),
+        }
+    }
+
+    fn host(&mut self) -> &mut Host {
+        &mut self.env.as_mut(&mut self.store).host
+    }
+}
+
+fn call_error(error: RuntimeError, link: &Link) -> CallError {
+    match error.downcast_ref::<Unwind>() {
+        Some(Unwind::Exit(code)) => return CallError::Exit(*code),
+        Some(Unwind::Stop) => return CallError::Stopped,
+        None => {}
+    }
+    let message = error.message();
+    // Whatever was hit by the interrupt, the reason is that the worker was stopped.
+    if link.is_stopping() || error.clone().to_trap() == Some(TrapCode::HostInterrupt) {
+        return CallError::Stopped;
+    }
+    CallError::Trap(message)
+}

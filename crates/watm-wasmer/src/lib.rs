@@ -1,0 +1,109 @@
+//! A runtime for WebAssembly Transport Modules (WATM v1) on the wasmer engine.
+//!
+//! A transport module is a WebAssembly file that implements a network transport: an obfuscation,
+//! an encryption, a protocol wrapper. This crate loads it and gives the application ordinary
+//! connections: bytes written to a [`Conn`] go through the module and leave on the wire
+//! transformed, and back. The module runs in a sandbox and reaches nothing that it was not given.
+//!
+//! | role | who chooses the remote | type |
+//! | --- | --- | --- |
+//! | dialer | the application | [`Dialer`] |
+//! | fixed dialer | the module, within an [`AddressPolicy`] | [`FixedDialer`] |
+//! | listener | (accepts) | [`Listener`], [`Acceptor`] |
+//! | relay | the application or the module (accepts and dials on) | [`Relay`] |
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use watm_wasmer::{Dialer, Listener, TransportModule};
+//!
+//! # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+//! let module = TransportModule::from_file(file)?;
+//! let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+//! let address = listener.local_addr().to_string();
+//!
+//! let server = std::thread::spawn(move || -> std::io::Result<()> {
+//!     let mut conn = listener.accept()?;
+//!     let mut request = [0; 5];
+//!     conn.read_exact(&mut request)?;
+//!     conn.write_all(b"world")
+//! });
+//!
+//! let mut conn = Dialer::builder(&module).build()?.dial(&address)?;
+//! conn.write_all(b"hello")?;
+//! let mut answer = [0; 5];
+//! conn.read_exact(&mut answer)?;
+//! assert_eq!(&answer, b"world");
+//! server.join().expect("the server ends")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Threads, memory and signals
+//!
+//! Each connection is one instance of the module on one thread of its own; nothing is shared
+//! between connections. Each linear memory reserves 8 GiB of address space (not of memory), so
+//! about 15,000 connections fit in a process.
+//!
+//! A guest that never calls the host is interrupted by a signal, SIGUSR1, sent to its own thread
+//! alone. The runtime's handler passes on to the handler that the application has (had, or will
+//! have) all SIGUSR1s that the runtime did not send; without such a handler they are ignored. The
+//! engine also handles SIGSEGV, SIGBUS, SIGILL and SIGFPE that guest code raises. Worker threads
+//! have all other signals blocked.
+//!
+//! # Logging
+//!
+//! Everything goes to the [`log`] crate. What a module writes to its standard output and error
+//! has the target `watm::module::NAME`, see [`Stdio`].
+
+#![deny(missing_docs)]
+
+mod accept_loop;
+mod engine;
+mod host;
+mod imports;
+mod instance;
+mod link;
+mod net;
+mod outbound;
+mod pipe;
+mod reactor;
+mod ring;
+mod signals;
+mod supervisor;
+mod surroundings;
+mod wasi;
+mod worker;
+
+mod conn;
+pub use conn::Conn;
+
+mod connect;
+pub use connect::{DialAttempt, DialHook, Network, UnknownNetwork};
+
+mod dialer;
+pub use dialer::{DialOptions, Dialer, FixedDialer};
+
+mod error;
+pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+
+mod listener;
+pub use listener::{Acceptor, Listener};
+
+mod module;
+pub use module::{MemoryInfo, ModuleInfo, ModuleLoader, Producer, TransportModule};
+
+mod policy;
+pub use policy::{AddressEntry, AddressEntryError, AddressPolicy};
+
+mod relay;
+pub use relay::{Relay, RelayHandle, RelayStats};
+
+mod settings;
+pub use settings::Builder;
+
+mod stdio;
+pub use stdio::Stdio;
+
+mod stream;
+pub use stream::Stream;
+
+pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

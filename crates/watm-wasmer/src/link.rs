@@ -1,0 +1,254 @@
+//! What the threads around one connection share: how far it is on its way to the end, how the
+//! worker is woken, and how it ended.
+//!
+//! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`,
+//! a listener or a relay) and the supervisor. It knows nothing of bytes or of the engine.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use mio::Waker;
+
+use crate::error::{End, TransportError};
+
+/// How far a connection is on its way to the end. It only ever grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Level {
+    /// Nobody asked for an end.
+    Running = 0,
+    /// The embedder closed: the guest reads the remaining bytes and then end of stream.
+    Closing = 1,
+    /// The control descriptor is readable: the guest should return from its worker.
+    Cancelled = 2,
+    /// Patience is over: each host call fails and the guest is interrupted.
+    Stopping = 3,
+}
+
+/// What a sleeping worker wants to be woken for.
+pub(crate) mod interest {
+    /// A change of the level. Always set while the worker sleeps.
+    pub(crate) const LEVEL: u32 = 1;
+    /// Bytes or the end of stream from the application.
+    pub(crate) const DATA: u32 = 2;
+    /// Room for bytes to the application.
+    pub(crate) const ROOM: u32 = 4;
+}
+
+/// Locks a mutex whose data stays valid whatever happened to a thread that held it.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const ESTABLISHED: u8 = 1;
+const EXPIRED: u8 = 2;
+
+type Interrupt = Box<dyn Fn() + Send>;
+
+/// Bytes moved on the network side of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
+}
+
+#[derive(Default)]
+pub(crate) struct Link {
+    level: AtomicU8,
+    /// 0 while the transport is being set up, then `ESTABLISHED` or `EXPIRED`, for good.
+    setup: AtomicU8,
+    interest: AtomicU32,
+    waker: OnceLock<Waker>,
+    interrupt: Mutex<Option<Interrupt>>,
+    outcome: OnceLock<Result<End, TransportError>>,
+    finished: Mutex<bool>,
+    finished_changed: Condvar,
+    pub(crate) traffic: Traffic,
+}
+
+impl Link {
+    pub(crate) fn level(&self) -> Level {
+        match self.level.load(Ordering::Acquire) {
+            0 => Level::Running,
+            1 => Level::Closing,
+            2 => Level::Cancelled,
+            _ => Level::Stopping,
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.level.load(Ordering::Acquire) == Level::Stopping as u8
+    }
+
+    /// Moves on to `level` unless the connection is there already, and wakes the worker.
+    pub(crate) fn raise(&self, level: Level) {
+        if self.level.fetch_max(level as u8, Ordering::AcqRel) < level as u8 {
+            self.notify(interest::LEVEL);
+        }
+    }
+
+    /// Says that the transport is set up; false if its time had run out before.
+    pub(crate) fn establish(&self) -> bool {
+        self.setup
+            .compare_exchange(0, ESTABLISHED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Whether the transport was set up.
+    pub(crate) fn is_established(&self) -> bool {
+        self.setup.load(Ordering::Acquire) == ESTABLISHED
+    }
+
+    /// Says that the time for setting up has run out; false if it was set up before.
+    pub(crate) fn expire(&self) -> bool {
+        self.setup
+            .compare_exchange(0, EXPIRED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Wakes the worker if it sleeps and waits for any of `what`. The change itself must have
+    /// been published before.
+    pub(crate) fn notify(&self, what: u32) {
+        // Pairs with the fence in `Link::announce`: either the worker sees the change, or this
+        // sees the worker's interest.
+        fence(Ordering::SeqCst);
+        if self.interest.load(Ordering::Relaxed) & what != 0
+            && self.interest.swap(0, Ordering::AcqRel) != 0
+            && let Some(waker) = self.waker.get()
+            && let Err(error) = waker.wake()
+        {
+            log::error!("a worker could not be woken: {error}");
+        }
+    }
+
+    /// Called by the worker before it sleeps; afterwards it looks at its conditions once more.
+    pub(crate) fn announce(&self, what: u32) {
+        self.interest
+            .store(what | interest::LEVEL, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Called by the worker when it is awake again.
+    pub(crate) fn withdraw(&self) {
+        self.interest.store(0, Ordering::Relaxed);
+    }
+
+    /// Called once by the worker, before it can sleep.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        let set = self.waker.set(waker);
+        debug_assert!(set.is_ok(), "a link has one worker");
+    }
+
+    /// Says how a guest that never calls the host is interrupted, and takes that back.
+    pub(crate) fn set_interrupt(&self, interrupt: Option<Interrupt>) {
+        *lock(&self.interrupt) = interrupt;
+    }
+
+    /// Interrupts guest code once, if there is any to interrupt. Best effort: the caller repeats
+    /// it until the worker has finished.
+    pub(crate) fn interrupt(&self) {
+        // Held during the call, so that the worker cannot end (and its thread vanish) meanwhile.
+        if let Some(interrupt) = lock(&self.interrupt).as_ref() {
+            interrupt();
+        }
+    }
+
+    /// Says how the transport ended. The first word counts.
+    pub(crate) fn set_outcome(&self, outcome: Result<End, TransportError>) {
+        let _ = self.outcome.set(outcome);
+    }
+
+    /// How the transport ended, once it has.
+    pub(crate) fn outcome(&self) -> Option<&Result<End, TransportError>> {
+        self.outcome.get()
+    }
+
+    /// Called by the worker last of all.
+    pub(crate) fn finish(&self) {
+        *lock(&self.finished) = true;
+        self.finished_changed.notify_all();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        *lock(&self.finished)
+    }
+
+    /// Waits until the worker has finished, up to `deadline` if there is one; says whether it has.
+    pub(crate) fn wait_finished(&self, deadline: Option<Instant>) -> bool {
+        let mut finished = lock(&self.finished);
+        while !*finished {
+            finished = match deadline {
+                None => self
+                    .finished_changed
+                    .wait(finished)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left == Duration::ZERO {
+                        return false;
+                    }
+                    let waited = self.finished_changed.wait_timeout(finished, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("level", &self.level())
+            .field("outcome", &self.outcome())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_never_falls() {
+        let link = Link::default();
+        link.raise(Level::Cancelled);
+        link.raise(Level::Closing);
+        assert_eq!(link.level(), Level::Cancelled);
+        link.raise(Level::Stopping);
+        assert!(link.is_stopping());
+    }
+
+    #[test]
+    fn a_sleeping_worker_is_woken_only_for_what_it_announced() {
+        let mut poll = mio::Poll::new().expect("a poll");
+        let link = Link::default();
+        link.set_waker(Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
+        let mut events = mio::Events::with_capacity(4);
+
+        link.announce(interest::DATA);
+        link.notify(interest::ROOM);
+        poll.poll(&mut events, Some(Duration::ZERO))
+            .expect("a poll");
+        assert!(events.is_empty());
+
+        link.notify(interest::DATA);
+        poll.poll(&mut events, Some(Duration::from_secs(10)))
+            .expect("a poll");
+        assert!(!events.is_empty());
+
+        link.notify(interest::DATA);
+        poll.poll(&mut events, Some(Duration::ZERO))
+            .expect("a poll");
+        assert!(events.is_empty(), "an awake worker is not woken");
+    }
+
+    #[test]
+    fn waiting_for_the_end_is_bounded() {
+        let link = Link::default();
+        assert!(!link.wait_finished(Some(Instant::now())));
+        link.finish();
+        assert!(link.wait_finished(None));
+    }
+}

@@ -1,0 +1,541 @@
+//! Transport modules: what a file contains, whether it follows the interface, and its compiled form.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmer::Module;
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+use watm_abi::{
+    Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, ModuleKind, Role, Roles, Signature,
+    ValType, check,
+};
+
+use crate::engine::engine;
+use crate::error::LoadError;
+
+/// Bytes of a module file at most, unless the loader says otherwise.
+const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
+
+/// The linear memory that a module declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryInfo {
+    /// Pages of 64 KiB at the start.
+    pub min_pages: u64,
+    /// Pages of 64 KiB at most, if the module sets a limit.
+    pub max_pages: Option<u64>,
+}
+
+/// One entry of a module's `producers` section: what it was made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Producer {
+    /// The field: `language`, `processed-by` or `sdk`.
+    pub field: String,
+    /// The name of the language or tool.
+    pub name: String,
+    /// Its version; may be empty.
+    pub version: String,
+}
+
+/// What a module file contains, found without compiling or running anything of it.
+#[derive(Clone, Debug)]
+pub struct ModuleInfo {
+    sha256: [u8; 32],
+    size: u64,
+    name: Option<String>,
+    imports: Vec<ImportDecl>,
+    exports: Vec<ExportDecl>,
+    memory: Option<MemoryInfo>,
+    producers: Vec<Producer>,
+    entry: Result<Entry, Vec<InterfaceError>>,
+}
+
+impl ModuleInfo {
+    /// Reads what the bytes of a module declare.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Malformed`] if they are not a WebAssembly module. A module that does not
+    /// follow the interface is no error here: see [`ModuleInfo::problems`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
+        let hash = Sha256::digest(bytes).into();
+        let size = bytes.len() as u64;
+        let wasm = to_binary(bytes)?;
+        let mut info = Self {
+            sha256: hash,
+            size,
+            name: None,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            memory: None,
+            producers: Vec::new(),
+            entry: Err(Vec::new()),
+        };
+        if Parser::is_component(&wasm) {
+            return Err(LoadError::Malformed(
+                "it is a component; a transport module is a core module".into(),
+            ));
+        }
+        info.read_sections(&wasm)
+            .map_err(|error| LoadError::Malformed(error.to_string()))?;
+        info.entry = check(&info.imports, &info.exports);
+        Ok(info)
+    }
+
+    /// The SHA-256 of the file.
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// The size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The name that the module gives itself in its `name` section.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// All imports, in the module's order.
+    pub fn imports(&self) -> &[ImportDecl] {
+        &self.imports
+    }
+
+    /// All exports, in the module's order.
+    pub fn exports(&self) -> &[ExportDecl] {
+        &self.exports
+    }
+
+    /// The first linear memory, if there is one.
+    pub fn memory(&self) -> Option<MemoryInfo> {
+        self.memory
+    }
+
+    /// What the module was made with, as far as it says.
+    pub fn producers(&self) -> &[Producer] {
+        &self.producers
+    }
+
+    /// The roles that the module offers; none if it does not follow the interface.
+    pub fn roles(&self) -> Roles {
+        self.entry
+            .as_ref()
+            .map(|entry| entry.roles)
+            .unwrap_or_default()
+    }
+
+    /// What keeps the module from being a WATM v1 module; empty if nothing does.
+    pub fn problems(&self) -> &[InterfaceError] {
+        self.entry.as_ref().err().map_or(&[], Vec::as_slice)
+    }
+
+    fn read_sections(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
+        let mut types: Vec<Option<Signature>> = Vec::new();
+        let mut functions: Vec<u32> = Vec::new();
+        let mut memories: Vec<wasmparser::MemoryType> = Vec::new();
+        let mut exports = Vec::new();
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::TypeSection(reader) => {
+                    for group in reader {
+                        for ty in group?.into_types() {
+                            types.push(match &ty.composite_type.inner {
+                                wasmparser::CompositeInnerType::Func(func) => signature(func),
+                                _ => None,
+                            });
+                        }
+                    }
+                }
+                Payload::ImportSection(reader) => {
+                    for import in reader.into_imports() {
+                        let import = import?;
+                        let kind = match import.ty {
+                            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                                functions.push(ty);
+                                function(&types, ty)
+                            }
+                            TypeRef::Memory(ty) => {
+                                memories.push(ty);
+                                memory(ty)
+                            }
+                            TypeRef::Table(_) => ItemKind::Table,
+                            TypeRef::Global(_) => ItemKind::Global,
+                            TypeRef::Tag(_) => ItemKind::Tag,
+                        };
+                        let (module, name) = (import.module.to_owned(), import.name.to_owned());
+                        self.imports.push(ImportDecl { module, name, kind });
+                    }
+                }
+                Payload::FunctionSection(reader) => {
+                    for ty in reader {
+                        functions.push(ty?);
+                    }
+                }
+                Payload::MemorySection(reader) => {
+                    for ty in reader {
+                        memories.push(ty?);
+                    }
+                }
+                Payload::ExportSection(reader) => {
+                    for export in reader {
+                        let export = export?;
+                        exports.push((export.name.to_owned(), export.kind, export.index as usize));
+                    }
+                }
+                Payload::CustomSection(reader) => match reader.as_known() {
+                    wasmparser::KnownCustom::Producers(section) => self.read_producers(section)?,
+                    wasmparser::KnownCustom::Name(section) => {
+                        for part in section {
+                            // A damaged name is no reason to refuse a module.
+                            if let Ok(wasmparser::Name::Module { name, .. }) = part {
+                                self.name = Some(name.to_owned());
+                            }
+                        }
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        self.memory = memories.first().map(|ty| MemoryInfo {
+            min_pages: ty.initial,
+            max_pages: ty.maximum,
+        });
+        for (name, kind, index) in exports {
+            let kind = match kind {
+                ExternalKind::Func | ExternalKind::FuncExact => functions
+                    .get(index)
+                    .map_or(ItemKind::Function(Signature::from_static(&[], &[])), |ty| {
+                        function(&types, *ty)
+                    }),
+                ExternalKind::Memory => match memories.get(index) {
+                    Some(ty) => memory(*ty),
+                    None => continue,
+                },
+                ExternalKind::Table => ItemKind::Table,
+                ExternalKind::Global => ItemKind::Global,
+                ExternalKind::Tag => ItemKind::Tag,
+            };
+            self.exports.push(ExportDecl { name, kind });
+        }
+        Ok(())
+    }
+
+    fn read_producers(
+        &mut self,
+        section: wasmparser::ProducersSectionReader<'_>,
+    ) -> wasmparser::Result<()> {
+        for field in section {
+            let field = field?;
+            for value in field.values {
+                let value = value?;
+                self.producers.push(Producer {
+                    field: field.name.to_owned(),
+                    name: value.name.to_owned(),
+                    version: value.version.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn function(types: &[Option<Signature>], ty: u32) -> ItemKind {
+    let signature = types.get(ty as usize).cloned().flatten();
+    // A type that is missing or has no counterpart in the interface fits nothing, which the check
+    // reports; an invalid module is refused by the engine.
+    signature.map_or(
+        ItemKind::Function(Signature::from_static(&[], &[])),
+        ItemKind::Function,
+    )
+}
+
+fn memory(ty: wasmparser::MemoryType) -> ItemKind {
+    ItemKind::Memory {
+        min_pages: ty.initial,
+        max_pages: ty.maximum,
+        shared: ty.shared,
+        memory64: ty.memory64,
+    }
+}
+
+fn signature(func: &wasmparser::FuncType) -> Option<Signature> {
+    let convert = |types: &[wasmparser::ValType]| -> Option<Vec<ValType>> {
+        types
+            .iter()
+            .map(|ty| match *ty {
+                wasmparser::ValType::I32 => Some(ValType::I32),
+                wasmparser::ValType::I64 => Some(ValType::I64),
+                wasmparser::ValType::F32 => Some(ValType::F32),
+                wasmparser::ValType::F64 => Some(ValType::F64),
+                wasmparser::ValType::V128 => Some(ValType::V128),
+                wasmparser::ValType::FUNCREF => Some(ValType::FuncRef),
+                wasmparser::ValType::EXTERNREF => Some(ValType::ExternRef),
+                wasmparser::ValType::Ref(_) => None,
+            })
+            .collect()
+    };
+    Some(Signature::new(
+        convert(func.params())?,
+        convert(func.results())?,
+    ))
+}
+
+/// The binary form of a module that may be in the text format.
+fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
+    if bytes.is_empty() {
+        return Err(LoadError::Malformed("it is empty".into()));
+    }
+    #[cfg(feature = "wat")]
+    if !bytes.starts_with(b"\0asm") {
+        return match wat::parse_bytes(bytes) {
+            Ok(binary) => Ok(binary),
+            Err(error)
+                if std::str::from_utf8(bytes)
+                    .is_ok_and(|text| text.trim_start().starts_with('(')) =>
+            {
+                Err(LoadError::Malformed(error.to_string()))
+            }
+            Err(_) => Err(LoadError::Malformed(
+                "it does not begin with `\\0asm`".into(),
+            )),
+        };
+    }
+    Ok(bytes.into())
+}
+
+struct Inner {
+    info: ModuleInfo,
+    kind: ModuleKind,
+    name: String,
+    compiled: Module,
+}
+
+/// A transport module, checked and compiled. Cheap to clone and to share between threads.
+///
+/// ```no_run
+/// use watm_wasmer::{Dialer, TransportModule};
+///
+/// let module = TransportModule::from_file("plain.wasm")?;
+/// println!("roles: {}", module.info().roles());
+/// let dialer = Dialer::builder(&module).build()?;
+/// let conn = dialer.dial("example.com:443")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct TransportModule {
+    inner: Arc<Inner>,
+}
+
+impl TransportModule {
+    /// Loads a module from its bytes, in the binary or (with the feature `wat`) the text format.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if the module is too large, malformed, not a WATM v1 module or cannot be
+    /// compiled.
+    pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Self, LoadError> {
+        ModuleLoader::new().load_bytes(bytes)
+    }
+
+    /// Loads a module from a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportModule::from_bytes`], and [`LoadError::Read`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        ModuleLoader::new().load_file(path)
+    }
+
+    /// What the module declares.
+    pub fn info(&self) -> &ModuleInfo {
+        &self.inner.info
+    }
+
+    /// The roles that the module offers.
+    pub fn roles(&self) -> Roles {
+        self.inner.info.roles()
+    }
+
+    /// Whether the module offers `role`.
+    pub fn has_role(&self, role: Role) -> bool {
+        self.roles().contains(role)
+    }
+
+    /// The SHA-256 of the module.
+    pub fn sha256(&self) -> &[u8; 32] {
+        self.inner.info.sha256()
+    }
+
+    /// The name used in logs: the file's, else the module's own, else the start of its hash.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    pub(crate) fn compiled(&self) -> &Module {
+        &self.inner.compiled
+    }
+
+    pub(crate) fn kind(&self) -> ModuleKind {
+        self.inner.kind
+    }
+}
+
+impl fmt::Debug for TransportModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportModule")
+            .field("name", &self.inner.name)
+            .field("sha256", &hex(self.sha256()))
+            .field("roles", &self.roles())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Loads transport modules under conditions: an expected hash, a size limit.
+///
+/// ```no_run
+/// use watm_wasmer::ModuleLoader;
+///
+/// let module = ModuleLoader::new().max_size(4 << 20).load_file("plain.wasm")?;
+/// # Ok::<(), watm_wasmer::LoadError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModuleLoader {
+    sha256: Option<[u8; 32]>,
+    max_size: u64,
+}
+
+impl Default for ModuleLoader {
+    fn default() -> Self {
+        Self {
+            sha256: None,
+            max_size: DEFAULT_SIZE_LIMIT,
+        }
+    }
+}
+
+impl ModuleLoader {
+    /// A loader without an expected hash and with a size limit of 64 MiB.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses a module with another SHA-256, before anything of it is compiled.
+    pub fn sha256(mut self, expected: [u8; 32]) -> Self {
+        self.sha256 = Some(expected);
+        self
+    }
+
+    /// Refuses a module of more than this many bytes, before it is read whole.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// Loads a module from its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if the module is too large, has another hash, is malformed, is not a WATM v1
+    /// module or cannot be compiled.
+    pub fn load_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<TransportModule, LoadError> {
+        self.load(bytes.as_ref(), None)
+    }
+
+    /// Loads a module from a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModuleLoader::load_bytes`], and [`LoadError::Read`].
+    pub fn load_file(&self, path: impl AsRef<Path>) -> Result<TransportModule, LoadError> {
+        let path = path.as_ref();
+        let bytes = self.read_file(path)?;
+        let name = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
+        self.load(&bytes, name)
+    }
+
+    /// Reads a module file within the size limit, without loading it.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Read`] and [`LoadError::TooLarge`].
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, LoadError> {
+        let path = path.as_ref();
+        let failed = |source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        if size > self.max_size {
+            return Err(LoadError::TooLarge {
+                size,
+                limit: self.max_size,
+            });
+        }
+        let mut bytes = Vec::new();
+        // One more than allowed, since a file may grow or not know its size.
+        file.take(self.max_size.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        Ok(bytes)
+    }
+
+    fn load(&self, bytes: &[u8], name: Option<String>) -> Result<TransportModule, LoadError> {
+        let size = bytes.len() as u64;
+        if size > self.max_size {
+            return Err(LoadError::TooLarge {
+                size,
+                limit: self.max_size,
+            });
+        }
+        if let Some(expected) = self.sha256 {
+            let found: [u8; 32] = Sha256::digest(bytes).into();
+            if found != expected {
+                return Err(LoadError::Hash {
+                    expected: hex(&expected),
+                    found: hex(&found),
+                });
+            }
+        }
+        let info = ModuleInfo::parse(bytes)?;
+        let entry = info
+            .entry
+            .as_ref()
+            .map_err(|problems| LoadError::Interface(problems.clone()))?;
+        let kind = entry.kind;
+        let compiled = Module::new(engine(), &*to_binary(bytes)?).map_err(|error| match error {
+            wasmer::CompileError::Validate(message) => LoadError::Malformed(message),
+            error => LoadError::Compile(error.to_string()),
+        })?;
+        let name = name
+            .or_else(|| info.name.clone())
+            .map(|name| {
+                name.chars()
+                    .filter(|c| !c.is_control())
+                    .take(64)
+                    .collect::<String>()
+            })
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| hex(&info.sha256[..6]));
+        Ok(TransportModule {
+            inner: Arc::new(Inner {
+                info,
+                kind,
+                name,
+                compiled,
+            }),
+        })
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

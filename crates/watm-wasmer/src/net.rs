@@ -1,0 +1,270 @@
+//! A network descriptor: a non-blocking socket with cached readiness, read ahead and write-behind.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use watm_abi::Errno;
+
+use crate::link::Link;
+use crate::outbound::Outbound;
+use crate::reactor::{Reactor, Readiness};
+use crate::stream::Stream;
+
+/// Bytes read ahead at most. Reads that are at least this large go around the buffer.
+const READ_AHEAD: usize = 64 * 1024;
+
+pub(crate) struct NetStream {
+    pub(crate) out: Arc<Outbound>,
+    link: Arc<Link>,
+    /// Names the socket in the reactor's events.
+    pub(crate) token: usize,
+    /// Whether a read may find something: cached, cleared by a refusal, set by the reactor.
+    readable: bool,
+    /// The reactor has seen the peer's end: no event will announce it again.
+    ended: bool,
+    /// A read has found the end.
+    end: bool,
+    error: Option<Errno>,
+    /// Allocated by the first small read.
+    buf: Box<[u8]>,
+    start: usize,
+    len: usize,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl NetStream {
+    /// Takes a connected socket over and has the reactor watch it.
+    pub(crate) fn new(stream: Stream, link: Arc<Link>, reactor: &mut Reactor) -> io::Result<Self> {
+        let (local, peer) = (stream.local_addr(), stream.peer_addr());
+        let socket = stream.into_worker_socket()?;
+        let token = reactor.watch(socket.as_raw_fd())?;
+        Ok(Self {
+            out: Arc::new(Outbound::new(socket, Arc::clone(&link))),
+            link,
+            token,
+            readable: true,
+            ended: false,
+            end: false,
+            error: None,
+            buf: Box::default(),
+            start: 0,
+            len: 0,
+            local,
+            peer,
+        })
+    }
+
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.out.socket.as_raw_fd()
+    }
+
+    /// Takes in what the reactor saw. Returns whether nothing waits to be sent.
+    pub(crate) fn apply(&mut self, readiness: Readiness) -> bool {
+        self.readable |= readiness.readable;
+        self.ended |= readiness.ended;
+        !readiness.writable || self.out.set_writable()
+    }
+
+    /// Bytes that a read would find without a system call.
+    pub(crate) fn buffered(&self) -> usize {
+        self.len
+    }
+
+    /// Whether a read would not have to wait; looks into the socket if that is not known.
+    pub(crate) fn poll_read(&mut self) -> bool {
+        if self.len == 0 && self.readable && !self.end && self.error.is_none() {
+            self.fill();
+        }
+        self.len > 0 || self.end || self.error.is_some()
+    }
+
+    /// Whether all was read and the peer sends no more.
+    pub(crate) fn at_end(&self) -> bool {
+        self.end && self.len == 0
+    }
+
+    /// Reads into `into`. 0 is the end of stream, `Again` says that nothing is there.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        if self.len == 0 {
+            if into.len() >= READ_AHEAD && self.readable && !self.end && self.error.is_none() {
+                return match self.receive(into) {
+                    Some(len) => Ok(len),
+                    None => self.nothing(),
+                };
+            }
+            if !self.poll_read() {
+                return Err(Errno::Again);
+            }
+        }
+        let len = self.peek(0, into);
+        if len == 0 {
+            return self.nothing();
+        }
+        self.start += len;
+        self.len -= len;
+        Ok(len)
+    }
+
+    /// Copies buffered bytes that start `offset` bytes behind the next one.
+    pub(crate) fn peek(&self, offset: usize, into: &mut [u8]) -> usize {
+        let from = &self.buf[self.start..self.start + self.len];
+        let from = from.get(offset..).unwrap_or_default();
+        let len = from.len().min(into.len());
+        into[..len].copy_from_slice(&from[..len]);
+        len
+    }
+
+    /// Reads nothing more.
+    pub(crate) fn shutdown_read(&mut self) {
+        let _ = self.out.socket.shutdown(Shutdown::Read);
+        self.end = true;
+        self.len = 0;
+    }
+
+    /// Throws away what the peer still sends, so that closing does not reset the connection under
+    /// bytes on their way. Returns whether the peer has finished too.
+    pub(crate) fn discard(&mut self) -> bool {
+        self.len = 0;
+        while self.readable && !self.end && self.error.is_none() {
+            self.fill();
+            self.len = 0;
+        }
+        self.end || self.error.is_some()
+    }
+
+    /// After a shutdown for writing: whether bytes left that the peer's system has not
+    /// acknowledged. The end of stream itself, which counts as one, is not waited for: its
+    /// acknowledgement is often delayed, and a lost end does no harm.
+    pub(crate) fn unacknowledged(&self) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let mut len: libc::c_int = 0;
+            // SAFETY: the descriptor is open, and the request writes one int, which lives here.
+            let result = unsafe { libc::ioctl(self.raw_fd(), libc::TIOCOUTQ, &raw mut len) };
+            result == 0 && len > 1
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        false
+    }
+
+    fn nothing(&mut self) -> Result<usize, Errno> {
+        if let Some(error) = self.error {
+            // Told once; afterwards the stream is at its end.
+            self.error = None;
+            self.end = true;
+            return Err(error);
+        }
+        if self.end { Ok(0) } else { Err(Errno::Again) }
+    }
+
+    /// Fills the empty buffer with one system call.
+    fn fill(&mut self) {
+        let mut buf = std::mem::take(&mut self.buf);
+        if buf.is_empty() {
+            buf = vec![0; READ_AHEAD].into_boxed_slice();
+        }
+        self.start = 0;
+        self.len = self.receive(&mut buf).unwrap_or(0);
+        self.buf = buf;
+    }
+
+    /// One receive. `None` if nothing came, and the state says why; `Some(0)` never.
+    fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
+        loop {
+            match (&self.out.socket).read(into) {
+                Ok(0) => {
+                    self.end = true;
+                    return None;
+                }
+                Ok(len) => {
+                    // A short read has emptied the socket; more, or the end, is a new event,
+                    // unless the event of the end came before.
+                    self.readable = len == into.len() || self.ended;
+                    self.link
+                        .traffic
+                        .received
+                        .fetch_add(len as u64, Ordering::Relaxed);
+                    return Some(len);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return None;
+                }
+                Err(error) => {
+                    self.error = Some(Errno::from_io(&error));
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Reactor, NetStream, UnixStream) {
+        let link = Arc::new(Link::default());
+        let mut reactor = Reactor::new(&link).expect("a reactor");
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let net = NetStream::new(ours.into(), link, &mut reactor).expect("a stream");
+        (reactor, net, theirs)
+    }
+
+    fn wait(reactor: &mut Reactor, net: &mut NetStream) {
+        let limit = Some(std::time::Duration::from_secs(20));
+        reactor
+            .wait(limit, |token, readiness| {
+                assert_eq!(token, net.token);
+                net.apply(readiness);
+            })
+            .expect("a wait");
+    }
+
+    #[test]
+    fn the_end_is_found_although_its_event_came_with_the_last_bytes() {
+        let (mut reactor, mut net, mut peer) = pair();
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        wait(&mut reactor, &mut net);
+        peer.write_all(b"bye").expect("room");
+        drop(peer);
+        wait(&mut reactor, &mut net);
+        assert_eq!(net.read(&mut buf), Ok(3));
+        assert_eq!(net.read(&mut buf), Ok(0));
+        assert!(net.at_end());
+    }
+
+    #[test]
+    fn a_read_that_is_known_to_fail_asks_nobody() {
+        let (mut reactor, mut net, mut peer) = pair();
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        peer.write_all(b"x").expect("room");
+        // The reactor has not said so yet.
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        assert!(!net.poll_read());
+        wait(&mut reactor, &mut net);
+        assert!(net.poll_read());
+        assert_eq!(net.read(&mut buf), Ok(1));
+    }
+
+    #[test]
+    fn large_reads_go_around_the_buffer() {
+        let (_reactor, mut net, mut peer) = pair();
+        peer.write_all(&[7; 1000]).expect("room");
+        let mut large = vec![0; READ_AHEAD];
+        assert_eq!(net.read(&mut large), Ok(1000));
+        assert!(net.buf.is_empty());
+    }
+}

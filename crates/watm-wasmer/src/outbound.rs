@@ -1,0 +1,346 @@
+//! Write-behind: the guest's small writes collect here and leave in one system call.
+//!
+//! The worker pushes and flushes; the supervisor flushes what has waited too long because the
+//! guest computes. Errors stay here and surface at the guest's next call. Knows nothing of
+//! guest memory: it is handed slices.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use socket2::Socket;
+use watm_abi::Errno;
+
+use crate::link::{Link, lock};
+use crate::supervisor;
+
+/// Collected bytes that make a system call worth it.
+const ENOUGH: usize = 64 * 1024;
+/// Bytes collected at most, and so the largest write that is all or nothing.
+pub(crate) const WRITE_LIMIT: usize = 128 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Open,
+    /// Shut down for writing as soon as all is sent.
+    Wanted,
+    Done,
+}
+
+struct State {
+    buf: Vec<u8>,
+    /// How much of `buf` has left already.
+    sent: usize,
+    /// Whether the socket may take bytes: cached, cleared by a refusal, set by the reactor.
+    writable: bool,
+    error: Option<Errno>,
+    closing: Closing,
+    /// Counts the times that `buf` became empty.
+    generation: u64,
+    /// Whether the supervisor looks after this one.
+    watched: bool,
+}
+
+/// The sending half of a network socket.
+pub(crate) struct Outbound {
+    pub(crate) socket: Socket,
+    link: Arc<Link>,
+    state: Mutex<State>,
+}
+
+/// What the supervisor saw of an [`Outbound`].
+pub(crate) enum Age {
+    /// Nothing waits.
+    Empty,
+    /// Something waits; the generation it belongs to.
+    Waits(u64),
+}
+
+impl Outbound {
+    pub(crate) fn new(socket: Socket, link: Arc<Link>) -> Self {
+        Self {
+            socket,
+            link,
+            state: Mutex::new(State {
+                buf: Vec::new(),
+                sent: 0,
+                writable: true,
+                error: None,
+                closing: Closing::Open,
+                generation: 0,
+                watched: false,
+            }),
+        }
+    }
+
+    /// Takes a write of `total` bytes: whole up to [`WRITE_LIMIT`], in part above it. Returns how
+    /// much was taken, and whether some of it waits for a flush. `Again` if there is no room.
+    pub(crate) fn push<'a>(
+        self: &Arc<Self>,
+        total: usize,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(usize, bool), Errno> {
+        let mut state = lock(&self.state);
+        if let Some(error) = state.error {
+            return Err(error);
+        }
+        if state.closing != Closing::Open {
+            return Err(Errno::Pipe);
+        }
+        if state.waiting() + total > WRITE_LIMIT {
+            self.flush_locked(&mut state);
+            if let Some(error) = state.error {
+                return Err(error);
+            }
+            let waiting = state.waiting();
+            if waiting > 0 && waiting + total > WRITE_LIMIT {
+                return Err(Errno::Again);
+            }
+        }
+        let mut taken = 0;
+        for slice in slices {
+            let mut slice = slice;
+            if state.waiting() == 0 && slice.len() >= ENOUGH && state.error.is_none() {
+                // Large enough to leave from where it is.
+                let len = self.send(&mut state, slice);
+                taken += len;
+                slice = &slice[len..];
+            }
+            let room = WRITE_LIMIT - state.waiting().min(WRITE_LIMIT);
+            let part = &slice[..slice.len().min(room)];
+            state.append(part);
+            taken += part.len();
+            if part.len() < slice.len() {
+                break;
+            }
+        }
+        if state.waiting() >= ENOUGH {
+            self.flush_locked(&mut state);
+        }
+        let waits = state.waiting() > 0;
+        if waits && !state.watched {
+            state.watched = true;
+            supervisor::watch(self);
+        }
+        match state.error {
+            // Nothing of this write left: say so at once.
+            Some(error) if taken == 0 => Err(error),
+            _ => Ok((taken, waits)),
+        }
+    }
+
+    /// Whether a write of `len` bytes would be taken (or fail at once).
+    pub(crate) fn accepts(&self, len: usize) -> bool {
+        let state = lock(&self.state);
+        let waiting = state.waiting();
+        state.error.is_some()
+            || state.closing != Closing::Open
+            || waiting == 0 && state.writable
+            || waiting + len <= WRITE_LIMIT
+    }
+
+    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait for.
+    pub(crate) fn flush(&self) -> bool {
+        let mut state = lock(&self.state);
+        self.flush_locked(&mut state);
+        state.waiting() == 0
+    }
+
+    /// The reactor saw the socket take bytes again. Returns whether nothing is left to wait for.
+    pub(crate) fn set_writable(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.writable = true;
+        self.flush_locked(&mut state);
+        state.waiting() == 0
+    }
+
+    /// Shuts down for writing once all is sent.
+    pub(crate) fn shutdown_write(&self) -> Result<(), Errno> {
+        let mut state = lock(&self.state);
+        if state.closing == Closing::Open {
+            state.closing = Closing::Wanted;
+        }
+        self.flush_locked(&mut state);
+        state.error.map_or(Ok(()), Err)
+    }
+
+    /// The error that stopped sending, if any.
+    pub(crate) fn error(&self) -> Option<Errno> {
+        lock(&self.state).error
+    }
+
+    /// For the supervisor: sends what has waited since `seen`, and says what waits now. When it
+    /// says `Empty` and this was the `last` look, the supervisor forgets this one.
+    pub(crate) fn flush_older(&self, seen: Option<u64>, last: bool) -> Age {
+        let mut state = lock(&self.state);
+        if state.waiting() > 0 && seen == Some(state.generation) {
+            // Not only when the socket is known to take bytes: the worker may be too busy with
+            // the guest to hear of it.
+            state.writable = true;
+            self.flush_locked(&mut state);
+        }
+        if state.waiting() == 0 {
+            if last {
+                state.watched = false;
+            }
+            Age::Empty
+        } else {
+            Age::Waits(state.generation)
+        }
+    }
+
+    fn flush_locked(&self, state: &mut State) {
+        while state.waiting() > 0 && state.writable && state.error.is_none() {
+            let buf = std::mem::take(&mut state.buf);
+            let len = self.send(state, &buf[state.sent..]);
+            if state.error.is_some() {
+                // What waits can never leave.
+                state.sent = 0;
+                break;
+            }
+            state.buf = buf;
+            state.sent += len;
+            if state.sent == state.buf.len() {
+                state.buf.clear();
+                state.sent = 0;
+                state.generation += 1;
+            }
+        }
+        if state.closing == Closing::Wanted && (state.waiting() == 0 || state.error.is_some()) {
+            state.closing = Closing::Done;
+            // Fails if the peer has reset the connection, which the next call will say.
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// One send; short or 0 if the socket is full or broken, which the state then says.
+    fn send(&self, state: &mut State, data: &[u8]) -> usize {
+        loop {
+            match self.socket.send_with_flags(data, libc::MSG_NOSIGNAL) {
+                Ok(len) => {
+                    self.link
+                        .traffic
+                        .sent
+                        .fetch_add(len as u64, Ordering::Relaxed);
+                    return len;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.writable = false;
+                    return 0;
+                }
+                Err(error) => {
+                    state.error = Some(Errno::from_io(&error));
+                    return 0;
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn waiting(&self) -> usize {
+        self.buf.len() - self.sent
+    }
+
+    fn append(&mut self, data: &[u8]) {
+        if self.error.is_some() || data.is_empty() {
+            return;
+        }
+        if self.sent > 0 && self.buf.len() + data.len() > WRITE_LIMIT {
+            self.buf.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.buf.extend_from_slice(data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Arc<Outbound>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("a mode");
+        let socket = Socket::from(std::os::fd::OwnedFd::from(ours));
+        (Arc::new(Outbound::new(socket, Arc::default())), theirs)
+    }
+
+    fn push(out: &Arc<Outbound>, data: &[u8]) -> Result<usize, Errno> {
+        out.push(data.len(), std::iter::once(data))
+            .map(|(taken, _)| taken)
+    }
+
+    #[test]
+    fn small_writes_leave_together() {
+        let (out, mut peer) = pair();
+        assert_eq!(push(&out, b"abc"), Ok(3));
+        assert_eq!(push(&out, b"def"), Ok(3));
+        assert!(out.flush());
+        let mut buf = [0; 16];
+        assert_eq!(peer.read(&mut buf).expect("bytes"), 6);
+        assert_eq!(&buf[..6], b"abcdef");
+    }
+
+    #[test]
+    fn a_write_is_taken_whole_or_not_at_all() {
+        let (out, mut peer) = pair();
+        let piece = vec![7; 60_000];
+        let mut taken = 0;
+        loop {
+            match push(&out, &piece) {
+                Ok(len) => {
+                    assert_eq!(len, piece.len());
+                    taken += len;
+                }
+                Err(error) => {
+                    assert_eq!(error, Errno::Again);
+                    break;
+                }
+            }
+        }
+        assert!(!out.accepts(piece.len()));
+        let mut got = 0;
+        let mut buf = vec![0; 1 << 20];
+        while got < taken {
+            out.set_writable();
+            got += peer.read(&mut buf).expect("bytes");
+        }
+        assert_eq!(got, taken);
+        assert!(out.accepts(piece.len()));
+    }
+
+    #[test]
+    fn what_waits_leaves_before_the_end_of_stream() {
+        let (out, mut peer) = pair();
+        push(&out, b"bye").expect("room");
+        out.shutdown_write().expect("a shutdown");
+        assert_eq!(push(&out, b"more"), Err(Errno::Pipe));
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).expect("the end");
+        assert_eq!(all, b"bye");
+    }
+
+    #[test]
+    fn an_error_surfaces_at_the_next_call() {
+        let (out, peer) = pair();
+        drop(peer);
+        assert_eq!(push(&out, b"abc"), Ok(3));
+        assert!(out.flush(), "what can never leave does not wait");
+        assert_eq!(push(&out, b"abc"), Err(Errno::Pipe));
+        assert!(out.accepts(1), "a write that fails at once does not wait");
+    }
+
+    #[test]
+    fn bytes_leave_by_themselves_while_the_guest_computes() {
+        let (out, mut peer) = pair();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(20)))
+            .expect("a timeout");
+        push(&out, b"now").expect("room");
+        let mut buf = [0; 8];
+        assert_eq!(peer.read(&mut buf).expect("bytes without a flush"), 3);
+    }
+}

@@ -1,0 +1,481 @@
+//! The internal descriptor: two byte rings between the application and the guest.
+//!
+//! The application's end blocks on condition variables, the guest's end is polled by the worker,
+//! which sleeps in its reactor. Each side is woken only if it sleeps: a flag, a fence, a second
+//! look. The pipe knows nothing of guest memory or of the engine.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::TransportError;
+use crate::link::{Level, Link, interest, lock};
+use crate::ring::{Consumer, Producer, ring};
+
+/// Bytes each direction holds at most; also the largest write that is all or nothing.
+pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;
+
+/// A writer that waits for room is woken when this much of it is there, so that a full pipe does
+/// not cost a wake-up for each small read.
+const ROOM_WORTH_WAKING: usize = PIPE_CAPACITY / 4;
+
+/// What both ends know of one direction.
+#[derive(Default)]
+struct Direction {
+    /// No more bytes will come: the reader sees end of stream after the last one.
+    writer_closed: AtomicBool,
+    /// Nobody will read: the application's writes fail, the guest's are dropped.
+    reader_closed: AtomicBool,
+    /// The application waits for this direction to change.
+    application_waits: AtomicBool,
+}
+
+struct Pipe {
+    link: Arc<Link>,
+    to_guest: Direction,
+    to_application: Direction,
+    tx: Mutex<Producer>,
+    writable: Condvar,
+    rx: Mutex<Consumer>,
+    readable: Condvar,
+    /// Room the sleeping guest waits for, in bytes.
+    room_wanted: AtomicUsize,
+}
+
+/// The end that a `Conn` holds.
+#[derive(Clone)]
+pub(crate) struct ApplicationEnd {
+    pipe: Arc<Pipe>,
+}
+
+/// The end that the guest's internal descriptor stands for.
+pub(crate) struct GuestEnd {
+    pipe: Arc<Pipe>,
+    rx: Consumer,
+    tx: Producer,
+    /// The guest was told that no more bytes come.
+    saw_end: bool,
+}
+
+/// How long a call of the application may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// Up to this long; without a limit if there is none.
+    Wait(Option<Duration>),
+}
+
+/// Makes the pipe of a connection.
+pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
+    let (tx, guest_rx) = ring(PIPE_CAPACITY);
+    let (guest_tx, rx) = ring(PIPE_CAPACITY);
+    let pipe = Arc::new(Pipe {
+        link,
+        to_guest: Direction::default(),
+        to_application: Direction::default(),
+        tx: Mutex::new(tx),
+        writable: Condvar::new(),
+        rx: Mutex::new(rx),
+        readable: Condvar::new(),
+        room_wanted: AtomicUsize::new(0),
+    });
+    let application = ApplicationEnd {
+        pipe: Arc::clone(&pipe),
+    };
+    (
+        application,
+        GuestEnd {
+            pipe,
+            rx: guest_rx,
+            tx: guest_tx,
+            saw_end: false,
+        },
+    )
+}
+
+impl Pipe {
+    /// Wakes application threads that wait for bytes. What they wait for is published already.
+    fn wake_readers(&self) {
+        fence(Ordering::SeqCst);
+        if self
+            .to_application
+            .application_waits
+            .load(Ordering::Relaxed)
+            && self
+                .to_application
+                .application_waits
+                .swap(false, Ordering::AcqRel)
+        {
+            // A thread between its second look and its sleep holds the lock: wait for it.
+            drop(lock(&self.rx));
+            self.readable.notify_all();
+        }
+    }
+
+    fn wake_writers(&self) {
+        fence(Ordering::SeqCst);
+        if self.to_guest.application_waits.load(Ordering::Relaxed)
+            && self
+                .to_guest
+                .application_waits
+                .swap(false, Ordering::AcqRel)
+        {
+            drop(lock(&self.tx));
+            self.writable.notify_all();
+        }
+    }
+}
+
+/// Sleeps on `changed`, giving up at the end of `patience`.
+fn sleep<'a, T>(
+    guard: MutexGuard<'a, T>,
+    changed: &Condvar,
+    patience: Patience,
+    started: &mut Option<Instant>,
+) -> io::Result<MutexGuard<'a, T>> {
+    match patience {
+        Patience::None => Err(io::ErrorKind::WouldBlock.into()),
+        Patience::Wait(None) => Ok(changed.wait(guard).unwrap_or_else(PoisonError::into_inner)),
+        Patience::Wait(Some(limit)) => {
+            let now = Instant::now();
+            let elapsed = now.duration_since(*started.get_or_insert(now));
+            let left = limit.saturating_sub(elapsed);
+            if left == Duration::ZERO {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Ok(changed
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0)
+        }
+    }
+}
+
+impl ApplicationEnd {
+    /// Reads bytes that the guest wrote. 0 is the end of stream; a transport that ended with an
+    /// error gives that error once its bytes are read.
+    pub(crate) fn read(&self, buf: &mut [u8], patience: Patience) -> io::Result<usize> {
+        let pipe = &*self.pipe;
+        let direction = &pipe.to_application;
+        let mut rx = lock(&pipe.rx);
+        let mut started = None;
+        loop {
+            if buf.is_empty() || direction.reader_closed.load(Ordering::Acquire) {
+                return Ok(0);
+            }
+            let len = rx.read(buf);
+            if len > 0 {
+                self.after_read(&mut rx);
+                return Ok(len);
+            }
+            if direction.writer_closed.load(Ordering::Acquire) {
+                if rx.available() > 0 {
+                    continue;
+                }
+                return self.failure().map_or(Ok(0), Err);
+            }
+            direction.application_waits.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if rx.available() > 0
+                || direction.writer_closed.load(Ordering::Acquire)
+                || direction.reader_closed.load(Ordering::Acquire)
+            {
+                continue;
+            }
+            rx = sleep(rx, &pipe.readable, patience, &mut started)?;
+        }
+    }
+
+    /// Writes bytes for the guest, as many as there is room for.
+    pub(crate) fn write(&self, buf: &[u8], patience: Patience) -> io::Result<usize> {
+        let pipe = &*self.pipe;
+        let direction = &pipe.to_guest;
+        let mut tx = lock(&pipe.tx);
+        let mut started = None;
+        loop {
+            if direction.reader_closed.load(Ordering::Acquire) {
+                return Err(self.failure().unwrap_or_else(|| {
+                    io::Error::new(io::ErrorKind::BrokenPipe, "the transport has ended")
+                }));
+            }
+            if direction.writer_closed.load(Ordering::Acquire) {
+                return Err(io::Error::new(
+                    io::ErrorKind::BrokenPipe,
+                    "the connection was shut down for writing",
+                ));
+            }
+            if buf.is_empty() {
+                return Ok(0);
+            }
+            let len = tx.stage(buf);
+            if len > 0 {
+                tx.commit();
+                pipe.link.notify(interest::DATA);
+                return Ok(len);
+            }
+            direction.application_waits.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if tx.free() > 0
+                || direction.reader_closed.load(Ordering::Acquire)
+                || direction.writer_closed.load(Ordering::Acquire)
+            {
+                continue;
+            }
+            tx = sleep(tx, &pipe.writable, patience, &mut started)?;
+        }
+    }
+
+    /// No more bytes go to the guest: it reads end of stream after the last one.
+    pub(crate) fn shutdown_write(&self) {
+        self.pipe
+            .to_guest
+            .writer_closed
+            .store(true, Ordering::Release);
+        self.pipe.link.notify(interest::DATA);
+        self.pipe.wake_writers();
+    }
+
+    /// The application reads no more; what the guest still writes is dropped.
+    pub(crate) fn shutdown_read(&self) {
+        self.pipe
+            .to_application
+            .reader_closed
+            .store(true, Ordering::Release);
+        self.pipe.link.notify(interest::ROOM);
+        self.pipe.wake_readers();
+    }
+
+    fn after_read(&self, rx: &mut Consumer) {
+        let wanted = self
+            .pipe
+            .room_wanted
+            .load(Ordering::Relaxed)
+            .max(ROOM_WORTH_WAKING);
+        if PIPE_CAPACITY - rx.available() >= wanted {
+            self.pipe.link.notify(interest::ROOM);
+        }
+    }
+
+    /// The error that the transport ended with, if it did.
+    fn failure(&self) -> Option<io::Error> {
+        match self.pipe.link.outcome() {
+            Some(Err(error)) => Some(error.clone().into()),
+            _ => None,
+        }
+    }
+}
+
+impl GuestEnd {
+    /// Whether a read would not have to wait: bytes or the end of stream are there.
+    pub(crate) fn is_readable(&mut self) -> bool {
+        !self.rx.is_empty() || self.at_end()
+    }
+
+    /// Whether all bytes were read and no more will come.
+    pub(crate) fn at_end(&mut self) -> bool {
+        // The flag first: bytes written before it was set are visible once it is.
+        self.pipe.to_guest.writer_closed.load(Ordering::Acquire) && self.rx.available() == 0
+    }
+
+    /// Bytes that can be read now.
+    pub(crate) fn available(&mut self) -> usize {
+        self.rx.available()
+    }
+
+    /// Moves bytes into `buf`; 0 if there are none. Call [`GuestEnd::read_done`] afterwards.
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> usize {
+        self.rx.read(buf)
+    }
+
+    /// Copies bytes without taking them out.
+    pub(crate) fn peek(&mut self, offset: usize, buf: &mut [u8]) -> usize {
+        self.rx.peek(offset, buf)
+    }
+
+    /// Ends one read of the guest, which took `len` bytes; 0 means it was told of the end.
+    pub(crate) fn read_done(&mut self, len: usize) {
+        if len == 0 {
+            self.saw_end = true;
+        } else if PIPE_CAPACITY - self.rx.available() >= ROOM_WORTH_WAKING {
+            self.pipe.wake_writers();
+        }
+    }
+
+    /// Whether a write of `len` bytes would be taken whole (or, above the capacity, in part).
+    pub(crate) fn accepts(&mut self, len: usize) -> bool {
+        self.discards() || self.tx.fits(len.min(PIPE_CAPACITY))
+    }
+
+    /// Whether what is written goes nowhere, since nobody reads.
+    pub(crate) fn discards(&self) -> bool {
+        self.pipe
+            .to_application
+            .reader_closed
+            .load(Ordering::Acquire)
+    }
+
+    /// Takes bytes; the application sees them at [`GuestEnd::write_done`].
+    pub(crate) fn write(&mut self, data: &[u8]) -> usize {
+        if self.discards() {
+            data.len()
+        } else {
+            self.tx.stage(data)
+        }
+    }
+
+    /// Shows the application what one write of the guest brought.
+    pub(crate) fn write_done(&mut self) {
+        self.tx.commit();
+        self.pipe.wake_readers();
+    }
+
+    /// Whether the guest shut down writing already.
+    pub(crate) fn is_write_closed(&self) -> bool {
+        self.pipe
+            .to_application
+            .writer_closed
+            .load(Ordering::Acquire)
+    }
+
+    /// The guest writes no more: the application reads end of stream after the last byte.
+    pub(crate) fn shutdown_write(&mut self) {
+        self.pipe
+            .to_application
+            .writer_closed
+            .store(true, Ordering::Release);
+        self.pipe.wake_readers();
+    }
+
+    /// The guest reads no more: the application's writes fail.
+    pub(crate) fn shutdown_read(&mut self) {
+        self.pipe
+            .to_guest
+            .reader_closed
+            .store(true, Ordering::Release);
+        self.pipe.wake_writers();
+    }
+
+    /// Says how much room the guest will sleep for.
+    pub(crate) fn want_room(&self, len: usize) {
+        self.pipe
+            .room_wanted
+            .store(len.min(PIPE_CAPACITY), Ordering::Relaxed);
+    }
+
+    /// Whether the embedder closed and the guest has read all that was written before.
+    pub(crate) fn is_closed_and_drained(&self) -> bool {
+        self.saw_end && self.pipe.link.level() >= Level::Closing
+    }
+}
+
+impl Drop for GuestEnd {
+    /// A guest that ended, however it did, leaves no thread of the application waiting.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The application must not take this for an ordinary end.
+            let error = io::Error::other("the worker panicked");
+            self.pipe
+                .link
+                .set_outcome(Err(TransportError::Host(Arc::new(error))));
+        }
+        self.shutdown_write();
+        self.shutdown_read();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Patience = Patience::None;
+    const SOON: Patience = Patience::Wait(Some(Duration::from_secs(20)));
+
+    fn ends() -> (ApplicationEnd, GuestEnd) {
+        pipe(Arc::new(Link::default()))
+    }
+
+    fn guest_write(guest: &mut GuestEnd, data: &[u8]) {
+        assert_eq!(guest.write(data), data.len());
+        guest.write_done();
+    }
+
+    #[test]
+    fn bytes_come_before_the_end_of_stream() {
+        let (app, mut guest) = ends();
+        guest_write(&mut guest, b"last words");
+        drop(guest);
+        let mut buf = [0; 32];
+        assert_eq!(app.read(&mut buf, NOW).expect("bytes"), 10);
+        assert_eq!(app.read(&mut buf, NOW).expect("the end"), 0);
+        assert_eq!(
+            app.write(b"x", NOW).expect_err("nobody reads").kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
+
+    #[test]
+    fn a_reader_that_waits_is_woken_by_bytes_and_by_the_end() {
+        let (app, mut guest) = ends();
+        let reader = std::thread::spawn(move || {
+            let mut buf = [0; 8];
+            let first = app.read(&mut buf, SOON).expect("bytes");
+            (first, app.read(&mut buf, SOON).expect("the end"))
+        });
+        guest_write(&mut guest, b"abc");
+        drop(guest);
+        assert_eq!(reader.join().expect("the reader ends"), (3, 0));
+    }
+
+    #[test]
+    fn a_writer_that_waits_is_woken_when_the_guest_reads() {
+        let (app, mut guest) = ends();
+        let data = vec![7; PIPE_CAPACITY];
+        assert_eq!(app.write(&data, NOW).expect("room"), PIPE_CAPACITY);
+        assert_eq!(
+            app.write(b"x", NOW).expect_err("full").kind(),
+            io::ErrorKind::WouldBlock
+        );
+        let writer = std::thread::spawn(move || app.write(b"x", SOON).expect("room"));
+        let mut buf = vec![0; PIPE_CAPACITY];
+        let len = guest.read(&mut buf);
+        guest.read_done(len);
+        assert_eq!(len, PIPE_CAPACITY);
+        assert_eq!(writer.join().expect("the writer ends"), 1);
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_limit() {
+        let (app, _guest) = ends();
+        let brief = Patience::Wait(Some(Duration::from_millis(1)));
+        let error = app.read(&mut [0; 4], brief).expect_err("nothing comes");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn the_guest_reads_the_last_byte_and_then_the_end() {
+        let (app, mut guest) = ends();
+        app.write(b"ab", NOW).expect("room");
+        app.shutdown_write();
+        assert!(!guest.at_end());
+        let mut buf = [0; 8];
+        assert_eq!(guest.read(&mut buf), 2);
+        assert!(guest.at_end() && guest.is_readable());
+        assert_eq!(
+            app.write(b"c", NOW).expect_err("shut down").kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
+
+    #[test]
+    fn what_nobody_reads_is_dropped_without_blocking_the_guest() {
+        let (app, mut guest) = ends();
+        app.shutdown_read();
+        for _ in 0..4 {
+            assert!(guest.accepts(PIPE_CAPACITY));
+            guest_write(&mut guest, &vec![0; PIPE_CAPACITY]);
+        }
+        assert_eq!(app.read(&mut [0; 4], NOW).expect("shut down"), 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! The one place where a worker sleeps: its own poll, shared by its sockets and its waker.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use crate::link::Link;
+
+/// The token of the waker; sockets count upwards from 0.
+const WAKER: Token = Token(usize::MAX);
+
+/// What one event said about a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer sends no more: what is left, and the end, can be read with no further event.
+    pub(crate) ended: bool,
+}
+
+impl Readiness {
+    fn of(event: &Event) -> Self {
+        let broken = event.is_error();
+        Self {
+            readable: event.is_readable() || event.is_read_closed() || broken,
+            writable: event.is_writable() || event.is_write_closed() || broken,
+            ended: event.is_read_closed() || broken,
+        }
+    }
+}
+
+pub(crate) struct Reactor {
+    poll: Poll,
+    events: Events,
+    next: usize,
+    /// Events of other sockets that came while one was waited for.
+    missed: Vec<(usize, Readiness)>,
+}
+
+impl Reactor {
+    /// Makes the reactor of a worker; `link` wakes it from then on.
+    pub(crate) fn new(link: &Link) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        link.set_waker(Waker::new(poll.registry(), WAKER)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(16),
+            next: 0,
+            missed: Vec::new(),
+        })
+    }
+
+    /// Watches a socket for everything (edge-triggered) and returns the token of its events.
+    pub(crate) fn watch(&mut self, fd: RawFd) -> io::Result<usize> {
+        let token = self.next;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry()
+            .register(&mut SourceFd(&fd), Token(token), interest)?;
+        self.next += 1;
+        Ok(token)
+    }
+
+    /// Stops watching a socket. Needed only while the socket stays open.
+    pub(crate) fn forget(&self, fd: RawFd) {
+        let _ = self.registry().deregister(&mut SourceFd(&fd));
+    }
+
+    /// Sleeps until something happens, at most `timeout`, and hands each socket's event over. An
+    /// interruption by a signal ends the sleep early, like an event of nobody.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut each: impl FnMut(usize, Readiness),
+    ) -> io::Result<()> {
+        let timeout = if self.missed.is_empty() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        for (token, readiness) in self.missed.drain(..) {
+            each(token, readiness);
+        }
+        self.poll(timeout)?;
+        for event in &self.events {
+            if event.token() != WAKER {
+                each(event.token().0, Readiness::of(event));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps like [`Reactor::wait`], but looks out for one socket alone and keeps what happens to
+    /// the others for later. Returns whether something happened to that one.
+    pub(crate) fn wait_for(&mut self, token: usize, timeout: Duration) -> io::Result<bool> {
+        self.poll(Some(timeout))?;
+        let mut happened = false;
+        for event in &self.events {
+            let (found, readiness) = (event.token(), Readiness::of(event));
+            if found == Token(token) {
+                happened |= readiness.readable || readiness.writable;
+            } else if found != WAKER {
+                match self.missed.iter_mut().find(|(token, _)| *token == found.0) {
+                    Some((_, known)) => {
+                        known.readable |= readiness.readable;
+                        known.writable |= readiness.writable;
+                        known.ended |= readiness.ended;
+                    }
+                    None => self.missed.push((found.0, readiness)),
+                }
+            }
+        }
+        Ok(happened)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+}

@@ -1,0 +1,323 @@
+//! Relays: accept connections, wrap them and dial on; the application sees none of the bytes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use watm_abi::Role;
+
+use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
+use crate::connect::{Network, split_address};
+use crate::error::{ConfigError, ListenError, SetupError};
+use crate::link::{Level, Link, lock};
+use crate::module::TransportModule;
+use crate::settings::{Builder, Settings};
+use crate::supervisor;
+use crate::worker::{Job, spawn};
+
+/// Connections that a relay carries at the same time at most; more wait in the system's queue.
+const CONNECTION_LIMIT: usize = 8192;
+
+/// What a relay has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayStats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that are open, those being set up included.
+    pub active: u64,
+    /// Connections whose transport could not be set up: the remote refused, the module failed.
+    pub refused: u64,
+    /// Connections whose transport was set up and ended well.
+    pub completed: u64,
+    /// Connections whose transport was set up and ended with an error.
+    pub failed: u64,
+    /// Bytes received by connections that have ended, from both of their sides.
+    pub received: u64,
+    /// Bytes sent by connections that have ended, to both of their sides.
+    pub sent: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+struct Shared {
+    settings: Arc<Settings>,
+    remote: Option<(Network, String)>,
+    connections: Mutex<HashMap<u64, Arc<Link>>>,
+    handshakes: Handshakes,
+    counters: Counters,
+}
+
+/// Accepts connections, wraps each with an instance of the module (`watm_associate_v1`) and dials
+/// on: to the remote that the application names, or (with an [`crate::AddressPolicy`]) to one that
+/// the module chooses.
+///
+/// ```no_run
+/// use watm_wasmer::{Relay, TransportModule};
+///
+/// let module = TransportModule::from_file("plain.wasm")?;
+/// let relay = Relay::builder(&module).remote("192.0.2.1:443").bind("127.0.0.1:0")?.spawn()?;
+/// println!("relaying from {}", relay.local_addr());
+/// relay.shutdown();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Relay {
+    settings: Arc<Settings>,
+    remote: Option<(Network, String)>,
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Relay {
+    /// Starts the configuration of a relay.
+    pub fn builder(module: &TransportModule) -> Builder<Self> {
+        Builder::new(module)
+    }
+
+    /// The address listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Starts relaying, on threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Host`] if there is no thread or descriptor for it.
+    pub fn spawn(self) -> Result<RelayHandle, ListenError> {
+        let handshakes = Handshakes::new(self.settings.handshake_limit);
+        let shared = Arc::new(Shared {
+            settings: self.settings,
+            remote: self.remote,
+            connections: Mutex::default(),
+            handshakes,
+            counters: Counters::default(),
+        });
+        let accept_loop = AcceptLoop::spawn(self.listener, |waker| Wrap {
+            shared: Arc::clone(&shared),
+            waker,
+        })?;
+        Ok(RelayHandle {
+            shared,
+            local: self.local,
+            accept_loop: Mutex::new(accept_loop),
+        })
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A relay at work. Dropping it ends it like [`RelayHandle::shutdown`], without waiting.
+pub struct RelayHandle {
+    shared: Arc<Shared>,
+    local: SocketAddr,
+    accept_loop: Mutex<AcceptLoop>,
+}
+
+impl RelayHandle {
+    /// The address listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What the relay has done so far.
+    pub fn stats(&self) -> RelayStats {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // The ended ones before the active ones: a connection may be missing for a moment, but
+        // is never counted twice.
+        let (refused, completed, failed) = (
+            read(&counters.refused),
+            read(&counters.completed),
+            read(&counters.failed),
+        );
+        RelayStats {
+            active: lock(&self.shared.connections).len() as u64,
+            accepted: read(&counters.accepted),
+            refused,
+            completed,
+            failed,
+            received: read(&counters.received),
+            sent: read(&counters.sent),
+        }
+    }
+
+    /// Stops listening, tells all transports to end over the control pipe, and waits until they
+    /// have: within the grace period, and a little more for guests that do not cooperate.
+    pub fn shutdown(&self) {
+        let grace = self.shared.settings.close_grace;
+        let deadline = Instant::now() + grace + std::time::Duration::from_millis(500);
+        for link in self.cancel_all() {
+            link.wait_finished(Some(deadline));
+        }
+    }
+
+    fn cancel_all(&self) -> Vec<Arc<Link>> {
+        lock(&self.accept_loop).close();
+        self.shared.handshakes.stop_all();
+        let links: Vec<_> = lock(&self.shared.connections).values().cloned().collect();
+        let deadline = Instant::now() + self.shared.settings.close_grace;
+        for link in &links {
+            link.raise(Level::Cancelled);
+            supervisor::raise_at(deadline, link, Level::Stopping);
+        }
+        links
+    }
+}
+
+impl Drop for RelayHandle {
+    fn drop(&mut self) {
+        self.cancel_all();
+    }
+}
+
+impl fmt::Debug for RelayHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayHandle")
+            .field("local", &self.local)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the accepting thread does.
+struct Wrap {
+    shared: Arc<Shared>,
+    waker: AcceptWaker,
+}
+
+impl Accepting for Wrap {
+    fn wants_more(&self) -> bool {
+        lock(&self.shared.connections).len() < CONNECTION_LIMIT
+    }
+
+    fn accepted(&self, stream: TcpStream) {
+        let shared = &self.shared;
+        let link = Arc::new(Link::default());
+        let id = shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        shared.handshakes.begin(&link);
+        lock(&shared.connections).insert(id, Arc::clone(&link));
+        let (ending, waker) = (Arc::clone(shared), self.waker.clone());
+        let job = Job {
+            settings: Arc::clone(&shared.settings),
+            role: Role::Relay,
+            config: None,
+            fixed: shared.remote.clone(),
+            incoming: Some(stream.into()),
+            internal: None,
+            link: Arc::clone(&link),
+            ended: Some(Box::new(move |link| {
+                ending.ended(id, link);
+                waker.wake();
+            })),
+        };
+        let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
+        let spawned = spawn(job, move |result| {
+            reporting.handshakes.end(&reported);
+            if let Err(error) = result {
+                reporting.refuse(&error);
+            }
+        });
+        if let Err(error) = spawned {
+            shared.handshakes.end(&link);
+            shared.refuse(&error);
+            lock(&shared.connections).remove(&id);
+        }
+    }
+
+    fn failed(&self, error: io::Error) {
+        log::error!("the relay accepts no more connections: {error}");
+    }
+}
+
+impl Shared {
+    fn refuse(&self, error: &SetupError) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        log::info!("a client was dropped: {error}");
+    }
+
+    fn ended(&self, id: u64, link: &Link) {
+        let counters = &self.counters;
+        counters.received.fetch_add(
+            link.traffic.received.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+        counters
+            .sent
+            .fetch_add(link.traffic.sent.load(Ordering::Relaxed), Ordering::Relaxed);
+        if link.is_established() {
+            let counter = match link.outcome() {
+                Some(Ok(_)) => &counters.completed,
+                _ => &counters.failed,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        lock(&self.connections).remove(&id);
+    }
+}
+
+impl Builder<Relay> {
+    /// The remote that `water_dial_fixed` dials, `host:port` or `[v6]:port`. Without it, only a
+    /// module that chooses its own remotes can relay.
+    pub fn remote(mut self, address: impl Into<String>) -> Self {
+        self.remote = Some(address.into());
+        self
+    }
+
+    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] if the module is no relay, a setting cannot work, or the address cannot be
+    /// listened on.
+    pub fn bind(self, address: &str) -> Result<Relay, ListenError> {
+        self.check_relay()?;
+        let listener = bind(address)?;
+        self.listen(listener)
+    }
+
+    /// Listens on a socket that the application has bound.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::bind`].
+    pub fn listen(self, listener: TcpListener) -> Result<Relay, ListenError> {
+        let settings = self.check_relay()?;
+        let remote = self.remote.map(|remote| (Network::Tcp, remote));
+        let local = listener.local_addr().map_err(ListenError::Host)?;
+        Ok(Relay {
+            settings,
+            remote,
+            listener,
+            local,
+        })
+    }
+
+    fn check_relay(&self) -> Result<Arc<Settings>, ConfigError> {
+        if let Some(remote) = &self.remote {
+            split_address(remote).map_err(|error| ConfigError::Invalid {
+                setting: "remote",
+                message: error.to_string(),
+            })?;
+        }
+        self.check(Role::Relay)
+    }
+}

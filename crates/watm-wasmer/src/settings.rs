@@ -1,0 +1,292 @@
+//! What all roles are configured with, and the builder that gathers it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use watm_abi::Role;
+
+use crate::connect::{DialHook, Outgoing, PlainDial};
+use crate::engine::PAGE;
+use crate::error::{ConfigError, missing_role};
+use crate::module::TransportModule;
+use crate::policy::AddressPolicy;
+use crate::stdio::Stdio;
+
+/// A directory of the host that a module may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+    pub(crate) writable: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) module: TransportModule,
+    pub(crate) config: Option<Arc<[u8]>>,
+    pub(crate) args: Vec<String>,
+    pub(crate) envs: Vec<(String, String)>,
+    pub(crate) directories: Vec<Directory>,
+    pub(crate) stdio: Stdio,
+    pub(crate) log_target: Arc<str>,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_grace: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) memory_limit: u64,
+    pub(crate) descriptor_limit: usize,
+    pub(crate) handshake_limit: usize,
+    pub(crate) backlog: usize,
+}
+
+/// Gathers the configuration of a [`crate::Dialer`], [`crate::FixedDialer`], [`crate::Listener`]
+/// or [`crate::Relay`]: each has a `builder` function that starts one.
+///
+/// Nothing is given to a module but what is named here: no files, no environment, no address of
+/// its own choice.
+pub struct Builder<R> {
+    pub(crate) settings: Settings,
+    pub(crate) remote: Option<String>,
+    role: PhantomData<R>,
+}
+
+impl<R> fmt::Debug for Builder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("module", &self.settings.module)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R> Clone for Builder<R> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            remote: self.remote.clone(),
+            role: PhantomData,
+        }
+    }
+}
+
+impl<R> Builder<R> {
+    pub(crate) fn new(module: &TransportModule) -> Self {
+        Self {
+            settings: Settings {
+                module: module.clone(),
+                config: None,
+                args: Vec::new(),
+                envs: Vec::new(),
+                directories: Vec::new(),
+                stdio: Stdio::default(),
+                log_target: format!("watm::module::{}", module.name()).into(),
+                outgoing: Outgoing {
+                    hook: Arc::new(PlainDial),
+                    policy: Arc::default(),
+                    timeout: Duration::from_secs(10),
+                },
+                handshake_timeout: Duration::from_secs(30),
+                close_grace: Duration::from_secs(3),
+                drain_timeout: Duration::from_secs(30),
+                memory_limit: 256 << 20,
+                descriptor_limit: 64,
+                handshake_limit: 256,
+                backlog: 128,
+            },
+            remote: None,
+            role: PhantomData,
+        }
+    }
+
+    /// The module's configuration: the contents of its read-only file `/conf/watm.cfg`, which
+    /// exists in memory only. Without it, the file does not exist.
+    pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.settings.config = Some(bytes.into().into());
+        self
+    }
+
+    /// Adds an argument. Argument 0 is always the module's name.
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.settings.args.push(arg.into());
+        self
+    }
+
+    /// Adds an environment variable. The host's own are not given to modules.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives the module a directory of the host for reading, under the absolute path `guest`.
+    pub fn dir(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        self.directory(host.into(), guest.into(), false)
+    }
+
+    /// Gives the module a directory of the host for reading and writing.
+    pub fn dir_writable(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        self.directory(host.into(), guest.into(), true)
+    }
+
+    fn directory(mut self, host: PathBuf, guest: String, writable: bool) -> Self {
+        self.settings.directories.push(Directory {
+            host,
+            guest,
+            writable,
+        });
+        self
+    }
+
+    /// What the module's standard streams are connected to; [`Stdio::Log`] by default.
+    pub fn stdio(mut self, stdio: Stdio) -> Self {
+        self.settings.stdio = stdio;
+        self
+    }
+
+    /// Replaces or watches how outgoing connections are made.
+    pub fn dial_hook(mut self, hook: impl DialHook + 'static) -> Self {
+        self.settings.outgoing.hook = Arc::new(hook);
+        self
+    }
+
+    /// Which addresses the module may choose by itself (`water_dial`); none by default.
+    pub fn policy(mut self, policy: AddressPolicy) -> Self {
+        self.settings.outgoing.policy = Arc::new(policy);
+        self
+    }
+
+    /// How long one outgoing connection may take, over all addresses of its name; 10 seconds by
+    /// default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.outgoing.timeout = timeout;
+        self
+    }
+
+    /// How long the whole set-up of a transport may take: instantiating the module, connecting
+    /// and its handshake; 30 seconds by default.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a transport has to end after a close: half for what was written before, half
+    /// after it was told to end over the control pipe; then it is interrupted. 3 seconds by
+    /// default.
+    pub fn close_grace(mut self, grace: Duration) -> Self {
+        self.settings.close_grace = grace;
+        self
+    }
+
+    /// How long bytes that a transport wrote before it ended by itself may take to leave;
+    /// 30 seconds by default.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.drain_timeout = timeout;
+        self
+    }
+
+    /// Bytes of linear memory that an instance may use, rounded down to 64 KiB pages; 256 MiB by
+    /// default.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.settings.memory_limit = bytes;
+        self
+    }
+
+    /// Descriptors that the host gives an instance at most: the internal one, the control one
+    /// and the network ones; and as many files that it opens. 64 by default, 3 to 480.
+    pub fn descriptor_limit(mut self, count: usize) -> Self {
+        self.settings.descriptor_limit = count;
+        self
+    }
+
+    /// Accepted connections whose transport is being set up at most; one more drops the oldest.
+    /// 256 by default.
+    pub fn handshake_limit(mut self, count: usize) -> Self {
+        self.settings.handshake_limit = count;
+        self
+    }
+
+    /// Connections of a [`crate::Listener`] that wait for `accept` at most; while there are as
+    /// many, no more sockets are accepted. 128 by default.
+    pub fn backlog(mut self, count: usize) -> Self {
+        self.settings.backlog = count;
+        self
+    }
+
+    /// Checks all settings together, for a module that needs `role`.
+    pub(crate) fn check(&self, role: Role) -> Result<Arc<Settings>, ConfigError> {
+        let settings = &self.settings;
+        let invalid = |setting, message: &str| ConfigError::Invalid {
+            setting,
+            message: message.into(),
+        };
+        if !settings.module.has_role(role) {
+            return Err(missing_role(role, settings.module.roles()));
+        }
+        if settings.args.iter().any(|arg| arg.contains('\0')) {
+            return Err(invalid("arg", "an argument must not contain a zero byte"));
+        }
+        for (name, value) in &settings.envs {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(invalid(
+                    "env",
+                    "a name is not empty, without `=`, and nothing has a zero byte",
+                ));
+            }
+        }
+        let mut names: Vec<&str> = settings.config.iter().map(|_| "/conf").collect();
+        for directory in &settings.directories {
+            let guest = directory.guest.as_str();
+            let parts = guest.strip_prefix('/').unwrap_or_default();
+            if parts.is_empty() || parts.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                return Err(invalid(
+                    "dir",
+                    &format!("{guest:?} is not an absolute path below `/` in its plain form"),
+                ));
+            }
+            let clashes = |a: &str, b: &str| {
+                a.strip_prefix(b)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if names
+                .iter()
+                .any(|name| clashes(guest, name) || clashes(name, guest))
+            {
+                return Err(invalid(
+                    "dir",
+                    &format!("{guest:?} lies in or over another directory of the module"),
+                ));
+            }
+            names.push(guest);
+            let failed = |source| ConfigError::Directory {
+                path: directory.host.clone(),
+                source,
+            };
+            if !std::fs::metadata(&directory.host).map_err(failed)?.is_dir() {
+                return Err(failed(std::io::ErrorKind::NotADirectory.into()));
+            }
+        }
+        if settings.memory_limit < PAGE {
+            return Err(invalid(
+                "memory_limit",
+                "it must be at least one page of 65536 bytes",
+            ));
+        }
+        if !(3..=480).contains(&settings.descriptor_limit) {
+            return Err(invalid("descriptor_limit", "it must be from 3 to 480"));
+        }
+        if settings.handshake_limit == 0 || settings.backlog == 0 {
+            return Err(invalid(
+                "handshake_limit",
+                "it and the backlog must be at least 1",
+            ));
+        }
+        if settings.outgoing.timeout.is_zero() || settings.handshake_timeout.is_zero() {
+            return Err(invalid(
+                "handshake_timeout",
+                "it and the connect timeout must not be 0",
+            ));
+        }
+        Ok(Arc::new(settings.clone()))
+    }
+}

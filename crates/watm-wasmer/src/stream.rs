@@ -1,0 +1,66 @@
+//! A connected stream socket: what a dial hook returns and what a listener is handed.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use socket2::Socket;
+
+/// A connected stream socket of any family: TCP, or a Unix socket.
+///
+/// It serves the network side of a connection: a dial hook returns one, and
+/// [`crate::Acceptor::accept`] takes one.
+#[derive(Debug)]
+pub struct Stream {
+    socket: Socket,
+}
+
+impl Stream {
+    /// The address of this end, for sockets that have an IP address.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()?.as_socket()
+    }
+
+    /// The address of the other end, for sockets that have an IP address.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()?.as_socket()
+    }
+
+    /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
+    /// path gathers small writes itself.
+    pub(crate) fn into_worker_socket(self) -> io::Result<Socket> {
+        self.socket.set_nonblocking(true)?;
+        // Fails on sockets that are not TCP, which have no such delay.
+        let _ = self.socket.set_tcp_nodelay(true);
+        Ok(self.socket)
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            socket: stream.into(),
+        }
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self {
+            socket: OwnedFd::from(stream).into(),
+        }
+    }
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        Self { socket }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

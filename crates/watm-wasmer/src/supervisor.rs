@@ -1,0 +1,267 @@
+//! One thread per process that keeps time for all connections, so that none hangs on a guest
+//! that does not return: deadlines of handshakes and closes, repeated interrupts, and sending
+//! what a busy guest has left in its write-behind buffer for too long.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use crate::link::{Level, Link};
+use crate::outbound::{Age, Outbound};
+
+/// Bytes wait in a write-behind buffer for one to two of these while the guest computes.
+const FLUSH_TICK: Duration = Duration::from_micros(250);
+/// The longest pause between two looks at a buffer whose socket takes nothing.
+const FLUSH_PAUSE: Duration = Duration::from_millis(32);
+/// Looks that found nothing to send after which a buffer is no longer looked after.
+const IDLE_LOOKS: u32 = 8;
+/// How often a guest that computes is interrupted until its worker has finished.
+const INTERRUPT_EVERY: Duration = Duration::from_millis(4);
+
+enum Order {
+    At(Alarm),
+    Watch(Weak<Outbound>),
+}
+
+/// What happens to a connection when its time has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Raise(Level),
+    /// Stop it unless its transport is set up by now.
+    EndHandshake,
+}
+
+/// Raises the level of a connection at a time. At [`Level::Stopping`] the guest is interrupted
+/// again and again from then on, until its worker has finished.
+pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
+    order(Order::At(Alarm {
+        when,
+        link: Arc::downgrade(link),
+        action: Action::Raise(level),
+    }));
+}
+
+/// Stops a connection whose transport is not set up by then.
+pub(crate) fn end_handshake_at(when: Instant, link: &Arc<Link>) {
+    order(Order::At(Alarm {
+        when,
+        link: Arc::downgrade(link),
+        action: Action::EndHandshake,
+    }));
+}
+
+/// Stops a connection now.
+pub(crate) fn stop(link: &Arc<Link>) {
+    link.raise(Level::Stopping);
+    raise_at(Instant::now(), link, Level::Stopping);
+}
+
+/// Closes a connection: the guest gets half of `grace` to end by itself after the end of stream,
+/// the other half after the control pipe, and is then stopped.
+pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
+    link.raise(Level::Closing);
+    let now = Instant::now();
+    raise_at(now + grace / 2, link, Level::Cancelled);
+    raise_at(now + grace, link, Level::Stopping);
+}
+
+/// Sends what waits in `outbound` whenever the worker has not done so in time.
+pub(crate) fn watch(outbound: &Arc<Outbound>) {
+    order(Order::Watch(Arc::downgrade(outbound)));
+}
+
+fn order(order: Order) {
+    static SUPERVISOR: OnceLock<Sender<Order>> = OnceLock::new();
+    let sender = SUPERVISOR.get_or_init(|| {
+        let (sender, receiver) = unbounded();
+        let spawned = thread::Builder::new()
+            .name("watm-supervisor".into())
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                crate::signals::block_all();
+                Supervisor::default().run(&receiver);
+            });
+        if let Err(error) = spawned {
+            log::error!(
+                "the supervisor thread could not be started, so nothing is bounded in time: {error}"
+            );
+        }
+        sender
+    });
+    // Fails only if the thread could not be started, which was said.
+    let _ = sender.send(order);
+}
+
+struct Alarm {
+    when: Instant,
+    link: Weak<Link>,
+    action: Action,
+}
+
+struct Watched {
+    /// Weak, so that the socket closes when its worker lets go of it.
+    outbound: Weak<Outbound>,
+    seen: Option<u64>,
+    idle: u32,
+    next: Instant,
+    pause: Duration,
+}
+
+#[derive(Default)]
+struct Supervisor {
+    alarms: BinaryHeap<Reverse<Alarm>>,
+    watched: Vec<Watched>,
+    next_look: Option<Instant>,
+}
+
+impl Supervisor {
+    fn run(&mut self, orders: &Receiver<Order>) {
+        loop {
+            let next_alarm = self.alarms.peek().map(|alarm| alarm.0.when);
+            let next = [next_alarm, self.next_look].into_iter().flatten().min();
+            let received = match next {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(next) => orders.recv_deadline(next),
+            };
+            match received {
+                Ok(order) => self.take(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Instant::now();
+            self.ring_alarms(now);
+            if self.next_look.is_some_and(|look| look <= now) {
+                self.flush(now);
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::At(alarm) => self.alarms.push(Reverse(alarm)),
+            Order::Watch(outbound) => {
+                let next = Instant::now() + FLUSH_TICK;
+                self.watched.push(Watched {
+                    outbound,
+                    seen: None,
+                    idle: 0,
+                    next,
+                    pause: FLUSH_TICK,
+                });
+                self.next_look = Some(self.next_look.map_or(next, |look| look.min(next)));
+            }
+        }
+    }
+
+    fn ring_alarms(&mut self, now: Instant) {
+        while self.alarms.peek().is_some_and(|alarm| alarm.0.when <= now) {
+            let Some(Reverse(alarm)) = self.alarms.pop() else {
+                return;
+            };
+            let Some(link) = alarm.link.upgrade() else {
+                continue;
+            };
+            if link.is_finished() {
+                continue;
+            }
+            let level = match alarm.action {
+                Action::Raise(level) => level,
+                Action::EndHandshake if link.expire() => Level::Stopping,
+                Action::EndHandshake => continue,
+            };
+            link.raise(level);
+            if level == Level::Stopping {
+                link.interrupt();
+                let (when, action) = (now + INTERRUPT_EVERY, Action::Raise(level));
+                self.alarms.push(Reverse(Alarm {
+                    when,
+                    link: alarm.link,
+                    action,
+                }));
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        self.watched.retain_mut(|watched| {
+            if watched.next > now {
+                return true;
+            }
+            let Some(outbound) = watched.outbound.upgrade() else {
+                return false;
+            };
+            let last = watched.idle >= IDLE_LOOKS;
+            match outbound.flush_older(watched.seen, last) {
+                Age::Empty if last => return false,
+                Age::Empty => {
+                    watched.seen = None;
+                    watched.idle += 1;
+                    watched.pause = FLUSH_TICK;
+                }
+                Age::Waits(generation) => {
+                    // Still the same bytes: the socket takes nothing, so look less often.
+                    let stuck = watched.seen == Some(generation);
+                    watched.pause = if stuck {
+                        (watched.pause * 2).min(FLUSH_PAUSE)
+                    } else {
+                        FLUSH_TICK
+                    };
+                    watched.seen = Some(generation);
+                    watched.idle = 0;
+                }
+            }
+            watched.next = now + watched.pause;
+            true
+        });
+        self.next_look = self.watched.iter().map(|watched| watched.next).min();
+    }
+}
+
+impl PartialEq for Alarm {
+    fn eq(&self, other: &Self) -> bool {
+        self.when == other.when
+    }
+}
+
+impl Eq for Alarm {}
+
+impl PartialOrd for Alarm {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Alarm {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.when.cmp(&other.when)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_moves_through_its_stages_and_interrupts_until_the_worker_has_finished() {
+        let link = Arc::new(Link::default());
+        let (sender, receiver) = unbounded();
+        link.set_interrupt(Some(Box::new(move || {
+            let _ = sender.send(());
+        })));
+        close(&link, Duration::from_millis(20));
+        assert!(link.level() >= Level::Closing);
+        for _ in 0..3 {
+            receiver
+                .recv_timeout(Duration::from_secs(20))
+                .expect("an interrupt");
+        }
+        assert!(link.is_stopping());
+        link.finish();
+        link.set_interrupt(None);
+        assert!(receiver.iter().count() < 1000, "the interrupts end");
+    }
+}
