@@ -1,12 +1,12 @@
 //! What has to hold for `watm-abi` whatever a guest passes.
 //!
-//! Each oracle takes a case, does the same thing with `watm-abi` and with a model that is too simple
-//! to be wrong, and panics when they differ. It returns how the case ended, so that a test can see
-//! whether the cases reach every ending. A case is built of arbitrary bytes, weighted towards the
-//! borders where mistakes live.
+//! Each oracle takes a case, does the same thing with `watm-abi` and with a model that is too
+//! simple to be wrong, and panics when they differ. It returns how the case ended, so that a test
+//! can see whether the cases reach every ending. A case is built of arbitrary bytes, weighted
+//! towards the borders where mistakes live.
 //!
-//! The property tests of this crate and the targets in `fuzz/` run the same oracles. Nothing here is
-//! part of a host.
+//! The property tests of this crate and the targets in `fuzz/` run the same oracles. Nothing here
+//! is part of a host.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

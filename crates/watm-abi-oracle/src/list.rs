@@ -8,8 +8,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 /// A list, of any length that the remaining bytes suffice for.
 ///
-/// `Vec` tosses a coin after each element: a long one is never built, and a bug that takes ten steps
-/// is never found.
+/// `Vec` tosses a coin after each element: a long one is never built, and a bug that takes ten
+/// steps is never found.
 #[derive(Clone, Debug, Default)]
 pub struct List<T>(pub Vec<T>);
 

@@ -1,0 +1,10 @@
+//! Sequences of operations on the table of descriptors.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use watm_abi_oracle::{FdTableCase, fd_table};
+
+fuzz_target!(|case: FdTableCase| {
+    let _ = fd_table(&case);
+});
