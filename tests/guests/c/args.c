@@ -1,6 +1,6 @@
 // args: the guest's surroundings, written as lines to the internal side by the worker, which then returns 0:
-//   argc N, arg I VALUE ..., env NAME=VALUE ..., stdin N (bytes read from standard input, or a negative errno), clock ok,
-//   random ok ("bad" otherwise), end
+//   argc N, arg I VALUE ..., env NAME=VALUE ..., stdin N (bytes read from standard input, or a negative errno),
+//   clock ok, random ok ("bad" otherwise), end
 // A command whose main takes its arguments; constructors and destructors run around every export, the linker's default.
 #include "guest.h"
 
@@ -35,7 +35,8 @@ static bool clock_works(void) {
     struct timespec before, after, now;
     if (clock_gettime(CLOCK_MONOTONIC, &before) != 0 || clock_gettime(CLOCK_MONOTONIC, &after) != 0) return false;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0) return false;
-    const bool forward = after.tv_sec > before.tv_sec || (after.tv_sec == before.tv_sec && after.tv_nsec >= before.tv_nsec);
+    const bool forward =
+        after.tv_sec > before.tv_sec || (after.tv_sec == before.tv_sec && after.tv_nsec >= before.tv_nsec);
     const time_t year_2020 = 1577836800;
     return forward && now.tv_sec > year_2020;
 }

@@ -1,7 +1,7 @@
-// blocking: leaves its descriptors blocking in the data phase and strictly alternates: a message one way, then one the
-// other way. A message is a length (4 bytes, big-endian, at most 65536) and that many bytes. The application of a dialer
-// speaks first, the peer of a listener does, the accepted side of a relay does. Ends with 0 at an end of stream between
-// messages. It never looks at control.
+// blocking: leaves its descriptors blocking in the data phase and strictly alternates: a message one way, then one
+// the other way. A message is a length (4 bytes, big-endian, at most 65536) and that many bytes. The application
+// of a dialer speaks first, the peer of a listener does, the accepted side of a relay does. Ends with 0 at an end
+// of stream between messages. It never looks at control.
 #include "library/module.h"
 
 #include <stdbool.h>

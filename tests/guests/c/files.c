@@ -10,9 +10,8 @@
 //   create: errno N         a new file in /data ("opened", and removed again, where that is allowed)
 //   config write: errno N   /conf/watm.cfg for writing
 //   opened: N errno E       how many of 600 descriptors on greeting.txt it got, and what stopped it (0: nothing)
-// Later, with its connection open, it opens as many again: "clash: none", or "clash: N" and -EIO if a file got the number
-// of an open connection or of control. "reused: none" or "reused: N" tells whether a connection has the number of a file
-// that was closed before.
+// The worker opens as many again and says two more things. "reused: none", or "reused: N" if one of its descriptors has
+// the number that a file had in watm_init_v1. "clash: none", or "clash: N" and -EIO if a file that is open now does.
 #include "library/module.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
-// halfclose: the well-behaved modern module. It keeps what it could not write, waits for room instead of spinning, hands
-// an end of stream on with sock_shutdown, and ends when both directions have ended.
+// halfclose: the well-behaved modern module. It keeps what it could not write, waits for room instead of spinning,
+// hands an end of stream on with sock_shutdown, and ends when both directions have ended.
 #include "library/module.h"
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-// handshake: exchanges a greeting on blocking descriptors inside the role function, then passes through. The relay greets
-// both ways: it answers the connection that it accepts and greets the one that it dials.
+// handshake: exchanges a greeting on blocking descriptors inside the role function, then passes through. The relay
+// greets both ways: it answers the connection that it accepts and greets the one that it dials.
 #include "library/module.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
-// posix: a pass-through on wasi-libc's POSIX layer instead of raw WASI: fstat, fcntl, select, poll, read, write, recv with
-// MSG_PEEK and MSG_WAITALL, send, shutdown. The first 8 bytes from the source are read blocking, by peeking and then
-// waiting for all of them; after that the descriptors are non-blocking, and an end of stream is handed on.
+// posix: a pass-through on wasi-libc's POSIX layer instead of raw WASI: fstat, fcntl, select, poll, read, write,
+// recv with MSG_PEEK and MSG_WAITALL, send, shutdown. The first 8 bytes from the source are read blocking, by
+// peeking and then waiting for all of them; after that the descriptors are non-blocking, and an end of stream is
+// handed on.
 #include "library/module.h"
 
 #include <errno.h>

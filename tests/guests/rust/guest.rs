@@ -87,7 +87,7 @@ mod wasi {
         pub fn fd_fdstat_set_flags(fd: i32, flags: i32) -> i32;
         pub fn fd_read(fd: i32, iovecs: *const Iovec, count: usize, length: *mut usize) -> i32;
         pub fn fd_write(fd: i32, iovecs: *const Ciovec, count: usize, length: *mut usize) -> i32;
-        pub fn poll_oneoff(subscriptions: *const Subscription, events: *mut Event, count: usize, ready: *mut usize) -> i32;
+        pub fn poll_oneoff(waits: *const Subscription, events: *mut Event, count: usize, ready: *mut usize) -> i32;
         pub fn sock_shutdown(fd: i32, how: i32) -> i32;
     }
 }

@@ -46,4 +46,6 @@ EXPORT(watm_associate_v1) int32_t watm_associate(void) {
 
 __attribute__((weak)) int32_t guest_dialled(int32_t fd) { return 0; }
 __attribute__((weak)) int32_t guest_accepted(int32_t fd) { return 0; }
-__attribute__((weak)) int32_t guest_address(char *address, size_t capacity) { return config_line(0, address, capacity); }
+__attribute__((weak)) int32_t guest_address(char *address, size_t capacity) {
+    return config_line(0, address, capacity);
+}
