@@ -275,21 +275,29 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect { address, source } => write!(f, "no connection to {address}: {source}"),
-            Self::Denied { address } => write!(
-                f,
-                "the module asked for a connection to {address}, which the address policy does not allow"
-            ),
+            Self::Denied { address } => write_denied(f, address),
             Self::Transport(error) => error.fmt(f),
-            Self::Instantiate(message) => {
-                write!(f, "the module could not be instantiated: {message}")
-            }
-            Self::TimedOut { after } => {
-                write!(f, "the transport was not set up within {after:?}")
-            }
+            Self::Instantiate(message) => write_instantiate(f, message),
+            Self::TimedOut { after } => write_timed_out(f, *after),
             Self::Closed => f.write_str("it was closed before the transport was set up"),
             Self::Host(error) => write!(f, "the host failed: {error}"),
         }
     }
+}
+
+fn write_denied(f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
+    write!(
+        f,
+        "the module asked for a connection to {address}, which the address policy does not allow"
+    )
+}
+
+fn write_instantiate(f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
+    write!(f, "the module could not be instantiated: {message}")
+}
+
+fn write_timed_out(f: &mut fmt::Formatter<'_>, after: Duration) -> fmt::Result {
+    write!(f, "the transport was not set up within {after:?}")
 }
 
 impl From<TransportError> for SetupError {
@@ -375,6 +383,21 @@ macro_rules! setup_error {
             }
         }
 
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    Self::Connect { address, .. } => write!(f, "no connection to {address}"),
+                    Self::Denied { address } => write_denied(f, address),
+                    Self::Transport(_) => f.write_str("the transport could not be set up"),
+                    Self::Instantiate(message) => write_instantiate(f, message),
+                    Self::TimedOut { after } => write_timed_out(f, *after),
+                    Self::Host(_) => f.write_str("the host could not set up the transport"),
+                    #[allow(unreachable_patterns, reason = "only one of the two has it")]
+                    _ => f.write_str("the listener is closed"),
+                }
+            }
+        }
+
         impl Error for $name {
             fn source(&self) -> Option<&(dyn Error + 'static)> {
                 match self {
@@ -404,43 +427,6 @@ macro_rules! setup_error {
 
 setup_error!(DialError, Self::Transport(TransportError::Interrupted));
 setup_error!(AcceptError, Self::Closed);
-
-impl fmt::Display for DialError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect { address, .. } => write!(f, "no connection to {address}"),
-            Self::Denied { address } => write!(
-                f,
-                "the module asked for a connection to {address}, which the address policy does not allow"
-            ),
-            Self::Transport(_) => f.write_str("the transport could not be set up"),
-            Self::Instantiate(message) => {
-                write!(f, "the module could not be instantiated: {message}")
-            }
-            Self::TimedOut { after } => write!(f, "the transport was not set up within {after:?}"),
-            Self::Host(_) => f.write_str("the host could not set up the transport"),
-        }
-    }
-}
-
-impl fmt::Display for AcceptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the listener is closed"),
-            Self::Connect { address, .. } => write!(f, "no connection to {address}"),
-            Self::Denied { address } => write!(
-                f,
-                "the module asked for a connection to {address}, which the address policy does not allow"
-            ),
-            Self::Transport(_) => f.write_str("the transport could not be set up"),
-            Self::Instantiate(message) => {
-                write!(f, "the module could not be instantiated: {message}")
-            }
-            Self::TimedOut { after } => write!(f, "the transport was not set up within {after:?}"),
-            Self::Host(_) => f.write_str("the host could not set up the transport"),
-        }
-    }
-}
 
 /// Why a listener or relay could not start.
 #[derive(Debug)]
