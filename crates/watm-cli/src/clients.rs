@@ -1,0 +1,184 @@
+//! The clients of a command that serves many: how many there may be, and ending them all.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use watm_wasmer::Conn;
+
+use crate::copy::{Carried, Pair};
+
+/// All clients of one command. Clones stand for the same clients.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    shared: Arc<Shared>,
+}
+
+/// The place of one client. Given back when it is dropped.
+pub(crate) struct Place {
+    clients: Clients,
+}
+
+struct Shared {
+    limit: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stopped: bool,
+    /// Places that are taken.
+    taken: usize,
+    /// What is being carried.
+    carried: HashMap<u64, Arc<Pair>>,
+    next: u64,
+}
+
+impl Clients {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                limit: usize::try_from(limit).unwrap_or(usize::MAX),
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Waits for a free place; none once [`Clients::stop`] was called.
+    pub(crate) fn admit(&self) -> Option<Place> {
+        let mut state = self.lock();
+        while state.taken >= self.shared.limit && !state.stopped {
+            state = self.wait(state, None);
+        }
+        if state.stopped {
+            return None;
+        }
+        state.taken += 1;
+        Some(Place {
+            clients: self.clone(),
+        })
+    }
+
+    /// Admits nobody any more and cuts what is carried. Does not wait.
+    pub(crate) fn stop(&self) {
+        let carried: Vec<_> = {
+            let mut state = self.lock();
+            state.stopped = true;
+            state.carried.values().cloned().collect()
+        };
+        self.shared.changed.notify_all();
+        for pair in carried {
+            pair.cut();
+        }
+    }
+
+    /// Waits until nothing is carried any more, up to `limit`; says how many are left.
+    pub(crate) fn wait_idle(&self, limit: Duration) -> usize {
+        let deadline = Instant::now() + limit;
+        let mut state = self.lock();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.carried.is_empty() || left.is_zero() {
+                return state.carried.len();
+            }
+            state = self.wait(state, Some(left));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is changed in single steps, so a panic elsewhere leaves it valid.
+        let locked = self.shared.state.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let changed = &self.shared.changed;
+        match limit {
+            None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => {
+                let waited = changed.wait_timeout(state, limit);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Carries a client to its end, see [`Pair::carry`]. None if the command is ending.
+    pub(crate) fn carry(
+        &self,
+        conn: Conn,
+        plain: TcpStream,
+        patience: Duration,
+    ) -> Option<io::Result<Carried>> {
+        let pair = Arc::new(Pair::new(conn, plain));
+        let id = {
+            let mut state = self.clients.lock();
+            if state.stopped {
+                return None;
+            }
+            let id = state.next;
+            state.next += 1;
+            state.carried.insert(id, Arc::clone(&pair));
+            id
+        };
+        let carried = pair.carry(patience);
+        self.clients.lock().carried.remove(&id);
+        self.clients.shared.changed.notify_all();
+        Some(carried)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clients.lock().taken -= 1;
+        self.clients.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn a_place_is_free_again_when_its_client_has_gone() {
+        let clients = Clients::new(1);
+        let place = clients.admit().expect("a place");
+        let (sender, receiver) = bounded(1);
+        let waiting = clients.clone();
+        let thread = std::thread::spawn(move || {
+            let _ = sender.send(waiting.admit().is_some());
+        });
+        assert!(receiver.try_recv().is_err(), "there is only one place");
+        drop(place);
+        let admitted = receiver.recv_timeout(Duration::from_secs(20));
+        assert_eq!(admitted, Ok(true));
+        thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn nobody_is_admitted_after_the_stop_and_those_who_wait_are_told() {
+        let clients = Clients::new(1);
+        let _place = clients.admit().expect("a place");
+        let (sender, receiver) = bounded(1);
+        let waiting = clients.clone();
+        let thread = std::thread::spawn(move || {
+            let _ = sender.send(waiting.admit().is_none());
+        });
+        clients.stop();
+        let refused = receiver.recv_timeout(Duration::from_secs(20));
+        assert_eq!(refused, Ok(true));
+        assert!(clients.admit().is_none());
+        assert_eq!(clients.wait_idle(Duration::from_secs(20)), 0);
+        thread.join().expect("the thread ends");
+    }
+}

@@ -1,0 +1,231 @@
+//! Copying bytes both ways between a transport and a plain TCP connection, until both directions
+//! have ended.
+//!
+//! The end of one direction shuts down writing on the other side, and the other direction goes on.
+//! When the transport ends, both have ended: well, and the plain side sees the end of the stream;
+//! or with an error, and the plain side is reset once it has what came before the error, so that
+//! it cannot take a part for the whole.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use socket2::SockRef;
+use watm_wasmer::{Conn, End, TransportError};
+
+use crate::ending::{Pauses, await_end};
+use crate::plain;
+
+const BUFFER: usize = 64 * 1024;
+/// Stack of a copying thread in bytes; the buffer is not on it.
+pub(crate) const STACK: usize = 128 * 1024;
+
+/// A transport and a plain connection that belong together.
+pub(crate) struct Pair {
+    conn: Conn,
+    plain: TcpStream,
+    cut: AtomicBool,
+    /// All is over: who still drops what the plain side sends shall stop.
+    finished: AtomicBool,
+}
+
+/// What was carried, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    /// Bytes from the plain side to the transport.
+    pub(crate) up: u64,
+    /// Bytes from the transport to the plain side.
+    pub(crate) down: u64,
+    pub(crate) transport: Result<End, TransportError>,
+    /// The error of the plain side, if it had one.
+    pub(crate) plain: Option<io::Error>,
+    /// Whether it was ended by [`Pair::cut`].
+    pub(crate) cut: bool,
+}
+
+/// One direction, after its end.
+struct Direction {
+    bytes: u64,
+    plain: Option<io::Error>,
+}
+
+impl Pair {
+    pub(crate) fn new(conn: Conn, plain: TcpStream) -> Self {
+        Self {
+            conn,
+            plain,
+            cut: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends both directions now. Does not wait; [`Pair::carry`] returns soon after, within the
+    /// grace period of the transport.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        // Neither can fail in a way that matters: what has ended needs no end.
+        let _ = self.conn.shutdown(Shutdown::Both);
+        let _ = self.plain.shutdown(Shutdown::Both);
+    }
+
+    /// Copies until both directions have ended, or the transport has. `patience` is the time for
+    /// the last things: for a transport to end when both its directions have, and for a peer to
+    /// take the last bytes and close.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread for the second direction; then nothing was copied.
+    pub(crate) fn carry(&self, patience: Duration) -> io::Result<Carried> {
+        let (ended, up_ended) = bounded(1);
+        thread::scope(|scope| {
+            let up = thread::Builder::new()
+                .name("watm-copy".into())
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || {
+                    let up = self.copy_up();
+                    let _ = ended.send(());
+                    up
+                })?;
+            let down = self.copy_down();
+            self.await_both_ends(&up_ended, patience);
+
+            let failed = matches!(self.conn.outcome(), Some(Err(_)));
+            let transport = self.conn.close();
+            if failed {
+                self.await_acknowledged(patience);
+                plain::reset_on_drop(&self.plain);
+            } else {
+                // A socket that closes while its peer still sends is reset, and the peer may
+                // lose what it has not read yet. So the peer gets time to close first.
+                let _ = up_ended.recv_timeout(patience);
+            }
+            // Wakes the other thread, if it still reads.
+            self.finished.store(true, Ordering::Release);
+            let _ = self.plain.shutdown(Shutdown::Read);
+            let up = up.join().unwrap_or_else(|_| Direction {
+                bytes: 0,
+                plain: Some(io::Error::other("the copying thread panicked")),
+            });
+            Ok(Carried {
+                up: up.bytes,
+                down: down.bytes,
+                transport,
+                plain: down.plain.or(up.plain),
+                cut: self.is_cut(),
+            })
+        })
+    }
+
+    /// From the plain side to the transport. Returns when the plain side has ended, also if the
+    /// transport did so before: until then it takes what comes and drops it.
+    fn copy_up(&self) -> Direction {
+        let mut buffer = vec![0; BUFFER];
+        let mut bytes = 0;
+        let mut taken = true;
+        loop {
+            match read(&self.plain, &mut buffer) {
+                Ok(0) => {
+                    let _ = self.conn.shutdown(Shutdown::Write);
+                    return Direction { bytes, plain: None };
+                }
+                Ok(len) if taken => match write_all(&self.conn, &buffer[..len]) {
+                    Ok(()) => bytes += len as u64,
+                    // Why, the other direction finds out.
+                    Err(_) => taken = false,
+                },
+                // A shutdown of a socket does not end the reads while the peer keeps sending.
+                Ok(_) if self.finished.load(Ordering::Acquire) => {
+                    return Direction { bytes, plain: None };
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // The plain side is gone. The transport gets what it sent before, and the end.
+                    let _ = self.conn.shutdown(Shutdown::Both);
+                    let plain = Some(error).filter(|_| !self.is_cut());
+                    return Direction { bytes, plain };
+                }
+            }
+        }
+    }
+
+    /// From the transport to the plain side. Returns when the transport writes no more, or the
+    /// plain side takes no more.
+    fn copy_down(&self) -> Direction {
+        let mut buffer = vec![0; BUFFER];
+        let mut bytes = 0;
+        loop {
+            // Not repeated for any kind of error: the transport's error is an end, whatever its
+            // number is.
+            match (&self.conn).read(&mut buffer) {
+                Ok(0) => {
+                    let _ = self.plain.shutdown(Shutdown::Write);
+                    return Direction { bytes, plain: None };
+                }
+                Ok(len) => match (&self.plain).write_all(&buffer[..len]) {
+                    Ok(()) => bytes += len as u64,
+                    Err(error) => {
+                        // What it sent before it went away may still be on its way up.
+                        let _ = self.conn.shutdown(Shutdown::Read);
+                        let plain = Some(error).filter(|_| !self.is_cut());
+                        return Direction { bytes, plain };
+                    }
+                },
+                Err(_) => return Direction { bytes, plain: None },
+            }
+        }
+    }
+
+    /// Waits until the transport has ended, or the direction to it has and then `patience` is over.
+    fn await_both_ends(&self, up_ended: &Receiver<()>, patience: Duration) {
+        let mut pauses = Pauses::new();
+        while self.conn.outcome().is_none() && !self.is_cut() {
+            match up_ended.recv_timeout(pauses.next()) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => return await_end(&self.conn, patience, || self.is_cut()),
+            }
+        }
+    }
+
+    /// Waits until the peer's system has all that was written to the plain side: a reset would
+    /// overtake it.
+    fn await_acknowledged(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut pauses = Pauses::new();
+        while plain::unacknowledged(&self.plain) > 0
+            && !self.is_cut()
+            && Instant::now() < deadline
+            && matches!(SockRef::from(&self.plain).take_error(), Ok(None))
+        {
+            thread::sleep(pauses.next());
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+}
+
+/// Reads from a plain socket, whatever signals arrive meanwhile.
+fn read(mut from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Writes everything to a transport. Unlike [`Write::write_all`] it takes every error for the end:
+/// a transport whose error happens to be called "interrupted" must not be asked for ever.
+pub(crate) fn write_all(mut to: &Conn, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            len => bytes = &bytes[len..],
+        }
+    }
+    Ok(())
+}

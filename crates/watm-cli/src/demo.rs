@@ -1,0 +1,177 @@
+//! `watm demo`: the newcomer's proof. A file travels through a module in both directions, over
+//! real sockets, and its hashes show whether it came out whole.
+//!
+//! ```text
+//! dialer -> tap -> listener -> sink
+//! ```
+//!
+//! The dialer and the listener run the module; what is between them, on the wire, passes through
+//! the tap, which keeps the first bytes; the sink is an ordinary TCP server.
+
+mod sample;
+mod sink;
+mod tap;
+mod transfer;
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use watm_wasmer::{Conn, Dialer, Listener};
+
+use self::sample::Sample;
+use self::sink::Sink;
+use self::tap::Tap;
+use self::transfer::{Received, transfer};
+use crate::args::DemoArgs;
+use crate::bytes::{count, speed};
+use crate::clients::Clients;
+use crate::failure::{Failure, printable};
+use crate::forward::Forward;
+use crate::hex::hex;
+use crate::{serve, setup};
+
+/// Without a byte for this long, the transfer counts as stuck.
+const STALL: Duration = Duration::from_secs(30);
+const LOOPBACK: &str = "127.0.0.1:0";
+
+pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let module = setup::load(&args.module, &args.load)?;
+    let dialer = setup::configure(Dialer::builder(&module), &args.transport)?.build()?;
+    let listener = setup::configure(Listener::builder(&module), &args.transport)?;
+    let sample = match &args.file {
+        Some(path) => Sample::open(path)?,
+        None => Sample::make(args.size)?,
+    };
+
+    let sink = Sink::start().map_err(cannot_start)?;
+    let clients = Clients::new(8);
+    // Says only what stopped the listener, which the transfer notices by itself.
+    let (failed, _failures) = serve::failures();
+    let forward = Forward {
+        target: sink.local_addr().to_string().into(),
+        connect_timeout: args.transport.connect_timeout,
+        patience: args.transport.drain_timeout,
+        clients: clients.clone(),
+    };
+    let forwarding = forward.start(listener.bind(LOOPBACK)?, failed)?;
+    let tap = Tap::start(forwarding.local_addr()).map_err(cannot_start)?;
+
+    let mut intro = String::new();
+    let mut line = |label: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(intro, "{label:<13} {}", printable(value));
+    };
+    let info = module.info();
+    let origin = if args.file.is_some() {
+        "from the file given"
+    } else {
+        "made at random"
+    };
+    line("module", &args.module.display().to_string());
+    line("roles", &info.roles().to_string());
+    line(
+        "route",
+        &format!(
+            "dialer -> {} (tap) -> {} (listener) -> {} (sink)",
+            tap.local_addr(),
+            forwarding.local_addr(),
+            sink.local_addr()
+        ),
+    );
+    line("file", &format!("{}, {origin}", count(sample.size())));
+    line("SHA-256", &hex(sample.sha256()));
+    print(&intro)?;
+
+    let conn = dialer.dial(&tap.local_addr().to_string())?;
+    let transfer = send_and_receive(&conn, &sample, &sink);
+    // If the transport failed, that is the reason, and what the transfer says a consequence.
+    let failed = conn.outcome().and_then(Result::err);
+    let closed = conn.close();
+    if transfer.is_ok() {
+        // The listener's side ends by itself now; stopping it would cut it off.
+        clients.wait_idle(args.transport.close_grace);
+    }
+    forwarding.stop(&clients, args.transport.close_grace);
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let (there, back) = transfer?;
+    closed?;
+
+    let equal = there.is(&sample) && back.is(&sample);
+    print(&result(&sample, &tap, &there, &back, equal))?;
+    if equal {
+        Ok(())
+    } else {
+        Err(
+            Failure::new("what came out of the module is not what went in")
+                .hint("does the module need a configuration (--config)? -v shows what it logs"),
+        )
+    }
+}
+
+/// There, and when all has arrived, back. Neither end closes before both are done, since many
+/// modules end the whole transport with the first end of a stream.
+fn send_and_receive(
+    conn: &Conn,
+    sample: &Sample,
+    sink: &Sink,
+) -> Result<(Received, Received), Failure> {
+    conn.set_read_timeout(Some(STALL))
+        .and_then(|()| conn.set_write_timeout(Some(STALL)))
+        .map_err(cannot_start)?;
+    let client = sink.client(STALL)?;
+    let there = transfer(sample, conn, &client)?;
+    let back = transfer(sample, &client, conn)?;
+    Ok((there, back))
+}
+
+fn result(sample: &Sample, tap: &Tap, there: &Received, back: &Received, equal: bool) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{label:<13} {value}");
+    };
+    for (label, received) in [("at the sink", there), ("and back", back)] {
+        line(label, &hex(&received.sha256));
+        let bytes = count(received.bytes);
+        let speed = speed(received.bytes, received.time);
+        let seconds = received.time.as_secs_f64();
+        line("", &format!("{bytes} in {seconds:.2} s, {speed}"));
+    }
+    let wire = tap.forth();
+    let first = wire.first();
+    line(
+        "on the wire",
+        &format!(
+            "{} bytes there, {} bytes back",
+            wire.bytes(),
+            tap.back().bytes()
+        ),
+    );
+    line("  file begins", &hex(sample.first()));
+    line("  wire begins", &hex(&first));
+    if !first.is_empty() {
+        let remark = if first == sample.first() {
+            "the same: the module passes bytes through"
+        } else {
+            "not the same: the module transforms them"
+        };
+        line("", remark);
+    }
+    line("result", if equal { "equal" } else { "NOT equal" });
+    text
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Failure::output)
+}
+
+fn cannot_start(error: io::Error) -> Failure {
+    Failure::because("cannot set up the demonstration", error)
+}

@@ -1,0 +1,66 @@
+//! The far end of the route: an ordinary TCP server that knows nothing of modules.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::LOOPBACK;
+use crate::accept::{Closer, PlainListener};
+use crate::failure::Failure;
+
+pub(super) struct Sink {
+    local: SocketAddr,
+    client: Receiver<TcpStream>,
+    closer: Closer,
+}
+
+impl Sink {
+    /// Listens for one client.
+    pub(super) fn start() -> io::Result<Self> {
+        let (listener, closer) = PlainListener::bind(LOOPBACK).map_err(io::Error::other)?;
+        let local = listener.local_addr();
+        let (sender, client) = bounded(1);
+        thread::Builder::new()
+            .name("watm-demo-sink".into())
+            .spawn(move || match listener.accept() {
+                Ok(Some(stream)) => {
+                    let _ = sender.send(stream);
+                }
+                Ok(None) => {}
+                Err(error) => log::error!("the sink accepts nobody: {error}"),
+            })?;
+        Ok(Self {
+            local,
+            client,
+            closer,
+        })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Waits for the client. `stall` is the time for that, and for each byte from and to it.
+    pub(super) fn client(&self, stall: Duration) -> Result<TcpStream, Failure> {
+        let stream = self.client.recv_timeout(stall).map_err(|_| {
+            Failure::new("the module dialled, but its listener side set up no connection")
+                .hint("-v shows what the module logs, -vv also what the library does")
+        })?;
+        stream
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_nodelay(true))
+            .and_then(|()| stream.set_read_timeout(Some(stall)))
+            .and_then(|()| stream.set_write_timeout(Some(stall)))
+            .map_err(|error| Failure::because("the sink cannot start", error))?;
+        Ok(stream)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.closer.close();
+    }
+}

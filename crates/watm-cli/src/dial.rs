@@ -1,0 +1,127 @@
+//! `watm dial` and `watm dial-fixed`: from plain connections, or from standard input and output,
+//! through a module to a server.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
+
+use crate::accept::PlainListener;
+use crate::announce::announce;
+use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, TransportArgs};
+use crate::clients::{Clients, Place};
+use crate::failure::{Failure, chain};
+use crate::forward::report;
+use crate::signals::Signals;
+use crate::stdio::{self, Stdio};
+use crate::{open_files, plain, serve, setup};
+
+/// Dials one connection.
+type Dial = dyn Fn() -> Result<Conn, DialError> + Send + Sync;
+
+/// `watm dial`.
+pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
+    let module = setup::load(&args.module, &args.load)?;
+    let dialer = setup::configure(Dialer::builder(&module), &args.transport)?.build()?;
+    let remote = args.remote.clone();
+    let dial = Arc::new(move || dialer.dial(&remote));
+    carry(dial, &args.accept, &args.transport)
+}
+
+/// `watm dial-fixed`.
+pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
+    let module = setup::load(&args.module, &args.load)?;
+    let dialer = setup::configure(FixedDialer::builder(&module), &args.transport)?
+        .policy(AddressPolicy::from(&args.policy))
+        .build()?;
+    carry(
+        Arc::new(move || dialer.dial()),
+        &args.accept,
+        &args.transport,
+    )
+}
+
+fn carry(dial: Arc<Dial>, accept: &AcceptArgs, transport: &TransportArgs) -> Result<(), Failure> {
+    let signals = Signals::install()?;
+    match &accept.listen {
+        Some(address) => serve(dial, address, accept, transport, &signals),
+        None => {
+            let stdio = Stdio {
+                keep_open: accept.keep_open,
+                patience: transport.drain_timeout,
+            };
+            let conn = stdio::set_up(&signals, move || dial().map_err(Failure::from))?
+                .ok_or_else(|| Failure::new("interrupted before the transport was set up"))?;
+            stdio.carry(conn, &signals)
+        }
+    }
+}
+
+/// Dials for every plain connection, until a signal.
+fn serve(
+    dial: Arc<Dial>,
+    address: &str,
+    accept: &AcceptArgs,
+    transport: &TransportArgs,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    open_files::raise_limit();
+    let clients = Clients::new(accept.max_connections);
+    let (listener, closer) = PlainListener::bind(address)?;
+    let (failed, failures) = serve::failures();
+    announce(listener.local_addr(), accept.quiet)?;
+
+    let patience = transport.drain_timeout;
+    let admitting = clients.clone();
+    let accepting = thread::Builder::new()
+        .name("watm-accept".into())
+        .spawn(move || {
+            while let Some(place) = admitting.admit() {
+                match listener.accept() {
+                    Ok(Some(client)) => {
+                        let dial = Arc::clone(&dial);
+                        serve::spawn_client(move || serve_one(&*dial, &place, client, patience));
+                    }
+                    Ok(None) => return,
+                    Err(error) => {
+                        let failure = Failure::because("cannot accept connections", error);
+                        let _ = failed.try_send(failure);
+                        return;
+                    }
+                }
+            }
+        })
+        .map_err(|error| Failure::because("cannot start a thread", error))?;
+
+    let ended = serve::until_stopped(signals, &failures);
+    closer.close();
+    serve::stop(&clients, transport.close_grace);
+    if accepting.join().is_err() {
+        log::error!("the accepting thread panicked");
+    }
+    ended
+}
+
+fn serve_one(dial: &Dial, place: &Place, client: TcpStream, patience: Duration) {
+    let name = client.peer_addr().map_or_else(
+        |_| "a client".to_owned(),
+        |address| format!("client {address}"),
+    );
+    if let Err(error) = plain::prepare(&client) {
+        log::info!("{name} was dropped: {error}");
+        return;
+    }
+    match dial() {
+        Ok(conn) => {
+            log::debug!("{name}: dialled {conn:?}");
+            report(&name, place.carry(conn, client, patience));
+        }
+        Err(error) => {
+            log::warn!("{name} was dropped: {}", chain(&error));
+            // Not an end of stream, which could be taken for an empty answer.
+            plain::reset_on_drop(&client);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a
+//! plain server or to standard input and output.
+
+use watm_wasmer::{AcceptError, Listener};
+
+use crate::announce::announce;
+use crate::args::ListenArgs;
+use crate::clients::Clients;
+use crate::failure::Failure;
+use crate::forward::Forward;
+use crate::signals::Signals;
+use crate::stdio::{self, Stdio};
+use crate::{open_files, serve, setup};
+
+pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
+    let module = setup::load(&args.module, &args.load)?;
+    let handshakes = usize::try_from(args.handshakes.handshake_limit).unwrap_or(usize::MAX);
+    let builder =
+        setup::configure(Listener::builder(&module), &args.transport)?.handshake_limit(handshakes);
+    let signals = Signals::install()?;
+    open_files::raise_limit();
+    let listener = builder.bind(&args.listen)?;
+    announce(listener.local_addr(), args.quiet)?;
+    match &args.forward {
+        Some(target) => forward(args, listener, target, &signals),
+        None => carry_one(args, listener, &signals),
+    }
+}
+
+/// Forwards every connection, until a signal.
+fn forward(
+    args: &ListenArgs,
+    listener: Listener,
+    target: &str,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let clients = Clients::new(args.max_connections);
+    let (failed, failures) = serve::failures();
+    let forward = Forward {
+        target: target.into(),
+        connect_timeout: args.transport.connect_timeout,
+        patience: args.transport.drain_timeout,
+        clients: clients.clone(),
+    };
+    let forwarding = forward.start(listener, failed)?;
+    let ended = serve::until_stopped(signals, &failures);
+    forwarding.stop(&clients, args.transport.close_grace);
+    ended
+}
+
+/// Carries the first connection on standard input and output.
+fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result<(), Failure> {
+    let accepted = stdio::set_up(signals, move || {
+        let conn = listener.accept();
+        // One is all that standard input and output can be.
+        listener.close();
+        conn.map_err(|error: AcceptError| error.into())
+    })?;
+    let stdio = Stdio {
+        keep_open: args.keep_open,
+        patience: args.transport.drain_timeout,
+    };
+    match accepted {
+        Some(conn) => stdio.carry(conn, signals),
+        // Told to end before anybody came: nothing is incomplete.
+        None => Ok(()),
+    }
+}

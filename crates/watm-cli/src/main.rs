@@ -1,0 +1,64 @@
+//! The `watm` command: looks at transport modules and carries traffic through them.
+//!
+//! This file only chooses what to run and turns the result into an exit code: 0 for success, 1
+//! for a failure, 2 for a command line that makes no sense. Everything about modules and
+//! transports is the library's, `watm-wasmer`.
+
+mod accept;
+mod announce;
+mod args;
+mod bytes;
+mod clients;
+mod copy;
+mod demo;
+mod dial;
+mod ending;
+mod failure;
+mod forward;
+mod hex;
+mod inspect;
+mod listen;
+mod logging;
+mod open_files;
+mod plain;
+mod poll;
+mod relay;
+mod serve;
+mod setup;
+mod signals;
+mod stdio;
+
+use std::process::ExitCode;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let args = match Args::from_command_line() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too. Nobody can be told if this cannot be written.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    logging::start(args.verbose);
+    match run(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Dial(args) => dial::run(&args),
+        Command::DialFixed(args) => dial::run_fixed(&args),
+        Command::Listen(args) => listen::run(&args),
+        Command::Relay(args) => relay::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    }
+}

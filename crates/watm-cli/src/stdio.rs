@@ -1,0 +1,268 @@
+//! Standard input and output as a connection, like netcat.
+//!
+//! The end of standard input shuts down writing, and what still arrives is printed. Nothing but
+//! the connection's bytes goes to standard output.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded, select, unbounded};
+use watm_wasmer::Conn;
+
+use crate::copy::{STACK, write_all};
+use crate::ending::{Pauses, await_end};
+use crate::failure::Failure;
+use crate::poll::{Interest, wait};
+use crate::signals::Signals;
+
+const BUFFER: usize = 64 * 1024;
+/// How long a read and a write that need not wait may take.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// How standard input and output are carried.
+pub(crate) struct Stdio {
+    /// The end of standard input does not shut down writing.
+    pub(crate) keep_open: bool,
+    /// The time a transport has to end when both its directions have.
+    pub(crate) patience: Duration,
+}
+
+/// What the copying threads and the signals have to say.
+enum Event {
+    Up(Up),
+    Down(Down),
+    Signal(&'static str),
+}
+
+/// How the direction from standard input ended.
+enum Up {
+    Ended,
+    /// Standard input could not be read.
+    Unreadable(io::Error),
+    /// The transport did not take what was read.
+    NotTaken,
+}
+
+/// How the direction to standard output ended.
+enum Down {
+    Ended,
+    /// The transport ended with an error.
+    Failed(io::Error),
+    /// Standard output could not be written.
+    Unwritable(io::Error),
+}
+
+/// Sets up a connection on a thread of its own, so that a signal need not wait for it. None if a
+/// signal came first: whoever calls this then ends the process, and the thread with it.
+pub(crate) fn set_up(
+    signals: &Signals,
+    make: impl FnOnce() -> Result<Conn, Failure> + Send + 'static,
+) -> Result<Option<Conn>, Failure> {
+    let (sender, made) = bounded(1);
+    thread::Builder::new()
+        .name("watm-set-up".into())
+        .spawn(move || {
+            let _ = sender.send(make());
+        })
+        .map_err(|error| Failure::because("cannot start a thread", error))?;
+    select! {
+        recv(signals.first) -> _ => Ok(None),
+        recv(made) -> made => match made {
+            Ok(made) => made.map(Some),
+            Err(_) => Err(Failure::new("the thread that set up the transport panicked")),
+        },
+    }
+}
+
+impl Stdio {
+    /// Carries one connection to its end.
+    pub(crate) fn carry(&self, conn: Conn, signals: &Signals) -> Result<(), Failure> {
+        let conn = Arc::new(conn);
+        let (events, event) = unbounded();
+        let input = duplicate(io::stdin().as_fd(), "standard input")?;
+        let output = duplicate(io::stdout().as_fd(), "standard output")?;
+        let keep_open = self.keep_open;
+        // This thread ends with the process: a read of standard input cannot be interrupted.
+        let (from, unsent) = (Arc::clone(&conn), Arc::new(AtomicBool::new(false)));
+        let mark = Arc::clone(&unsent);
+        spawn(&events, move || {
+            Event::Up(copy_up(&input, &from, keep_open, &mark))
+        })?;
+        let to = Arc::clone(&conn);
+        spawn(&events, move || Event::Down(copy_down(&to, &output)))?;
+        drop(events);
+
+        let mut up = None;
+        let mut down_ended = false;
+        let mut pauses = Pauses::new();
+        loop {
+            if down_ended && (up.is_some() || conn.outcome().is_some()) {
+                break;
+            }
+            let next = if down_ended {
+                // Half-closed: nobody reads from the transport, so look whether it has ended.
+                let timeout = pauses.next();
+                select! {
+                    recv(signals.first) -> name => Ok(Event::Signal(name.unwrap_or("a signal"))),
+                    recv(event) -> event => event.map_err(|_| RecvTimeoutError::Disconnected),
+                    default(timeout) => Err(RecvTimeoutError::Timeout),
+                }
+            } else {
+                select! {
+                    recv(signals.first) -> name => Ok(Event::Signal(name.unwrap_or("a signal"))),
+                    recv(event) -> event => event.map_err(|_| RecvTimeoutError::Disconnected),
+                }
+            };
+            match next {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::new("a copying thread panicked"));
+                }
+                Ok(Event::Signal(name)) => {
+                    let _ = conn.close();
+                    let message = format!("ended by {name} before the transfer was complete");
+                    return Err(Failure::new(message));
+                }
+                Ok(Event::Up(Up::Unreadable(error))) => {
+                    let _ = conn.close();
+                    return Err(Failure::because("cannot read standard input", error));
+                }
+                Ok(Event::Up(ended)) => up = Some(ended),
+                Ok(Event::Down(Down::Ended)) => down_ended = true,
+                Ok(Event::Down(Down::Failed(error))) => {
+                    return Err(match conn.close() {
+                        Err(error) => error.into(),
+                        Ok(_) => Failure::because("the transport failed", error),
+                    });
+                }
+                Ok(Event::Down(Down::Unwritable(error))) => {
+                    let _ = conn.close();
+                    return Err(Failure::output(error));
+                }
+            }
+        }
+
+        // With `keep_open`, the transport does not know yet that this side has ended too.
+        let _ = conn.shutdown(Shutdown::Write);
+        await_end(&conn, self.patience, || !signals.first.is_empty());
+        conn.close()?;
+        if up.is_none() && (unsent.load(Ordering::Acquire) || input_is_ready()) {
+            // The other thread is about to find out whether there was more to send. One that waits
+            // for input has nothing, and is left waiting.
+            if let Ok(Event::Up(ended)) = event.recv_timeout(LAST_LOOK) {
+                up = Some(ended);
+            }
+        }
+        match up {
+            Some(Up::NotTaken) => Err(Failure::new(
+                "the transport ended before it had taken all of standard input",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn spawn(
+    events: &Sender<Event>,
+    copy: impl FnOnce() -> Event + Send + 'static,
+) -> Result<(), Failure> {
+    let events = events.clone();
+    thread::Builder::new()
+        .name("watm-copy".into())
+        .stack_size(STACK)
+        .spawn(move || {
+            let _ = events.send(copy());
+        })
+        .map(|_| ())
+        .map_err(|error| Failure::because("cannot start a thread", error))
+}
+
+/// A standard stream without the buffers of the standard library, which are made for lines.
+fn duplicate(stream: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Failure> {
+    stream
+        .try_clone_to_owned()
+        .map(File::from)
+        .map_err(|error| Failure::because(format!("cannot use {name}"), error))
+}
+
+/// `unsent` is true while bytes were read that the transport has not taken.
+fn copy_up(input: &File, conn: &Conn, keep_open: bool, unsent: &AtomicBool) -> Up {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match read(input, &mut buffer) {
+            Ok(0) => {
+                if !keep_open {
+                    let _ = conn.shutdown(Shutdown::Write);
+                }
+                return Up::Ended;
+            }
+            Ok(len) => {
+                unsent.store(true, Ordering::Release);
+                if write_all(conn, &buffer[..len]).is_err() {
+                    return Up::NotTaken;
+                }
+                unsent.store(false, Ordering::Release);
+            }
+            Err(error) => return Up::Unreadable(error),
+        }
+    }
+}
+
+/// Whether a read of standard input would return at once, with bytes or with the end.
+fn input_is_ready() -> bool {
+    let ready = wait(
+        [(io::stdin().as_fd(), Interest::Readable)],
+        Some(Duration::ZERO),
+    );
+    matches!(ready, Ok([true]))
+}
+
+fn copy_down(mut conn: &Conn, output: &File) -> Down {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match conn.read(&mut buffer) {
+            Ok(0) => return Down::Ended,
+            Ok(len) => {
+                if let Err(error) = write(output, &buffer[..len]) {
+                    return Down::Unwritable(error);
+                }
+            }
+            Err(error) => return Down::Failed(error),
+        }
+    }
+}
+
+/// Reads; a standard stream may have been made non-blocking by whoever shares it.
+fn read(mut input: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait([(input.as_fd(), Interest::Readable)], None)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Writes everything, also to a non-blocking stream.
+fn write(mut output: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait([(output.as_fd(), Interest::Writable)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

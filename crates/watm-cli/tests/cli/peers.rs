@@ -1,0 +1,103 @@
+//! Those that the program talks to: plain TCP clients and servers. Their waits end too.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded};
+use sha2::{Digest, Sha256};
+
+use crate::process::LIMIT;
+
+/// A plain TCP server that runs `serve` for each client.
+pub(crate) struct Server {
+    pub(crate) address: String,
+}
+
+impl Server {
+    pub(crate) fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        Self::start_on("127.0.0.1:0", serve)
+    }
+
+    /// The same on an address that was free before.
+    pub(crate) fn start_on(
+        address: &str,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a listener");
+        let address = listener.local_addr().expect("an address").to_string();
+        let serve = std::sync::Arc::new(serve);
+        // Ends with the process of the tests.
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = limited(client.expect("a client"));
+                let serve = std::sync::Arc::clone(&serve);
+                thread::spawn(move || serve(client));
+            }
+        });
+        Self { address }
+    }
+
+    /// Sends back what comes, and ends when the client has.
+    pub(crate) fn echo() -> Self {
+        Self::start(echo)
+    }
+}
+
+pub(crate) fn echo(client: TcpStream) {
+    let _ = std::io::copy(&mut &client, &mut &client);
+    let _ = client.shutdown(Shutdown::Write);
+}
+
+/// An address that nobody listens on.
+pub(crate) fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    listener.local_addr().expect("an address").to_string()
+}
+
+pub(crate) fn connect(address: &str) -> TcpStream {
+    limited(TcpStream::connect(address).expect("a connection"))
+}
+
+fn limited(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    stream.set_write_timeout(Some(LIMIT)).expect("a timeout");
+    stream
+}
+
+#[track_caller]
+pub(crate) fn round_trip(mut stream: &TcpStream, message: &[u8]) {
+    stream.write_all(message).expect("written");
+    let mut answer = vec![0; message.len()];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer, message);
+}
+
+/// Bytes in which every piece differs from every other.
+pub(crate) fn pattern(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Writes on a thread of its own, so that the test can read at the same time.
+pub(crate) fn write_aside(mut to: impl Write + Send + 'static, bytes: Vec<u8>) -> Receiver<bool> {
+    let (sender, done) = bounded(1);
+    thread::spawn(move || {
+        let written = to.write_all(&bytes).is_ok();
+        drop(to);
+        let _ = sender.send(written);
+    });
+    done
+}
