@@ -91,6 +91,10 @@ pub(crate) struct Host {
     reactor: Reactor,
     table: FdTable<Descriptor>,
     internal: Option<GuestEnd>,
+    /// The application's side after the guest has closed it. It is held back until the guest
+    /// sleeps or ends: a guest that closes everything and then returns an error must not be taken
+    /// for one that ended well.
+    closed_internal: Option<GuestEnd>,
     outgoing: Outgoing,
     fixed: Option<(Network, String)>,
     incoming: Option<Stream>,
@@ -121,6 +125,7 @@ impl Host {
             reactor,
             table: FdTable::new(FIRST_FD..LAST_FD, setup.descriptor_limit),
             internal: setup.internal,
+            closed_internal: None,
             outgoing: setup.outgoing,
             fixed: setup.fixed,
             incoming: setup.incoming,
@@ -722,6 +727,7 @@ impl Host {
     /// Sends what waits, then sleeps until a socket, the application, the level or the clock
     /// changes something. Returns early rather than late: callers look again.
     fn sleep_for(&mut self, what: u32, deadline: Option<Instant>) -> Call<()> {
+        self.closed_internal = None;
         self.flush();
         self.end_if_drained();
         self.check_stop()?;
@@ -846,7 +852,7 @@ impl Host {
 
     fn dispose(&mut self, descriptor: Descriptor) {
         match descriptor.kind {
-            Kind::Internal => self.internal = None,
+            Kind::Internal => self.closed_internal = self.internal.take(),
             Kind::Net(net) => {
                 let _ = net.out.shutdown_write();
                 if !net.out.flush() {
@@ -989,6 +995,7 @@ impl Host {
     /// The guest has ended, however it did: the application reads what is left and then the end.
     pub(crate) fn end_guest(&mut self) {
         self.internal = None;
+        self.closed_internal = None;
         self.incoming = None;
     }
 

@@ -7,10 +7,12 @@
 use std::fmt;
 
 use wasmer::{
-    AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, Module,
-    RuntimeError,
+    AsStoreMut, AsStoreRef, Extern, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, Module,
+    RuntimeError, Value,
 };
-use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, encode_result, names};
+use watm_abi::{
+    Errno, Fdstat, FileType, GuestMemory, IovecArray, RiFlags, Rights, encode_result, names,
+};
 
 use crate::host::{Abort, Call, FIRST_FD, Host};
 use crate::wasi::{Handover, WASI};
@@ -116,6 +118,39 @@ macro_rules! hand_on {
         let (env, mut store) = $ctx.data_and_store_mut();
         env.wasi.$name(&mut store, ($($arg,)*))
     }};
+}
+
+/// Puts a guard before each function of WASI's implementation that the module imports: it keeps
+/// from it what it cannot bear, and makes the guest stop there when it should.
+pub(crate) fn guard(
+    imports: &mut Imports,
+    module: &Module,
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) {
+    for import in module.imports().filter(|import| import.module() == WASI) {
+        let name = import.name();
+        let Some(Extern::Function(function)) = imports.get_export(WASI, name) else {
+            continue;
+        };
+        let pointers = crate::wasi::pointers(name);
+        let ty = function.ty(store);
+        let guarded =
+            Function::new_with_env(store, env, ty, move |mut ctx: Ctx<'_>, params: &[Value]| {
+                if ctx.data().host.is_stopping() {
+                    return Err(unwind(Unwind::Stop));
+                }
+                let misaligned = |(at, alignment): &(usize, u32)| match params.get(*at) {
+                    Some(Value::I32(address)) => address.cast_unsigned() % alignment != 0,
+                    _ => false,
+                };
+                if pointers.iter().any(misaligned) {
+                    return Ok(vec![Value::I32(i32::from(Errno::Inval.raw()))]);
+                }
+                function.call(&mut ctx, params).map(Vec::from)
+            });
+        imports.define(WASI, name, guarded);
+    }
 }
 
 /// Makes the functions of ours that the module imports and puts them into `imports`, over those
@@ -300,14 +335,29 @@ fn poll_oneoff(
 
 fn fd_close(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
     if owns(ctx, fd) {
-        let host = &mut ctx.data_mut().host;
-        return errno(host.close(fd.cast_unsigned()));
+        let answer = errno(ctx.data_mut().host.close(fd.cast_unsigned()))?;
+        close_hidden(ctx, fd)?;
+        return Ok(answer);
     }
     let answer = hand_on!(ctx, fd_close, fd)?;
     if answer == 0 {
         let env = ctx.data_mut();
         env.files = env.files.saturating_sub(1);
         env.host.release(fd.cast_unsigned());
+    }
+    Ok(answer)
+}
+
+/// Closes the file that one of ours below our range stood over, so that it does not come to
+/// light: a standard stream, or a file that ours was moved onto.
+fn close_hidden(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
+    if fd.cast_unsigned() >= FIRST_FD {
+        return Ok(0);
+    }
+    let (env, mut store) = ctx.data_and_store_mut();
+    let answer = env.wasi.fd_close(&mut store, (fd,))?;
+    if answer == 0 && fd > 2 {
+        env.files = env.files.saturating_sub(1);
     }
     Ok(answer)
 }
@@ -342,17 +392,23 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
             host.release(to_fd);
         }
         // A file below our range stays where it is, hidden: its number can be given to no other.
-        return errno(host.renumber(from_fd, to_fd));
+        let answer = errno(host.renumber(from_fd, to_fd))?;
+        if answer == 0 && from_fd != to_fd {
+            close_hidden(ctx, from)?;
+        }
+        return Ok(answer);
     }
     if from_fd == to_fd {
         return Ok(0);
     }
-    host.displace(to_fd);
     let answer = wasi.fd_renumber(&mut store, (from, to))?;
     if answer == 0 {
+        // WASI's implementation copies where the interface says moves.
+        wasi.fd_close(&mut store, (from,))?;
         if to_file {
             *files = files.saturating_sub(1);
         }
+        host.displace(to_fd);
         host.release(from_fd);
         if to_fd >= FIRST_FD {
             host.reserve(to_fd);
@@ -382,10 +438,57 @@ fn path_open(
         ctx, path_open, dir, dir_flags, path, path_len, open_flags, rights, inherited, fd_flags,
         opened
     )?;
-    if answer == 0 {
-        ctx.data_mut().files += 1;
+    if answer != 0 {
+        return Ok(answer);
     }
+    if rights & FD_WRITE != 0 && !is_writable(ctx, opened) {
+        return refuse(Errno::Notcapable);
+    }
+    ctx.data_mut().files += 1;
     Ok(answer)
+}
+
+/// The right to write to a descriptor, as `path_open` asks for it.
+const FD_WRITE: i64 = 1 << 6;
+
+/// Whether a file that was just opened for writing can be written to; it is closed again if not.
+/// WASI's implementation drops the rights that a directory does not have and says nothing.
+fn is_writable(ctx: &mut Ctx<'_>, opened: i32) -> bool {
+    /// Where the guest's memory lends room for a record; aligned, and never the null page's start.
+    const AT: u32 = 64;
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        memory: Some(memory),
+        wasi,
+        ..
+    } = env
+    else {
+        return true;
+    };
+    let guest = bytes(memory, &mut store);
+    let (Ok(fd), Ok(saved)) = (
+        guest.read_u32(opened.cast_unsigned()),
+        guest.read_array::<{ watm_abi::FDSTAT_SIZE as usize }>(AT),
+    ) else {
+        return true;
+    };
+    let asked = wasi.fd_fdstat_get(&mut store, (fd.cast_signed(), AT.cast_signed()));
+    let guest = bytes(memory, &mut store);
+    let found = guest
+        .read_array(AT)
+        .ok()
+        .and_then(|record| Fdstat::decode(&record).ok());
+    let _ = guest.write_bytes(AT, &saved);
+    let writable = match (asked, found) {
+        (Ok(0), Some(stat)) => {
+            stat.file_type == FileType::Directory || stat.rights_base.contains(Rights::FD_WRITE)
+        }
+        _ => false,
+    };
+    if !writable {
+        let _ = wasi.fd_close(&mut store, (fd.cast_signed(),));
+    }
+    writable
 }
 
 #[allow(

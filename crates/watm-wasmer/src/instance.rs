@@ -56,11 +56,12 @@ impl Instance {
                 .map_err(|error| SetupError::Instantiate(error.to_string()))?;
             surroundings = Some(wasi);
         }
-        let mut env = Env::new(host, settings.descriptor_limit);
-        if surroundings.is_some() {
-            env.wasi = Handover::new(&imports, &store);
+        let has_surroundings = surroundings.is_some();
+        let env = FunctionEnv::new(&mut store, Env::new(host, settings.descriptor_limit));
+        if has_surroundings {
+            imports::guard(&mut imports, module, &mut store, &env);
+            env.as_mut(&mut store).wasi = Handover::new(&imports, &store);
         }
-        let env = FunctionEnv::new(&mut store, env);
         imports::define(&mut imports, module, &mut store, &env);
 
         let instance =

@@ -380,8 +380,9 @@ impl Drop for GuestEnd {
                 .link
                 .set_outcome(Err(TransportError::Host(Arc::new(error))));
         }
-        self.shutdown_write();
+        // In this order: who has read the end of stream finds that writes fail.
         self.shutdown_read();
+        self.shutdown_write();
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Runtime;
-use virtual_fs::MountFileSystem;
+use virtual_fs::{MountFileSystem, NullFile};
 use wasmer::{AsStoreMut, AsStoreRef, Imports, Module, RuntimeError, Store, TypedFunction};
 use wasmer_wasix::runtime::task_manager::tokio::TokioTaskManager;
 use wasmer_wasix::{PluggableRuntime, WasiEnvBuilder, WasiFunctionEnv};
@@ -84,6 +84,11 @@ pub(crate) fn environment(
         preopens.push((directory.guest.as_str(), directory.writable));
     }
     builder.set_mount_fs(files);
+    // The standard streams are ours. What lies under them must not be the host's own, which a
+    // guest could reach once it has closed ours.
+    builder.set_stdin(Box::new(NullFile::default()));
+    builder.set_stdout(Box::new(NullFile::default()));
+    builder.set_stderr(Box::new(NullFile::default()));
     for (path, writable) in preopens {
         builder
             .add_preopen_build(|preopen| {
@@ -106,6 +111,28 @@ pub(crate) fn environment(
 /// Whether a module needs these surroundings at all.
 pub(crate) fn is_needed(module: &Module) -> bool {
     module.imports().any(|import| import.module() == WASI)
+}
+
+/// The parameters of a function that WASI's implementation takes for pointers to values, and the
+/// alignment of those. It dereferences them as they are, so an address that is not aligned must
+/// never reach it.
+pub(crate) fn pointers(function: &str) -> &'static [(usize, u32)] {
+    match function {
+        "args_get" | "environ_get" => &[(0, 4)],
+        "args_sizes_get" | "environ_sizes_get" => &[(0, 4), (1, 4)],
+        "clock_res_get" => &[(1, 8)],
+        "clock_time_get" => &[(2, 8)],
+        "fd_fdstat_get" | "fd_filestat_get" | "fd_tell" => &[(1, 8)],
+        "fd_pread" | "fd_pwrite" => &[(1, 4), (4, 4)],
+        "fd_prestat_get" => &[(1, 4)],
+        "fd_read" | "fd_write" => &[(1, 4), (3, 4)],
+        "fd_readdir" => &[(4, 4)],
+        "fd_seek" => &[(3, 8)],
+        "path_filestat_get" => &[(4, 8)],
+        "path_open" => &[(8, 4)],
+        "path_readlink" => &[(5, 4)],
+        _ => &[],
+    }
 }
 
 /// Declares [`Handover`]: for each function that is partly ours, the one to hand on to.

@@ -185,6 +185,12 @@ fn live(job: Job, report: &mut Option<Report>) -> Lived {
     let link = Arc::clone(&job.link);
     let role = job.role;
     let mut fail = |error: SetupError| {
+        // Whatever a stop has hit, the reason is that the time was over.
+        let error = if link.is_stopping() {
+            SetupError::TimedOut { after: timeout }
+        } else {
+            error
+        };
         if let Some(report) = report.take() {
             report(Err(error));
         }
@@ -197,11 +203,6 @@ fn live(job: Job, report: &mut Option<Report>) -> Lived {
     let established = match set_up(&mut instance, role) {
         Ok(established) => established,
         Err(error) => {
-            let error = if link.is_stopping() {
-                SetupError::TimedOut { after: timeout }
-            } else {
-                error
-            };
             let result = match &error {
                 SetupError::Transport(error) => Err(error.clone()),
                 _ => Err(TransportError::Interrupted),
@@ -260,6 +261,8 @@ fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError>
         .map_err(|error| call_error(names::MAIN, error))?;
     expect_success(guest, names::INIT, None)?;
 
+    // Opened before the guest can use up its descriptors, told to it when its turn comes.
+    let control = guest.host().open_control().map_err(no_descriptor)?;
     let function = role.export();
     let established = if role == Role::Relay {
         match expect_success(guest, function, None) {
@@ -287,7 +290,6 @@ fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError>
         }
     };
 
-    let control = guest.host().open_control().map_err(no_descriptor)?;
     expect_success(guest, names::CTRLPIPE, Some(control))?;
     Ok(established)
 }
