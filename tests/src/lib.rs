@@ -1,1 +1,33 @@
-//! x
+//! What the integration tests share: guest modules by name, both ends of a connection, byte
+//! streams that check themselves, bounded waits, captured log lines and the process's own counts.
+//!
+//! Nothing here waits for ever, and nothing here knows what a single test is about.
+
+mod bounded;
+pub use bounded::{LONG, SHORT, eventually, within};
+
+mod guests;
+pub use guests::{built, copy_as, path_of, text, wat, wat_text, with_worker};
+
+mod logs;
+pub use logs::{Line, Logs};
+
+mod pair;
+pub use pair::{Duo, Pair};
+
+mod pattern;
+pub use pattern::{Pattern, expect_pattern, send_pattern};
+
+mod peers;
+pub use peers::{
+    EchoServer, FullBacklog, ReservedPort, accept_one, connect, listener, reset, tcp_pair,
+};
+
+mod process;
+pub use process::{ThreadTimes, open_descriptors, resident_bytes, threads};
+
+mod streams;
+pub use streams::{
+    alternate, assert_would_block, echo_messages, exchange, expect_end, expect_nothing_more,
+    read_numbers, read_vec,
+};

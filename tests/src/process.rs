@@ -1,0 +1,71 @@
+//! What the process itself uses: threads, descriptors, memory, processor time. Tests that look at
+//! these must be alone in the process.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The threads whose names begin with `prefix`; all for an empty one.
+pub fn threads(prefix: &str) -> usize {
+    tasks().filter(|(_, name)| name.starts_with(prefix)).count()
+}
+
+/// Open descriptors, that of the look itself not counted.
+pub fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("a listing").count() - 1
+}
+
+/// Resident memory in bytes.
+pub fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("the status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|text| text.parse::<u64>().ok())
+        .expect("a number")
+        * 1024
+}
+
+fn tasks() -> impl Iterator<Item = (String, String)> {
+    fs::read_dir("/proc/self/task")
+        .expect("a listing")
+        .filter_map(|entry| {
+            let id = entry.ok()?.file_name().into_string().ok()?;
+            let name = fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok()?;
+            Some((id, name.trim_end().to_owned()))
+        })
+}
+
+/// The processor time of threads, in clock ticks of 10 ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadTimes(BTreeMap<String, u64>);
+
+impl ThreadTimes {
+    /// Of the threads whose names begin with `prefix`, now.
+    pub fn of(prefix: &str) -> Self {
+        let times = tasks().filter_map(|(id, name)| {
+            let stat = fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?;
+            // The name may hold blanks; what follows it does not.
+            let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+            let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
+            let matches = name.starts_with(prefix);
+            matches.then_some((id, ticks(11)? + ticks(12)?))
+        });
+        Self(times.collect())
+    }
+
+    /// How many threads there were.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there was none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The most that one thread has used since `earlier`, in ticks.
+    pub fn most_since(&self, earlier: &Self) -> u64 {
+        let used = |(id, now): (&String, &u64)| now - earlier.0.get(id).copied().unwrap_or(0);
+        self.0.iter().map(used).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,523 @@
+//! What connections cost the process, and that they give it back. Each test measures the whole
+//! process, so they take turns.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use watm_tests::{
+    Pair, ReservedPort, ThreadTimes, accept_one, alternate, built, connect, copy_as, eventually,
+    expect_end, listener, open_descriptors, read_vec, reset, resident_bytes, threads, wat,
+    with_worker,
+};
+use watm_wasmer::{
+    DialAttempt, DialHook, Dialer, FixedDialer, Listener, Relay, Stream, TransportModule,
+};
+
+/// Lets one test at a time run.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the process uses now.
+#[derive(Debug)]
+struct Uses {
+    threads: usize,
+    descriptors: usize,
+    resident: u64,
+}
+
+impl Uses {
+    fn now() -> Self {
+        Self {
+            threads: threads("watm-"),
+            descriptors: open_descriptors(),
+            resident: resident_bytes(),
+        }
+    }
+
+    /// That threads and descriptors are as before, and memory nearly.
+    #[track_caller]
+    fn expect_back(&self, growth: u64) {
+        eventually("no thread is left over", || {
+            threads("watm-") <= self.threads
+        });
+        eventually("no descriptor is left over", || {
+            open_descriptors() <= self.descriptors
+        });
+        let now = Self::now();
+        let grown = now.resident.saturating_sub(self.resident);
+        assert!(
+            grown <= growth,
+            "{} KiB more are in use: {self:?}, {now:?}",
+            grown / 1024
+        );
+    }
+}
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// What memory may grow by that only the allocator still holds.
+const SLACK: u64 = 4 * MEBIBYTE;
+
+/// A life of a connection, with one of several ends.
+fn live_and_end(module: &TransportModule, how: usize) {
+    let pair = Pair::dial(module);
+    (&pair.conn).write_all(b"12345678").expect("room");
+    assert_eq!(read_vec(&pair.peer, 8), b"12345678");
+    (&pair.peer).write_all(b"back").expect("room");
+    assert_eq!(read_vec(&pair.conn, 4), b"back");
+    match how % 5 {
+        0 => drop(pair.conn.close().expect("a clean end")),
+        1 => drop(pair.conn),
+        2 => {
+            drop(pair.peer);
+            expect_end(&pair.conn);
+        }
+        3 => {
+            reset(pair.peer);
+            let _ = (&pair.conn).read(&mut [0; 8]);
+        }
+        _ => {
+            // Both at once, with bytes under way.
+            (&pair.conn).write_all(&[0; 50_000]).expect("room");
+            drop(pair);
+        }
+    }
+}
+
+#[test]
+fn a_thousand_connections_leave_memory_threads_and_descriptors_where_they_were() {
+    let _turn = alone();
+    let modules = [built("plain"), built("halfclose"), built("rust_tcp")];
+    let each = |count: usize| {
+        for i in 0..count {
+            live_and_end(&modules[i % modules.len()], i / modules.len());
+        }
+    };
+    each(150);
+    eventually("the first ones have ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    each(1000);
+    before.expect_back(SLACK);
+}
+
+#[test]
+fn many_connections_at_once_leave_nothing_behind() {
+    let _turn = alone();
+    let module = built("plain");
+    drop(Pair::dial(&module));
+    eventually("the first one has ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    for _ in 0..3 {
+        let pairs: Vec<_> = (0..200).map(|_| Pair::dial(&module)).collect();
+        assert_eq!(threads("watm-worker"), 200);
+        for pair in &pairs {
+            alternate(&pair.conn, &pair.peer, 64, |_| {});
+        }
+        drop(pairs);
+        eventually("they have ended", || threads("watm-worker") == 0);
+        // The allocator keeps some of what 200 threads had at once.
+        before.expect_back(64 * MEBIBYTE);
+    }
+}
+
+#[test]
+fn clients_of_a_listener_leave_nothing_behind() {
+    let _turn = alone();
+    let module = built("handshake");
+    let listener = Listener::builder(&module)
+        .bind("127.0.0.1:0")
+        .expect("a listener");
+    let serve = |count: usize| {
+        for i in 0..count {
+            let mut client = connect(listener.local_addr());
+            if i % 3 == 0 {
+                // Its handshake fails.
+                client.write_all(b"not the greeting").expect("room");
+                continue;
+            }
+            client.write_all(b"WATM-HELLO-00001").expect("room");
+            assert_eq!(read_vec(&client, 16), b"WATM-REPLY-00001");
+            let conn = listener.accept().expect("a connection");
+            alternate(&conn, &client, 64, |_| {});
+        }
+    };
+    serve(60);
+    eventually("the first ones have ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    serve(400);
+    before.expect_back(SLACK);
+    listener.close();
+    eventually("its own thread has ended", || threads("watm-accept") == 0);
+}
+
+#[test]
+fn connections_through_a_relay_leave_nothing_behind() {
+    let _turn = alone();
+    let (remote, address) = listener();
+    let relay = Relay::builder(&built("plain"))
+        .remote(address)
+        .bind("127.0.0.1:0");
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+    let serve = |count: usize| {
+        for i in 0..count {
+            let client = connect(relay.local_addr());
+            let server = accept_one(&remote);
+            alternate(&client, &server, 64, |_| {});
+            match i % 3 {
+                0 => drop(client),
+                1 => drop(server),
+                _ => reset(client),
+            }
+        }
+    };
+    serve(60);
+    eventually("the first ones have ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    serve(300);
+    before.expect_back(SLACK);
+    relay.shutdown();
+    eventually("its own thread has ended", || threads("watm-accept") == 0);
+}
+
+struct Panicking;
+
+impl DialHook for Panicking {
+    fn dial(&self, _: &DialAttempt<'_>) -> std::io::Result<Stream> {
+        // Without the message of a panic, which would only fill the output.
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }
+}
+
+#[test]
+fn dials_that_fail_leave_nothing_behind() {
+    let _turn = alone();
+    let refusing = ReservedPort::new();
+    let (_listener, reachable) = listener();
+    let failing = |count: usize| {
+        for _ in 0..count {
+            let dial = |module: &TransportModule, config: &str, address: &str| {
+                let dialer = Dialer::builder(module)
+                    .config(config)
+                    .build()
+                    .expect("a dialer");
+                dialer.dial(address).expect_err("it fails");
+            };
+            dial(&built("plain"), "", &refusing.address());
+            dial(&built("xor"), "", &reachable);
+            dial(&built("exit3"), "", &reachable);
+            for choice in [
+                "trap-init",
+                "trap-dial",
+                "exit-ctrlpipe",
+                "badfd",
+                "refused",
+            ] {
+                dial(&built("err_positive"), choice, &reachable);
+            }
+            let fixed = FixedDialer::builder(&built("fixed")).config("tcp 127.0.0.1:1");
+            fixed
+                .build()
+                .expect("a fixed dialer")
+                .dial()
+                .expect_err("it is denied");
+            let panicking = Dialer::builder(&built("plain")).dial_hook(Panicking);
+            panicking
+                .build()
+                .expect("a dialer")
+                .dial(&reachable)
+                .expect_err("it panics");
+        }
+    };
+    failing(5);
+    eventually("the first ones have ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    failing(30);
+    before.expect_back(SLACK);
+}
+
+#[test]
+fn a_dial_that_is_given_up_leaves_no_worker_behind() {
+    let _turn = alone();
+    let (_listener, address) = listener();
+    let limit = Duration::from_millis(50);
+    drop(Pair::dial(&built("plain")));
+    eventually("the first one has ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    for module in [
+        wat("loop_main"),
+        wat("loop_init"),
+        wat("loop_dial"),
+        built("handshake"),
+    ] {
+        let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
+        let dialer = dialer.expect("a dialer");
+        for _ in 0..5 {
+            dialer.dial(&address).expect_err("it takes too long");
+        }
+    }
+    before.expect_back(SLACK);
+}
+
+#[test]
+fn a_thread_ends_whose_guest_had_to_be_interrupted() {
+    let _turn = alone();
+    for name in ["loop_start_worker", "poll_spin", "eagain_spin"] {
+        let grace = Duration::from_millis(100);
+        let pair = Pair::with(Dialer::builder(&wat(name)).close_grace(grace));
+        assert_eq!(threads("watm-worker"), 1);
+        pair.conn.close().expect_err("it does not end by itself");
+        // The close itself waits for it, and what is left is the end of the thread.
+        eventually("its thread has ended", || threads("watm-worker") == 0);
+    }
+    let pairs: Vec<_> = (0..20)
+        .map(|_| {
+            let builder = Dialer::builder(&wat("loop_start_worker"));
+            Pair::with(builder.close_grace(Duration::from_millis(100)))
+        })
+        .collect();
+    drop(pairs);
+    eventually("all threads have ended", || threads("watm-worker") == 0);
+}
+
+#[test]
+fn a_connection_that_is_dropped_ends_with_its_grace_period_although_the_peer_never_reads() {
+    let _turn = alone();
+    for name in ["plain", "halfclose"] {
+        let builder = Dialer::builder(&built(name)).close_grace(Duration::from_millis(200));
+        let pair = Pair::with(builder);
+        pair.conn
+            .set_write_timeout(Some(Duration::from_millis(100)))
+            .expect("a timeout");
+        while (&pair.conn).write(&[7; 64 * 1024]).is_ok() {}
+        assert_eq!(threads("watm-worker"), 1);
+        drop(pair.conn);
+        eventually("its thread has ended", || threads("watm-worker") == 0);
+    }
+}
+
+#[test]
+fn bytes_that_nobody_takes_hold_an_ended_transport_no_longer_than_the_drain_timeout() {
+    let _turn = alone();
+    // It writes without waiting until it is refused, and returns with its buffer full.
+    let module = with_worker(
+        "(drop (call $set_flags (global.get $net) (i32.const 4)))
+         (loop $next
+           (br_if $next (i32.eqz
+             (call $write (global.get $net) (i32.const 65536) (i32.const 65536)))))
+         (i32.const 0)",
+    );
+    let limit = Duration::from_millis(300);
+    let pair = Pair::with(Dialer::builder(&module).drain_timeout(limit));
+    let started = Instant::now();
+    // The application is not held up by that.
+    expect_end(&pair.conn);
+    eventually("its thread has ended", || threads("watm-worker") == 0);
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// Lets all threads of the runtime be for a second and returns what the busiest of them used, in
+/// ticks of 10 ms.
+fn ticks_of_a_second() -> u64 {
+    let before = ThreadTimes::of("watm-");
+    // The very thing that is measured: a second in which nothing happens.
+    std::thread::sleep(Duration::from_secs(1));
+    ThreadTimes::of("watm-").most_since(&before)
+}
+
+/// Of the hundred in a second, what a thread with nothing to do may use: it may still be on its way
+/// to its sleep, and a tick may fall to it that was not its own.
+const IDLE_TICKS: u64 = 10;
+
+#[test]
+fn workers_with_nothing_to_do_sleep() {
+    let _turn = alone();
+    let mut pairs = Vec::new();
+    for name in [
+        "plain",
+        "halfclose",
+        "rust_plain",
+        "rust_tcp",
+        "ctrl_ignore",
+    ] {
+        let dialled = Pair::dial(&built(name));
+        alternate(&dialled.conn, &dialled.peer, 1024, |_| {});
+        pairs.push(dialled);
+        let accepted = Pair::accepted(Listener::builder(&built(name)));
+        alternate(&accepted.conn, &accepted.peer, 1024, |_| {});
+        pairs.push(accepted);
+    }
+    // Before the first byte, and in blocking calls.
+    for name in ["plain", "blocking", "posix", "err_positive"] {
+        pairs.push(Pair::dial(&built(name)));
+    }
+    let idle_listener = Listener::builder(&built("plain")).bind("127.0.0.1:0");
+    let _idle_listener = idle_listener.expect("a listener");
+    let (_remote, address) = listener();
+    let relay = Relay::builder(&built("plain"))
+        .remote(address)
+        .bind("127.0.0.1:0");
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+    let _client = connect(relay.local_addr());
+    eventually("the client is relayed", || relay.stats().active == 1);
+
+    let used = ticks_of_a_second();
+    assert!(used <= IDLE_TICKS, "one of them used {used} ticks");
+    for pair in &pairs[..10] {
+        alternate(&pair.conn, &pair.peer, 64, |_| {});
+    }
+}
+
+#[test]
+fn a_worker_whose_streams_have_half_ended_sleeps_too() {
+    let _turn = alone();
+    // Level-triggered ends would keep it awake if the guest asked for them; this one does not.
+    for name in ["halfclose", "rust_tcp"] {
+        let pair = Pair::dial(&built(name));
+        pair.peer
+            .shutdown(std::net::Shutdown::Write)
+            .expect("a shutdown");
+        expect_end(&pair.conn);
+        let used = ticks_of_a_second();
+        assert!(used <= IDLE_TICKS, "{name} used {used} ticks");
+        (&pair.conn).write_all(b"still here").expect("room");
+        assert_eq!(read_vec(&pair.peer, 10), b"still here");
+    }
+}
+
+#[test]
+fn a_guest_that_repeats_a_refused_write_is_parked_until_there_is_room() {
+    let _turn = alone();
+    for name in ["plain", "rust_plain"] {
+        let pair = Pair::dial(&built(name));
+        pair.conn
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .expect("a timeout");
+        let mut written = 0;
+        while let Ok(len) = (&pair.conn).write(&[7; 4096]) {
+            written += len;
+        }
+        // The guest spins, the network is full, and nobody reads.
+        let used = ticks_of_a_second();
+        assert!(used <= IDLE_TICKS, "{name} used {used} ticks");
+        assert!(read_vec(&pair.peer, written).iter().all(|byte| *byte == 7));
+    }
+    // The other way: the application does not read.
+    let pair = Pair::dial(&built("plain"));
+    let mut peer = pair.peer.try_clone().expect("a clone");
+    peer.set_write_timeout(Some(Duration::from_millis(300)))
+        .expect("a timeout");
+    while peer.write(&[7; 4096]).is_ok() {}
+    let used = ticks_of_a_second();
+    assert!(used <= IDLE_TICKS, "it used {used} ticks");
+}
+
+#[test]
+fn applications_that_wait_for_a_connection_sleep() {
+    let _turn = alone();
+    let pair = Pair::dial(&built("plain"));
+    let conn = Arc::new(pair.conn);
+    let reading = Arc::clone(&conn);
+    let thread = std::thread::Builder::new()
+        .name("app-reader".into())
+        .spawn(move || (&*reading).read(&mut [0; 8]).expect("the end"))
+        .expect("a thread");
+    eventually("it waits", || threads("app-reader") == 1);
+    let before = ThreadTimes::of("app-reader");
+    std::thread::sleep(Duration::from_secs(1));
+    let used = ThreadTimes::of("app-reader").most_since(&before);
+    assert!(used <= IDLE_TICKS, "it used {used} ticks");
+    conn.close().expect("a clean end");
+    assert_eq!(thread.join().expect("it returns"), 0);
+}
+
+#[test]
+fn an_idle_connection_costs_little() {
+    let _turn = alone();
+    let module = built("plain");
+    let warm: Vec<_> = (0..20).map(|_| Pair::dial(&module)).collect();
+    let before = Uses::now();
+    let count = 200;
+    let pairs: Vec<_> = (0..count).map(|_| Pair::dial(&module)).collect();
+    let now = Uses::now();
+    let each = (now.resident - before.resident) / count;
+    assert!(each < 512 * 1024, "{} KiB each", each / 1024);
+    // Its own socket, its poll and its waker; and the peer's socket, which is the test's.
+    let descriptors = (now.descriptors - before.descriptors) as u64;
+    assert!(descriptors <= 5 * count, "{descriptors} descriptors");
+    drop((warm, pairs));
+    eventually("they have ended", || threads("watm-worker") == 0);
+}
+
+#[test]
+fn a_connection_that_stands_still_holds_a_bounded_amount() {
+    let _turn = alone();
+    let pairs: Vec<_> = (0..10).map(|_| Pair::dial(&built("plain16k"))).collect();
+    let before = resident_bytes();
+    for pair in &pairs {
+        pair.conn
+            .set_write_timeout(Some(Duration::from_millis(100)))
+            .expect("a timeout");
+        while (&pair.conn).write(&[7; 64 * 1024]).is_ok() {}
+        let mut peer = &pair.peer;
+        peer.set_write_timeout(Some(Duration::from_millis(100)))
+            .expect("a timeout");
+        while peer.write(&[7; 64 * 1024]).is_ok() {}
+    }
+    let each = resident_bytes().saturating_sub(before) / pairs.len() as u64;
+    assert!(each < MEBIBYTE, "{} KiB each", each / 1024);
+}
+
+#[test]
+fn a_flood_of_log_lines_does_not_grow_the_process() {
+    let _turn = alone();
+    // Without a logger: what is measured is the runtime alone.
+    let module = copy_as("stderr_flood.wat", "a_flood");
+    expect_end(&Pair::dial(&module).conn);
+    let before = resident_bytes();
+    let started = Instant::now();
+    for _ in 0..5 {
+        expect_end(&Pair::dial(&module).conn);
+    }
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < SLACK, "{} KiB more", grown / 1024);
+}
+
+#[test]
+fn memory_that_a_guest_had_grown_is_given_back() {
+    let _turn = alone();
+    let use_it = || {
+        let builder = Dialer::builder(&wat("grow")).memory_limit(128 * MEBIBYTE);
+        let pair = Pair::with(builder);
+        assert_eq!(read_vec(&pair.conn, 4), 2048u32.to_le_bytes());
+        expect_end(&pair.conn);
+        eventually("it has ended", || threads("watm-worker") == 0);
+    };
+    use_it();
+    let before = Uses::now();
+    for _ in 0..10 {
+        use_it();
+    }
+    before.expect_back(SLACK);
+}
+
+#[test]
+fn a_thread_of_the_runtime_is_there_once_however_many_connections_there_are() {
+    let _turn = alone();
+    let pairs: Vec<_> = (0..30).map(|_| Pair::dial(&built("plain"))).collect();
+    for pair in &pairs {
+        alternate(&pair.conn, &pair.peer, 64, |_| {});
+    }
+    assert_eq!(threads("watm-supervisor"), 1);
+    assert_eq!(threads("watm-worker"), 30);
+    assert!(threads("watm-") <= 30 + 10, "{} threads", threads("watm-"));
+    let module = with_worker("(i32.const 0)");
+    expect_end(&Pair::dial(&module).conn);
+}

@@ -1,0 +1,385 @@
+//! Modules that mean no good, or are broken: each ends its own connection, in bounded time, with an
+//! error that says what happened. The host and all other connections go on.
+
+use std::io::{Read, Write};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use watm_tests::{
+    EchoServer, Pair, SHORT, alternate, built, echo_messages, expect_end, expect_nothing_more,
+    listener, read_numbers, text, wat, wat_text, with_worker, within,
+};
+use watm_wasmer::{
+    DialError, Dialer, Errno, GuestError, LoadError, TransportError, TransportModule,
+};
+
+const EAGAIN: i32 = 6;
+const EFAULT: i32 = 21;
+const EINVAL: i32 = 28;
+
+/// That an honest connection of the same process still works.
+#[track_caller]
+fn others_go_on() {
+    static SERVER: OnceLock<EchoServer> = OnceLock::new();
+    let server = SERVER.get_or_init(EchoServer::start);
+    let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
+    echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+}
+
+fn dial_choosing(choice: &str) -> Result<Pair, DialError> {
+    let (listener, address) = listener();
+    let dialer = Dialer::builder(&built("err_positive")).config(choice);
+    let conn = dialer.build().expect("a dialer").dial(&address)?;
+    let peer = watm_tests::accept_one(&listener);
+    Ok(Pair { conn, peer })
+}
+
+#[track_caller]
+fn transport(error: DialError) -> TransportError {
+    match error {
+        DialError::Transport(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_trap_at_each_stage_of_the_set_up_fails_the_dial_and_names_the_function() {
+    for (choice, expected) in [
+        ("trap-init", "watm_init_v1"),
+        ("trap-dial", "watm_dial_v1"),
+        ("trap-ctrlpipe", "watm_ctrlpipe_v1"),
+    ] {
+        match transport(dial_choosing(choice).err().expect(choice)) {
+            TransportError::Trapped { function, message } => {
+                assert_eq!(function, expected);
+                assert!(message.contains("unreachable"), "{message}");
+            }
+            other => panic!("{choice}: {other:?}"),
+        }
+        others_go_on();
+    }
+    for (name, expected) in [
+        ("unreachable_init", "watm_init_v1"),
+        ("unreachable_dial", "watm_dial_v1"),
+    ] {
+        let (_listener, address) = listener();
+        let dialer = Dialer::builder(&wat(name)).build().expect("a dialer");
+        match transport(dialer.dial(&address).expect_err(name)) {
+            TransportError::Trapped { function, .. } => assert_eq!(function, expected),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_exit_at_each_stage_of_the_set_up_fails_the_dial_and_names_function_and_code() {
+    for (choice, expected) in [
+        ("exit-init", "watm_init_v1"),
+        ("exit-dial", "watm_dial_v1"),
+        ("exit-ctrlpipe", "watm_ctrlpipe_v1"),
+    ] {
+        match transport(dial_choosing(choice).err().expect(choice)) {
+            error @ TransportError::Exited { function, code } => {
+                assert_eq!((function, code), (expected, 7));
+                let text = error.to_string();
+                assert!(text.contains(expected) && text.contains('7'), "{text}");
+            }
+            other => panic!("{choice}: {other:?}"),
+        }
+        others_go_on();
+    }
+}
+
+#[test]
+fn a_trap_and_an_exit_in_the_worker_are_errors_of_the_connection_alone() {
+    let steady = Pair::dial(&built("plain"));
+    for (choice, code) in [("trap", None), ("exit", Some(7))] {
+        let pair = dial_choosing(choice).expect("a connection");
+        let error = (&pair.conn).read(&mut [0; 8]).expect_err(choice);
+        let inner = error.get_ref().expect("the transport's error");
+        match (inner.downcast_ref().expect("the transport's error"), code) {
+            (TransportError::Trapped { function, .. }, None) => {
+                assert_eq!(*function, "watm_start_v1");
+            }
+            (TransportError::Exited { function, code }, Some(expected)) => {
+                assert_eq!((*function, *code), ("watm_start_v1", expected));
+            }
+            (other, _) => panic!("{choice}: {other:?}"),
+        }
+        expect_nothing_more(&pair.peer);
+    }
+    alternate(&steady.conn, &steady.peer, 1024, |_| {});
+}
+
+#[test]
+fn an_exit_with_0_in_the_worker_is_no_clean_end() {
+    let pair = Pair::dial(&wat("exit_in_start"));
+    match pair.conn.close().expect_err("it exited") {
+        TransportError::Exited { function, code } => {
+            assert_eq!((function, code), ("watm_start_v1", 0));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_recursion_without_end_is_a_trap() {
+    for _ in 0..3 {
+        let pair = Pair::dial(&wat("recursion"));
+        let error = (&pair.conn)
+            .read(&mut [0; 8])
+            .expect_err("the stack is used up");
+        assert!(error.to_string().contains("watm_start_v1"), "{error}");
+        match pair.conn.close().expect_err("the stack is used up") {
+            TransportError::Trapped { message, .. } => {
+                assert!(message.contains("stack"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        others_go_on();
+    }
+}
+
+#[test]
+fn accesses_outside_of_memory_bad_divisions_and_bad_calls_are_traps() {
+    for (body, message) in [
+        ("(i32.load (i32.const 0x7ffffff0))", "memory"),
+        ("(i32.load offset=0xfffffff0 (i32.const -16))", "memory"),
+        ("(i32.div_u (i32.const 1) (i32.const 0))", "divide by zero"),
+        (
+            "(memory.fill (i32.const 0) (i32.const 0) (i32.const -1)) (i32.const 0)",
+            "memory",
+        ),
+        ("(i32.trunc_f32_u (f32.const nan))", "conver"),
+    ] {
+        let pair = Pair::dial(&with_worker(body));
+        match pair.conn.close().expect_err(body) {
+            TransportError::Trapped { message: found, .. } => {
+                assert!(found.contains(message), "{body}: {found}");
+            }
+            other => panic!("{body}: {other:?}"),
+        }
+        others_go_on();
+    }
+}
+
+#[test]
+fn data_that_does_not_fit_into_memory_fails_the_instantiation() {
+    let module = text(&wat_text("no_wasi").replace(
+        "(memory (export \"memory\") 2)",
+        "(memory (export \"memory\") 2) (data (i32.const 131070) \"too long\")",
+    ));
+    let (_listener, address) = listener();
+    let dialer = Dialer::builder(&module).build().expect("a dialer");
+    let error = dialer.dial(&address).expect_err("it does not fit");
+    let text = format!("{error:?}");
+    assert!(
+        matches!(
+            error,
+            DialError::Instantiate(_) | DialError::Transport(TransportError::Trapped { .. })
+        ),
+        "{text}"
+    );
+    others_go_on();
+}
+
+#[test]
+fn a_huge_table_or_memory_is_refused() {
+    for declaration in [
+        "(table 100000000 funcref) (memory (export \"memory\") 2)",
+        "(memory (export \"memory\") 65536)",
+    ] {
+        let module = wat_text("no_wasi").replace("(memory (export \"memory\") 2)", declaration);
+        match TransportModule::from_bytes(module) {
+            // Either the file is refused already,
+            Err(LoadError::Malformed(_) | LoadError::Compile(_)) => {}
+            Err(other) => panic!("{other:?}"),
+            // or its instances are.
+            Ok(module) => {
+                let (_listener, address) = listener();
+                let dialer = Dialer::builder(&module).build().expect("a dialer");
+                let error = dialer.dial(&address).expect_err("too much");
+                assert!(matches!(error, DialError::Instantiate(_)), "{error:?}");
+            }
+        }
+        others_go_on();
+    }
+}
+
+#[test]
+fn arrays_and_buffers_outside_of_memory_are_refused_one_by_one() {
+    let (_listener, address) = listener();
+    let policy = watm_wasmer::AddressPolicy::allow_all();
+    let dialer = Dialer::builder(&wat("iovec_bomb"))
+        .policy(policy)
+        .build()
+        .expect("a dialer");
+    let conn = dialer.dial(&address).expect("a connection");
+    let found = read_numbers(&conn);
+    assert_eq!(found.len(), 30, "{found:?}");
+    let refused = |errno: &i32| matches!(*errno, EFAULT | EINVAL);
+    for (i, errno) in found.iter().enumerate() {
+        match i {
+            // An empty buffer, with its result outside; no buffers at all.
+            7 | 8 => assert!(
+                refused(errno) || matches!(*errno, 0 | EAGAIN),
+                "{i}: {errno}"
+            ),
+            16 => assert!(refused(errno), "{i}: {errno}"),
+            17 => assert!(refused(errno) || *errno == 0, "{i}: {errno}"),
+            0..22 | 29 => assert!(refused(errno), "{i}: {errno}"),
+            25 => assert_eq!(*errno, -EINVAL, "text where an array is due"),
+            _ => assert!(*errno < 0, "{i}: {errno}"),
+        }
+    }
+    conn.close().expect("it returns 0");
+    others_go_on();
+}
+
+#[test]
+fn a_text_and_its_length_in_place_of_an_array_are_invalid() {
+    let module = text(&wat_text("fixed_by_pointer"));
+    let policy = watm_wasmer::AddressPolicy::allow_all();
+    let dialer = watm_wasmer::FixedDialer::builder(&module)
+        .policy(policy)
+        .build();
+    match transport(
+        dialer
+            .expect("a fixed dialer")
+            .dial()
+            .expect_err("no array"),
+    ) {
+        TransportError::Failed { function, error } => {
+            assert_eq!(function, "watm_dial_fixed_v1");
+            assert_eq!(error, GuestError::Errno(Errno::Inval));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_module_that_grows_its_memory_by_a_lot_stays_within_the_limit() {
+    // All at once, and far beyond what is there.
+    let module = with_worker(
+        "(call $put (memory.grow (i32.const 0xffff)))
+         (call $put (memory.grow (i32.const -1)))
+         (call $put (memory.size))
+         (call $report (global.get $internal))
+         (i32.const 0)",
+    );
+    let pair = Pair::dial(&module);
+    assert_eq!(read_numbers(&pair.conn), [-1, -1, 4]);
+    others_go_on();
+}
+
+#[test]
+fn memory_that_moved_while_the_host_looked_away_is_found_again() {
+    // Grows between two host calls on buffers at its old and at its new end.
+    let module = with_worker(
+        "(local $at i32)
+         (call $text (global.get $internal))
+         (drop (memory.grow (i32.const 100)))
+         (local.set $at (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 16)))
+         (i32.store (local.get $at) (i32.const 0x7a797877))
+         (drop (call $write (global.get $internal) (local.get $at) (i32.const 4)))
+         (drop (call $read (global.get $net) (local.get $at) (i32.const 16)))
+         (drop (call $write (global.get $internal) (local.get $at) (i32.load (i32.const 8))))
+         (i32.const 0)",
+    );
+    let mut pair = Pair::dial(&module);
+    pair.peer.write_all(b"from the net").expect("room");
+    let mut all = Vec::new();
+    (&pair.conn).read_to_end(&mut all).expect("all");
+    assert_eq!(all, b"abcwxyzfrom the net");
+}
+
+#[test]
+fn a_guest_that_opens_all_the_connections_it_can_is_told_to_end_like_others() {
+    let (_listener, address) = listener();
+    for _ in 0..3 {
+        let dialer = Dialer::builder(&built("dialmany"))
+            .build()
+            .expect("a dialer");
+        let address = address.clone();
+        let started = Instant::now();
+        let conn = within(SHORT, move || dialer.dial(&address).expect("a connection"));
+        conn.close().expect("it can still be told to end");
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+    others_go_on();
+}
+
+#[test]
+fn closing_everything_leaves_nothing_to_crash_on() {
+    // Closes every descriptor that there may be, and goes on using them.
+    let module = with_worker(
+        "(local $fd i32)
+         (loop $next
+           (drop (call $fd_close (local.get $fd)))
+           (drop (call $shutdown (local.get $fd) (i32.const 3)))
+           (drop (call $read (local.get $fd) (i32.const 16384) (i32.const 16)))
+           (drop (call $write (local.get $fd) (i32.const 16384) (i32.const 16)))
+           (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
+           (br_if $next (i32.lt_u (local.get $fd) (i32.const 1100))))
+         (drop (call $wait (global.get $control) (i32.const 1)))
+         (i32.const 0)",
+    );
+    let pair = Pair::dial(&module);
+    expect_end(&pair.conn);
+    expect_end(&pair.peer);
+    pair.conn.close().expect("it returns 0");
+    others_go_on();
+}
+
+#[test]
+fn renumbering_at_random_leaves_nothing_to_crash_on() {
+    // Every pair of the numbers that mean something, and of some that do not.
+    let module = with_worker(
+        "(local $from i32) (local $to i32)
+         (loop $outer
+           (local.set $to (i32.const 0))
+           (loop $inner
+             (drop (call $renumber (local.get $from) (local.get $to)))
+             (drop (call $renumber (local.get $from) (i32.add (local.get $to) (i32.const 510))))
+             (drop (call $renumber (i32.add (local.get $from) (i32.const 510)) (local.get $to)))
+             (drop (call $renumber (local.get $from) (i32.add (local.get $to) (i32.const 1020))))
+             (drop (call $water_dial_fixed))
+             (local.set $to (i32.add (local.get $to) (i32.const 1)))
+             (br_if $inner (i32.lt_u (local.get $to) (i32.const 8))))
+           (local.set $from (i32.add (local.get $from) (i32.const 1)))
+           (br_if $outer (i32.lt_u (local.get $from) (i32.const 8))))
+         (i32.const 0)",
+    );
+    let (_listener, address) = listener();
+    let dialer = Dialer::builder(&module).build().expect("a dialer");
+    let conn = dialer.dial(&address).expect("a connection");
+    let end = within(SHORT, move || conn.close());
+    end.expect("it returns 0");
+    others_go_on();
+}
+
+#[test]
+fn absurd_arguments_are_answered_by_every_function_of_wasi() {
+    // Each function in a process of its own: what goes wrong here may well end the process.
+    let names: Vec<_> = watm_abi::imports()
+        .filter(|(module, name, _)| *module != "env" && *name != "proc_exit")
+        .map(|(_, name, _)| name)
+        .collect();
+    let broken: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_absurd_arguments"));
+            let output = child.arg(name).output().expect("a process");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            (!output.status.success()).then(|| format!("{name}: {}: {errors}", output.status))
+        })
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "{} functions:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
+    others_go_on();
+}

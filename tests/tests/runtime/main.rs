@@ -1,0 +1,22 @@
+//! The runtime with real modules over real sockets, a file for each topic.
+//!
+//! Tests here run side by side. Those that measure the whole process are in `resources.rs`, those
+//! about signals in `signals.rs`.
+
+mod backpressure;
+mod cancelling;
+mod conn;
+mod descriptors;
+mod dialing;
+mod ending;
+mod hostile;
+mod listening;
+mod loading;
+mod policy;
+mod polling;
+mod regressions;
+mod relaying;
+mod results;
+mod roles;
+mod surroundings;
+mod throughput;

@@ -1,0 +1,409 @@
+//! Relays: accept, wrap, dial on; the application only watches.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use watm_tests::{
+    EchoServer, Logs, ReservedPort, SHORT, accept_one, alternate, built, connect, copy_as,
+    echo_messages, eventually, exchange, expect_end, expect_pattern, listener, read_vec, reset,
+    send_pattern, text, wat, wat_text, within,
+};
+use watm_wasmer::{
+    AddressPolicy, Builder, ConfigError, Dialer, ListenError, Listener, Relay, RelayHandle,
+    TransportModule,
+};
+
+const GRACE: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_secs(1);
+
+#[track_caller]
+fn spawn(builder: Builder<Relay>) -> RelayHandle {
+    builder
+        .bind("127.0.0.1:0")
+        .expect("a relay")
+        .spawn()
+        .expect("a thread")
+}
+
+#[track_caller]
+fn relay(module: &TransportModule, remote: &str) -> RelayHandle {
+    spawn(Relay::builder(module).remote(remote))
+}
+
+/// A client of a relay, and the socket at its remote.
+#[track_caller]
+fn through(relay: &RelayHandle, remote: &TcpListener) -> (TcpStream, TcpStream) {
+    (connect(relay.local_addr()), accept_one(remote))
+}
+
+#[track_caller]
+fn expect_dropped(mut client: &TcpStream) {
+    match client.read(&mut [0; 64]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("it is not dropped: {other:?}"),
+    }
+}
+
+#[test]
+fn a_relay_carries_both_ways_for_every_module_that_can() {
+    for module in [
+        built("plain"),
+        built("plain16k"),
+        built("rust_plain"),
+        built("rust_tcp"),
+        built("halfclose"),
+        built("exit0"),
+        wat("plain"),
+    ] {
+        let (remote, address) = listener();
+        let relay = relay(&module, &address);
+        let (client, server) = through(&relay, &remote);
+        alternate(&client, &server, 16_384, |_| {});
+        // Half-closing modules wait for the other direction too.
+        drop(server);
+        expect_end(&client);
+        drop(client);
+        eventually("it has ended well", || relay.stats().completed == 1);
+    }
+}
+
+#[test]
+fn many_bytes_pass_a_relay_both_ways_exactly() {
+    for name in ["plain16k", "halfclose"] {
+        let (remote, address) = listener();
+        let relay = relay(&built(name), &address);
+        let (client, server) = through(&relay, &remote);
+        exchange(&client, &server, 20_000_000, 64 * 1024);
+    }
+}
+
+#[test]
+fn a_relay_greets_both_ways_between_a_dialer_and_a_listener() {
+    let module = built("handshake");
+    let last = Listener::builder(&module)
+        .bind("127.0.0.1:0")
+        .expect("a listener");
+    let last = Arc::new(last);
+    let relay = relay(&module, &last.local_addr().to_string());
+    let dialling = {
+        let address = relay.local_addr().to_string();
+        let module = module.clone();
+        std::thread::spawn(move || {
+            let dialer = Dialer::builder(&module).build().expect("a dialer");
+            dialer.dial(&address).expect("a connection")
+        })
+    };
+    let accepting = Arc::clone(&last);
+    let listener = within(SHORT, move || accepting.accept().expect("a connection"));
+    let dialer = dialling.join().expect("it returns");
+    alternate(&dialer, &listener, 16_384, |_| {});
+    dialer.close().expect("a clean end");
+    expect_end(&listener);
+    eventually("the relay has ended", || relay.stats().completed == 1);
+}
+
+#[test]
+fn a_relay_to_an_address_that_its_module_chooses_asks_the_policy() {
+    // The module's own remote, by water_dial, in its associate.
+    let server = EchoServer::start();
+    let port = server
+        .address()
+        .rsplit_once(':')
+        .expect("a port")
+        .1
+        .to_owned();
+    let choosing = wat_text("plain")
+        .replace(
+            "(local.set $remote (call $water_dial_fixed))",
+            "(i32.store (i32.const 32) (i32.const 512))
+             (i32.store (i32.const 36) (i32.const 3))
+             (i32.store (i32.const 40) (i32.const 600))
+             (i32.store (i32.const 44) (i32.const 15))
+             (local.set $remote
+               (call $water_dial (i32.const 32) (i32.const 1) (i32.const 40) (i32.const 1)))",
+        )
+        .replace(
+            "(data (i32.const 512) \"tcp\")",
+            &format!(
+                "(data (i32.const 512) \"tcp\") (data (i32.const 600) \"127.0.0.1:{port:0>5}\")"
+            ),
+        );
+    let module = text(&choosing);
+    let policy = AddressPolicy::deny_all().allow("127.0.0.1".parse().expect("an entry"));
+    let allowing = spawn(Relay::builder(&module).policy(policy));
+    echo_messages(connect(allowing.local_addr()));
+    let denying = spawn(Relay::builder(&module));
+    expect_dropped(&connect(denying.local_addr()));
+    eventually("it is counted", || denying.stats().refused == 1);
+}
+
+#[test]
+fn a_remote_that_refuses_costs_its_own_client_and_works_once_it_listens() {
+    let port = ReservedPort::new();
+    let relay = relay(&built("plain"), &port.address());
+    for count in 1..=3 {
+        expect_dropped(&connect(relay.local_addr()));
+        eventually("the refusal is counted", || relay.stats().refused == count);
+    }
+    let server = EchoServer::serve(port.listen());
+    assert!(!server.address().is_empty());
+    echo_messages(connect(relay.local_addr()));
+    eventually("it has ended well", || relay.stats().completed == 1);
+    let stats = relay.stats();
+    assert_eq!(
+        (stats.accepted, stats.refused, stats.failed, stats.active),
+        (4, 3, 0, 0)
+    );
+}
+
+#[test]
+fn a_connection_that_is_open_does_not_notice_that_others_are_refused() {
+    let port = ReservedPort::new();
+    let address = port.address();
+    let remote = port.listen();
+    let relay = relay(&built("plain"), &address);
+    let (client, server) = through(&relay, &remote);
+    drop(remote);
+    for _ in 0..3 {
+        expect_dropped(&connect(relay.local_addr()));
+        alternate(&client, &server, 1024, |_| {});
+    }
+    assert_eq!(relay.stats().active, 1);
+}
+
+#[test]
+fn the_counters_tell_what_happened() {
+    let (remote, address) = listener();
+    let relay = relay(&built("plain"), &address);
+    assert_eq!(relay.stats(), watm_wasmer::RelayStats::default());
+    let (client, server) = through(&relay, &remote);
+    let (other, resetting) = through(&relay, &remote);
+    eventually("both are open", || relay.stats().active == 2);
+    assert_eq!(relay.stats().accepted, 2);
+    send_pattern(&client, 1, 10_000, 1000);
+    expect_pattern(&server, 1, 10_000);
+    send_pattern(&server, 2, 300, 100);
+    expect_pattern(&client, 2, 300);
+    drop(client);
+    expect_end(&server);
+    eventually("one has ended well", || relay.stats().completed == 1);
+    let stats = relay.stats();
+    assert_eq!((stats.received, stats.sent), (10_300, 10_300));
+    reset(resetting);
+    expect_dropped(&other);
+    eventually("one has failed", || relay.stats().failed == 1);
+    eventually("none is open", || relay.stats().active == 0);
+    assert_eq!(relay.stats().completed, 1);
+    assert_eq!(relay.stats().refused, 0);
+}
+
+#[test]
+fn an_end_on_one_side_is_an_end_on_the_other_behind_the_last_byte() {
+    let (remote, address) = listener();
+    let relay = relay(&built("plain16k"), &address);
+    for round in 0..2 {
+        let (client, server) = through(&relay, &remote);
+        let (from, to) = if round == 0 {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(move || send_pattern(from, 3, 3_000_000, 64 * 1024));
+            expect_pattern(&to, 3, 3_000_000);
+            expect_end(&to);
+        });
+    }
+    eventually("both have ended well", || relay.stats().completed == 2);
+}
+
+#[test]
+fn half_closes_pass_a_relay_whose_module_knows_them() {
+    for name in ["halfclose", "rust_tcp"] {
+        let (remote, address) = listener();
+        let relay = relay(&built(name), &address);
+        let (client, server) = through(&relay, &remote);
+        send_pattern(&client, 1, 100_000, 999);
+        client.shutdown(Shutdown::Write).expect("a shutdown");
+        expect_pattern(&server, 1, 100_000);
+        expect_end(&server);
+        send_pattern(&server, 2, 100_000, 999);
+        drop(server);
+        expect_pattern(&client, 2, 100_000);
+        expect_end(&client);
+        eventually("it has ended well", || relay.stats().completed == 1);
+    }
+}
+
+#[test]
+fn a_shutdown_ends_all_connections_and_stops_listening() {
+    let (remote, address) = listener();
+    let relay = relay(&built("plain"), &address);
+    let pairs: Vec<_> = (0..10).map(|_| through(&relay, &remote)).collect();
+    for (client, server) in &pairs {
+        alternate(client, server, 64, |_| {});
+    }
+    let started = Instant::now();
+    relay.shutdown();
+    // The modules listen to control, so the grace period of three seconds is not used up.
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    for (client, server) in &pairs {
+        expect_end(client);
+        expect_end(server);
+    }
+    let stats = relay.stats();
+    assert_eq!((stats.completed, stats.active, stats.failed), (10, 0, 0));
+    let refused = TcpStream::connect(relay.local_addr()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // Again, which does nothing.
+    relay.shutdown();
+}
+
+#[test]
+fn a_shutdown_delivers_what_was_under_way() {
+    let (remote, address) = listener();
+    let relay = relay(&built("plain16k"), &address);
+    let (client, server) = through(&relay, &remote);
+    send_pattern(&client, 1, 50_000, 50_000);
+    // It has arrived at the remote's system; nobody has read it yet.
+    server.peek(&mut [0]).expect("a byte");
+    std::thread::scope(|scope| {
+        let ending = scope.spawn(|| relay.shutdown());
+        let mut found = Vec::new();
+        (&server).read_to_end(&mut found).expect("the end");
+        ending.join().expect("it returns");
+        // What the module had read is there whole, from the start; control ends it in between.
+        watm_tests::Pattern::new(1).check(&found);
+        assert!(!found.is_empty());
+    });
+}
+
+#[test]
+fn a_shutdown_interrupts_modules_that_do_not_cooperate() {
+    let looping = wat_text("plain").replace(
+        "(local.set $result (i32.or (i32.or",
+        "(loop $for_ever (br $for_ever))\n(local.set $result (i32.or (i32.or",
+    );
+    let (remote, address) = listener();
+    for module in [text(&looping), built("ctrl_ignore")] {
+        let relay = spawn(Relay::builder(&module).remote(&address).close_grace(GRACE));
+        let pairs: Vec<_> = (0..3).map(|_| through(&relay, &remote)).collect();
+        let started = Instant::now();
+        relay.shutdown();
+        let elapsed = started.elapsed();
+        assert!(elapsed < GRACE + SLACK, "{elapsed:?}");
+        for (client, server) in &pairs {
+            expect_dropped(client);
+            expect_dropped(server);
+        }
+        assert_eq!(relay.stats().failed, 3);
+        assert_eq!(relay.stats().active, 0);
+    }
+}
+
+#[test]
+fn a_shutdown_drops_handshakes_in_progress() {
+    let (_remote, address) = listener();
+    let relay = relay(&built("handshake"), &address);
+    let client = connect(relay.local_addr());
+    eventually("it is being set up", || relay.stats().active == 1);
+    let started = Instant::now();
+    relay.shutdown();
+    assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
+    expect_dropped(&client);
+    assert_eq!(relay.stats().active, 0);
+}
+
+#[test]
+fn dropping_the_handle_ends_the_relay() {
+    let (remote, address) = listener();
+    let relay = relay(&built("plain"), &address);
+    let (client, server) = through(&relay, &remote);
+    let at = relay.local_addr();
+    drop(relay);
+    expect_end(&client);
+    expect_end(&server);
+    TcpStream::connect(at).expect_err("nobody listens");
+}
+
+#[test]
+fn a_silent_client_does_not_delay_the_next_and_one_handshake_too_many_drops_the_oldest() {
+    let (remote, address) = listener();
+    let module = built("handshake");
+    let relay = spawn(Relay::builder(&module).remote(&address).handshake_limit(2));
+    let silent: Vec<_> = (0..3).map(|_| connect(relay.local_addr())).collect();
+    expect_dropped(&silent[0]);
+    for mut client in &silent[1..] {
+        client.write_all(b"WATM-HELLO-00001").expect("room");
+        let mut server = accept_one(&remote);
+        assert_eq!(read_vec(&server, 16), b"WATM-HELLO-00001");
+        server.write_all(b"WATM-REPLY-00001").expect("room");
+        assert_eq!(read_vec(client, 16), b"WATM-REPLY-00001");
+        alternate(client, &server, 64, |_| {});
+    }
+}
+
+#[test]
+fn a_module_that_fails_in_its_set_up_is_a_refusal() {
+    let (_remote, address) = listener();
+    for module in [built("exit3"), built("xor")] {
+        let relay = relay(&module, &address);
+        expect_dropped(&connect(relay.local_addr()));
+        eventually("it is counted", || relay.stats().refused == 1);
+        assert_eq!((relay.stats().failed, relay.stats().completed), (0, 0));
+    }
+}
+
+#[test]
+fn a_relay_without_a_remote_tells_its_module_that_there_is_no_device() {
+    let relay = spawn(Relay::builder(&built("plain")));
+    expect_dropped(&connect(relay.local_addr()));
+    eventually("it is counted", || relay.stats().refused == 1);
+}
+
+#[test]
+fn a_remote_that_is_no_address_is_refused_before_anybody_listens() {
+    for remote in ["", "127.0.0.1", "::1:80", "host:port"] {
+        let builder = Relay::builder(&built("plain")).remote(remote);
+        match builder.bind("127.0.0.1:0").expect_err(remote) {
+            ListenError::Config(ConfigError::Invalid { setting, .. }) => {
+                assert_eq!(setting, "remote");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_the_application_has_bound_is_relayed_from() {
+    let server = EchoServer::start();
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    let relay = Relay::builder(&built("plain"))
+        .remote(server.address())
+        .listen(socket);
+    let relay = relay.expect("a relay");
+    assert_eq!(relay.local_addr(), address);
+    // Before it is spawned, a client waits in the system's queue.
+    let early = connect(address);
+    let relay = relay.spawn().expect("a thread");
+    assert_eq!(relay.local_addr(), address);
+    echo_messages(&early);
+}
+
+#[test]
+fn a_module_s_lines_are_logged_in_a_relay_too() {
+    let logs = Logs::of_module("relayed");
+    let (_remote, address) = listener();
+    let relay = relay(&copy_as("handshake", "relayed"), &address);
+    let mut client = connect(relay.local_addr());
+    client.write_all(b"WATM-HELLO-00001").expect("room");
+    logs.after("handshake: reply sent");
+}
