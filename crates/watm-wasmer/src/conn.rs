@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{End, TransportError};
 use crate::link::{Level, Link};
@@ -154,7 +154,21 @@ impl Conn {
         worker::wait_ended(&self.link, self.grace)
     }
 
-    /// How the transport ended, if it has.
+    /// Waits, up to `timeout` if there is one, until the transport has ended by itself and all that
+    /// it wrote is delivered, without closing the connection. `None` if that takes longer.
+    ///
+    /// A program that ends right after a transfer waits here, since bytes that a slow peer has not
+    /// taken yet would end with it.
+    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<End, TransportError>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if self.link.wait_finished(deadline) {
+            self.outcome()
+        } else {
+            None
+        }
+    }
+
+    /// How the transport ended, if it has. What it wrote may still be on its way.
     pub fn outcome(&self) -> Option<Result<End, TransportError>> {
         self.link.outcome().cloned()
     }

@@ -82,7 +82,8 @@ impl FromStr for Network {
 /// Replaces or watches how connections are made.
 ///
 /// Each outgoing connection of a transport goes through the hook, whether the application or the
-/// module chose the address. It runs on the connection's own worker thread and may block there;
+/// module chose the address; what the module chose and no entry of the policy could allow never
+/// comes here. A hook that connects by itself answers for the addresses behind a name. It runs on the connection's own worker thread and may block there;
 /// the handshake timeout is kept all the same. A panic in it fails that one connection.
 pub trait DialHook: Send + Sync {
     /// Makes the connection. The default connects to the address asked for; an implementation
@@ -178,7 +179,7 @@ impl DialAttempt<'_> {
             ));
         }
         if let Some(policy) = policy {
-            candidates.retain(|address| policy.permits(network, host, *address));
+            candidates.retain(|address| policy.permits(host, *address));
             if candidates.is_empty() {
                 return Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
@@ -328,6 +329,15 @@ impl Outgoing {
         link: &Link,
         reactor: &mut Reactor,
     ) -> io::Result<Stream> {
+        if chosen_by_module {
+            let (host, port) = split_address(address)?;
+            if !self.policy.could_permit(network, host, port) {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    PolicyDenies,
+                ));
+            }
+        }
         let attempt = DialAttempt {
             network,
             address,

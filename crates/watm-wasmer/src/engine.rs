@@ -23,7 +23,8 @@ pub(crate) fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| {
         let mut features = Features::default();
         // A transport is one thread; shared memory would let another change what the host reads.
-        features.threads(false).memory64(false);
+        // One memory and few tables, so that the limits of each bound the whole.
+        features.threads(false).memory64(false).multi_memory(false);
         let engine: Engine = EngineBuilder::new(Cranelift::default())
             .set_features(Some(features))
             .engine()

@@ -209,6 +209,17 @@ impl TransportError {
     }
 }
 
+impl TransportError {
+    /// The kind of an I/O error with this cause. Never one that asks callers to try again, which
+    /// they would do for ever: a transport that has ended does not come back.
+    fn io_kind(&self) -> io::ErrorKind {
+        match self.errno().io_kind() {
+            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => io::ErrorKind::Other,
+            kind => kind,
+        }
+    }
+}
+
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -248,7 +259,7 @@ impl Error for TransportError {
 
 impl From<TransportError> for io::Error {
     fn from(error: TransportError) -> Self {
-        io::Error::new(error.errno().io_kind(), error)
+        io::Error::new(error.io_kind(), error)
     }
 }
 
@@ -274,7 +285,9 @@ pub(crate) enum SetupError {
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect { address, source } => write!(f, "no connection to {address}: {source}"),
+            Self::Connect { address, source } => {
+                write!(f, "no connection to {address:?}: {source}")
+            }
             Self::Denied { address } => write_denied(f, address),
             Self::Transport(error) => error.fmt(f),
             Self::Instantiate(message) => write_instantiate(f, message),
@@ -288,7 +301,7 @@ impl fmt::Display for SetupError {
 fn write_denied(f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
     write!(
         f,
-        "the module asked for a connection to {address}, which the address policy does not allow"
+        "the module asked for a connection to {address:?}, which the address policy does not allow"
     )
 }
 
@@ -386,7 +399,7 @@ macro_rules! setup_error {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    Self::Connect { address, .. } => write!(f, "no connection to {address}"),
+                    Self::Connect { address, .. } => write!(f, "no connection to {address:?}"),
                     Self::Denied { address } => write_denied(f, address),
                     Self::Transport(_) => f.write_str("the transport could not be set up"),
                     Self::Instantiate(message) => write_instantiate(f, message),
@@ -414,7 +427,7 @@ macro_rules! setup_error {
                 let kind = match &error {
                     $name::Connect { source, .. } => source.kind(),
                     $name::Denied { .. } => io::ErrorKind::PermissionDenied,
-                    $name::Transport(error) => error.errno().io_kind(),
+                    $name::Transport(error) => error.io_kind(),
                     $name::TimedOut { .. } => io::ErrorKind::TimedOut,
                     $name::Host(source) => source.kind(),
                     _ => io::ErrorKind::Other,
@@ -473,4 +486,21 @@ impl From<ConfigError> for ListenError {
 /// The error for a module without a role, which names the roles that it has.
 pub(crate) fn missing_role(role: Role, available: watm_abi::Roles) -> ConfigError {
     ConfigError::Role(InterfaceError::MissingRole { role, available })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_transport_never_asks_to_try_again() {
+        for errno in [Errno::Intr, Errno::Again] {
+            let error = GuestError::Errno(errno);
+            let failed = TransportError::Failed {
+                function: "watm_start_v1",
+                error,
+            };
+            assert_eq!(io::Error::from(failed).kind(), io::ErrorKind::Other);
+        }
+    }
 }

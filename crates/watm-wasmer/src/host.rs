@@ -31,6 +31,10 @@ const LAST_FD: u32 = watm_abi::FD_LIMIT;
 
 /// Answers given from cached readiness before the system is asked again.
 const CACHED_ANSWERS: u32 = 16;
+/// How long nothing must have moved on a closed connection before its guest is told to end.
+const QUIET: Duration = Duration::from_millis(100);
+/// How often a guest that waits for the host's own standard streams looks at them.
+const STREAM_TICK: Duration = Duration::from_millis(50);
 /// Sockets that the guest closed while bytes waited in them, kept until those are sent.
 const LINGERING_SOCKETS: usize = 16;
 
@@ -110,6 +114,8 @@ pub(crate) struct Host {
     refused: Option<u32>,
     /// The level that the guest could have learnt of.
     seen_level: Level,
+    /// Since when a closed connection has had nothing left to do, if it has.
+    quiet_since: Option<Instant>,
     control_read: bool,
     cached_answers: u32,
     moved: usize,
@@ -133,6 +139,7 @@ impl Host {
             unsent: false,
             refused: None,
             seen_level: Level::Running,
+            quiet_since: None,
             control_read: false,
             cached_answers: 0,
             moved: 0,
@@ -244,7 +251,7 @@ impl Host {
                 } else {
                     Errno::from_io(&error)
                 };
-                log::debug!("no connection to {address}: {error}");
+                log::debug!("no connection to {address:?}: {error}");
                 let address = address.to_owned();
                 self.failure = Some(if denied {
                     SetupError::Denied { address }
@@ -295,7 +302,7 @@ impl Host {
                 Ok(0) => return Ok(done),
                 Ok(len) => {
                     done = if peek { done.max(len) } else { done + len };
-                    self.moved += len as usize;
+                    self.note_moved(len);
                     // A peek cannot be promised more than one look: the buffer may be full.
                     if !all || done == total || peek {
                         return Ok(done);
@@ -312,7 +319,16 @@ impl Host {
                 }
                 Err(Abort::Errno(Errno::Again)) => self.sleep(fd, Direction::Read)?,
                 // What came before the error counts; the error comes again.
-                Err(Abort::Errno(_)) if done > 0 => return Ok(done),
+                Err(Abort::Errno(errno)) if done > 0 => {
+                    if let Some(Descriptor {
+                        kind: Kind::Net(net),
+                        ..
+                    }) = self.table.get_mut(fd)
+                    {
+                        net.put_back(errno);
+                    }
+                    return Ok(done);
+                }
                 Err(abort) => return Err(abort),
             }
         }
@@ -353,8 +369,11 @@ impl Host {
                 }
             }
             Kind::Net(net) => {
-                if peek && !net.poll_read() {
-                    return Err(Errno::Again.into());
+                if peek {
+                    if !net.poll_read() {
+                        return Err(Errno::Again.into());
+                    }
+                    net.peek_error()?;
                 }
                 for (addr, len) in spans {
                     let into = memory.slice_mut(addr, len)?;
@@ -366,7 +385,10 @@ impl Host {
                     } else {
                         match net.read(into) {
                             Ok(part) => part,
-                            Err(_) if done > 0 => break,
+                            Err(errno) if done > 0 => {
+                                net.put_back(errno);
+                                break;
+                            }
                             Err(errno) => return Err(errno.into()),
                         }
                     };
@@ -390,7 +412,7 @@ impl Host {
                 let wait = if descriptor.nonblocking {
                     Duration::ZERO
                 } else {
-                    Duration::from_millis(50)
+                    STREAM_TICK
                 };
                 for (addr, len) in spans.take(1) {
                     done = stream.read(memory.slice_mut(addr, len)?, wait)?;
@@ -420,7 +442,7 @@ impl Host {
             match self.try_write(memory, fd, iovecs, done, nonblocking) {
                 Ok(len) => {
                     done += len;
-                    self.moved += len as usize;
+                    self.note_moved(len);
                     if done >= total || nonblocking {
                         return Ok(done);
                     }
@@ -490,9 +512,21 @@ impl Host {
             Kind::Control => return Err(Errno::Badf.into()),
             Kind::Std(stream) => {
                 let mut taken = 0;
+                let wait = if nonblocking {
+                    Duration::ZERO
+                } else {
+                    STREAM_TICK
+                };
                 for slice in slices {
-                    stream.write(slice)?;
-                    taken += slice.len();
+                    match stream.write(slice, wait) {
+                        Ok(len) if len == slice.len() => taken += len,
+                        Ok(len) => {
+                            taken += len;
+                            break;
+                        }
+                        Err(_) if taken > 0 => break,
+                        Err(errno) => return Err(errno.into()),
+                    }
                 }
                 taken
             }
@@ -576,7 +610,10 @@ impl Host {
                 continue;
             }
             let what = self.interests(subscriptions);
-            self.sleep_for(what, deadline)?;
+            let look_again = self
+                .watches_host_input(subscriptions)
+                .then(|| Instant::now() + STREAM_TICK);
+            self.sleep_for(what, [deadline, look_again].into_iter().flatten().min())?;
             asked = true;
         }
     }
@@ -692,6 +729,24 @@ impl Host {
         what
     }
 
+    /// Whether a poll waits for the host's own standard input, which is not in the reactor.
+    fn watches_host_input(&self, subscriptions: &[Subscription]) -> bool {
+        subscriptions
+            .iter()
+            .any(|subscription| match subscription.kind {
+                SubscriptionKind::FdRead { fd } => {
+                    matches!(
+                        self.table.get(fd),
+                        Some(Descriptor {
+                            kind: Kind::Std(StdStream::HostInput),
+                            ..
+                        })
+                    )
+                }
+                _ => false,
+            })
+    }
+
     fn interest(&mut self, fd: u32, direction: Direction) -> u32 {
         match self.table.get(fd) {
             Some(Descriptor {
@@ -729,7 +784,8 @@ impl Host {
     fn sleep_for(&mut self, what: u32, deadline: Option<Instant>) -> Call<()> {
         self.closed_internal = None;
         self.flush();
-        self.end_if_drained();
+        let quiet = self.end_if_quiet();
+        let deadline = [deadline, quiet].into_iter().flatten().min();
         self.check_stop()?;
         self.link.announce(what);
         let level = self.link.level();
@@ -764,22 +820,35 @@ impl Host {
             }
     }
 
-    /// The embedder closed, the guest has read all and was told so, and all is sent: what is left
-    /// is to tell a guest that waits for more that nobody will come.
-    fn end_if_drained(&self) {
-        if !self.unsent
-            && self
-                .internal
-                .as_ref()
-                .is_some_and(GuestEnd::is_closed_and_drained)
-        {
-            self.link.raise(Level::Cancelled);
+    /// The embedder closed, the guest has read all and was told so, and all is sent. What is left
+    /// is to tell a guest that waits for more that nobody will come: not at once, since it may
+    /// hold bytes until the peer has answered, but when nothing has moved for a while. Returns
+    /// when that will be, if it is not yet.
+    fn end_if_quiet(&mut self) -> Option<Instant> {
+        let drained = self
+            .internal
+            .as_ref()
+            .is_some_and(GuestEnd::is_closed_and_drained);
+        if !drained || self.unsent || self.link.level() >= Level::Cancelled {
+            self.quiet_since = None;
+            return None;
         }
+        let end = *self.quiet_since.get_or_insert_with(Instant::now) + QUIET;
+        if Instant::now() < end {
+            return Some(end);
+        }
+        self.link.raise(Level::Cancelled);
+        None
     }
 
     /// Takes in what the system knows, without sleeping.
     fn refresh(&mut self) -> Call<()> {
         self.wait(Some(Duration::ZERO))
+    }
+
+    fn note_moved(&mut self, len: u32) {
+        self.moved += len as usize;
+        self.quiet_since = None;
     }
 
     /// Whether answers have come from the cache for long enough.
@@ -828,7 +897,7 @@ impl Host {
                 waits |= !net.out.flush();
             }
         }
-        self.lingering.retain(|net| !net.out.flush());
+        self.lingering.retain_mut(|net| !net.is_delivered());
         self.unsent = waits || !self.lingering.is_empty();
     }
 
@@ -853,9 +922,9 @@ impl Host {
     fn dispose(&mut self, descriptor: Descriptor) {
         match descriptor.kind {
             Kind::Internal => self.closed_internal = self.internal.take(),
-            Kind::Net(net) => {
+            Kind::Net(mut net) => {
                 let _ = net.out.shutdown_write();
-                if !net.out.flush() {
+                if !net.is_delivered() {
                     if self.lingering.len() == LINGERING_SOCKETS {
                         self.lingering.remove(0);
                     }
@@ -1000,7 +1069,8 @@ impl Host {
     }
 
     /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it.
-    pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
+    /// A stop ends it early only if `stoppable`: a transport that ended well owes its bytes.
+    pub(crate) fn drain(&mut self, limit: Duration, stoppable: bool) -> io::Result<()> {
         let deadline = Instant::now() + limit;
         let mut nets = std::mem::take(&mut self.lingering);
         for (_, descriptor) in self.table.drain() {
@@ -1014,20 +1084,27 @@ impl Host {
         }
         let mut pause = Duration::from_micros(200);
         loop {
-            nets.retain_mut(|net| {
-                let peer_finished = net.discard();
-                let sent = net.out.flush();
-                !(sent && (net.out.error().is_some() || peer_finished || !net.unacknowledged()))
-            });
+            nets.retain_mut(|net| !net.is_delivered());
             let left = deadline.saturating_duration_since(Instant::now());
-            if nets.is_empty() || left == Duration::ZERO || self.link.is_stopping() {
+            if nets.is_empty() {
                 return Ok(());
+            }
+            let stopped = stoppable && self.link.is_stopping();
+            if stopped || left == Duration::ZERO {
+                let undelivered = nets.iter().any(|net| !net.out.flush());
+                let message = "the peer did not take all that was written in time";
+                return if undelivered {
+                    Err(io::Error::new(io::ErrorKind::TimedOut, message))
+                } else {
+                    Ok(())
+                };
             }
             // Acknowledgements make no event, so this looks again after growing pauses.
             let waiting = nets.iter().any(|net| !net.out.flush());
             pause = (pause * 2).min(Duration::from_millis(if waiting { 500 } else { 50 }));
             self.link.announce(0);
-            let timeout = if self.link.is_stopping() {
+            let stopped = stoppable && self.link.is_stopping();
+            let timeout = if stopped {
                 Duration::ZERO
             } else {
                 pause.min(left)
@@ -1527,7 +1604,9 @@ mod tests {
             all.len()
         });
         f.host.end_guest();
-        f.host.drain(Duration::from_secs(20)).expect("it drains");
+        f.host
+            .drain(Duration::from_secs(20), true)
+            .expect("it drains");
         assert_eq!(reader.join().expect("the reader ends"), 120_000);
     }
 

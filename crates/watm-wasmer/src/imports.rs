@@ -23,8 +23,8 @@ pub(crate) struct Env {
     /// Set once the instance exists; before, nothing of the guest runs but its start function.
     pub(crate) memory: Option<Memory>,
     pub(crate) wasi: Handover,
-    /// Files that the guest has open in WASI's implementation.
-    files: usize,
+    /// Files that the guest has opened in WASI's implementation.
+    files: Vec<u32>,
     file_limit: usize,
 }
 
@@ -34,7 +34,7 @@ impl Env {
             host,
             memory: None,
             wasi: Handover::default(),
-            files: 0,
+            files: Vec::new(),
             file_limit,
         }
     }
@@ -120,6 +120,27 @@ macro_rules! hand_on {
     }};
 }
 
+/// The descriptor of the root that WASI's implementation always has. Guests see it among their
+/// preopened directories, but nothing was given with it, so nothing can be reached through it.
+const ROOT: u32 = 3;
+
+/// The parameters of a path function that are descriptors of directories.
+fn directories(function: &str) -> &'static [usize] {
+    match function {
+        "path_link" => &[0, 4],
+        "path_rename" => &[0, 3],
+        "path_symlink" => &[2],
+        _ if function.starts_with("path_") => &[0],
+        _ => &[],
+    }
+}
+
+/// Functions that WASI's implementation has but that do harm there: links make it wait for itself
+/// or panic, and are kept in memory without a bound.
+fn is_withheld(function: &str) -> bool {
+    matches!(function, "path_link" | "path_symlink")
+}
+
 /// Puts a guard before each function of WASI's implementation that the module imports: it keeps
 /// from it what it cannot bear, and makes the guest stop there when it should.
 pub(crate) fn guard(
@@ -133,19 +154,35 @@ pub(crate) fn guard(
         let Some(Extern::Function(function)) = imports.get_export(WASI, name) else {
             continue;
         };
-        let pointers = crate::wasi::pointers(name);
+        let (pointers, directories) = (crate::wasi::pointers(name), directories(name));
+        let withheld = is_withheld(name);
         let ty = function.ty(store);
         let guarded =
             Function::new_with_env(store, env, ty, move |mut ctx: Ctx<'_>, params: &[Value]| {
                 if ctx.data().host.is_stopping() {
                     return Err(unwind(Unwind::Stop));
                 }
-                let misaligned = |(at, alignment): &(usize, u32)| match params.get(*at) {
-                    Some(Value::I32(address)) => address.cast_unsigned() % alignment != 0,
-                    _ => false,
+                let number = |at: &usize| match params.get(*at) {
+                    Some(Value::I32(number)) => number.cast_unsigned(),
+                    _ => 0,
                 };
-                if pointers.iter().any(misaligned) {
-                    return Ok(vec![Value::I32(i32::from(Errno::Inval.raw()))]);
+                let refusal = if withheld {
+                    Some(Errno::Notsup)
+                } else if ctx.data().memory.is_none() {
+                    // A start function runs before there are surroundings.
+                    Some(Errno::Nosys)
+                } else if pointers
+                    .iter()
+                    .any(|(at, alignment)| number(at) % alignment != 0)
+                {
+                    Some(Errno::Inval)
+                } else if directories.iter().any(|at| number(at) == ROOT) {
+                    Some(Errno::Notcapable)
+                } else {
+                    None
+                };
+                if let Some(errno) = refusal {
+                    return Ok(vec![Value::I32(i32::from(errno.raw()))]);
                 }
                 function.call(&mut ctx, params).map(Vec::from)
             });
@@ -342,7 +379,7 @@ fn fd_close(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
     let answer = hand_on!(ctx, fd_close, fd)?;
     if answer == 0 {
         let env = ctx.data_mut();
-        env.files = env.files.saturating_sub(1);
+        env.files.retain(|file| *file != fd.cast_unsigned());
         env.host.release(fd.cast_unsigned());
     }
     Ok(answer)
@@ -356,8 +393,8 @@ fn close_hidden(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
     }
     let (env, mut store) = ctx.data_and_store_mut();
     let answer = env.wasi.fd_close(&mut store, (fd,))?;
-    if answer == 0 && fd > 2 {
-        env.files = env.files.saturating_sub(1);
+    if answer == 0 {
+        env.files.retain(|file| *file != fd.cast_unsigned());
     }
     Ok(answer)
 }
@@ -375,6 +412,9 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
     if host.is_stopping() {
         return Err(unwind(Unwind::Stop));
     }
+    if [from_fd, to_fd].contains(&ROOT) {
+        return refuse(Errno::Notsup);
+    }
     if !from_ours && !is_file(wasi, &mut store, from_fd) {
         return refuse(Errno::Badf);
     }
@@ -388,7 +428,7 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
         if to_file && to_fd >= FIRST_FD {
             // A file that was moved into our range makes way.
             wasi.fd_close(&mut store, (to,))?;
-            *files = files.saturating_sub(1);
+            files.retain(|file| *file != to_fd);
             host.release(to_fd);
         }
         // A file below our range stays where it is, hidden: its number can be given to no other.
@@ -405,8 +445,9 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
     if answer == 0 {
         // WASI's implementation copies where the interface says moves.
         wasi.fd_close(&mut store, (from,))?;
-        if to_file {
-            *files = files.saturating_sub(1);
+        files.retain(|file| *file != to_fd);
+        for file in files.iter_mut().filter(|file| **file == from_fd) {
+            *file = to_fd;
         }
         host.displace(to_fd);
         host.release(from_fd);
@@ -431,8 +472,21 @@ fn path_open(
     fd_flags: i32,
     opened: i32,
 ) -> Answer {
-    if ctx.data().files >= ctx.data().file_limit {
+    if ctx.data().files.len() >= ctx.data().file_limit {
         return refuse(Errno::Mfile);
+    }
+    // An answer that could not be written would leave a file open that nobody knows of.
+    let at = opened.cast_unsigned();
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        memory: Some(memory),
+        ..
+    } = env
+    else {
+        return refuse(Errno::Nosys);
+    };
+    if bytes(memory, &mut store).slice(at, 4).is_err() {
+        return refuse(Errno::Fault);
     }
     let answer = hand_on!(
         ctx, path_open, dir, dir_flags, path, path_len, open_flags, rights, inherited, fd_flags,
@@ -444,7 +498,23 @@ fn path_open(
     if rights & FD_WRITE != 0 && !is_writable(ctx, opened) {
         return refuse(Errno::Notcapable);
     }
-    ctx.data_mut().files += 1;
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        memory: Some(memory),
+        wasi,
+        files,
+        ..
+    } = env
+    else {
+        return refuse(Errno::Nosys);
+    };
+    let fd = bytes(memory, &mut store).read_u32(at).unwrap_or(u32::MAX);
+    if fd >= FIRST_FD {
+        // The limits keep this from happening; no number may ever mean two things.
+        wasi.fd_close(&mut store, (fd.cast_signed(),))?;
+        return refuse(Errno::Mfile);
+    }
+    files.push(fd);
     Ok(answer)
 }
 

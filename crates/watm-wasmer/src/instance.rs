@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wasmer::sys::vm::TrapCode;
+use wasmer::sys::vm::interrupt_registry::{InterruptError, interrupt};
 use wasmer::{Function, FunctionEnv, Imports, InstantiationError, RuntimeError, Store, Value};
 use watm_abi::{ModuleKind, names};
 
@@ -39,9 +40,9 @@ impl Instance {
         let mut store = engine::store(settings.memory_limit);
 
         let (interrupts, receiving) = Interrupts::receive();
-        let interrupter = store.interrupter();
+        let id = store.id();
         link.set_interrupt(Some(Box::new(move || {
-            interrupts.send(|| interrupter.interrupt())
+            interrupts.send(|| !matches!(interrupt(id), Err(InterruptError::StoreNotRunning)));
         })));
 
         let mut imports = Imports::new();

@@ -19,9 +19,14 @@ use crate::settings::{Builder, Settings};
 use crate::stream::Stream;
 use crate::worker::{Job, spawn};
 
+/// Handshakes that were dropped and are about to end, beside those in progress.
+const SLACK: usize = 64;
+
 struct Queue {
     /// Set up and waiting for `accept`.
     ready: VecDeque<Conn>,
+    /// Workers whose transport is being set up, those told to stop included.
+    under_way: usize,
     closed: bool,
     failure: Option<io::Error>,
 }
@@ -139,7 +144,10 @@ struct Unwrap(Arc<Shared>, AcceptWaker);
 
 impl Accepting for Unwrap {
     fn wants_more(&self) -> bool {
-        lock(&self.0.queue).ready.len() < self.0.settings.backlog
+        let queue = lock(&self.0.queue);
+        let settings = &self.0.settings;
+        // A handshake that lost its place takes a moment to end; beyond some of these, others wait.
+        queue.ready.len() < settings.backlog && queue.under_way < settings.handshake_limit + SLACK
     }
 
     fn accepted(&self, stream: TcpStream) {
@@ -157,10 +165,12 @@ impl Accepting for Unwrap {
             ended: None,
         };
         shared.handshakes.begin(&link);
+        lock(&shared.queue).under_way += 1;
         let reporting = Arc::clone(&shared);
         let reported = Arc::clone(&link);
         let spawned = spawn(job, move |result| {
             reporting.handshakes.end(&reported);
+            lock(&reporting.queue).under_way -= 1;
             match result {
                 Ok(established) => {
                     let mut queue = lock(&reporting.queue);
@@ -181,6 +191,7 @@ impl Accepting for Unwrap {
         });
         if let Err(error) = spawned {
             shared.handshakes.end(&link);
+            lock(&shared.queue).under_way -= 1;
             log::error!("a client was dropped: {error}");
         }
     }
@@ -260,6 +271,7 @@ fn start(settings: Arc<Settings>, listener: TcpListener) -> Result<Listener, Lis
     let handshakes = Handshakes::new(settings.handshake_limit);
     let queue = Queue {
         ready: VecDeque::new(),
+        under_way: 0,
         closed: false,
         failure: None,
     };

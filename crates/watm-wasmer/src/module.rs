@@ -20,6 +20,9 @@ use crate::error::LoadError;
 /// Bytes of a module file at most, unless the loader says otherwise.
 const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 
+/// Tables of a module at most; each is bounded by itself.
+const TABLE_COUNT_LIMIT: usize = 8;
+
 /// The linear memory that a module declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryInfo {
@@ -49,6 +52,7 @@ pub struct ModuleInfo {
     imports: Vec<ImportDecl>,
     exports: Vec<ExportDecl>,
     memory: Option<MemoryInfo>,
+    tables: usize,
     producers: Vec<Producer>,
     entry: Result<Entry, Vec<InterfaceError>>,
 }
@@ -71,6 +75,7 @@ impl ModuleInfo {
             imports: Vec::new(),
             exports: Vec::new(),
             memory: None,
+            tables: 0,
             producers: Vec::new(),
             entry: Err(Vec::new()),
         };
@@ -180,6 +185,7 @@ impl ModuleInfo {
                         memories.push(ty?);
                     }
                 }
+                Payload::TableSection(reader) => self.tables += reader.count() as usize,
                 Payload::ExportSection(reader) => {
                     for export in reader {
                         let export = export?;
@@ -510,6 +516,13 @@ impl ModuleLoader {
             .as_ref()
             .map_err(|problems| LoadError::Interface(problems.clone()))?;
         let kind = entry.kind;
+        if info.tables > TABLE_COUNT_LIMIT {
+            let message = format!(
+                "it has {} tables, more than {TABLE_COUNT_LIMIT}",
+                info.tables
+            );
+            return Err(LoadError::Malformed(message));
+        }
         let compiled = Module::new(engine(), &*to_binary(bytes)?).map_err(|error| match error {
             wasmer::CompileError::Validate(message) => LoadError::Malformed(message),
             error => LoadError::Compile(error.to_string()),

@@ -16,6 +16,10 @@ use crate::stream::Stream;
 /// Bytes read ahead at most. Reads that are at least this large go around the buffer.
 const READ_AHEAD: usize = 64 * 1024;
 
+/// Reads that throw away what comes, at once: a peer that sends without end must not keep the
+/// worker busy with it.
+const DISCARD_ROUNDS: usize = 16;
+
 pub(crate) struct NetStream {
     pub(crate) out: Arc<Outbound>,
     link: Arc<Link>,
@@ -128,11 +132,39 @@ impl NetStream {
         self.len = 0;
     }
 
-    /// Throws away what the peer still sends, so that closing does not reset the connection under
-    /// bytes on their way. Returns whether the peer has finished too.
-    pub(crate) fn discard(&mut self) -> bool {
+    /// Makes the next read return this error, which was returned to nobody.
+    pub(crate) fn put_back(&mut self, error: Errno) {
+        if error != Errno::Again {
+            self.error = Some(error);
+            self.end = false;
+        }
+    }
+
+    /// The error that the next read would return, if it would.
+    pub(crate) fn peek_error(&self) -> Result<(), Errno> {
+        match self.error {
+            Some(error) if self.len == 0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a shutdown for writing: whether the socket can be closed without harm to what was
+    /// written. What the peer still sends is thrown away, since closing over unread bytes resets
+    /// the connection under those on their way.
+    pub(crate) fn is_delivered(&mut self) -> bool {
+        let peer_finished = self.discard();
+        let sent = self.out.flush();
+        sent && (self.out.error().is_some() || peer_finished || !self.unacknowledged())
+    }
+
+    /// Throws away what the peer still sends, a bounded part of it at once. Returns whether the
+    /// peer has finished too.
+    fn discard(&mut self) -> bool {
         self.len = 0;
-        while self.readable && !self.end && self.error.is_none() {
+        for _ in 0..DISCARD_ROUNDS {
+            if !self.readable || self.end || self.error.is_some() {
+                break;
+            }
             self.fill();
             self.len = 0;
         }
@@ -142,7 +174,7 @@ impl NetStream {
     /// After a shutdown for writing: whether bytes left that the peer's system has not
     /// acknowledged. The end of stream itself, which counts as one, is not waited for: its
     /// acknowledgement is often delayed, and a lost end does no harm.
-    pub(crate) fn unacknowledged(&self) -> bool {
+    fn unacknowledged(&self) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             let mut len: libc::c_int = 0;

@@ -248,6 +248,8 @@ impl ApplicationEnd {
     }
 
     fn after_read(&self, rx: &mut Consumer) {
+        // The room just made against the room the guest wants: one of the two sides sees both.
+        fence(Ordering::SeqCst);
         let wanted = self
             .pipe
             .room_wanted

@@ -4,7 +4,7 @@
 //! module names the remote.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -60,9 +60,19 @@ impl AddressPolicy {
         self
     }
 
+    /// Whether any address that `host` could stand for may be dialled. Asked before a name is
+    /// resolved, so that a module cannot send out names that are not its business.
+    pub(crate) fn could_permit(&self, network: Network, host: &str, port: u16) -> bool {
+        self.allow_others
+            || self
+                .allow
+                .iter()
+                .any(|entry| entry.could_match(network, host, port))
+    }
+
     /// Whether `host` may be dialled at `address`, which it was resolved to.
-    pub fn permits(&self, network: Network, host: &str, address: SocketAddr) -> bool {
-        let matches = |entry: &AddressEntry| entry.matches(network, host, address);
+    pub fn permits(&self, host: &str, address: SocketAddr) -> bool {
+        let matches = |entry: &AddressEntry| entry.matches(host, address);
         if self.deny.iter().any(matches) {
             return false;
         }
@@ -93,15 +103,23 @@ pub struct AddressEntry {
 }
 
 impl AddressEntry {
-    fn matches(&self, network: Network, host: &str, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        let network_matches = match self.network {
-            None | Some(Network::Tcp) => true,
-            Some(Network::Tcp4) => ip.is_ipv4() || network == Network::Tcp4,
-            Some(Network::Tcp6) => ip.is_ipv6() || network == Network::Tcp6,
+    fn could_match(&self, network: Network, host: &str, port: u16) -> bool {
+        let network_matches = !matches!(
+            (self.network, network),
+            (Some(Network::Tcp4), Network::Tcp6) | (Some(Network::Tcp6), Network::Tcp4)
+        );
+        let host_matches = match (&self.host, host.parse::<IpAddr>()) {
+            (HostPattern::Net(net), Ok(ip)) => net.contains(&effective(ip)),
+            // What a name stands for is known only once it is resolved.
+            (HostPattern::Net(_), Err(_)) => true,
+            _ => self.matches_name(host),
         };
+        network_matches && host_matches && self.port.is_none_or(|own| own == port)
+    }
+
+    fn matches_name(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let host_matches = match &self.host {
+        match &self.host {
             HostPattern::Any => true,
             HostPattern::Name(name) => host.eq_ignore_ascii_case(name),
             HostPattern::Below(parent) => {
@@ -109,9 +127,32 @@ impl AddressEntry {
                 host.strip_suffix(parent.as_str())
                     .is_some_and(|below| below.len() > 1 && below.ends_with('.'))
             }
+            HostPattern::Net(_) => false,
+        }
+    }
+
+    fn matches(&self, host: &str, address: SocketAddr) -> bool {
+        let ip = effective(address.ip());
+        let network_matches = match self.network {
+            None | Some(Network::Tcp) => true,
+            Some(Network::Tcp4) => ip.is_ipv4(),
+            Some(Network::Tcp6) => ip.is_ipv6(),
+        };
+        let host_matches = match &self.host {
             HostPattern::Net(net) => net.contains(&ip),
+            _ => self.matches_name(host),
         };
         network_matches && host_matches && self.port.is_none_or(|port| port == address.port())
+    }
+}
+
+/// The address that is reached in the end: IPv4 in its IPv6 form is IPv4, and the unspecified
+/// address reaches the host itself.
+fn effective(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     }
 }
 
@@ -230,7 +271,7 @@ mod tests {
     fn check(policy: &AddressPolicy, host: &str, address: &str, expected: bool) {
         let address = address.parse().expect("an address");
         assert_eq!(
-            policy.permits(Network::Tcp, host, address),
+            policy.permits(host, address),
             expected,
             "{host} at {address}"
         );
@@ -279,7 +320,23 @@ mod tests {
         check(&policy, "2130706433", "127.0.0.1:80", false);
         check(&policy, "mapped", "[::ffff:127.0.0.1]:80", false);
         check(&policy, "localhost", "[::1]:80", false);
+        check(&policy, "0.0.0.0", "0.0.0.0:80", false);
+        check(&policy, "any", "[::]:80", false);
+        check(&policy, "any", "[::ffff:0.0.0.0]:80", false);
         check(&policy, "innocent.example", "192.0.2.1:80", true);
+    }
+
+    #[test]
+    fn names_that_no_entry_could_allow_are_known_before_they_are_resolved() {
+        let policy = AddressPolicy::deny_all().allow(entry("*.example.com:443"));
+        assert!(policy.could_permit(Network::Tcp, "a.example.com", 443));
+        assert!(!policy.could_permit(Network::Tcp, "a.example.com", 80));
+        assert!(!policy.could_permit(Network::Tcp, "secret.elsewhere.example", 443));
+        let policy = AddressPolicy::deny_all().allow(entry("tcp4://10.0.0.0/8"));
+        assert!(policy.could_permit(Network::Tcp, "a.name", 1));
+        assert!(!policy.could_permit(Network::Tcp, "11.0.0.1", 1));
+        assert!(!policy.could_permit(Network::Tcp6, "a.name", 1));
+        assert!(!AddressPolicy::deny_all().could_permit(Network::Tcp, "a.name", 1));
     }
 
     #[test]

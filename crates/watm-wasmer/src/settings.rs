@@ -15,6 +15,11 @@ use crate::module::TransportModule;
 use crate::policy::AddressPolicy;
 use crate::stdio::Stdio;
 
+/// The longest timeout that makes sense, and that clocks can add.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Directories of a module at most: with them and its files, its numbers stay below ours.
+const DIRECTORY_LIMIT: usize = 16;
+
 /// A directory of the host that a module may use.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
@@ -280,6 +285,18 @@ impl<R> Builder<R> {
                 "handshake_limit",
                 "it and the backlog must be at least 1",
             ));
+        }
+        let durations = [
+            settings.outgoing.timeout,
+            settings.handshake_timeout,
+            settings.close_grace,
+            settings.drain_timeout,
+        ];
+        if durations.iter().any(|duration| *duration > LONGEST) {
+            return Err(invalid("timeout", "no timeout may be longer than a year"));
+        }
+        if settings.directories.len() > DIRECTORY_LIMIT {
+            return Err(invalid("dir", "a module may have 16 directories at most"));
         }
         if settings.outgoing.timeout.is_zero() || settings.handshake_timeout.is_zero() {
             return Err(invalid(

@@ -2,16 +2,18 @@
 //!
 //! The engine installs a process-wide handler for SIGUSR1 that asserts that an interrupt is
 //! pending, so a stray signal would bring the process down. A handler of ours stands before it:
-//! it passes on only what the runtime sent itself and hands everything else to the handler that
+//! it passes on only what the runtime sent itself, and only while compiled guest code runs (the
+//! engine would also unwind its own code and ours), and hands everything else to the handler that
 //! the application had. If the application installs its own afterwards, the next interrupt puts
 //! ours in front of that one again.
 
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use crate::link::lock;
 
@@ -19,7 +21,13 @@ thread_local! {
     /// Interrupts sent to this worker that its handler has not seen: the address of a counter
     /// that outlives the guest, or null on other threads.
     static PENDING: Cell<*const AtomicUsize> = const { Cell::new(ptr::null()) };
+    /// Whether the application's handler is running on this thread.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
+
+/// The address ranges of the program and its libraries, as they were when the engine started:
+/// code anywhere else was compiled from a module.
+static OBJECTS: OnceLock<Vec<Range<usize>>> = OnceLock::new();
 
 /// The engine's handler and the application's, written before ours is installed. Old versions are
 /// leaked (a few, ever), since a handler may be running with them.
@@ -30,6 +38,7 @@ static APPLICATION: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut())
 pub(crate) fn guard(install_engine: impl FnOnce()) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        let _ = OBJECTS.set(objects());
         let application = current();
         install_engine();
         let engine = current();
@@ -39,9 +48,11 @@ pub(crate) fn guard(install_engine: impl FnOnce()) {
     });
 }
 
-/// Sends interrupts to one worker. Made on the worker's thread, used from any other.
+/// Sends interrupts to one worker. Made on the worker's thread, used from any other, but not after
+/// that thread has ended.
 pub(crate) struct Interrupts {
     pending: Arc<AtomicUsize>,
+    thread: libc::pthread_t,
 }
 
 /// Keeps a worker's thread ready for interrupts; goes when the guest is gone.
@@ -54,25 +65,39 @@ impl Interrupts {
     pub(crate) fn receive() -> (Self, Receiving) {
         let pending = Arc::new(AtomicUsize::new(0));
         PENDING.with(|cell| cell.set(Arc::as_ptr(&pending)));
-        set_mask(libc::SIG_UNBLOCK, &[libc::SIGUSR1]);
+        change_mask(libc::SIG_UNBLOCK);
+        // SAFETY: it only returns the calling thread's own name.
+        let thread = unsafe { libc::pthread_self() };
         (
             Self {
                 pending: Arc::clone(&pending),
+                thread,
             },
             Receiving { _pending: pending },
         )
     }
 
-    /// Has `interrupt` make the engine send the signal, and lets it pass.
-    pub(crate) fn send(&self, interrupt: impl FnOnce()) {
+    /// Has `arm` make the engine expect the signal, then sends it. If the engine expects none
+    /// (`arm` returns false), none is sent, since its handler would not bear it.
+    pub(crate) fn send(&self, arm: impl FnOnce() -> bool) {
         reinstall_if_replaced();
-        self.pending.store(1, Ordering::SeqCst);
-        interrupt();
+        if arm() {
+            // The engine's signal, sent by `arm`, may have come before this and been ignored. What
+            // it expects stays expected until its handler has run, and with that this is 0 again.
+            self.pending.store(1, Ordering::SeqCst);
+            // SAFETY: the caller holds the lock under which the worker takes this back before its
+            // thread ends, so the thread exists.
+            unsafe { libc::pthread_kill(self.thread, libc::SIGUSR1) };
+        }
     }
 }
 
+// SAFETY: a thread's name may be used from any thread.
+unsafe impl Send for Interrupts {}
+
 impl Drop for Receiving {
     fn drop(&mut self) {
+        change_mask(libc::SIG_BLOCK);
         PENDING.with(|cell| cell.set(ptr::null()));
     }
 }
@@ -97,16 +122,65 @@ pub(crate) fn block_all() {
     }
 }
 
-fn set_mask(how: libc::c_int, signals: &[libc::c_int]) {
+/// Blocks or unblocks SIGUSR1 on the calling thread.
+fn change_mask(how: libc::c_int) {
     // SAFETY: as in `block_all`.
     unsafe {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());
-        for signal in signals {
-            libc::sigaddset(set.as_mut_ptr(), *signal);
-        }
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGUSR1);
         libc::pthread_sigmask(how, set.as_ptr(), ptr::null_mut());
     }
+}
+
+/// Where the program and its libraries lie in memory.
+fn objects() -> Vec<Range<usize>> {
+    unsafe extern "C" fn add(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        found: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the system hands over a valid record, and `found` is the vector below, which
+        // nobody else uses meanwhile.
+        unsafe {
+            let found = &mut *found.cast::<Vec<Range<usize>>>();
+            let headers =
+                std::slice::from_raw_parts((*info).dlpi_phdr, usize::from((*info).dlpi_phnum));
+            for header in headers
+                .iter()
+                .filter(|header| header.p_type == libc::PT_LOAD)
+            {
+                let start = (*info).dlpi_addr as usize + header.p_vaddr as usize;
+                found.push(start..start + header.p_memsz as usize);
+            }
+        }
+        0
+    }
+    let mut found: Vec<Range<usize>> = Vec::new();
+    // SAFETY: the callback has the signature asked for and gets the vector that outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut found).cast()) };
+    found
+}
+
+/// Whether the interrupted instruction is compiled guest code. A library that was loaded later
+/// counts as such, but guests do not run in one.
+fn was_in_guest_code(context: *mut libc::c_void) -> bool {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    // SAFETY: the system hands a valid ucontext to a handler installed with SA_SIGINFO.
+    let pc = unsafe {
+        (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    };
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    // SAFETY: as above.
+    let pc = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.pc as usize };
+    #[cfg(not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )))]
+    compile_error!("the runtime knows Linux on x86_64 and aarch64");
+    OBJECTS
+        .get()
+        .is_some_and(|objects| !objects.iter().any(|object| object.contains(&pc)))
 }
 
 fn leak(action: libc::sigaction) -> *mut libc::sigaction {
@@ -127,11 +201,12 @@ fn current() -> libc::sigaction {
 fn install() {
     // SAFETY: `handler` has the signature that SA_SIGINFO asks for and does only what is allowed
     // in a signal handler; the alternate stack is there on threads that run guests, and the flag
-    // does nothing on others. No SA_RESTART: a worker's blocking call must return.
+    // does nothing on others. SA_RESTART is for the application's threads: a worker waits in
+    // calls that never restart.
     let result = unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         libc::sigemptyset(&raw mut action.sa_mask);
         libc::sigaction(libc::SIGUSR1, &raw const action, ptr::null_mut())
     };
@@ -154,20 +229,34 @@ fn reinstall_if_replaced() {
 extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the pointer is null or to a counter that its `Receiving` keeps alive on this very
     // thread, and the system hands a valid siginfo over.
-    let ours = unsafe {
+    unsafe {
         let pending = PENDING.with(Cell::get);
-        !pending.is_null()
-            && (*info).si_code == SI_TKILL
-            && (*info).si_pid() == libc::getpid()
-            && (*pending).swap(0, Ordering::SeqCst) != 0
-    };
-    let action = if ours {
-        ENGINE.load(Ordering::Acquire)
-    } else {
-        APPLICATION.load(Ordering::Acquire)
-    };
-    // SAFETY: both were leaked before this handler was installed, so they are null or valid for
-    // ever; a handler is called as its flags say.
+        let own = (*info).si_code == SI_TKILL && (*info).si_pid() == libc::getpid();
+        if own && !pending.is_null() {
+            // Sent by the runtime, or by the engine on its behalf. Too early or in the middle of
+            // host code it does nothing: it will be sent again until the worker has ended.
+            if was_in_guest_code(context) && (*pending).swap(0, Ordering::SeqCst) != 0 {
+                call(ENGINE.load(Ordering::Acquire), signal, info, context);
+            }
+            return;
+        }
+    }
+    // An application's handler may call the one before it, which is this one.
+    if !INSIDE.with(|inside| inside.replace(true)) {
+        call(APPLICATION.load(Ordering::Acquire), signal, info, context);
+        INSIDE.with(|inside| inside.set(false));
+    }
+}
+
+/// Calls a handler as its flags say, if it is one.
+fn call(
+    action: *mut libc::sigaction,
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: both actions were leaked before our handler was installed, so the pointer is null or
+    // valid for ever; a handler is called as its flags say.
     unsafe {
         let Some(action) = action.as_ref() else {
             return;
@@ -176,12 +265,12 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
             return;
         }
         if action.sa_flags & libc::SA_SIGINFO != 0 {
-            let call: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+            let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
                 std::mem::transmute(action.sa_sigaction);
-            call(signal, info, context);
+            handler(signal, info, context);
         } else {
-            let call: extern "C" fn(libc::c_int) = std::mem::transmute(action.sa_sigaction);
-            call(signal);
+            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(action.sa_sigaction);
+            handler(signal);
         }
     }
 }

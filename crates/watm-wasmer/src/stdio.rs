@@ -1,6 +1,6 @@
 //! The guest's standard streams: log lines of the module, or the host's own streams.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,36 +51,35 @@ impl StdStream {
 
     /// Whether a read would not have to wait.
     pub(crate) fn is_readable(&self) -> bool {
-        !matches!(self, Self::HostInput) || host_input_is_readable(Duration::ZERO)
+        !matches!(self, Self::HostInput)
+            || is_ready(libc::STDIN_FILENO, libc::POLLIN, Duration::ZERO)
     }
 
     /// Reads; `Again` if the host's standard input has nothing within a short while.
     pub(crate) fn read(&mut self, into: &mut [u8], wait: Duration) -> Result<usize, Errno> {
         match self {
             Self::Empty => Ok(0),
-            Self::HostInput if host_input_is_readable(wait) => io::stdin()
-                .lock()
-                .read(into)
-                .map_err(|error| Errno::from_io(&error)),
+            Self::HostInput if is_ready(libc::STDIN_FILENO, libc::POLLIN, wait) => {
+                // SAFETY: the pointer and the length are those of a slice that can be written.
+                moved(unsafe {
+                    libc::read(libc::STDIN_FILENO, into.as_mut_ptr().cast(), into.len())
+                })
+            }
             Self::HostInput => Err(Errno::Again),
             _ => Err(Errno::Badf),
         }
     }
 
-    pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Errno> {
-        fn all(mut to: impl Write, data: &[u8]) -> Result<(), Errno> {
-            to.write_all(data)
-                .and_then(|()| to.flush())
-                .map_err(|error| Errno::from_io(&error))
-        }
+    /// Writes a part or all; `Again` if the host's stream takes nothing within a short while.
+    pub(crate) fn write(&mut self, data: &[u8], wait: Duration) -> Result<usize, Errno> {
         match self {
-            Self::Null => Ok(()),
+            Self::Null => Ok(data.len()),
             Self::Log(logger) => {
                 logger.write(data);
-                Ok(())
+                Ok(data.len())
             }
-            Self::HostOutput => all(io::stdout().lock(), data),
-            Self::HostError => all(io::stderr().lock(), data),
+            Self::HostOutput => write_host(libc::STDOUT_FILENO, data, wait),
+            Self::HostError => write_host(libc::STDERR_FILENO, data, wait),
             Self::Empty | Self::HostInput => Err(Errno::Badf),
         }
     }
@@ -90,10 +89,31 @@ impl StdStream {
     }
 }
 
-fn host_input_is_readable(wait: Duration) -> bool {
+/// Bytes that a pipe takes without blocking once it takes any.
+const PIECE: usize = 512;
+
+fn write_host(fd: libc::c_int, data: &[u8], wait: Duration) -> Result<usize, Errno> {
+    if !is_ready(fd, libc::POLLOUT, wait) {
+        return Err(Errno::Again);
+    }
+    let piece = &data[..data.len().min(PIECE)];
+    // SAFETY: the pointer and the length are those of a slice.
+    moved(unsafe { libc::write(fd, piece.as_ptr().cast(), piece.len()) })
+}
+
+/// The result of a read or write; an interruption by a signal is no more than a try again.
+fn moved(len: libc::ssize_t) -> Result<usize, Errno> {
+    usize::try_from(len).map_err(|_| match Errno::from_io(&io::Error::last_os_error()) {
+        Errno::Intr => Errno::Again,
+        errno => errno,
+    })
+}
+
+/// Whether a stream of the host is ready, or becomes so within a short while.
+fn is_ready(fd: libc::c_int, events: libc::c_short, wait: Duration) -> bool {
     let mut poll = libc::pollfd {
-        fd: libc::STDIN_FILENO,
-        events: libc::POLLIN,
+        fd,
+        events,
         revents: 0,
     };
     let wait = libc::c_int::try_from(wait.as_millis()).unwrap_or(libc::c_int::MAX);

@@ -5,12 +5,15 @@
 //! reading was allowed.
 
 use std::fmt;
+use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use virtual_fs::{
-    DirEntry, FileOpener, FileSystem, FileType, FsError, Metadata, OpenOptions, OpenOptionsConfig,
-    ReadDir, StaticFile, VirtualFile,
+    AsyncRead, AsyncSeek, AsyncWrite, DirEntry, FileOpener, FileSystem, FileType, FsError,
+    Metadata, OpenOptions, OpenOptionsConfig, ReadBuf, ReadDir, StaticFile, VirtualFile,
 };
 
 type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -254,8 +257,118 @@ impl FileOpener for Confined {
             Ok(metadata) if !metadata.ft.is_file() && !metadata.ft.is_dir() => {
                 Err(FsError::PermissionDenied)
             }
-            _ => self.inner.open(path, how),
+            _ => {
+                let file = self.inner.open(path, how)?;
+                Ok(Box::new(ConfinedFile {
+                    file,
+                    writable: self.writable,
+                }))
+            }
         }
+    }
+}
+
+/// An open file of such a directory. WASI's implementation changes and removes files through
+/// their handles, too.
+#[derive(Debug)]
+struct ConfinedFile {
+    file: OpenFile,
+    writable: bool,
+}
+
+impl ConfinedFile {
+    fn check_writable(&self) -> Result<(), FsError> {
+        if self.writable {
+            Ok(())
+        } else {
+            Err(FsError::PermissionDenied)
+        }
+    }
+
+    fn inner(self: Pin<&mut Self>) -> Pin<&mut (dyn VirtualFile + Send + Sync)> {
+        Pin::new(&mut *self.get_mut().file)
+    }
+}
+
+impl VirtualFile for ConfinedFile {
+    fn last_accessed(&self) -> u64 {
+        self.file.last_accessed()
+    }
+
+    fn last_modified(&self) -> u64 {
+        self.file.last_modified()
+    }
+
+    fn created_time(&self) -> u64 {
+        self.file.created_time()
+    }
+
+    fn set_times(&mut self, accessed: Option<u64>, modified: Option<u64>) -> Result<(), FsError> {
+        self.check_writable()?;
+        self.file.set_times(accessed, modified)
+    }
+
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    fn set_len(&mut self, len: u64) -> Result<(), FsError> {
+        self.check_writable()?;
+        self.file.set_len(len)
+    }
+
+    fn unlink(&mut self) -> Result<(), FsError> {
+        self.check_writable()?;
+        self.file.unlink()
+    }
+
+    fn poll_read_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inner().poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inner().poll_write_ready(cx)
+    }
+}
+
+impl AsyncRead for ConfinedFile {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.inner().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ConfinedFile {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.writable {
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
+        self.inner().poll_write(cx, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_shutdown(cx)
+    }
+}
+
+impl AsyncSeek for ConfinedFile {
+    fn start_seek(self: Pin<&mut Self>, position: io::SeekFrom) -> io::Result<()> {
+        self.inner().start_seek(position)
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        self.inner().poll_complete(cx)
     }
 }
 
@@ -331,7 +444,9 @@ mod tests {
         std::fs::write(directory.path().join("own"), "o").expect("a file");
         let (runtime, fs) = confined(directory.path(), false);
         let _entered = runtime.enter();
-        assert!(open(&fs, "/own").is_ok());
+        let mut file = open(&fs, "/own").expect("it can be read");
+        assert!(file.unlink().is_err() && file.set_len(0).is_err());
+        assert!(file.set_times(Some(1), Some(1)).is_err());
         assert!(fs.new_open_options().write(true).open("/own").is_err());
         assert!(fs.remove_file(Path::new("/own")).is_err());
         assert!(fs.create_dir(Path::new("/dir")).is_err());

@@ -143,44 +143,49 @@ fn run(mut job: Job, report: Report) {
     let mut report = Some(report);
     let drain_timeout = job.settings.drain_timeout;
     let log_target = Arc::clone(&job.settings.log_target);
+    let mut instance = None;
     // Nothing here should panic; if something does, it ends this connection alone.
-    let unwound = catch_unwind(AssertUnwindSafe(|| live(job, &mut report)));
-    let (host, result) = match unwound {
-        Ok(lived) => lived,
-        Err(_) => (
-            None,
-            Err(TransportError::Host(Arc::new(io::Error::other(
-                "the worker panicked",
-            )))),
-        ),
-    };
+    let unwound = catch_unwind(AssertUnwindSafe(|| live(job, &mut instance, &mut report)));
+    let panicked = unwound.is_err();
+    let result = unwound.unwrap_or_else(|_| {
+        Err(TransportError::Host(Arc::new(io::Error::other(
+            "the worker panicked",
+        ))))
+    });
     match &result {
         Ok(end) => log::debug!(target: &log_target, "the transport ended: {end}"),
         Err(error) if link.is_established() => {
-            log::info!(target: &log_target, "the transport failed: {error}")
+            log::info!(target: &log_target, "the transport failed: {error}");
         }
         Err(_) => {}
     }
     // Before the pipe closes, so that the application finds the reason when it finds the end.
     link.set_outcome(result.clone());
+    let ended_well = result.is_ok();
     if let Some(report) = report.take() {
         report(Err(result
             .err()
             .map_or(SetupError::Closed, SetupError::Transport)));
     }
-    if let Some(mut instance) = host {
-        instance.host().end_guest();
-        if let Err(error) = instance.host().drain(drain_timeout) {
-            log::warn!(target: &log_target, "bytes may be lost: {error}");
-        }
+    let Some(mut instance) = instance else { return };
+    instance.host().end_guest();
+    if let Err(error) = instance.host().drain(drain_timeout, !ended_well) {
+        log::warn!(target: &log_target, "bytes were lost: {error}");
+    }
+    if panicked {
+        // What panicked may have left its locks poisoned, and dropping it would panic again. A
+        // leak is the smaller evil.
+        std::mem::forget(instance);
     }
 }
 
-type Lived = (Option<Instance>, Result<End, TransportError>);
-
-/// The life of the guest. Whoever is to be told of the set-up is told through `report`, which is
-/// gone then.
-fn live(job: Job, report: &mut Option<Report>) -> Lived {
+/// The life of the guest, which is in `kept` when this returns or panics. Whoever is to be told of
+/// the set-up is told through `report`, which is gone then.
+fn live(
+    job: Job,
+    kept: &mut Option<Instance>,
+    report: &mut Option<Report>,
+) -> Result<End, TransportError> {
     let timeout = job.settings.handshake_timeout;
     let link = Arc::clone(&job.link);
     let role = job.role;
@@ -196,11 +201,11 @@ fn live(job: Job, report: &mut Option<Report>) -> Lived {
         }
         Err(TransportError::Interrupted)
     };
-    let mut instance = match instantiate(job) {
-        Ok(instance) => instance,
-        Err(error) => return (None, fail(error)),
+    let instance = match instantiate(job) {
+        Ok(instance) => kept.insert(instance),
+        Err(error) => return fail(error),
     };
-    let established = match set_up(&mut instance, role) {
+    let established = match set_up(instance, role) {
         Ok(established) => established,
         Err(error) => {
             let result = match &error {
@@ -208,19 +213,17 @@ fn live(job: Job, report: &mut Option<Report>) -> Lived {
                 _ => Err(TransportError::Interrupted),
             };
             let _ = fail(error);
-            return (Some(instance), result);
+            return result;
         }
     };
     // From here on the deadline of the handshake must not stop the worker any more.
     if !link.establish() {
-        let _ = fail(SetupError::TimedOut { after: timeout });
-        return (Some(instance), Err(TransportError::Interrupted));
+        return fail(SetupError::TimedOut { after: timeout });
     }
     if let Some(report) = report.take() {
         report(Ok(established));
     }
-    let result = start(&mut instance, &link);
-    (Some(instance), result)
+    start(instance, &link)
 }
 
 fn instantiate(job: Job) -> Result<Instance, SetupError> {
@@ -233,6 +236,9 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
         link,
         ..
     } = job;
+    if link.is_stopping() {
+        return Err(SetupError::Closed);
+    }
     let reactor = Reactor::new(&link).map_err(SetupError::Host)?;
     let host = Host::new(
         Arc::clone(&link),
