@@ -39,7 +39,11 @@ impl Pair {
                 greet(&peer);
                 peer
             });
-            let conn = dialer.dial(&address).expect("a connection");
+            let conn = dialer.dial(&address).unwrap_or_else(|error| {
+                // Whoever waits for the connection need not wait any longer.
+                drop(TcpStream::connect(&address));
+                panic!("no connection: {error:?}")
+            });
             (conn, peer.join().expect("the peer's part"))
         });
         Self {

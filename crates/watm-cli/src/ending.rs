@@ -3,7 +3,6 @@
 //! A connection tells its end to whoever reads or writes. When one direction has ended and the
 //! other is idle, nobody does, so the outcome is looked at again and again, after growing pauses.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use watm_wasmer::Conn;
@@ -29,11 +28,14 @@ impl Pauses {
     }
 }
 
-/// Waits until the transport has ended by itself, `patience` is over, or `given_up` says so.
+/// Waits until the transport has ended by itself and what it wrote is delivered, `patience` is
+/// over, or `given_up` says so.
 pub(crate) fn await_end(conn: &Conn, patience: Duration, given_up: impl Fn() -> bool) {
     let deadline = Instant::now() + patience;
     let mut pauses = Pauses::new();
-    while conn.outcome().is_none() && !given_up() && Instant::now() < deadline {
-        thread::sleep(pauses.next());
+    while !given_up() && Instant::now() < deadline {
+        if conn.wait(Some(pauses.next())).is_some() {
+            return;
+        }
     }
 }

@@ -150,7 +150,9 @@ impl Stdio {
 
         // With `keep_open`, the transport does not know yet that this side has ended too.
         let _ = conn.shutdown(Shutdown::Write);
-        await_end(&conn, self.patience, || !signals.first.is_empty());
+        await_end(&conn, self.patience + LAST_LOOK, || {
+            !signals.first.is_empty()
+        });
         conn.close()?;
         if up.is_none() && (unsent.load(Ordering::Acquire) || input_is_ready()) {
             // The other thread is about to find out whether there was more to send. One that waits

@@ -148,21 +148,22 @@ impl Conn {
     /// # Errors
     ///
     /// How the transport failed, if it did: [`TransportError::Interrupted`] if it had to be
-    /// interrupted.
+    /// interrupted, [`TransportError::Undelivered`] if it ended but its bytes could not be delivered.
     pub fn close(&self) -> Result<End, TransportError> {
         self.begin_close();
         worker::wait_ended(&self.link, self.grace)
     }
 
     /// Waits, up to `timeout` if there is one, until the transport has ended by itself and all that
-    /// it wrote is delivered, without closing the connection. `None` if that takes longer.
+    /// it wrote is delivered, without closing the connection. `None` if that takes longer; at the end
+    /// of the drain timeout it fails with [`TransportError::Undelivered`].
     ///
     /// A program that ends right after a transfer waits here, since bytes that a slow peer has not
     /// taken yet would end with it.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<End, TransportError>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if self.link.wait_finished(deadline) {
-            self.outcome()
+            self.link.final_outcome()
         } else {
             None
         }

@@ -14,6 +14,8 @@ use crate::signals;
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 65536;
+/// Pages that a memory can have at all.
+const MOST_PAGES: u32 = 65536;
 /// Elements of a table at most.
 const TABLE_LIMIT: u32 = 1 << 20;
 
@@ -37,7 +39,8 @@ pub(crate) fn engine() -> &'static Engine {
 /// A store whose instances use no more than `memory_limit` bytes of memory.
 pub(crate) fn store(memory_limit: u64) -> Store {
     let mut engine = engine().clone();
-    let pages = u32::try_from(memory_limit / PAGE).unwrap_or(u32::MAX);
+    let pages =
+        u32::try_from(memory_limit / PAGE).map_or(MOST_PAGES, |pages| pages.min(MOST_PAGES));
     engine.set_tunables(Limits {
         base: BaseTunables::new(),
         pages: Pages(pages),

@@ -189,6 +189,8 @@ pub enum TransportError {
     },
     /// The module did not end in time after it was asked to, and was interrupted.
     Interrupted,
+    /// The transport ended well, but the peer did not take all that it wrote in time.
+    Undelivered,
     /// The host itself failed.
     Host(Arc<io::Error>),
 }
@@ -204,6 +206,7 @@ impl TransportError {
             Self::Host(error) => Errno::from_io(error),
             Self::BadDescriptor { .. } => Errno::Badf,
             Self::Interrupted => Errno::Canceled,
+            Self::Undelivered => Errno::Timedout,
             _ => Errno::Io,
         }
     }
@@ -242,6 +245,9 @@ impl fmt::Display for TransportError {
             Self::Interrupted => {
                 f.write_str("the module did not end when it was asked to and was interrupted")
             }
+            Self::Undelivered => f.write_str(
+                "the transport ended, but the peer did not take all that it wrote within the drain timeout",
+            ),
             Self::Host(error) => write!(f, "the host failed: {error}"),
         }
     }
@@ -286,7 +292,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect { address, source } => {
-                write!(f, "no connection to {address:?}: {source}")
+                write!(f, "no connection to {}: {source}", address.escape_debug())
             }
             Self::Denied { address } => write_denied(f, address),
             Self::Transport(error) => error.fmt(f),
@@ -301,7 +307,8 @@ impl fmt::Display for SetupError {
 fn write_denied(f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
     write!(
         f,
-        "the module asked for a connection to {address:?}, which the address policy does not allow"
+        "the module asked for a connection to {}, which the address policy does not allow",
+        address.escape_debug()
     )
 }
 
@@ -399,7 +406,9 @@ macro_rules! setup_error {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    Self::Connect { address, .. } => write!(f, "no connection to {address:?}"),
+                    Self::Connect { address, .. } => {
+                        write!(f, "no connection to {}", address.escape_debug())
+                    }
                     Self::Denied { address } => write_denied(f, address),
                     Self::Transport(_) => f.write_str("the transport could not be set up"),
                     Self::Instantiate(message) => write_instantiate(f, message),

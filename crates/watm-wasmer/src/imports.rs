@@ -156,6 +156,7 @@ pub(crate) fn guard(
         };
         let (pointers, directories) = (crate::wasi::pointers(name), directories(name));
         let withheld = is_withheld(name);
+        let name_is_readdir = name == "fd_readdir";
         let ty = function.ty(store);
         let guarded =
             Function::new_with_env(store, env, ty, move |mut ctx: Ctx<'_>, params: &[Value]| {
@@ -175,6 +176,9 @@ pub(crate) fn guard(
                     .iter()
                     .any(|(at, alignment)| number(at) % alignment != 0)
                 {
+                    Some(Errno::Inval)
+                } else if name_is_readdir && params.get(3) == Some(&Value::I64(-1)) {
+                    // It adds one to the cookie.
                     Some(Errno::Inval)
                 } else if directories.iter().any(|at| number(at) == ROOT) {
                     Some(Errno::Notcapable)

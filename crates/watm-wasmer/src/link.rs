@@ -4,7 +4,7 @@
 //! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`,
 //! a listener or a relay) and the supervisor. It knows nothing of bytes or of the engine.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub(crate) struct Link {
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
     outcome: OnceLock<Result<End, TransportError>>,
+    /// The transport ended well, but not all that it wrote was taken by the peer in time.
+    undelivered: AtomicBool,
     finished: Mutex<bool>,
     finished_changed: Condvar,
     pub(crate) traffic: Traffic,
@@ -162,6 +164,21 @@ impl Link {
     /// How the transport ended, once it has.
     pub(crate) fn outcome(&self) -> Option<&Result<End, TransportError>> {
         self.outcome.get()
+    }
+
+    /// Says that bytes of a transport that ended well were lost.
+    pub(crate) fn set_undelivered(&self) {
+        self.undelivered.store(true, Ordering::Release);
+    }
+
+    /// How all ended, once the worker has finished: the transport, and the delivery of its bytes.
+    pub(crate) fn final_outcome(&self) -> Option<Result<End, TransportError>> {
+        match self.outcome.get() {
+            Some(Ok(_)) if self.undelivered.load(Ordering::Acquire) => {
+                Some(Err(TransportError::Undelivered))
+            }
+            outcome => outcome.cloned(),
+        }
     }
 
     /// Called by the worker last of all.

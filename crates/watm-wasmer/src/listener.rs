@@ -147,7 +147,8 @@ impl Accepting for Unwrap {
         let queue = lock(&self.0.queue);
         let settings = &self.0.settings;
         // A handshake that lost its place takes a moment to end; beyond some of these, others wait.
-        queue.ready.len() < settings.backlog && queue.under_way < settings.handshake_limit + SLACK
+        queue.ready.len() < settings.backlog
+            && queue.under_way < settings.handshake_limit.saturating_add(SLACK)
     }
 
     fn accepted(&self, stream: TcpStream) {

@@ -213,6 +213,9 @@ impl NetStream {
             match (&self.out.socket).read(into) {
                 Ok(0) => {
                     self.end = true;
+                    // The system tells a reset to one call alone. If that was a send, what is read
+                    // here looks like an ordinary end.
+                    self.error = self.out.error().filter(|error| *error != Errno::Pipe);
                     return None;
                 }
                 Ok(len) => {

@@ -15,7 +15,7 @@ use crate::module::TransportModule;
 use crate::policy::AddressPolicy;
 use crate::stdio::Stdio;
 
-/// The longest timeout that makes sense, and that clocks can add.
+/// The longest timeout that is kept as it is: as good as none, and clocks can still add it.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Directories of a module at most: with them and its files, its numbers stay below ours.
 const DIRECTORY_LIMIT: usize = 16;
@@ -286,15 +286,6 @@ impl<R> Builder<R> {
                 "it and the backlog must be at least 1",
             ));
         }
-        let durations = [
-            settings.outgoing.timeout,
-            settings.handshake_timeout,
-            settings.close_grace,
-            settings.drain_timeout,
-        ];
-        if durations.iter().any(|duration| *duration > LONGEST) {
-            return Err(invalid("timeout", "no timeout may be longer than a year"));
-        }
         if settings.directories.len() > DIRECTORY_LIMIT {
             return Err(invalid("dir", "a module may have 16 directories at most"));
         }
@@ -304,6 +295,15 @@ impl<R> Builder<R> {
                 "it and the connect timeout must not be 0",
             ));
         }
-        Ok(Arc::new(settings.clone()))
+        let mut settings = settings.clone();
+        for duration in [
+            &mut settings.outgoing.timeout,
+            &mut settings.handshake_timeout,
+            &mut settings.close_grace,
+            &mut settings.drain_timeout,
+        ] {
+            *duration = (*duration).min(LONGEST);
+        }
+        Ok(Arc::new(settings))
     }
 }

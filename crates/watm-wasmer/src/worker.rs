@@ -171,6 +171,7 @@ fn run(mut job: Job, report: Report) {
     instance.host().end_guest();
     if let Err(error) = instance.host().drain(drain_timeout, !ended_well) {
         log::warn!(target: &log_target, "bytes were lost: {error}");
+        link.set_undelivered();
     }
     if panicked {
         // What panicked may have left its locks poisoned, and dropping it would panic again. A
@@ -357,7 +358,6 @@ pub(crate) fn wait_ended(link: &Link, grace: Duration) -> Result<End, TransportE
     // The supervisor stops the guest at the end of the grace period; what is longer than this can
     // only be the system's (a name being resolved), and the worker ends by itself after it.
     link.wait_finished(Some(Instant::now() + grace + Duration::from_millis(500)));
-    link.outcome()
-        .cloned()
+    link.final_outcome()
         .unwrap_or(Err(TransportError::Interrupted))
 }

@@ -281,7 +281,7 @@ impl DialHook for Elsewhere {
 }
 
 #[test]
-fn a_hook_may_connect_elsewhere_and_no_policy_is_asked_for_its_choice() {
+fn a_hook_may_connect_elsewhere_than_it_was_asked_to() {
     let server = EchoServer::start();
     let nobody = ReservedPort::new();
     let dialer = Dialer::builder(&built("plain")).dial_hook(Elsewhere(server.address()));
@@ -295,8 +295,18 @@ fn a_hook_may_connect_elsewhere_and_no_policy_is_asked_for_its_choice() {
     let dialer = FixedDialer::builder(&built("fixed"))
         .config(format!("tcp {}", nobody.address()))
         .dial_hook(Elsewhere(server.address()));
+    // What the module asks for has to be allowed; where the hook goes is its own business.
+    let error = dialer
+        .clone()
+        .build()
+        .expect("a fixed dialer")
+        .dial()
+        .expect_err("no policy allows what the module asks for");
+    assert!(matches!(error, DialError::Denied { .. }), "{error:?}");
+    let allowed = AddressPolicy::deny_all().allow(nobody.address().parse().expect("an entry"));
     echo_messages(
         &dialer
+            .policy(allowed)
             .build()
             .expect("a fixed dialer")
             .dial()

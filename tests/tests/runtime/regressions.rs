@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use watm_tests::{Pair, built, expect_end, listener, read_numbers, with_worker};
+use watm_tests::{Pair, built, expect_end, listener, read_numbers, reset, with_worker};
 use watm_wasmer::{DialError, Dialer, Errno, TransportError, TransportModule};
 
 #[test]
@@ -83,6 +83,29 @@ fn a_start_section_that_never_ends_times_out_like_everything_else() {
 }
 
 #[test]
+fn a_reset_that_a_write_has_met_is_told_to_the_read_behind_it() {
+    // The system tells it once. The write was taken already, and the read found a clean end.
+    const ECONNRESET: i32 = 15;
+    let module = with_worker(
+        "(drop (call $read (global.get $internal) (i32.const 16384) (i32.const 16)))
+         ;; The second is one too many to wait for a third.
+         (call $put (call $write (global.get $net) (i32.const 65536) (i32.const 60000)))
+         (call $put (call $write (global.get $net) (i32.const 65536) (i32.const 60000)))
+         (call $put (call $read (global.get $net) (i32.const 16384) (i32.const 16)))
+         (call $report (global.get $internal))
+         (i32.const 0)",
+    );
+    let pair = Pair::dial(&module);
+    reset(pair.peer);
+    (&pair.conn).write_all(b"go").expect("room");
+    let found = read_numbers(&pair.conn);
+    assert!(
+        matches!(found[..], [0, 0, ECONNRESET] | [0, ECONNRESET, _]),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn the_host_s_standard_streams_do_not_show_behind_a_guest_s_own() {
     // Closing or moving its own descriptor uncovered the host's under the same number.
     let module = with_worker(
@@ -115,7 +138,7 @@ fn a_clock_of_nothing_does_not_wait_for_ever() {
 fn a_reset_is_not_taken_for_the_end_of_a_stream() {
     // It is in the implementation of WASI below.
     let pair = Pair::dial(&built("plain"));
-    watm_tests::reset(pair.peer);
+    reset(pair.peer);
     let error = (&pair.conn).read(&mut [0; 8]).expect_err("a reset");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }

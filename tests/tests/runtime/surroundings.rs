@@ -106,10 +106,21 @@ fn a_fixed_dialer_without_a_configuration_is_told_that_there_is_no_file() {
 #[test]
 fn the_configuration_cannot_be_written() {
     let logs = Logs::of_module("config_stays");
-    let pair = Pair::with(Dialer::builder(&copy_as("files", "config_stays")).config(*b"constant"));
+    let builder = Dialer::builder(&copy_as("rust_files", "config_stays")).config(*b"constant");
+    let _pair = Pair::with(builder);
     let line = logs.after("config write: ");
     assert!(line.starts_with("errno "), "{line}");
-    alternate(&pair.conn, &pair.peer, 1024, |_| {});
+    // Not created anew, not cut, and nothing beside it. (wasi-libc does not even ask for the right
+    // to write that the directory does not have, so its programs find out when they write.)
+    let opener = Opener::new(
+        Dialer::builder(&wat("open_path")).config(*b"constant"),
+        "watm.cfg",
+    );
+    for (letter, path) in [('w', "watm.cfg"), ('n', "watm.cfg"), ('w', "another")] {
+        let found = opener.ask(letter, path);
+        assert!(found.is_err(), "{letter} {path}: {found:?}");
+    }
+    assert_eq!(opener.read("watm.cfg").expect("a file"), b"constant");
 }
 
 #[test]
@@ -340,23 +351,24 @@ fn a_directory_given_for_writing_can_be_written_and_still_not_left() {
     }
 }
 
-/// A guest that opens what it is told to, in the directory `/data`.
+/// A guest that opens what it is told to, in one of its directories.
 struct Opener {
     conn: Conn,
     directory: u8,
 }
 
 impl Opener {
+    /// `known` is a file of the directory meant.
     #[track_caller]
-    fn new(builder: Builder<Dialer>) -> Self {
+    fn new(builder: Builder<Dialer>, known: &str) -> Self {
         let conn = Pair::with(builder).conn;
         let mut opener = Self { conn, directory: 0 };
-        // The directories stand behind the standard streams; other than /data may be there too.
+        // The directories stand behind the standard streams.
         let found = (3..10).find(|directory| {
             opener.directory = *directory;
-            opener.read("greeting.txt").is_ok()
+            opener.read(known).is_ok()
         });
-        assert!(found.is_some(), "no directory has the greeting");
+        assert!(found.is_some(), "no directory has {known}");
         opener
     }
 
@@ -398,11 +410,12 @@ fn no_path_and_no_link_leads_out_of_a_directory() {
     std::fs::write(data.join("sub/file"), "sub").expect("a file");
     for writable in [false, true] {
         let builder = Dialer::builder(&wat("open_path"));
-        let opener = Opener::new(if writable {
+        let builder = if writable {
             builder.dir_writable(&data, "/data")
         } else {
             builder.dir(&data, "/data")
-        });
+        };
+        let opener = Opener::new(builder, "greeting.txt");
         assert_eq!(opener.read("greeting.txt").expect("a file"), b"hello\n");
         assert_eq!(opener.read("sub/file").expect("a file"), b"sub");
         assert_eq!(
@@ -438,7 +451,8 @@ fn no_path_and_no_link_leads_out_of_a_directory() {
 fn only_a_directory_given_for_writing_changes() {
     let (_outside, data) = data();
     let content = |name: &str| std::fs::read_to_string(data.join(name)).ok();
-    let reading = Opener::new(Dialer::builder(&wat("open_path")).dir(&data, "/data"));
+    let reading = Dialer::builder(&wat("open_path")).dir(&data, "/data");
+    let reading = Opener::new(reading, "greeting.txt");
     for (letter, path) in [('w', "fresh"), ('n', "greeting.txt"), ('w', "greeting.txt")] {
         let found = reading.ask(letter, path);
         assert!(found.is_err(), "{letter} {path}: {found:?}");
@@ -447,7 +461,7 @@ fn only_a_directory_given_for_writing_changes() {
     assert_eq!(content("greeting.txt").as_deref(), Some("hello\n"));
 
     let writing = Dialer::builder(&wat("open_path")).dir_writable(&data, "/data");
-    let writing = Opener::new(writing);
+    let writing = Opener::new(writing, "greeting.txt");
     writing.ask('w', "fresh").expect("a new file");
     writing.ask('n', "greeting.txt").expect("a file to cut");
     writing.conn.close().expect("a clean end");
@@ -463,7 +477,7 @@ fn a_pipe_in_a_directory_does_not_hold_the_guest_up() {
     let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
     assert_eq!(made, 0);
     let opener = Dialer::builder(&wat("open_path")).dir_writable(&data, "/data");
-    let opener = Opener::new(opener);
+    let opener = Opener::new(opener, "greeting.txt");
     for letter in ['r', 'n'] {
         let found = opener.ask(letter, "pipe");
         assert!(found.is_err(), "{letter}: {found:?}");
@@ -538,6 +552,26 @@ fn directories_that_cannot_be_given_are_refused_with_their_names() {
         .expect("they only look alike");
 }
 
+#[test]
+fn a_module_may_have_many_directories_but_not_any_number() {
+    let (_outside, data) = data();
+    let logs = Logs::of_module("directories");
+    let with = |count: usize| {
+        let builder = Dialer::builder(&copy_as("files", "directories"));
+        (0..count).fold(builder, |builder, i| {
+            builder.dir(&data, format!("/directory{i}"))
+        })
+    };
+    let pair = Pair::with(with(15).dir(&data, "/data").config(*b"and a configuration"));
+    assert_eq!(logs.after("greeting: "), "hello");
+    assert_eq!(read_vec(&pair.conn, 6), b"hello\n");
+    let error = with(1000).build().expect_err("far too many");
+    assert!(
+        matches!(error, ConfigError::Invalid { setting: "dir", .. }),
+        "{error:?}"
+    );
+}
+
 // ---- limits ----------------------------------------------------------------------------------
 
 #[test]
@@ -566,13 +600,14 @@ fn limits_that_cannot_work_are_refused() {
 }
 
 #[test]
-fn limits_without_end_are_possible() {
+fn limits_may_be_as_good_as_none() {
+    let long = Duration::from_secs(300 * 24 * 3600);
     let builder = Dialer::builder(&built("plain"))
         .memory_limit(u64::MAX)
-        .connect_timeout(Duration::MAX)
-        .handshake_timeout(Duration::MAX)
-        .drain_timeout(Duration::MAX)
-        .close_grace(Duration::MAX);
+        .connect_timeout(long)
+        .handshake_timeout(long)
+        .drain_timeout(long)
+        .close_grace(long);
     let pair = Pair::with(builder);
     pair.conn
         .set_read_timeout(Some(Duration::MAX))
@@ -583,8 +618,18 @@ fn limits_without_end_are_possible() {
     alternate(&pair.conn, &pair.peer, 1024, |_| {});
     pair.conn.close().expect("a clean end");
     let listener = Listener::builder(&built("plain")).handshake_limit(usize::MAX);
-    let pair = Pair::accepted(listener.backlog(usize::MAX).close_grace(Duration::MAX));
+    let pair = Pair::accepted(listener.backlog(usize::MAX));
     alternate(&pair.conn, &pair.peer, 1024, |_| {});
+
+    // More than a clock can count is no limit either.
+    let endless = Dialer::builder(&built("plain"))
+        .connect_timeout(Duration::MAX)
+        .handshake_timeout(Duration::MAX)
+        .drain_timeout(Duration::MAX)
+        .close_grace(Duration::MAX);
+    let pair = Pair::with(endless);
+    alternate(&pair.conn, &pair.peer, 1024, |_| {});
+    pair.conn.close().expect("a clean end");
 }
 
 #[test]
