@@ -1069,8 +1069,12 @@ impl Host {
     }
 
     /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it.
-    /// A stop ends it early only if `stoppable`: a transport that ended well owes its bytes.
-    pub(crate) fn drain(&mut self, limit: Duration, stoppable: bool) -> io::Result<()> {
+    /// A stop ends it early.
+    ///
+    /// # Errors
+    ///
+    /// Bytes were left, or the reactor failed.
+    pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = Instant::now() + limit;
         let mut nets = std::mem::take(&mut self.lingering);
         for (_, descriptor) in self.table.drain() {
@@ -1089,7 +1093,7 @@ impl Host {
             if nets.is_empty() {
                 return Ok(());
             }
-            let stopped = stoppable && self.link.is_stopping();
+            let stopped = self.link.is_stopping();
             if stopped || left == Duration::ZERO {
                 let undelivered = nets.iter().any(|net| !net.out.flush());
                 let message = "the peer did not take all that was written in time";
@@ -1103,7 +1107,7 @@ impl Host {
             let waiting = nets.iter().any(|net| !net.out.flush());
             pause = (pause * 2).min(Duration::from_millis(if waiting { 500 } else { 50 }));
             self.link.announce(0);
-            let stopped = stoppable && self.link.is_stopping();
+            let stopped = self.link.is_stopping();
             let timeout = if stopped {
                 Duration::ZERO
             } else {
@@ -1604,9 +1608,7 @@ mod tests {
             all.len()
         });
         f.host.end_guest();
-        f.host
-            .drain(Duration::from_secs(20), true)
-            .expect("it drains");
+        f.host.drain(Duration::from_secs(20)).expect("it drains");
         assert_eq!(reader.join().expect("the reader ends"), 120_000);
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
 use crate::connect::{Network, split_address};
-use crate::error::{ConfigError, ListenError, SetupError};
+use crate::error::{ConfigError, ListenError};
 use crate::link::{Level, Link, lock};
 use crate::module::TransportModule;
 use crate::settings::{Builder, Settings};
@@ -42,22 +42,19 @@ pub struct RelayStats {
     pub sent: u64,
 }
 
+/// The connections that are open, and what became of the others. Behind one lock, so that the
+/// numbers fit each other.
 #[derive(Default)]
-struct Counters {
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    completed: AtomicU64,
-    failed: AtomicU64,
-    received: AtomicU64,
-    sent: AtomicU64,
+struct Book {
+    open: HashMap<u64, Arc<Link>>,
+    stats: RelayStats,
 }
 
 struct Shared {
     settings: Arc<Settings>,
     remote: Option<(Network, String)>,
-    connections: Mutex<HashMap<u64, Arc<Link>>>,
+    book: Mutex<Book>,
     handshakes: Handshakes,
-    counters: Counters,
 }
 
 /// Accepts connections, wraps each with an instance of the module (`watm_associate_v1`) and dials
@@ -101,9 +98,8 @@ impl Relay {
         let shared = Arc::new(Shared {
             settings: self.settings,
             remote: self.remote,
-            connections: Mutex::default(),
+            book: Mutex::default(),
             handshakes,
-            counters: Counters::default(),
         });
         let accept_loop = AcceptLoop::spawn(self.listener, |waker| Wrap {
             shared: Arc::clone(&shared),
@@ -140,23 +136,10 @@ impl RelayHandle {
 
     /// What the relay has done so far.
     pub fn stats(&self) -> RelayStats {
-        let counters = &self.shared.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // The ended ones before the active ones: a connection may be missing for a moment, but
-        // is never counted twice.
-        let (refused, completed, failed) = (
-            read(&counters.refused),
-            read(&counters.completed),
-            read(&counters.failed),
-        );
+        let book = lock(&self.shared.book);
         RelayStats {
-            active: lock(&self.shared.connections).len() as u64,
-            accepted: read(&counters.accepted),
-            refused,
-            completed,
-            failed,
-            received: read(&counters.received),
-            sent: read(&counters.sent),
+            active: book.open.len() as u64,
+            ..book.stats
         }
     }
 
@@ -173,7 +156,7 @@ impl RelayHandle {
     fn cancel_all(&self) -> Vec<Arc<Link>> {
         lock(&self.accept_loop).close();
         self.shared.handshakes.stop_all();
-        let links: Vec<_> = lock(&self.shared.connections).values().cloned().collect();
+        let links: Vec<_> = lock(&self.shared.book).open.values().cloned().collect();
         let deadline = Instant::now() + self.shared.settings.close_grace;
         for link in &links {
             link.raise(Level::Cancelled);
@@ -206,15 +189,20 @@ struct Wrap {
 
 impl Accepting for Wrap {
     fn wants_more(&self) -> bool {
-        lock(&self.shared.connections).len() < CONNECTION_LIMIT
+        lock(&self.shared.book).open.len() < CONNECTION_LIMIT
     }
 
     fn accepted(&self, stream: TcpStream) {
         let shared = &self.shared;
         let link = Arc::new(Link::default());
-        let id = shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         shared.handshakes.begin(&link);
-        lock(&shared.connections).insert(id, Arc::clone(&link));
+        let id = {
+            let mut book = lock(&shared.book);
+            book.stats.accepted += 1;
+            let id = book.stats.accepted;
+            book.open.insert(id, Arc::clone(&link));
+            id
+        };
         let (ending, waker) = (Arc::clone(shared), self.waker.clone());
         let job = Job {
             settings: Arc::clone(&shared.settings),
@@ -233,13 +221,13 @@ impl Accepting for Wrap {
         let spawned = spawn(job, move |result| {
             reporting.handshakes.end(&reported);
             if let Err(error) = result {
-                reporting.refuse(&error);
+                log::info!("a client was dropped: {error}");
             }
         });
         if let Err(error) = spawned {
+            log::error!("a client was dropped: {error}");
             shared.handshakes.end(&link);
-            shared.refuse(&error);
-            lock(&shared.connections).remove(&id);
+            shared.ended(id, &link);
         }
     }
 
@@ -249,28 +237,17 @@ impl Accepting for Wrap {
 }
 
 impl Shared {
-    fn refuse(&self, error: &SetupError) {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        log::info!("a client was dropped: {error}");
-    }
-
     fn ended(&self, id: u64, link: &Link) {
-        let counters = &self.counters;
-        counters.received.fetch_add(
-            link.traffic.received.load(Ordering::Relaxed),
-            Ordering::Relaxed,
-        );
-        counters
-            .sent
-            .fetch_add(link.traffic.sent.load(Ordering::Relaxed), Ordering::Relaxed);
-        if link.is_established() {
-            let counter = match link.outcome() {
-                Some(Ok(_)) => &counters.completed,
-                _ => &counters.failed,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
+        let mut book = lock(&self.book);
+        book.open.remove(&id);
+        let stats = &mut book.stats;
+        stats.received += link.traffic.received.load(Ordering::Relaxed);
+        stats.sent += link.traffic.sent.load(Ordering::Relaxed);
+        match link.final_outcome() {
+            _ if !link.is_established() => stats.refused += 1,
+            Some(Ok(_)) => stats.completed += 1,
+            _ => stats.failed += 1,
         }
-        lock(&self.connections).remove(&id);
     }
 }
 

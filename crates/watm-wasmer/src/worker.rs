@@ -161,7 +161,6 @@ fn run(mut job: Job, report: Report) {
     }
     // Before the pipe closes, so that the application finds the reason when it finds the end.
     link.set_outcome(result.clone());
-    let ended_well = result.is_ok();
     if let Some(report) = report.take() {
         report(Err(result
             .err()
@@ -169,7 +168,7 @@ fn run(mut job: Job, report: Report) {
     }
     let Some(mut instance) = instance else { return };
     instance.host().end_guest();
-    if let Err(error) = instance.host().drain(drain_timeout, !ended_well) {
+    if let Err(error) = instance.host().drain(drain_timeout) {
         log::warn!(target: &log_target, "bytes were lost: {error}");
         link.set_undelivered();
     }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use watm_tests::{
     Duo, Logs, Pair, Pattern, alternate, built, copy_as, eventually, expect_end,
@@ -410,4 +410,26 @@ fn unacknowledged(stream: &std::net::TcpStream) -> libc::c_int {
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut len) };
     assert_eq!(result, 0);
     len
+}
+
+#[test]
+fn a_close_that_could_not_deliver_everything_is_no_success() {
+    let grace = Duration::from_millis(300);
+    for name in ["plain16k", "halfclose", "rust_tcp"] {
+        let pair = Pair::with(Dialer::builder(&built(name)).close_grace(grace));
+        let written = fill(&pair.conn);
+        let started = Instant::now();
+        // The peer reads nothing at all.
+        let result = pair.conn.close();
+        let elapsed = started.elapsed();
+        assert!(
+            elapsed < grace + Duration::from_secs(1),
+            "{name}: {elapsed:?}"
+        );
+        let error = result.err();
+        assert!(
+            error.is_some(),
+            "{name}: {written} bytes were not delivered"
+        );
+    }
 }
