@@ -18,5 +18,6 @@ mod regressions;
 mod relaying;
 mod results;
 mod roles;
+mod sandbox;
 mod surroundings;
 mod throughput;

@@ -1,0 +1,190 @@
+//! What a hostile guest tries against the host through the functions of WASI, at its init: the
+//! result of each attempt comes back as the error of the dial.
+
+use std::time::Duration;
+
+use watm_tests::{EchoServer, text};
+use watm_wasmer::{
+    Builder, DialError, Dialer, Errno, GuestError, LoadError, TransportError, TransportModule,
+};
+
+/// A dialer whose `watm_init_v1` is `body`, with `fields` beside its functions.
+fn guest(fields: &str, body: &str) -> TransportModule {
+    text(&format!(
+        r#"(module
+  (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fd_fdstat_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_link" (func $path_link (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_symlink" (func $path_symlink (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $path_unlink_file (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_rename" (func $path_rename (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 100) "file")
+  (data (i32.const 110) "data/file")
+  (data (i32.const 130) "/data/file")
+  (data (i32.const 150) "../data/file")
+  {fields}
+  (func (export "watm_init_v1") (result i32) (local $i i32) (local $result i32) {body})
+  (func (export "watm_ctrlpipe_v1") (param i32) (result i32) (i32.const 0))
+  (func (export "watm_dial_v1") (param i32) (result i32) (call $water_dial_fixed))
+  (func (export "watm_start_v1") (result i32) (i32.const 0)))"#
+    ))
+}
+
+/// What the guest's init returned, as the error number that it is.
+#[track_caller]
+fn init_error(builder: Builder<Dialer>) -> Option<Errno> {
+    let server = EchoServer::start();
+    match builder.build().expect("a dialer").dial(&server.address()) {
+        Ok(_) => None,
+        Err(DialError::Transport(TransportError::Failed {
+            function: "watm_init_v1",
+            error: GuestError::Errno(errno),
+        })) => Some(errno),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
+    // An interrupt that unwound the engine's own code, between guest and host, left its locks
+    // taken: after some hundred of them the process was aborted or hung.
+    let server = EchoServer::start();
+    for call in [
+        "(call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 64))",
+        "(call $fd_fdstat_get (i32.const 1) (i32.const 64))",
+    ] {
+        let module = guest(
+            "",
+            &format!("(loop $for_ever (drop {call}) (br $for_ever)) (i32.const 0)"),
+        );
+        let dialer = Dialer::builder(&module).handshake_timeout(Duration::from_millis(3));
+        let dialer = dialer.build().expect("a dialer");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..120 {
+                        let error = dialer.dial(&server.address()).expect_err("it never ends");
+                        assert!(matches!(error, DialError::TimedOut { .. }), "{error:?}");
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn links_are_withheld() {
+    // WASI's implementation kept them in memory without a bound, and a link to its own directory
+    // made it wait for itself or panic.
+    for call in [
+        "(call $path_link (i32.const 4) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 4) (i32.const 110) (i32.const 9))",
+        "(call $path_symlink (i32.const 100) (i32.const 4) (i32.const 4) (i32.const 110) (i32.const 9))",
+    ] {
+        let module = guest("", &format!("(i32.sub (i32.const 0) {call})"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let builder = Dialer::builder(&module).dir_writable(directory.path(), "/data");
+        assert_eq!(init_error(builder), Some(Errno::Notsup));
+    }
+}
+
+#[test]
+fn nothing_is_reachable_through_the_root() {
+    let open = "(call $path_open (i32.const 3) (i32.const 0) (i32.const 110) (i32.const 9) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64))";
+    let unlink = "(call $path_unlink_file (i32.const 3) (i32.const 110) (i32.const 9))";
+    let rename = "(call $path_rename (i32.const 3) (i32.const 110) (i32.const 9) (i32.const 4) (i32.const 100) (i32.const 3))";
+    for call in [open, unlink, rename] {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("file"), "kept").expect("a file");
+        let module = guest("", &format!("(i32.sub (i32.const 0) {call})"));
+        let builder = Dialer::builder(&module).dir_writable(directory.path(), "/data");
+        assert_eq!(init_error(builder), Some(Errno::Notcapable), "{call}");
+        assert!(directory.path().join("file").exists());
+    }
+}
+
+#[test]
+fn a_file_of_a_directory_given_for_reading_is_not_removed_through_its_handle() {
+    // WASI's implementation removed an open file through its handle, past the directory's rights.
+    for (path, len) in [(100, 4), (110, 9), (130, 10), (150, 12)] {
+        for directory_fd in [3, 4] {
+            let directory = tempfile::tempdir().expect("a directory");
+            std::fs::write(directory.path().join("file"), "kept").expect("a file");
+            let module = guest(
+                "",
+                &format!(
+                    "(drop (call $path_open (i32.const 4) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64)))
+                     (i32.sub (i32.const 0) (call $path_unlink_file (i32.const {directory_fd}) (i32.const {path}) (i32.const {len})))"
+                ),
+            );
+            let builder = Dialer::builder(&module).dir(directory.path(), "/data");
+            assert!(init_error(builder).is_some());
+            assert!(directory.path().join("file").exists());
+        }
+    }
+}
+
+#[test]
+fn no_trick_moves_the_numbers_of_files_up_to_those_of_connections() {
+    // An answer that could not be written left a file open that nobody counted, and a preopened
+    // directory that was closed again and again lowered the count.
+    let open_at = |at: u32| {
+        format!(
+            "(call $path_open (i32.const 4) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const {at}))"
+        )
+    };
+    let (nowhere, somewhere) = (open_at(70_000), open_at(64));
+    for body in [
+        format!("(drop {nowhere})"),
+        format!("(drop (call $fd_close (i32.const 5))) (drop {somewhere})"),
+    ] {
+        let module = guest(
+            "",
+            &format!(
+                "(loop $again
+                   {body}
+                   (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                   (br_if $again (i32.lt_u (local.get $i) (i32.const 700))))
+                 (drop {somewhere})
+                 (if (i32.ge_u (i32.load (i32.const 64)) (i32.const 512)) (then (return (i32.const -29))))
+                 (i32.const 0)"
+            ),
+        );
+        let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        std::fs::write(directories[0].path().join("file"), "x").expect("a file");
+        let builder = Dialer::builder(&module)
+            .descriptor_limit(480)
+            .dir(directories[0].path(), "/data")
+            .dir(directories[1].path(), "/other");
+        assert_eq!(init_error(builder), None);
+    }
+}
+
+#[test]
+fn a_start_function_that_calls_wasi_is_answered() {
+    // There were no surroundings yet, and the worker panicked.
+    let module = guest(
+        "(global $answer (mut i32) (i32.const 0))
+         (func $early (global.set $answer (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 64))))
+         (start $early)",
+        "(i32.sub (i32.const 0) (global.get $answer))",
+    );
+    assert_eq!(init_error(Dialer::builder(&module)), Some(Errno::Nosys));
+}
+
+#[test]
+fn memories_and_tables_cannot_be_multiplied() {
+    let plain = watm_tests::wat_text("plain");
+    let inside = plain.rfind(')').expect("the end of the module");
+    for (more, what) in [
+        ("(memory 1)".to_owned(), "memories"),
+        ("(table 1 funcref)".repeat(20), "tables"),
+    ] {
+        let text = format!("{}{more})", &plain[..inside]);
+        let error = TransportModule::from_bytes(text).expect_err(what);
+        assert!(matches!(error, LoadError::Malformed(_)), "{error:?}");
+    }
+}
