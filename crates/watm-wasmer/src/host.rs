@@ -1613,6 +1613,19 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_the_peer_does_not_take_in_time_are_told_of() {
+        let mut f = fixture();
+        f.nonblocking();
+        while f.write(f.net, &vec![5; 60_000]).is_ok() {}
+        f.host.end_guest();
+        let error = f
+            .host
+            .drain(Duration::from_millis(20))
+            .expect_err("bytes are left");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
     fn flags_of_a_receive_are_kept() {
         let mut f = fixture();
         f.peer.write_all(b"abc").expect("room");

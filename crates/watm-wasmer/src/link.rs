@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_without_all_its_bytes_is_no_good_end() {
+        let link = Link::default();
+        link.set_outcome(Ok(End::Completed));
+        assert!(matches!(link.final_outcome(), Some(Ok(End::Completed))));
+        link.set_undelivered();
+        assert!(matches!(
+            link.final_outcome(),
+            Some(Err(TransportError::Undelivered))
+        ));
+    }
+
+    #[test]
     fn waiting_for_the_end_is_bounded() {
         let link = Link::default();
         assert!(!link.wait_finished(Some(Instant::now())));
