@@ -25,6 +25,15 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// A signal that is passed on if it meets compiled guest code.
+const CAREFUL: usize = 1;
+/// A signal that is passed on wherever it meets the guest's stack.
+const FORCED: usize = 2;
+/// Careful signals sent before forced ones. Any host call of a guest that was told to stop unwinds
+/// it, so one that is still there after so many ticks is in a long instruction (filling or copying
+/// memory) that the engine carries out in library code, where no lock is held.
+const CAREFUL_TRIES: usize = 16;
+
 /// The address ranges of the program and its libraries, as they were when the engine started:
 /// code anywhere else was compiled from a module.
 static OBJECTS: OnceLock<Vec<Range<usize>>> = OnceLock::new();
@@ -52,6 +61,7 @@ pub(crate) fn guard(install_engine: impl FnOnce()) {
 /// that thread has ended.
 pub(crate) struct Interrupts {
     pending: Arc<AtomicUsize>,
+    tries: AtomicUsize,
     thread: libc::pthread_t,
 }
 
@@ -68,13 +78,12 @@ impl Interrupts {
         change_mask(libc::SIG_UNBLOCK);
         // SAFETY: it only returns the calling thread's own name.
         let thread = unsafe { libc::pthread_self() };
-        (
-            Self {
-                pending: Arc::clone(&pending),
-                thread,
-            },
-            Receiving { _pending: pending },
-        )
+        let interrupts = Self {
+            pending: Arc::clone(&pending),
+            tries: AtomicUsize::new(0),
+            thread,
+        };
+        (interrupts, Receiving { _pending: pending })
     }
 
     /// Has `arm` make the engine expect the signal, then sends it. If the engine expects none
@@ -84,7 +93,9 @@ impl Interrupts {
         if arm() {
             // The engine's signal, sent by `arm`, may have come before this and been ignored. What
             // it expects stays expected until its handler has run, and with that this is 0 again.
-            self.pending.store(1, Ordering::SeqCst);
+            let forced = self.tries.fetch_add(1, Ordering::Relaxed) >= CAREFUL_TRIES;
+            let how = if forced { FORCED } else { CAREFUL };
+            self.pending.store(how, Ordering::SeqCst);
             // SAFETY: the caller holds the lock under which the worker takes this back before its
             // thread ends, so the thread exists.
             unsafe { libc::pthread_kill(self.thread, libc::SIGUSR1) };
@@ -235,7 +246,9 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         if own && !pending.is_null() {
             // Sent by the runtime, or by the engine on its behalf. Too early or in the middle of
             // host code it does nothing: it will be sent again until the worker has ended.
-            if was_in_guest_code(context) && (*pending).swap(0, Ordering::SeqCst) != 0 {
+            let how = (*pending).load(Ordering::SeqCst);
+            if how != 0 && (how == FORCED || was_in_guest_code(context)) {
+                (*pending).store(0, Ordering::SeqCst);
                 call(ENGINE.load(Ordering::Acquire), signal, info, context);
             }
             return;

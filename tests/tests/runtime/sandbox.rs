@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use watm_tests::{EchoServer, text};
+use watm_tests::{EchoServer, Pair, text, with_worker};
 use watm_wasmer::{
     Builder, DialError, Dialer, Errno, GuestError, LoadError, TransportError, TransportModule,
 };
@@ -74,6 +74,21 @@ fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
             }
         });
     }
+}
+
+#[test]
+fn a_guest_that_only_fills_memory_is_interrupted_too() {
+    // Filling is done in library code, where an interrupt is not let through at first.
+    let module = with_worker(
+        "(drop (memory.grow (i32.const 1000)))
+         (loop $for_ever (memory.fill (i32.const 1024) (i32.const 7) (i32.const 60000000)) (br $for_ever))
+         (i32.const 0)",
+    );
+    let pair = Pair::with(Dialer::builder(&module).close_grace(Duration::from_millis(50)));
+    let error = pair.conn.close().expect_err("it has to be interrupted");
+    assert!(matches!(error, TransportError::Interrupted), "{error:?}");
+    // Known only once the worker has ended.
+    assert!(pair.conn.wait(Some(Duration::from_secs(20))).is_some());
 }
 
 #[test]
