@@ -174,6 +174,35 @@ fn what_a_worker_wrote_before_it_returned_arrives_on_both_sides() {
     }
 }
 
+#[test]
+fn what_a_worker_wrote_before_it_returned_waits_for_a_peer_that_reads_late() {
+    // It writes without waiting until nothing more is taken, tells how often it was, and returns.
+    let module = with_worker(
+        "(local $taken i32)
+         (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))
+         (drop (call $set_flags (global.get $net) (i32.const 4)))
+         (loop $next
+           (if (i32.eqz (call $write (global.get $net) (i32.const 65536) (i32.const 65536)))
+             (then
+               (local.set $taken (i32.add (local.get $taken) (i32.const 1)))
+               (br $next))))
+         (call $put (local.get $taken))
+         (call $report (global.get $internal))
+         (i32.const 0)",
+    );
+    let pair = Pair::dial(&module);
+    let taken = read_numbers(&pair.conn)[0];
+    assert_eq!(
+        pair.conn.outcome().expect("it has ended").expect("well"),
+        End::Completed
+    );
+    // Only now does the peer read, and what the host still held comes behind what the system did.
+    for _ in 0..taken {
+        assert!(read_vec(&pair.peer, 65_536).iter().all(|byte| *byte == 7));
+    }
+    expect_end(&pair.peer);
+}
+
 /// A worker that writes to both sides and then ends as `last` says.
 fn writes_then(last: &str) -> watm_wasmer::TransportModule {
     with_worker(&format!(
