@@ -72,6 +72,7 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Relay(RelayArgs),
     Demo(DemoArgs),
+    Cache(CacheArgs),
 }
 
 /// Show what a module is, what it can do, and what is wrong with it
@@ -399,6 +400,44 @@ pub(crate) struct LoadArgs {
     /// Refuse a module file of more than this many bytes
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size::parse)]
     pub(crate) max_module_size: u64,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheDirectoryArgs,
+
+    /// Compile the module each time, and keep nothing
+    #[arg(long, conflicts_with = "cache_dir")]
+    pub(crate) no_cache: bool,
+}
+
+/// Where compiled modules are kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CacheDirectoryArgs {
+    /// Keep compiled modules in this directory [default: watm in $XDG_CACHE_HOME or ~/.cache]
+    ///
+    /// Only the user may be able to write it, since what is found there is run.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Show or clear the compiled modules that are kept on disk
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Shows or clears the compiled modules that are kept on disk.\n\n\
+        A module is compiled when it is first used and kept, so that later starts are quick. What \
+        is kept for another version of watm or another processor is never used. Altogether it \
+        takes 512 MiB at most; what was not used for longest goes first.",
+    after_help = "\
+Examples:
+  watm cache            where, how many, how large, when last used
+  watm cache --clear    remove all; running programs are not disturbed"
+)]
+pub(crate) struct CacheArgs {
+    /// Remove all of them
+    #[arg(long)]
+    pub(crate) clear: bool,
+
+    #[command(flatten)]
+    pub(crate) directory: CacheDirectoryArgs,
 }
 
 /// How many transports may be in set-up, for the commands that accept through a module.

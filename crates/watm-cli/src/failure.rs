@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 
-use watm_wasmer::{AcceptError, ConfigError, DialError, ListenError, LoadError, TransportError};
+use watm_wasmer::{
+    AcceptError, CacheError, ConfigError, DialError, ListenError, LoadError, TransportError,
+};
 
 /// What ends a command with exit code 1.
 #[derive(Debug)]
@@ -135,6 +137,12 @@ impl From<LoadError> for Failure {
             _ => None,
         };
         Self::with(error, hint)
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        Self::new(error).hint("--cache-dir names another directory, which only you may write")
     }
 }
 

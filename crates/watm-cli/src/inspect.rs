@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 const PAGE_KIB: u64 = 64;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let loader = setup::loader(&args.load);
+    let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
     let info = ModuleInfo::parse(&bytes)?;
     let mut problems: Vec<String> = info.problems().iter().map(|p| chain(p)).collect();

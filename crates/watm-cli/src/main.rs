@@ -8,6 +8,7 @@ mod accept;
 mod announce;
 mod args;
 mod bytes;
+mod cache;
 mod clients;
 mod copy;
 mod demo;
@@ -60,5 +61,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Listen(args) => listen::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Cache(args) => cache::run(&args),
     }
 }

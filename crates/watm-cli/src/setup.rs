@@ -1,26 +1,80 @@
 //! From options to the library: loading the module and configuring what runs it.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 
-use watm_wasmer::{AddressPolicy, Builder, ModuleLoader, Stdio, TransportModule};
+use sha2::{Digest, Sha256};
+use watm_wasmer::{AddressPolicy, ArtifactCache, Builder, ModuleLoader, Stdio, TransportModule};
 
 use crate::args::{LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
-use crate::failure::Failure;
+use crate::bytes::count;
+use crate::cache;
+use crate::failure::{Failure, chain, printable};
 
-/// A loader with the conditions that the options set.
-pub(crate) fn loader(args: &LoadArgs) -> ModuleLoader {
-    let loader = ModuleLoader::new().max_size(args.max_module_size);
-    match args.sha256 {
-        Some(hash) => loader.sha256(hash.0),
-        None => loader,
+/// From this size on, compiling takes long enough for a person to wonder.
+const LARGE_MODULE: u64 = 256 << 10;
+
+/// A loader with the conditions and the cache that the options set. Says so when loading the
+/// module will take a while.
+pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failure> {
+    let mut loader = ModuleLoader::new().max_size(args.max_module_size);
+    if let Some(hash) = args.sha256 {
+        loader = loader.sha256(hash.0);
     }
+    let cache = cache(args)?;
+    announce_compiling(path, &loader, cache.as_ref());
+    Ok(match &cache {
+        Some(cache) => loader.cache(cache),
+        None => loader,
+    })
 }
 
 pub(crate) fn load(path: &Path, args: &LoadArgs) -> Result<TransportModule, Failure> {
-    let module = loader(args).load_file(path)?;
+    let module = loader(path, args)?.load_file(path)?;
     log::debug!("loaded {module:?}");
     Ok(module)
+}
+
+/// The cache to use, if there is one. One that was asked for has to work; the user's own is used
+/// if it can be.
+fn cache(args: &LoadArgs) -> Result<Option<ArtifactCache>, Failure> {
+    if args.no_cache {
+        return Ok(None);
+    }
+    match cache::open(&args.cache) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(error) if args.cache.cache_dir.is_some() => Err(error.into()),
+        Err(error) => {
+            log::info!("compiled modules are not kept: {}", chain(&error));
+            Ok(None)
+        }
+    }
+}
+
+/// Says that a large module is about to be compiled, since that can take seconds.
+fn announce_compiling(path: &Path, loader: &ModuleLoader, cache: Option<&ArtifactCache>) {
+    if !fs::metadata(path).is_ok_and(|found| found.len() >= LARGE_MODULE) {
+        return;
+    }
+    // What is wrong with the file, loading it will tell.
+    let Ok(bytes) = loader.read_file(path) else {
+        return;
+    };
+    let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    let remark = match cache {
+        Some(cache) if cache.contains(&hash) => return,
+        Some(_) => "; later starts find it compiled",
+        None => "",
+    };
+    let path = path.display().to_string();
+    let size = count(bytes.len() as u64);
+    // Nothing depends on whether anybody reads it.
+    let _ = writeln!(
+        io::stderr(),
+        "watm: compiling {}, {size}{remark}",
+        printable(&path)
+    );
 }
 
 /// Gives a dialer, listener or relay what the options say.

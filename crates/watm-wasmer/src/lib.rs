@@ -73,6 +73,9 @@ mod surroundings;
 mod wasi;
 mod worker;
 
+mod cache;
+pub use cache::{ArtifactCache, CacheError, CachedArtifact};
+
 mod conn;
 pub use conn::Conn;
 

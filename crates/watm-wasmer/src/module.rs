@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmer::Module;
@@ -14,6 +15,7 @@ use watm_abi::{
     ValType, check,
 };
 
+use crate::cache::ArtifactCache;
 use crate::engine::engine;
 use crate::error::LoadError;
 
@@ -401,7 +403,8 @@ impl fmt::Debug for TransportModule {
     }
 }
 
-/// Loads transport modules under conditions: an expected hash, a size limit.
+/// Loads transport modules under conditions: an expected hash, a size limit; and, with a cache,
+/// without compiling them each time.
 ///
 /// ```no_run
 /// use watm_wasmer::ModuleLoader;
@@ -413,6 +416,7 @@ impl fmt::Debug for TransportModule {
 pub struct ModuleLoader {
     sha256: Option<[u8; 32]>,
     max_size: u64,
+    cache: Option<ArtifactCache>,
 }
 
 impl Default for ModuleLoader {
@@ -420,12 +424,13 @@ impl Default for ModuleLoader {
         Self {
             sha256: None,
             max_size: DEFAULT_SIZE_LIMIT,
+            cache: None,
         }
     }
 }
 
 impl ModuleLoader {
-    /// A loader without an expected hash and with a size limit of 64 MiB.
+    /// A loader without an expected hash or a cache, and with a size limit of 64 MiB.
     pub fn new() -> Self {
         Self::default()
     }
@@ -439,6 +444,13 @@ impl ModuleLoader {
     /// Refuses a module of more than this many bytes, before it is read whole.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
+        self
+    }
+
+    /// Takes the compiled form of a module from `cache` if it is there, and keeps it there if not.
+    /// Whether the module follows the interface is checked each time.
+    pub fn cache(mut self, cache: &ArtifactCache) -> Self {
+        self.cache = Some(cache.clone());
         self
     }
 
@@ -523,10 +535,10 @@ impl ModuleLoader {
             );
             return Err(LoadError::Malformed(message));
         }
-        let compiled = Module::new(engine(), &*to_binary(bytes)?).map_err(|error| match error {
-            wasmer::CompileError::Validate(message) => LoadError::Malformed(message),
-            error => LoadError::Compile(error.to_string()),
-        })?;
+        let compiled = match &self.cache {
+            Some(cache) => cache.load_or(&info.sha256, || compile(bytes))?,
+            None => compile(bytes)?,
+        };
         let name = name
             .or_else(|| info.name.clone())
             .map(|name| {
@@ -548,7 +560,21 @@ impl ModuleLoader {
     }
 }
 
+fn compile(bytes: &[u8]) -> Result<Module, LoadError> {
+    let started = Instant::now();
+    let module = Module::new(engine(), &*to_binary(bytes)?).map_err(|error| match error {
+        wasmer::CompileError::Validate(message) => LoadError::Malformed(message),
+        error => LoadError::Compile(error.to_string()),
+    })?;
+    log::info!(
+        "compiled a module of {} bytes in {:.0?}",
+        bytes.len(),
+        started.elapsed()
+    );
+    Ok(module)
+}
+
 /// Bytes as lower-case hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

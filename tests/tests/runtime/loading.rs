@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -12,8 +12,8 @@ use watm_tests::{
     listener, path_of, read_vec, text, wat, wat_text, with_worker, within,
 };
 use watm_wasmer::{
-    AddressPolicy, ConfigError, DialError, Dialer, FixedDialer, InterfaceError, ListenError,
-    Listener, LoadError, ModuleLoader, Relay, Role, TransportError, TransportModule,
+    AddressPolicy, ArtifactCache, ConfigError, DialError, Dialer, FixedDialer, InterfaceError,
+    ListenError, Listener, LoadError, ModuleLoader, Relay, Role, TransportError, TransportModule,
 };
 
 #[track_caller]
@@ -643,4 +643,55 @@ fn the_worker_runs_only_after_the_control_pipe_was_given() {
         .read_to_end(&mut report)
         .expect("the report");
     assert_eq!(report, [0, 0, 0, 0, 6, 0, 0, 0]);
+}
+
+#[test]
+fn a_module_from_the_cache_works_and_fails_like_one_that_was_compiled() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cache = ArtifactCache::open(directory.path()).expect("a cache");
+    let loader = ModuleLoader::new().cache(&cache);
+    let trapping = wat_text("order").replace("(call $note (i32.const 115))", "(unreachable)");
+    let (_listener, address) = listener();
+    for kept in [0, 2] {
+        assert_eq!(cache.artifacts().expect("a list").len(), kept);
+        let module = loader.load_file(path_of("reverse")).expect("a module");
+        assert_eq!(module.name(), "reverse");
+        let pair = Pair::dial(&module);
+        (&pair.conn).write_all(b"abc").expect("room");
+        assert_eq!(read_vec(&pair.peer, 3), b"cba");
+
+        let module = loader.load_bytes(&trapping).expect("a module");
+        let dialer = Dialer::builder(&module).build().expect("a dialer");
+        match dialer.dial(&address).expect_err("it traps") {
+            DialError::Transport(TransportError::Trapped { message, .. }) => {
+                assert!(message.contains("unreachable"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_cache_does_not_let_through_what_would_not_be_loaded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cache = ArtifactCache::open(directory.path()).expect("a cache");
+    let loader = ModuleLoader::new().cache(&cache);
+    for _ in 0..2 {
+        assert!(matches!(
+            loader.load_bytes("(module)"),
+            Err(LoadError::Interface(_))
+        ));
+        assert!(loader.load_bytes(b"\0asm\x01\0\0\0\xff").is_err());
+    }
+    assert_eq!(cache.artifacts().expect("a list"), []);
+    let plain = std::fs::read(path_of("plain")).expect("a file");
+    loader.load_bytes(&plain).expect("a module");
+    assert!(matches!(
+        loader.clone().sha256([0; 32]).load_bytes(&plain),
+        Err(LoadError::Hash { .. })
+    ));
+    assert!(matches!(
+        loader.max_size(10).load_bytes(&plain),
+        Err(LoadError::TooLarge { .. })
+    ));
 }

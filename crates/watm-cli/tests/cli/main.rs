@@ -6,6 +6,7 @@
 mod peers;
 mod process;
 
+mod cache;
 mod demo;
 mod failures;
 mod fixed;

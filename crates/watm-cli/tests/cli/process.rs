@@ -148,6 +148,8 @@ impl Watm {
         let mut child = Command::new(env!("CARGO_BIN_EXE_watm"))
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("RUST_LOG")
+            // Not the cache of the person who runs the tests.
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

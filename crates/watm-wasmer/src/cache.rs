@@ -1,0 +1,658 @@
+//! Compiled modules on disk, so that a machine compiles each module once.
+//!
+//! To load an artifact is to run its code. So the directory is private to the user, each file has
+//! to be the user's own, and a checksum over key and contents finds what was damaged or moved.
+//! The key covers all that the code depends on. The cache never makes loading fail: what cannot
+//! be used is removed and compiled again.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use sha2::{Digest, Sha256};
+use wasmer::Module;
+use wasmer::sys::{CpuFeature, Triple};
+
+use crate::engine::engine;
+use crate::module::hex;
+
+/// Bytes that all artifacts may have together, unless the embedder says otherwise.
+const DEFAULT_MAX_SIZE: u64 = 512 << 20;
+/// The layout of a file: this, a checksum, the artifact. Part of the key, too.
+const MAGIC: &[u8; 8] = b"WATMART1";
+const CHECKSUM: usize = 32;
+const EXTENSION: &str = "artifact";
+/// How files are named while they are written.
+const UNFINISHED: &str = "unfinished";
+/// A file that is still unfinished after this long was left by a process that died.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+/// How long one process waits for another that compiles the same module.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+type Key = [u8; 32];
+
+/// A directory with the compiled forms of modules, for [`ModuleLoader::cache`].
+///
+/// Compiling takes from some milliseconds to seconds, loading an artifact a fraction of a
+/// millisecond for a small module. Any number of processes may share a directory: when several
+/// want the same module at the same moment, one compiles it. Artifacts that are damaged, of
+/// another version, for another processor or not owned by the user are never run.
+///
+/// Whoever can write the user's own files can make this process run code, through the cache as
+/// through the program itself; nobody else can.
+///
+/// [`ModuleLoader::cache`]: crate::ModuleLoader::cache
+///
+/// ```no_run
+/// use watm_wasmer::{ArtifactCache, ModuleLoader};
+///
+/// let cache = ArtifactCache::open("/var/cache/my-program/transports")?;
+/// let module = ModuleLoader::new().cache(&cache).load_file("plain.wasm")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ArtifactCache {
+    directory: PathBuf,
+    max_size: u64,
+}
+
+/// One artifact in a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedArtifact {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written or last loaded.
+    pub last_used: SystemTime,
+}
+
+/// Why a directory cannot serve as a cache.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// Neither `XDG_CACHE_HOME` nor `HOME` holds an absolute path.
+    NoHome,
+    /// The directory is not the user's alone, so what lies in it cannot be trusted.
+    NotPrivate {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The directory cannot be made or read.
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for CacheError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHome => f.write_str(
+                "there is no cache directory, since neither XDG_CACHE_HOME nor HOME is an absolute path",
+            ),
+            Self::NotPrivate { path, reason } => write!(
+                f,
+                "the cache directory {} is not used, since {reason}",
+                path.display()
+            ),
+            Self::Io { path, .. } => {
+                write!(f, "the cache directory cannot be used ({})", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for CacheError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl ArtifactCache {
+    /// A cache in a directory, which is made, readable by the user alone, if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError`] if the directory cannot be made, is owned by another user, or can be written
+    /// by others.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, CacheError> {
+        let path = directory.as_ref();
+        let failed = |source| CacheError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed)?;
+        // Links to the directory are the user's choice; what counts is where they lead.
+        let directory = path.canonicalize().map_err(failed)?;
+        let found = fs::metadata(&directory).map_err(failed)?;
+        let refused = |reason| {
+            Err(CacheError::NotPrivate {
+                path: directory.clone(),
+                reason,
+            })
+        };
+        if !found.is_dir() {
+            return refused("it is no directory");
+        }
+        if found.uid() != user() {
+            return refused("it belongs to another user");
+        }
+        if found.mode() & 0o022 != 0 {
+            return refused("others can write it (`chmod 700` would repair that)");
+        }
+        Ok(Self {
+            directory,
+            max_size: DEFAULT_MAX_SIZE,
+        })
+    }
+
+    /// The cache of the user who runs the process: `watm` in `XDG_CACHE_HOME`, or in `.cache` of
+    /// the home directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`ArtifactCache::open`], and [`CacheError::NoHome`].
+    pub fn of_user() -> Result<Self, CacheError> {
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let base = absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+            .ok_or(CacheError::NoHome)?;
+        Self::open(base.join("watm"))
+    }
+
+    /// Sets how many bytes all artifacts may have together, 512 MiB by default. Beyond that, those
+    /// that were not used for longest are removed when one is added.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The artifacts, those last used first.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Io`] if the directory cannot be read.
+    pub fn artifacts(&self) -> Result<Vec<CachedArtifact>, CacheError> {
+        self.list(EXTENSION)
+    }
+
+    /// Whether the compiled form of the module with this SHA-256 is there, for this version and
+    /// this processor.
+    pub fn contains(&self, sha256: &[u8; 32]) -> bool {
+        self.path(&key(sha256)).is_file()
+    }
+
+    /// Removes all artifacts and says how many bytes they had. Modules that are loaded keep
+    /// working.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Io`] if the directory cannot be read or a file cannot be removed.
+    pub fn clear(&self) -> Result<u64, CacheError> {
+        let mut bytes = 0;
+        for artifact in self.artifacts()? {
+            match fs::remove_file(&artifact.path) {
+                Ok(()) => bytes += artifact.size,
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    let path = artifact.path;
+                    return Err(CacheError::Io { path, source });
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The module with this hash: from the cache, or else made by `compile` and kept.
+    pub(crate) fn load_or<E>(
+        &self,
+        sha256: &[u8; 32],
+        compile: impl FnOnce() -> Result<Module, E>,
+    ) -> Result<Module, E> {
+        let key = key(sha256);
+        if let Some(module) = self.load(&key) {
+            return Ok(module);
+        }
+        let _alone = self.wait_for_turn(&key);
+        // Another process may have compiled it meanwhile.
+        if let Some(module) = self.load(&key) {
+            return Ok(module);
+        }
+        let module = compile()?;
+        if let Err(error) = self.store(&key, &module) {
+            log::warn!(
+                "a compiled module could not be kept in {}: {error}",
+                self.directory.display()
+            );
+        }
+        Ok(module)
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.directory.join(hex(key)).with_extension(EXTENSION)
+    }
+
+    /// Loads an artifact; one that cannot be used is removed.
+    fn load(&self, key: &Key) -> Option<Module> {
+        let path = self.path(key);
+        let loaded = read(&path, key).and_then(|artifact| {
+            // SAFETY: the engine wants an artifact that it made itself, unchanged. The file is the
+            // user's own and was written by `store`; the checksum says that nothing of it was
+            // lost, and the key that the same engine made it for this machine.
+            unsafe { Module::deserialize(engine(), artifact) }
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+        });
+        match loaded {
+            Ok(module) => Some(module),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                log::warn!(
+                    "the compiled module {} is not used and is made anew: {error}",
+                    path.display()
+                );
+                // If it stays, the next one takes its place.
+                let _ = fs::remove_file(&path);
+                None
+            }
+        }
+    }
+
+    /// Waits until no other process, or thread of this one, compiles what may be the same module.
+    /// The returned file holds the turn until it is dropped.
+    fn wait_for_turn(&self, key: &Key) -> Option<File> {
+        // A few lock files that stay, since one that is removed can be locked by two at once.
+        let path = self.directory.join(format!("lock-{:x}", key[0] >> 4));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .ok()?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Some(file),
+                Err(fs::TryLockError::Error(_)) => return None,
+                // Better compiled twice than never.
+                Err(fs::TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+                Err(fs::TryLockError::WouldBlock) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn store(&self, key: &Key, module: &Module) -> io::Result<()> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let artifact = module.serialize().map_err(io::Error::other)?;
+        let size = (MAGIC.len() + CHECKSUM + artifact.len()) as u64;
+        if size > self.max_size {
+            log::debug!("a compiled module of {size} bytes is larger than the whole cache");
+            return Ok(());
+        }
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self
+            .directory
+            .join(format!(
+                "{}-{}-{number}",
+                hex(&key[..8]),
+                std::process::id()
+            ))
+            .with_extension(UNFINISHED);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .and_then(|mut file| {
+                file.write_all(MAGIC)?;
+                file.write_all(&checksum(key, &artifact))?;
+                file.write_all(&artifact)?;
+                fs::rename(&unfinished, self.path(key))
+            });
+        if written.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        written?;
+        self.trim();
+        Ok(())
+    }
+
+    /// Removes what was not used for longest until the rest fits, and what dead processes left.
+    fn trim(&self) {
+        let mut left = self.max_size;
+        // Those last used first, so what was just written stays.
+        for artifact in self.artifacts().unwrap_or_default() {
+            match left.checked_sub(artifact.size) {
+                Some(rest) => left = rest,
+                None => {
+                    left = 0;
+                    let _ = fs::remove_file(&artifact.path);
+                }
+            }
+        }
+        for file in self.list(UNFINISHED).unwrap_or_default() {
+            if file.last_used.elapsed().is_ok_and(|age| age > ABANDONED) {
+                let _ = fs::remove_file(&file.path);
+            }
+        }
+    }
+
+    /// The files with an extension, the newest first.
+    fn list(&self, extension: &str) -> Result<Vec<CachedArtifact>, CacheError> {
+        let failed = |source| CacheError::Io {
+            path: self.directory.clone(),
+            source,
+        };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension() != Some(OsStr::new(extension)) {
+                continue;
+            }
+            // What is gone by now, or is no file, is not listed.
+            let Ok(found) = path.symlink_metadata() else {
+                continue;
+            };
+            if let (true, Ok(last_used)) = (found.is_file(), found.modified()) {
+                files.push(CachedArtifact {
+                    size: found.len(),
+                    path,
+                    last_used,
+                });
+            }
+        }
+        files.sort_by_key(|file| std::cmp::Reverse(file.last_used));
+        Ok(files)
+    }
+}
+
+/// All that the compiled code depends on.
+fn key(sha256: &[u8; 32]) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(MAGIC);
+    hash.update(sha256);
+    for part in [
+        env!("CARGO_PKG_VERSION"),
+        wasmer::sys::vm::VERSION,
+        &engine().deterministic_id(),
+        &Triple::host().to_string(),
+        &format!("{:?}", CpuFeature::for_host()),
+    ] {
+        // With its length, so that no two lists of parts are the same bytes.
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// Over the key as well, so that a file under another name is not taken for another module.
+fn checksum(key: &Key, artifact: &[u8]) -> [u8; CHECKSUM] {
+    Sha256::new()
+        .chain_update(key)
+        .chain_update(artifact)
+        .finalize()
+        .into()
+}
+
+fn user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Reads the artifact out of a file that is the user's own and whole.
+fn read(path: &Path, key: &Key) -> io::Result<Vec<u8>> {
+    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(invalid("it is no file"));
+    }
+    if found.uid() != user() {
+        return Err(invalid("it belongs to another user"));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(invalid("others can write it"));
+    }
+    let mut head = [0; MAGIC.len() + CHECKSUM];
+    file.read_exact(&mut head)
+        .map_err(|_| invalid("it is too short"))?;
+    let mut artifact = Vec::new();
+    file.read_to_end(&mut artifact)?;
+    if head[..MAGIC.len()] != *MAGIC || head[MAGIC.len()..] != checksum(key, &artifact) {
+        return Err(invalid("it is damaged"));
+    }
+    // What is used is not removed soon. If the time cannot be set, it is only compiled again.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(artifact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn cache() -> (tempfile::TempDir, ArtifactCache) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = ArtifactCache::open(directory.path().join("cache")).expect("a cache");
+        (directory, cache)
+    }
+
+    /// Loads a module over the cache and says whether it had to be compiled.
+    fn compiles(cache: &ArtifactCache, hash: u8) -> bool {
+        let compiled = Cell::new(false);
+        cache
+            .load_or(&[hash; 32], || {
+                compiled.set(true);
+                Module::new(
+                    engine(),
+                    wat::parse_str("(module (func))").expect("a module"),
+                )
+            })
+            .expect("a module");
+        compiled.get()
+    }
+
+    fn only_file(cache: &ArtifactCache) -> PathBuf {
+        let artifacts = cache.artifacts().expect("a list");
+        assert_eq!(artifacts.len(), 1);
+        artifacts[0].path.clone()
+    }
+
+    #[test]
+    fn a_module_is_compiled_once() {
+        let (_directory, cache) = cache();
+        assert!(!cache.contains(&[1; 32]));
+        assert!(compiles(&cache, 1));
+        assert!(cache.contains(&[1; 32]) && !cache.contains(&[2; 32]));
+        assert!(!compiles(&cache, 1));
+        assert!(compiles(&cache, 2), "another module");
+        assert!(cache.clear().expect("it can be cleared") > 0);
+        assert!(compiles(&cache, 1), "after clearing");
+    }
+
+    #[test]
+    fn what_fails_to_compile_is_not_kept() {
+        let (_directory, cache) = cache();
+        let failed = cache.load_or(&[1; 32], || Err("no module"));
+        assert_eq!(failed.err(), Some("no module"));
+        assert_eq!(cache.artifacts().expect("a list"), []);
+    }
+
+    #[test]
+    fn a_damaged_file_is_compiled_again_whatever_byte_it_was() {
+        let (_directory, cache) = cache();
+        assert!(compiles(&cache, 1));
+        let path = only_file(&cache);
+        let whole = fs::read(&path).expect("a file");
+        let mut damaged: Vec<Vec<u8>> = (0..whole.len())
+            .step_by(whole.len() / 40 + 1)
+            .chain([0, 7, 8, 39, 40, whole.len() - 1])
+            .map(|at| {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1;
+                bytes
+            })
+            .collect();
+        for len in [0, 1, 39, 40, 41, whole.len() - 1] {
+            damaged.push(whole[..len].to_vec());
+        }
+        damaged.push([whole.clone(), vec![0]].concat());
+        for bytes in damaged {
+            fs::write(&path, bytes).expect("it is written");
+            assert!(compiles(&cache, 1));
+            assert_eq!(fs::read(&path).expect("a file").len(), whole.len());
+            assert!(!compiles(&cache, 1), "it was repaired");
+        }
+    }
+
+    #[test]
+    fn a_file_under_the_name_of_another_is_not_used() {
+        let (_directory, cache) = cache();
+        assert!(compiles(&cache, 1));
+        fs::rename(only_file(&cache), cache.path(&key(&[2; 32]))).expect("it moves");
+        assert!(compiles(&cache, 2));
+    }
+
+    #[test]
+    fn what_others_could_have_written_is_not_used() {
+        let (directory, cache) = cache();
+        assert!(compiles(&cache, 1));
+        let path = only_file(&cache);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("a mode");
+        assert!(compiles(&cache, 1), "others can write it");
+
+        let elsewhere = directory.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).expect("it moves");
+        symlink(&elsewhere, &path).expect("a link");
+        assert!(compiles(&cache, 1), "a link");
+
+        fs::remove_file(&path).expect("it is there");
+        fs::create_dir(&path).expect("a directory");
+        assert!(compiles(&cache, 1), "no file at all");
+        fs::remove_dir(&path).expect("it is there");
+
+        assert!(compiles(&cache, 1));
+        if user() == 0 {
+            std::os::unix::fs::chown(&path, Some(1), None).expect("a new owner");
+            assert!(compiles(&cache, 1), "another user's");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("a mode");
+        let error = ArtifactCache::open(path).expect_err("it is open to all");
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+
+        let file = path.join("file");
+        fs::write(&file, "").expect("a file");
+        assert!(ArtifactCache::open(&file).is_err());
+        let inside = path.join("new/cache");
+        ArtifactCache::open(&inside).expect("it is made");
+        let mode = fs::metadata(&inside).expect("it is there").mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_fails_nothing() {
+        let (_directory, cache) = cache();
+        fs::remove_dir(cache.directory()).expect("it is empty");
+        assert!(compiles(&cache, 1));
+        assert!(compiles(&cache, 1));
+    }
+
+    #[test]
+    fn those_not_used_for_longest_go_first() {
+        let (_directory, cache) = cache();
+        assert!(compiles(&cache, 1));
+        let size = cache.artifacts().expect("a list")[0].size;
+        let cache = cache.max_size(size * 2 + size / 2);
+        let set_age = |hash: u8, seconds| {
+            let time = SystemTime::now() - Duration::from_secs(seconds);
+            let file = File::open(cache.path(&key(&[hash; 32]))).expect("a file");
+            file.set_modified(time).expect("a time");
+        };
+        assert!(compiles(&cache, 2));
+        set_age(1, 200);
+        set_age(2, 100);
+        assert!(!compiles(&cache, 1), "now it was used last");
+        assert!(compiles(&cache, 3));
+        assert!(!compiles(&cache, 1));
+        assert!(compiles(&cache, 2), "it had to go");
+        assert!(cache.artifacts().expect("a list").len() <= 2);
+
+        let tiny = cache.max_size(10);
+        assert!(compiles(&tiny, 4) && compiles(&tiny, 4), "none fits");
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_removed() {
+        let (_directory, cache) = cache();
+        let left = cache.directory().join("x").with_extension(UNFINISHED);
+        let file = File::create(&left).expect("a file");
+        assert!(compiles(&cache, 1));
+        assert!(left.exists(), "it may still be written");
+        let long_ago = SystemTime::now() - 2 * ABANDONED;
+        file.set_modified(long_ago).expect("a time");
+        assert!(compiles(&cache, 2));
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn of_many_at_the_same_moment_one_compiles() {
+        let (_directory, cache) = cache();
+        let compiled = AtomicU64::new(0);
+        let start = std::sync::Barrier::new(8);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    cache.load_or(&[1; 32], || {
+                        compiled.fetch_add(1, Ordering::Relaxed);
+                        Module::new(
+                            engine(),
+                            wat::parse_str("(module (func))").expect("a module"),
+                        )
+                    })
+                });
+            }
+        });
+        assert_eq!(compiled.into_inner(), 1);
+    }
+}
