@@ -21,6 +21,7 @@ use crate::net::NetStream;
 use crate::outbound::WRITE_LIMIT;
 use crate::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::reactor::Reactor;
+use crate::spin::Spin;
 use crate::stdio::StdStream;
 use crate::stream::Stream;
 
@@ -119,6 +120,7 @@ pub(crate) struct Host {
     control_read: bool,
     cached_answers: u32,
     moved: usize,
+    spin: Spin,
     failure: Option<SetupError>,
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
@@ -143,6 +145,7 @@ impl Host {
             control_read: false,
             cached_answers: 0,
             moved: 0,
+            spin: Spin::default(),
             failure: None,
             subscriptions: Vec::new(),
             events: Vec::new(),
@@ -787,19 +790,38 @@ impl Host {
         let quiet = self.end_if_quiet();
         let deadline = [deadline, quiet].into_iter().flatten().min();
         self.check_stop()?;
+        if deadline.is_none() && self.spin.is_worth_it() && self.look_for_work(what)? {
+            return self.check_stop();
+        }
         self.link.announce(what);
-        let level = self.link.level();
-        let changed = level != self.seen_level || self.has_changed(what);
-        self.seen_level = level;
-        let timeout = if changed {
+        let started = Instant::now();
+        let timeout = if self.take_in_changes(what) {
             Some(Duration::ZERO)
         } else {
-            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            deadline.map(|deadline| deadline.saturating_duration_since(started))
         };
         let result = self.wait(timeout);
         self.link.withdraw();
+        self.spin.slept(started.elapsed());
         result?;
         self.check_stop()
+    }
+
+    /// Looks for what [`Host::sleep_for`] would sleep for, for a moment, while nobody has to wake
+    /// this worker.
+    fn look_for_work(&mut self, what: u32) -> Call<bool> {
+        let mut spin = std::mem::take(&mut self.spin);
+        let found = spin.look(|| Ok(self.take_in_changes(what) || self.refresh()?));
+        self.spin = spin;
+        found
+    }
+
+    /// Whether the application or the embedder has changed something since the guest looked.
+    fn take_in_changes(&mut self, what: u32) -> bool {
+        let level = self.link.level();
+        let changed = level != self.seen_level || self.has_changed(what);
+        self.seen_level = level;
+        changed
     }
 
     /// Whether something that the application does has happened since the guest looked.
@@ -841,8 +863,8 @@ impl Host {
         None
     }
 
-    /// Takes in what the system knows, without sleeping.
-    fn refresh(&mut self) -> Call<()> {
+    /// Takes in what the system knows, without sleeping, and says whether there was anything.
+    fn refresh(&mut self) -> Call<bool> {
         self.wait(Some(Duration::ZERO))
     }
 
@@ -857,7 +879,8 @@ impl Host {
         self.cached_answers >= CACHED_ANSWERS || self.moved >= PIPE_CAPACITY / 2
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> Call<()> {
+    /// Returns whether anything happened.
+    fn wait(&mut self, timeout: Option<Duration>) -> Call<bool> {
         self.cached_answers = 0;
         self.moved = 0;
         let Self {

@@ -68,6 +68,7 @@ mod pipe;
 mod reactor;
 mod ring;
 mod signals;
+mod spin;
 mod supervisor;
 mod surroundings;
 mod wasi;

@@ -70,12 +70,14 @@ impl Reactor {
     }
 
     /// Sleeps until something happens, at most `timeout`, and hands each socket's event over. An
-    /// interruption by a signal ends the sleep early, like an event of nobody.
+    /// interruption by a signal ends the sleep early, like an event of nobody. Returns whether
+    /// anything happened.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut each: impl FnMut(usize, Readiness),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
+        let mut happened = !self.missed.is_empty();
         let timeout = if self.missed.is_empty() {
             timeout
         } else {
@@ -86,11 +88,12 @@ impl Reactor {
         }
         self.poll(timeout)?;
         for event in &self.events {
+            happened = true;
             if event.token() != WAKER {
                 each(event.token().0, Readiness::of(event));
             }
         }
-        Ok(())
+        Ok(happened)
     }
 
     /// Sleeps like [`Reactor::wait`], but looks out for one socket alone and keeps what happens to

@@ -1,0 +1,134 @@
+//! Looking for work for a moment before sleeping.
+//!
+//! A core that never halts answers much sooner than one that has to be woken, and who hands over
+//! work need not wake anybody. It pays only when work comes within microseconds, so it is done by
+//! workers whose last sleeps were that short, and only while there are cores that nobody needs: a
+//! bounded number of workers at a time, each of which gives its core away to whoever wants it. An
+//! idle connection never does it.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a worker looks for work at most.
+const LIMIT: Duration = Duration::from_micros(20);
+/// A sleep that was this short could have been avoided by looking a little longer. Waking up alone
+/// takes some tens of microseconds.
+const SHORT: Duration = Duration::from_micros(60);
+/// So many short sleeps in a row make a worker look for work.
+const ENOUGH: u8 = 2;
+/// Giving the core away took this long: somebody else needs it.
+const TAKEN: Duration = Duration::from_micros(5);
+
+/// Workers that look for work now.
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+/// What a worker has learnt about how long it sleeps.
+#[derive(Debug, Default)]
+pub(crate) struct Spin {
+    /// Short sleeps since the last long one, or since looking was in vain.
+    short: u8,
+}
+
+impl Spin {
+    /// Whether to look for work before the next sleep.
+    pub(crate) fn is_worth_it(&self) -> bool {
+        self.short >= ENOUGH
+    }
+
+    /// Looks for work again and again, for a moment; says whether there was some.
+    pub(crate) fn look<E>(
+        &mut self,
+        mut found: impl FnMut() -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let Some(_place) = Place::take() else {
+            return Ok(false);
+        };
+        let start = Instant::now();
+        let mut before = start;
+        loop {
+            if found()? {
+                return Ok(true);
+            }
+            thread::yield_now();
+            let now = Instant::now();
+            if now - start >= LIMIT || now - before >= TAKEN {
+                self.short = 0;
+                // What has come while others had the core counts.
+                return found();
+            }
+            before = now;
+        }
+    }
+
+    /// Notes how long a sleep took.
+    pub(crate) fn slept(&mut self, time: Duration) {
+        self.short = if time < SHORT {
+            self.short.saturating_add(1)
+        } else {
+            0
+        };
+    }
+}
+
+/// One of the places for workers that look for work.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        static PLACES: OnceLock<usize> = OnceLock::new();
+        // One core is left to whoever brings the work.
+        let places =
+            *PLACES.get_or_init(|| thread::available_parallelism().map_or(0, |n| n.get() - 1));
+        if LOOKING.fetch_add(1, Ordering::Relaxed) < places {
+            Some(Self)
+        } else {
+            LOOKING.fetch_sub(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        LOOKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    const IN_VAIN: fn() -> Result<bool, Infallible> = || Ok(false);
+
+    #[test]
+    fn only_short_sleeps_in_a_row_make_it_worth_looking() {
+        let mut spin = Spin::default();
+        assert!(!spin.is_worth_it());
+        spin.slept(Duration::from_micros(10));
+        assert!(!spin.is_worth_it());
+        spin.slept(Duration::from_micros(10));
+        assert!(spin.is_worth_it());
+        spin.slept(Duration::from_millis(1));
+        assert!(!spin.is_worth_it(), "an idle connection does not");
+    }
+
+    #[test]
+    fn looking_in_vain_ends_and_is_not_done_again_at_once() {
+        let mut spin = Spin { short: ENOUGH };
+        while spin.is_worth_it() {
+            // Another test may have the place.
+            assert_eq!(spin.look(IN_VAIN), Ok(false));
+        }
+        assert_eq!(spin.short, 0);
+    }
+
+    #[test]
+    fn no_more_look_than_there_are_places() {
+        let cores = thread::available_parallelism().map_or(1, |n| n.get());
+        let places: Vec<Place> = (0..cores).filter_map(|_| Place::take()).collect();
+        assert!(places.len() < cores);
+    }
+}
