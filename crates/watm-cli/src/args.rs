@@ -72,6 +72,7 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Relay(RelayArgs),
     Demo(DemoArgs),
+    Bench(BenchArgs),
     Cache(CacheArgs),
 }
 
@@ -322,6 +323,52 @@ pub(crate) struct DemoArgs {
     /// The file to send, instead of one of random bytes
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
+}
+
+/// Measure how fast a module is, beside raw TCP in the same run
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Measures how fast a module is on this machine, beside raw TCP in the same run.\n\n\
+        Over loopback, to a peer that is a process of its own: bytes a second out and in with \
+        writes and reads of several sizes, round trips, dialling, and what an idle connection \
+        keeps. Samples of the module and of raw TCP take turns; medians are shown, and their \
+        ratio: the module's number by that of raw TCP.\n\n\
+        A module that a plain peer understands (one that passes bytes through or changes them one \
+        by one) runs at one end. Any other one runs at both ends, as it would in use: then its \
+        numbers hold the cost of a dialer and of a listener.\n\n\
+        JSON (--json): format (1), module, sha256, paired, cores, and rows, each with name, size \
+        (bytes, or null), unit (bytes_per_second, seconds, bytes or count), tcp, module and ratio.",
+    after_help = "\
+Examples:
+  watm bench plain.wasm --quick
+  watm bench xor.wasm --config key.txt
+  watm bench plain.wasm --json | jq '.rows[] | select(.ratio < 0.8)'"
+)]
+pub(crate) struct BenchArgs {
+    /// The module, which has to be a dialer
+    pub(crate) module: PathBuf,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Take fewer and smaller samples: some seconds instead of a minute
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Run the module at both ends, also if a plain peer would do
+    #[arg(long)]
+    pub(crate) paired: bool,
+
+    /// Be the peer of another such process
+    #[arg(long, hide = true)]
+    pub(crate) as_peer: bool,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,

@@ -7,6 +7,7 @@
 mod accept;
 mod announce;
 mod args;
+mod bench;
 mod bytes;
 mod cache;
 mod clients;
@@ -61,6 +62,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Listen(args) => listen::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Cache(args) => cache::run(&args),
     }
 }

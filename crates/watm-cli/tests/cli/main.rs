@@ -6,6 +6,7 @@
 mod peers;
 mod process;
 
+mod bench;
 mod cache;
 mod demo;
 mod failures;
