@@ -1,27 +1,61 @@
-//! What a connection costs before its first byte: compiling a module, dialling, closing.
+//! What a connection costs before its first byte: compiling or loading a module, dialling,
+//! accepting, closing; beside connecting and accepting raw TCP.
 
-use std::net::TcpStream;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use watm_benches::{Peer, module, peer};
-use watm_wasmer::Dialer;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use watm_benches::{Peer, module, path_of, peer};
+use watm_wasmer::{ArtifactCache, Dialer, Listener, ModuleLoader};
 
-fn setup(c: &mut Criterion) {
-    let sink = peer(Peer::Sink).expect("loopback");
-    let plain = module("plain").expect("the test modules are there");
-    let dialer = Dialer::builder(&plain).build().expect("it is a dialer");
-    let address = sink.to_string();
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-    let mut group = c.benchmark_group("setup");
-    group.bench_function("compile", |b| b.iter(|| module("plain").expect("it loads")));
-    group.bench_function("connect/tcp", |b| {
-        b.iter(|| TcpStream::connect(sink).expect("a peer"))
+fn load(c: &mut Criterion) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let loader = ModuleLoader::new().cache(&ArtifactCache::open(directory.path())?);
+    let mut group = c.benchmark_group("load");
+    for name in ["plain", "rust_plain"] {
+        let path = path_of(name);
+        group.bench_function(format!("compile/{name}"), |b| {
+            b.iter(|| module(name).expect("it loads"));
+        });
+        group.bench_function(format!("cached/{name}"), |b| {
+            b.iter(|| loader.load_file(&path).expect("it loads"));
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+/// A connection whose peer has accepted it once this is dropped, outside of the measured time.
+struct Accepted<C: Read>(C);
+
+impl<C: Read> Drop for Accepted<C> {
+    fn drop(&mut self) {
+        self.0.read_exact(&mut [0]).expect("the peer accepts");
+    }
+}
+
+fn dial(c: &mut Criterion) -> Result<()> {
+    let hold = peer(Peer::Hold)?;
+    let dialer = Dialer::builder(&module("plain")?).build()?;
+    let address = hold.to_string();
+    let mut group = c.benchmark_group("dial");
+    group.bench_function("tcp", |b| {
+        b.iter_batched(
+            || (),
+            |()| Accepted(TcpStream::connect(hold).expect("a peer")),
+            BatchSize::PerIteration,
+        );
     });
-    // The connection is returned, so that closing it is not part of the time.
-    group.bench_function("dial/watm", |b| {
-        b.iter_with_large_drop(|| dialer.dial(&address).expect("a peer"));
+    group.bench_function("watm", |b| {
+        b.iter_batched(
+            || (),
+            |()| Accepted(dialer.dial(&address).expect("a peer")),
+            BatchSize::PerIteration,
+        );
     });
-    group.bench_function("dial_and_close/watm", |b| {
+    group.bench_function("watm_and_close", |b| {
         b.iter(|| {
             dialer
                 .dial(&address)
@@ -31,6 +65,33 @@ fn setup(c: &mut Criterion) {
         });
     });
     group.finish();
+    Ok(())
+}
+
+/// From a socket that is accepted already to a connection that is set up.
+fn accept(c: &mut Criterion) -> Result<()> {
+    let acceptor = Listener::builder(&module("plain")?).acceptor()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let pair = || {
+        let client = TcpStream::connect(address).expect("a listener");
+        (client, listener.accept().expect("a client").0)
+    };
+    let mut group = c.benchmark_group("accept");
+    group.bench_function("watm", |b| {
+        b.iter_batched(
+            pair,
+            |(client, socket)| (client, acceptor.accept(socket).expect("a handshake")),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+    Ok(())
+}
+
+fn setup(c: &mut Criterion) {
+    let result = load(c).and_then(|()| dial(c)).and_then(|()| accept(c));
+    result.expect("loopback and the test modules are there");
 }
 
 criterion_group!(benches, setup);

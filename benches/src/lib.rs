@@ -1,8 +1,9 @@
 //! What the benchmarks share: the modules they run, and peers on loopback.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use watm_wasmer::TransportModule;
@@ -13,12 +14,17 @@ use watm_wasmer::TransportModule;
 ///
 /// Those of [`TransportModule::from_file`].
 pub fn module(name: &str) -> Result<TransportModule, watm_wasmer::LoadError> {
+    TransportModule::from_file(path_of(name))
+}
+
+/// The file of such a module.
+pub fn path_of(name: &str) -> PathBuf {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/built");
-    TransportModule::from_file(Path::new(directory).join(name).with_extension("wasm"))
+    Path::new(directory).join(name).with_extension("wasm")
 }
 
 /// What a peer does with each connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Sends back what it receives.
     Echo,
@@ -26,7 +32,13 @@ pub enum Peer {
     Sink,
     /// Sends zeros for as long as they are taken.
     Source,
+    /// Accepts, on one thread, sends a byte and does nothing more. Who waits for the byte before the
+    /// next connection does not fill the queue of the system, which would then drop connections.
+    Hold,
 }
+
+/// Connections that [`Peer::Hold`] keeps open.
+const HELD: usize = 256;
 
 /// Starts a peer on loopback, with a thread a connection, for the rest of the process.
 ///
@@ -37,8 +49,17 @@ pub fn peer(kind: Peer) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || serve(kind, stream));
+        let mut held = VecDeque::new();
+        for mut stream in listener.incoming().flatten() {
+            if kind == Peer::Hold {
+                // One that is gone already is no loss.
+                let _ = stream.write_all(b"!");
+                held.push_back(stream);
+                // The oldest was closed at the other end long ago.
+                held.drain(..held.len().saturating_sub(HELD));
+            } else {
+                thread::spawn(move || serve(kind, stream));
+            }
         }
     });
     Ok(address)
@@ -50,11 +71,11 @@ fn serve(kind: Peer, mut stream: TcpStream) -> io::Result<()> {
     loop {
         let len = match kind {
             Peer::Source => buf.len(),
-            Peer::Echo | Peer::Sink => stream.read(&mut buf)?,
+            Peer::Echo | Peer::Sink | Peer::Hold => stream.read(&mut buf)?,
         };
         match kind {
             _ if len == 0 => return Ok(()),
-            Peer::Sink => {}
+            Peer::Sink | Peer::Hold => {}
             Peer::Echo | Peer::Source => stream.write_all(&buf[..len])?,
         }
     }
