@@ -18,7 +18,7 @@ pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;
 
 /// A writer that waits for room is woken when this much of it is there, so that a full pipe does
 /// not cost a wake-up for each small read.
-const ROOM_WORTH_WAKING: usize = PIPE_CAPACITY / 4;
+const ROOM_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
 
 /// What both ends know of one direction.
 #[derive(Default)]
