@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use watm_wasmer::{Conn, DialError, Dialer};
 
-use self::measure::{Pair, Quantiles};
+use self::measure::Pair;
 use self::peer::{Kind, Peer, Ports};
 use self::progress::Progress;
 use self::report::{Report, Row, Unit};
 use crate::args::BenchArgs;
 use crate::failure::Failure;
-use crate::{open_files, setup};
+use crate::{open_files, output, setup};
 
 /// Without a byte for this long, a measurement counts as stuck.
 const STALL: Duration = Duration::from_secs(30);
@@ -69,10 +69,10 @@ impl Effort {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.load)?;
     if args.as_peer {
-        return peer::serve(&module, args);
+        return peer::serve(args);
     }
+    let module = setup::load(&args.module, &args.load)?;
     open_files::raise_limit();
     let dialer = setup::configure(Dialer::builder(&module), &args.transport)?
         .close_grace(args.transport.close_grace.min(CLOSE))
@@ -98,15 +98,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let rows = bench.all()?;
     let report = Report::new(&args.module, &module, paired, rows);
     let text = if args.json {
-        report.json()?
+        output::json(&report)?
     } else {
         report.text()
     };
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::output)
+    output::print(&text)
 }
 
 /// Whether bytes come back as they were sent, and whether bytes that a plain peer makes up are
@@ -121,15 +117,13 @@ fn understands_a_plain_peer(dialer: &Dialer, raw: &Ports) -> bool {
         io::Read::read_exact(&mut &conn, &mut back)?;
         Ok(back == sent)
     };
-    let takes = || -> io::Result<bool> {
+    let takes = || -> io::Result<()> {
         let conn = dial(dialer, raw, Kind::Source).map_err(io::Error::other)?;
         conn.set_read_timeout(Some(PROBE))?;
         let mut bytes = vec![0; 256 * 1024];
-        io::Read::read_exact(&mut &conn, &mut bytes)?;
-        Ok(true)
+        io::Read::read_exact(&mut &conn, &mut bytes)
     };
-    let yes = |answer: io::Result<bool>| answer.is_ok_and(|yes| yes);
-    yes(echoes()) && yes(takes())
+    echoes().unwrap_or(false) && takes().is_ok()
 }
 
 fn dial(dialer: &Dialer, ports: &Ports, kind: Kind) -> Result<Conn, DialError> {
@@ -211,7 +205,8 @@ impl Bench<'_> {
             };
             if sample > 0 {
                 let rate = |time: Duration| volume as f64 / time.as_secs_f64().max(1e-9);
-                pair.push(rate(plain), rate(through));
+                pair.plain.push(rate(plain));
+                pair.through.push(rate(through));
             }
         }
         let _ = (raw.shutdown(Shutdown::Both), conn.close());
@@ -219,45 +214,40 @@ impl Bench<'_> {
             Kind::Sink => "out",
             _ => "in",
         };
-        let (plain, through) = pair.medians();
-        Ok(Row::new(
+        Ok(Row::compared(
             name,
             Some(size),
             Unit::BytesPerSecond,
-            Some(plain),
-            through,
+            &pair,
+            0.5,
         ))
     }
 
     fn round_trips(&self, size: usize) -> Result<[Row; 2], Failure> {
         let mut raw = self.raw(Kind::Echo)?;
         let mut conn = dial(self.dialer, &self.through, Kind::Echo)?;
-        let (mut plain, mut through) = (Quantiles::default(), Quantiles::default());
+        let mut pair = Pair::default();
         let part = self.effort.round_trips / self.effort.samples;
         for _ in 0..self.effort.samples {
-            measure::round_trips(&mut raw, size, part, &mut plain).map_err(stuck)?;
-            measure::round_trips(&mut conn, size, part, &mut through).map_err(stuck)?;
+            measure::round_trips(&mut raw, size, part, &mut pair.plain).map_err(stuck)?;
+            measure::round_trips(&mut conn, size, part, &mut pair.through).map_err(stuck)?;
         }
         let _ = conn.close();
-        let row = |name, q| {
-            let (plain, through) = (plain.clone().at(q), through.clone().at(q));
-            Row::new(name, Some(size), Unit::Seconds, Some(plain), through)
-        };
+        let row = |name, part| Row::compared(name, Some(size), Unit::Seconds, &pair, part);
         Ok([row("round trip", 0.5), row("round trip, p99", 0.99)])
     }
 
     fn dials(&self) -> Result<[Row; 2], Failure> {
-        let (mut plain, mut through) = (Quantiles::default(), Quantiles::default());
+        let mut pair = Pair::default();
         for _ in 0..self.effort.dials {
-            plain.time(|| self.raw(Kind::Sink))?;
+            pair.plain.time(|| self.raw(Kind::Sink))?;
             // Closing is waited for, so that it does not disturb the next sample.
-            let conn = through.time(|| dial(self.dialer, &self.through, Kind::Sink))?;
+            let conn = pair
+                .through
+                .time(|| dial(self.dialer, &self.through, Kind::Sink))?;
             let _ = conn.close();
         }
-        let row = |name, q| {
-            let (plain, through) = (plain.clone().at(q), through.clone().at(q));
-            Row::new(name, None, Unit::Seconds, Some(plain), through)
-        };
+        let row = |name, part| Row::compared(name, None, Unit::Seconds, &pair, part);
         Ok([row("dial", 0.5), row("dial, p99", 0.99)])
     }
 

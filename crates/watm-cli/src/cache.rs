@@ -1,7 +1,6 @@
 //! `watm cache`: the compiled modules that are kept on disk.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use watm_wasmer::{ArtifactCache, CacheError};
@@ -9,6 +8,7 @@ use watm_wasmer::{ArtifactCache, CacheError};
 use crate::args::{CacheArgs, CacheDirectoryArgs};
 use crate::bytes::count;
 use crate::failure::{Failure, printable};
+use crate::output;
 
 pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {
     let cache = open(&args.directory)?;
@@ -19,11 +19,7 @@ pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {
     } else {
         contents(&cache)?
     };
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::output)
+    output::print(&text)
 }
 
 /// The cache in the directory that was named, or the user's.

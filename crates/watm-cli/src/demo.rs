@@ -14,7 +14,7 @@ mod tap;
 mod transfer;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use watm_wasmer::{Conn, Dialer, Listener};
@@ -29,6 +29,7 @@ use crate::clients::Clients;
 use crate::failure::{Failure, printable};
 use crate::forward::Forward;
 use crate::hex::hex;
+use crate::output::print;
 use crate::{serve, setup};
 
 /// Without a byte for this long, the transfer counts as stuck.
@@ -162,14 +163,6 @@ fn result(sample: &Sample, tap: &Tap, there: &Received, back: &Received, equal: 
     }
     line("result", if equal { "equal" } else { "NOT equal" });
     text
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::output)
 }
 
 fn cannot_start(error: io::Error) -> Failure {

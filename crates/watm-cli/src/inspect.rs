@@ -2,7 +2,6 @@
 //! people or as JSON for programs.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use serde::Serialize;
@@ -13,7 +12,7 @@ use crate::args::InspectArgs;
 use crate::bytes::count;
 use crate::failure::{Failure, chain, printable};
 use crate::hex::hex;
-use crate::setup;
+use crate::{output, setup};
 
 /// The version of the JSON form: a new one only if a program that reads the old would be misled.
 const FORMAT: u32 = 1;
@@ -37,18 +36,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
 
     let report = Report::new(&args.module, &info, problems);
     let text = if args.json {
-        let mut json = serde_json::to_string_pretty(&report)
-            .map_err(|error| Failure::because("cannot write JSON", error))?;
-        json.push('\n');
-        json
+        output::json(&report)?
     } else {
         report.text()
     };
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::output)?;
+    output::print(&text)?;
     if ok { Ok(()) } else { Err(Failure::silent()) }
 }
 

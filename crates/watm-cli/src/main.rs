@@ -22,6 +22,7 @@ mod inspect;
 mod listen;
 mod logging;
 mod open_files;
+mod output;
 mod plain;
 mod poll;
 mod relay;

@@ -8,40 +8,34 @@ use std::time::{Duration, Instant};
 /// Samples of raw TCP, and of the module beside them.
 #[derive(Debug, Default)]
 pub(super) struct Pair {
-    plain: Quantiles,
-    through: Quantiles,
-}
-
-impl Pair {
-    pub(super) fn push(&mut self, plain: f64, through: f64) {
-        self.plain.0.push(plain);
-        self.through.0.push(through);
-    }
-
-    pub(super) fn medians(self) -> (f64, f64) {
-        (self.plain.at(0.5), self.through.at(0.5))
-    }
+    pub(super) plain: Quantiles,
+    pub(super) through: Quantiles,
 }
 
 /// Samples of one thing.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Quantiles(Vec<f64>);
 
 impl Quantiles {
+    pub(super) fn push(&mut self, sample: f64) {
+        self.0.push(sample);
+    }
+
     /// Runs something and keeps how many seconds it took.
     pub(super) fn time<T>(&mut self, run: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = run();
-        self.0.push(started.elapsed().as_secs_f64());
+        self.push(started.elapsed().as_secs_f64());
         result
     }
 
     /// The sample that this part of all (0 to 1) does not exceed; 0 if there is none.
-    pub(super) fn at(mut self, part: f64) -> f64 {
-        self.0.sort_by(f64::total_cmp);
-        let last = self.0.len().saturating_sub(1);
+    pub(super) fn at(&self, part: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().saturating_sub(1);
         let index = (last as f64 * part).round() as usize;
-        self.0.get(index).copied().unwrap_or_default()
+        sorted.get(index).copied().unwrap_or_default()
     }
 }
 
@@ -113,8 +107,8 @@ mod tests {
     #[test]
     fn quantiles_are_samples() {
         let samples = Quantiles(vec![5.0, 1.0, 4.0, 2.0, 3.0]);
-        assert_eq!(samples.clone().at(0.0), 1.0);
-        assert_eq!(samples.clone().at(0.5), 3.0);
+        assert_eq!(samples.at(0.0), 1.0);
+        assert_eq!(samples.at(0.5), 3.0);
         assert_eq!(samples.at(0.99), 5.0);
         assert_eq!(Quantiles::default().at(0.5), 0.0);
     }

@@ -6,12 +6,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use watm_wasmer::{Listener, TransportModule};
+use watm_wasmer::Listener;
 
-use super::STALL;
 use crate::args::BenchArgs;
 use crate::failure::Failure;
-use crate::setup;
+use crate::{open_files, output, setup};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 const BUFFER: usize = 64 * 1024;
@@ -66,12 +65,14 @@ impl Ports {
 
 /// The peer, as the measuring process sees it.
 pub(super) struct Peer {
-    child: Child,
+    _process: Process,
     /// Plain TCP.
     pub(super) raw: Ports,
     /// The module's listener before the same, if the peer runs it.
     pub(super) module: Option<Ports>,
 }
+
+struct Process(Child);
 
 impl Peer {
     /// Starts this program once more, with the same options.
@@ -82,13 +83,14 @@ impl Peer {
         if paired && !std::env::args_os().any(|arg| arg == "--paired") {
             command.arg("--paired");
         }
-        let mut child = command
+        let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;
+        let mut process = Process(child);
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = process.0.stdout.take() {
             BufReader::new(stdout)
                 .read_line(&mut line)
                 .map_err(failed)?;
@@ -97,38 +99,36 @@ impl Peer {
         let raw = Ports::parse(&mut words);
         let module = Ports::parse(&mut words);
         match raw {
-            Some(raw) if module.is_some() == paired => Ok(Self { child, raw, module }),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                // It has said why on standard error.
-                Err(Failure::new("the peer's process did not start"))
-            }
+            Some(raw) if module.is_some() == paired => Ok(Self {
+                _process: process,
+                raw,
+                module,
+            }),
+            // It has said why on standard error.
+            _ => Err(Failure::new("the peer's process did not start")),
         }
     }
 }
 
-impl Drop for Peer {
+impl Drop for Process {
     fn drop(&mut self) {
         // Dropping its standard input would do, but a peer that is stuck must not stay.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// Runs the peer until standard input ends.
-pub(super) fn serve(module: &TransportModule, args: &BenchArgs) -> Result<(), Failure> {
-    crate::open_files::raise_limit();
+pub(super) fn serve(args: &BenchArgs) -> Result<(), Failure> {
+    open_files::raise_limit();
     let raw = Ports::make(|kind| listen(kind).map_err(cannot_listen))?;
     let mut line = format!("{} {} {}", raw.echo, raw.sink, raw.source);
-    // Kept, since dropping a listener closes it.
-    let mut listeners = Vec::new();
     if args.paired {
+        let module = setup::load(&args.module, &args.load)?;
         let ports = Ports::make(|kind| {
-            let builder = setup::configure(Listener::builder(module), &args.transport)?;
-            let listener = std::sync::Arc::new(builder.bind(LOOPBACK)?);
+            let builder = setup::configure(Listener::builder(&module), &args.transport)?;
+            let listener = builder.bind(LOOPBACK)?;
             let address = listener.local_addr();
-            listeners.push(std::sync::Arc::clone(&listener));
             thread::spawn(move || {
                 for conn in listener.incoming() {
                     spawn(move || exchange(kind, conn));
@@ -138,10 +138,7 @@ pub(super) fn serve(module: &TransportModule, args: &BenchArgs) -> Result<(), Fa
         })?;
         line += &format!(" {} {} {}", ports.echo, ports.sink, ports.source);
     }
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::output)?;
+    output::print(&format!("{line}\n"))?;
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
     Ok(())
 }
@@ -172,7 +169,7 @@ fn spawn(run: impl FnOnce() -> io::Result<()> + Send + 'static) {
         }
     });
     if let Err(error) = spawned {
-        log::error!("the peer cannot serve a connection within {STALL:?}: {error}");
+        log::error!("the peer cannot serve a connection: {error}");
     }
 }
 

@@ -7,7 +7,8 @@ use std::thread;
 use serde::Serialize;
 use watm_wasmer::TransportModule;
 
-use crate::failure::{Failure, printable};
+use super::measure::Pair;
+use crate::failure::printable;
 use crate::hex::hex;
 
 /// The version of the JSON form: a new one only if a program that reads the old would be misled.
@@ -37,6 +38,18 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// The quantiles of samples that were taken side by side.
+    pub(super) fn compared(
+        name: &'static str,
+        size: Option<usize>,
+        unit: Unit,
+        samples: &Pair,
+        part: f64,
+    ) -> Self {
+        let (plain, through) = (samples.plain.at(part), samples.through.at(part));
+        Self::new(name, size, unit, Some(plain), through)
+    }
+
     pub(super) fn new(
         name: &'static str,
         size: Option<usize>,
@@ -77,13 +90,6 @@ impl Report {
             cores: thread::available_parallelism().map_or(1, |cores| cores.get()),
             rows,
         }
-    }
-
-    pub(super) fn json(&self) -> Result<String, Failure> {
-        let mut json = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::because("cannot write JSON", error))?;
-        json.push('\n');
-        Ok(json)
     }
 
     pub(super) fn text(&self) -> String {
