@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use watm_benches::{Peer, module, path_of, peer};
+use watm_benches::{greeter, module, path_of};
 use watm_wasmer::{ArtifactCache, Dialer, Listener, ModuleLoader};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -37,7 +37,7 @@ impl<C: Read> Drop for Accepted<C> {
 }
 
 fn dial(c: &mut Criterion) -> Result<()> {
-    let hold = peer(Peer::Hold)?;
+    let hold = greeter()?;
     let dialer = Dialer::builder(&module("plain")?).build()?;
     let address = hold.to_string();
     let mut group = c.benchmark_group("dial");

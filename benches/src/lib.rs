@@ -24,7 +24,7 @@ pub fn path_of(name: &str) -> PathBuf {
 }
 
 /// What a peer does with each connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Peer {
     /// Sends back what it receives.
     Echo,
@@ -32,12 +32,9 @@ pub enum Peer {
     Sink,
     /// Sends zeros for as long as they are taken.
     Source,
-    /// Accepts, on one thread, sends a byte and does nothing more. Who waits for the byte before the
-    /// next connection does not fill the queue of the system, which would then drop connections.
-    Hold,
 }
 
-/// Connections that [`Peer::Hold`] keeps open.
+/// Connections that a [`greeter`] keeps open.
 const HELD: usize = 256;
 
 /// Starts a peer on loopback, with a thread a connection, for the rest of the process.
@@ -49,17 +46,31 @@ pub fn peer(kind: Peer) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(kind, stream));
+        }
+    });
+    Ok(address)
+}
+
+/// Starts a peer that accepts, on one thread, sends a byte and does nothing more. Who waits for the
+/// byte before the next connection does not fill the queue of the system, which would then drop
+/// connections.
+///
+/// # Errors
+///
+/// Those of binding a socket.
+pub fn greeter() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
         let mut held = VecDeque::new();
         for mut stream in listener.incoming().flatten() {
-            if kind == Peer::Hold {
-                // One that is gone already is no loss.
-                let _ = stream.write_all(b"!");
-                held.push_back(stream);
-                // The oldest was closed at the other end long ago.
-                held.drain(..held.len().saturating_sub(HELD));
-            } else {
-                thread::spawn(move || serve(kind, stream));
-            }
+            // One that is gone already is no loss.
+            let _ = stream.write_all(b"!");
+            held.push_back(stream);
+            // The oldest was closed at the other end long ago.
+            held.drain(..held.len().saturating_sub(HELD));
         }
     });
     Ok(address)
@@ -71,11 +82,11 @@ fn serve(kind: Peer, mut stream: TcpStream) -> io::Result<()> {
     loop {
         let len = match kind {
             Peer::Source => buf.len(),
-            Peer::Echo | Peer::Sink | Peer::Hold => stream.read(&mut buf)?,
+            Peer::Echo | Peer::Sink => stream.read(&mut buf)?,
         };
         match kind {
             _ if len == 0 => return Ok(()),
-            Peer::Sink | Peer::Hold => {}
+            Peer::Sink => {}
             Peer::Echo | Peer::Source => stream.write_all(&buf[..len])?,
         }
     }
