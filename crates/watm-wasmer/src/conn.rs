@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{End, TransportError};
-use crate::link::{Level, Link};
+use crate::link::{Level, Link, Traffic};
 use crate::pipe::{ApplicationEnd, Patience};
 use crate::supervisor;
 use crate::worker::{self, Established};
@@ -36,6 +36,43 @@ pub struct Conn {
     write_timeout: AtomicU64,
     nonblocking: AtomicBool,
     closed: AtomicBool,
+}
+
+/// What a connection has moved so far, and what that took: see [`Conn::stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnStats {
+    /// Bytes received from the network, as the module made them at the other end.
+    pub received: u64,
+    /// Bytes sent to the network, as the module made them.
+    pub sent: u64,
+    /// Functions of the host that the module has called.
+    pub host_calls: u64,
+    /// System calls for moving bytes: sends and receives, looks for readiness, wake-ups.
+    pub system_calls: u64,
+    /// How long the module's own code ran since the transport was set up. This and the next two
+    /// are 0 unless [`crate::Builder::timing`] is on.
+    pub guest_time: Duration,
+    /// How long the host worked in calls of the module.
+    pub host_time: Duration,
+    /// How long the module waited in calls of the host.
+    pub asleep: Duration,
+}
+
+impl ConnStats {
+    fn of(traffic: &Traffic) -> Self {
+        let count = |from: &AtomicU64| from.load(Ordering::Relaxed);
+        let time = |from: &AtomicU64| Duration::from_nanos(count(from));
+        Self {
+            received: count(&traffic.received),
+            sent: count(&traffic.sent),
+            host_calls: count(&traffic.host_calls),
+            system_calls: count(&traffic.system_calls),
+            guest_time: time(&traffic.guest_time),
+            host_time: time(&traffic.host_time),
+            asleep: time(&traffic.asleep),
+        }
+    }
 }
 
 impl Conn {
@@ -172,6 +209,12 @@ impl Conn {
     /// How the transport ended, if it has. What it wrote may still be on its way.
     pub fn outcome(&self) -> Option<Result<End, TransportError>> {
         self.link.outcome().cloned()
+    }
+
+    /// What the connection has moved so far, and what that took. The numbers are taken one after
+    /// the other while the module goes on.
+    pub fn stats(&self) -> ConnStats {
+        ConnStats::of(&self.link.traffic)
     }
 
     fn begin_close(&self) {

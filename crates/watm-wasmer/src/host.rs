@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use watm_abi::{
@@ -121,6 +122,8 @@ pub(crate) struct Host {
     cached_answers: u32,
     moved: usize,
     spin: Spin,
+    calls: u64,
+    timing: Option<Timing>,
     failure: Option<SetupError>,
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
@@ -146,6 +149,8 @@ impl Host {
             cached_answers: 0,
             moved: 0,
             spin: Spin::default(),
+            calls: 0,
+            timing: None,
             failure: None,
             subscriptions: Vec::new(),
             events: Vec::new(),
@@ -188,6 +193,37 @@ impl Host {
     /// Why the last connection could not be made, if none was made since.
     pub(crate) fn take_failure(&mut self) -> Option<SetupError> {
         self.failure.take()
+    }
+
+    // ---- what it takes ------------------------------------------------------------------------
+
+    /// Starts measuring how long the guest and the host work and how long both sleep.
+    pub(crate) fn start_timing(&mut self) {
+        self.timing = Some(Timing {
+            since: Instant::now(),
+            asleep: Duration::ZERO,
+        });
+    }
+
+    /// A host call begins.
+    pub(crate) fn enter(&mut self) {
+        // Nobody else writes it, so this need not be one step.
+        self.calls += 1;
+        let traffic = &self.link.traffic;
+        traffic.host_calls.store(self.calls, Ordering::Relaxed);
+        if let Some(timing) = &mut self.timing {
+            add(&traffic.guest_time, timing.lap());
+        }
+    }
+
+    /// A host call ends.
+    pub(crate) fn leave(&mut self) {
+        if let Some(timing) = &mut self.timing {
+            let asleep = std::mem::take(&mut timing.asleep);
+            let traffic = &self.link.traffic;
+            add(&traffic.host_time, timing.lap().saturating_sub(asleep));
+            add(&traffic.asleep, asleep);
+        }
     }
 
     // ---- making connections -------------------------------------------------------------------
@@ -889,6 +925,9 @@ impl Host {
             lingering,
             ..
         } = self;
+        self.link.traffic.system_call();
+        let sleeps = timeout != Some(Duration::ZERO);
+        let before = (sleeps && self.timing.is_some()).then(Instant::now);
         let result = reactor.wait(timeout, |token, readiness| {
             let open = table
                 .iter_mut()
@@ -903,6 +942,9 @@ impl Host {
                 net.apply(readiness);
             }
         });
+        if let (Some(timing), Some(before)) = (&mut self.timing, before) {
+            timing.asleep += before.elapsed();
+        }
         result.map_err(|error| {
             log::error!("a worker cannot wait for its sockets: {error}");
             Abort::Errno(Errno::from_io(&error))
@@ -1159,6 +1201,28 @@ impl Host {
             Ok(())
         }
     }
+}
+
+/// The stop-watch of a worker.
+struct Timing {
+    /// When the guest or the host began what it does now.
+    since: Instant,
+    /// How long this host call has slept.
+    asleep: Duration,
+}
+
+impl Timing {
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.since, now))
+    }
+}
+
+fn add(to: &AtomicU64, time: Duration) {
+    to.fetch_add(
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
 }
 
 impl Descriptor {

@@ -85,15 +85,22 @@ fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(data, len) }
 }
 
-/// Runs a host function that needs memory and answers with an error number.
+/// Runs a host function that answers with an error number.
 fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
+    errno(run(ctx, f))
+}
+
+/// Runs a host function and lends it the guest's memory.
+fn run<T>(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>) -> Call<T> {
     let (env, mut store) = ctx.data_and_store_mut();
     let Env { host, memory, .. } = env;
+    host.enter();
     let result = match memory {
         Some(memory) => f(host, bytes(memory, &mut store)),
         None => f(host, &mut []),
     };
-    errno(result)
+    host.leave();
+    result
 }
 
 /// An error number as WASI returns it: unsigned, 0 for success.
@@ -116,7 +123,10 @@ macro_rules! hand_on {
             return Err(unwind(Unwind::Stop));
         }
         let (env, mut store) = $ctx.data_and_store_mut();
-        env.wasi.$name(&mut store, ($($arg,)*))
+        env.host.enter();
+        let answer = env.wasi.$name(&mut store, ($($arg,)*));
+        env.host.leave();
+        answer
     }};
 }
 
@@ -188,7 +198,10 @@ pub(crate) fn guard(
                 if let Some(errno) = refusal {
                     return Ok(vec![Value::I32(i32::from(errno.raw()))]);
                 }
-                function.call(&mut ctx, params).map(Vec::from)
+                ctx.data_mut().host.enter();
+                let answer = function.call(&mut ctx, params).map(Vec::from);
+                ctx.data_mut().host.leave();
+                answer
             });
         imports.define(WASI, name, guarded);
     }
@@ -237,27 +250,23 @@ fn env_function(
              address: i32,
              address_len: i32|
              -> Answer {
-                let (env, mut store) = ctx.data_and_store_mut();
-                let Env { host, memory, .. } = env;
-                let memory: &mut [u8] = match memory {
-                    Some(memory) => bytes(memory, &mut store),
-                    None => &mut [],
-                };
-                signed(host.water_dial(
-                    memory,
-                    (network.cast_unsigned(), network_len.cast_unsigned()),
-                    (address.cast_unsigned(), address_len.cast_unsigned()),
-                ))
+                signed(run(&mut ctx, |host, memory| {
+                    host.water_dial(
+                        memory,
+                        (network.cast_unsigned(), network_len.cast_unsigned()),
+                        (address.cast_unsigned(), address_len.cast_unsigned()),
+                    )
+                }))
             },
         ),
         names::WATER_DIAL_FIXED => {
             Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
-                signed(ctx.data_mut().host.water_dial_fixed())
+                signed(run(&mut ctx, |host, _| host.water_dial_fixed()))
             })
         }
         names::WATER_ACCEPT => {
             Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
-                signed(ctx.data_mut().host.water_accept())
+                signed(run(&mut ctx, |host, _| host.water_accept()))
             })
         }
         _ => return None,
@@ -327,6 +336,7 @@ fn poll_oneoff(
     };
     // WASI's implementation needs the store that the memory is borrowed from, so the files among
     // the subscriptions are found first.
+    host.enter();
     let mut files = Vec::new();
     let count = count.cast_unsigned();
     if count <= watm_abi::MAX_SUBSCRIPTIONS {
@@ -371,12 +381,13 @@ fn poll_oneoff(
             })?;
             Ok(memory.write_u32(count_at.cast_unsigned(), ready)?)
         });
+    host.leave();
     errno(result)
 }
 
 fn fd_close(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
     if owns(ctx, fd) {
-        let answer = errno(ctx.data_mut().host.close(fd.cast_unsigned()))?;
+        let answer = call(ctx, |host, _| host.close(fd.cast_unsigned()))?;
         close_hidden(ctx, fd)?;
         return Ok(answer);
     }
@@ -595,11 +606,9 @@ fn wasi_function(
             if !owns(&ctx, fd) {
                 return hand_on!(ctx, fd_fdstat_set_flags, fd, flags);
             }
-            errno(
-                ctx.data_mut()
-                    .host
-                    .set_flags(fd.cast_unsigned(), flags.cast_unsigned()),
-            )
+            call(&mut ctx, |host, _| {
+                host.set_flags(fd.cast_unsigned(), flags.cast_unsigned())
+            })
         }),
         "fd_filestat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
             if !owns(&ctx, fd) {
@@ -701,7 +710,7 @@ fn wasi_function(
         // A guest has no process to signal.
         "proc_raise" => function!(|_: Ctx<'_>, _: i32| -> Answer { refuse(Errno::Nosys) }),
         "sched_yield" => {
-            function!(|mut ctx: Ctx<'_>| -> Answer { errno(ctx.data_mut().host.sched_yield()) })
+            function!(|mut ctx: Ctx<'_>| -> Answer { call(&mut ctx, |host, _| host.sched_yield()) })
         }
         "sock_accept" => function!(|ctx: Ctx<'_>, fd: i32, _: i32, _: i32| -> Answer {
             // None of ours listens, and a file cannot.
@@ -744,11 +753,9 @@ fn wasi_function(
             })
         }
         "sock_shutdown" => function!(|mut ctx: Ctx<'_>, fd: i32, how: i32| -> Answer {
-            errno(
-                ctx.data_mut()
-                    .host
-                    .shutdown(fd.cast_unsigned(), how.cast_unsigned()),
-            )
+            call(&mut ctx, |host, _| {
+                host.shutdown(fd.cast_unsigned(), how.cast_unsigned())
+            })
         }),
         _ => return None,
     })

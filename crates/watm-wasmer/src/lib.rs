@@ -78,7 +78,7 @@ mod cache;
 pub use cache::{ArtifactCache, CacheError, CachedArtifact};
 
 mod conn;
-pub use conn::Conn;
+pub use conn::{Conn, ConnStats};
 
 mod connect;
 pub use connect::{DialAttempt, DialHook, Network, UnknownNetwork};

@@ -46,11 +46,25 @@ const EXPIRED: u8 = 2;
 
 type Interrupt = Box<dyn Fn() + Send>;
 
-/// Bytes moved on the network side of a connection.
+/// What a connection has moved and what that took. Written by whoever did it, read by anybody.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
+    /// Bytes from and to the network.
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
+    pub(crate) host_calls: AtomicU64,
+    pub(crate) system_calls: AtomicU64,
+    /// Nanoseconds of the worker, if they are measured.
+    pub(crate) guest_time: AtomicU64,
+    pub(crate) host_time: AtomicU64,
+    pub(crate) asleep: AtomicU64,
+}
+
+impl Traffic {
+    /// Counts one system call.
+    pub(crate) fn system_call(&self) {
+        self.system_calls.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -118,9 +132,11 @@ impl Link {
         if self.interest.load(Ordering::Relaxed) & what != 0
             && self.interest.swap(0, Ordering::AcqRel) != 0
             && let Some(waker) = self.waker.get()
-            && let Err(error) = waker.wake()
         {
-            log::error!("a worker could not be woken: {error}");
+            self.traffic.system_call();
+            if let Err(error) = waker.wake() {
+                log::error!("a worker could not be woken: {error}");
+            }
         }
     }
 

@@ -210,6 +210,7 @@ impl NetStream {
     /// One receive. `None` if nothing came, and the state says why; `Some(0)` never.
     fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
         loop {
+            self.link.traffic.system_call();
             match (&self.out.socket).read(into) {
                 Ok(0) => {
                     self.end = true;

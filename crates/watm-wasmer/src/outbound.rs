@@ -217,6 +217,7 @@ impl Outbound {
     /// One send; short or 0 if the socket is full or broken, which the state then says.
     fn send(&self, state: &mut State, data: &[u8]) -> usize {
         loop {
+            self.link.traffic.system_call();
             match self.socket.send_with_flags(data, libc::MSG_NOSIGNAL) {
                 Ok(len) => {
                     self.link

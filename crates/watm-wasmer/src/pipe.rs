@@ -110,6 +110,7 @@ impl Pipe {
         {
             // A thread between its second look and its sleep holds the lock: wait for it.
             drop(lock(&self.rx));
+            self.link.traffic.system_call();
             self.readable.notify_all();
         }
     }
@@ -123,6 +124,7 @@ impl Pipe {
                 .swap(false, Ordering::AcqRel)
         {
             drop(lock(&self.tx));
+            self.link.traffic.system_call();
             self.writable.notify_all();
         }
     }

@@ -187,6 +187,7 @@ fn live(
     report: &mut Option<Report>,
 ) -> Result<End, TransportError> {
     let timeout = job.settings.handshake_timeout;
+    let timing = job.settings.timing;
     let link = Arc::clone(&job.link);
     let role = job.role;
     let mut fail = |error: SetupError| {
@@ -219,6 +220,9 @@ fn live(
     // From here on the deadline of the handshake must not stop the worker any more.
     if !link.establish() {
         return fail(SetupError::TimedOut { after: timeout });
+    }
+    if timing {
+        instance.host().start_timing();
     }
     if let Some(report) = report.take() {
         report(Ok(established));

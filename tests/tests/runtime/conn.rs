@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, Pattern, alternate, assert_would_block, built, eventually, expect_end, expect_pattern,
-    read_vec, send_pattern, wat, with_worker,
+    Pair, Pattern, alternate, assert_would_block, built, eventually, exchange, expect_end,
+    expect_pattern, read_vec, send_pattern, wat, with_worker,
 };
 use watm_wasmer::{
     Acceptor, Conn, DialError, Dialer, End, FixedDialer, Listener, RelayHandle, TransportError,
@@ -287,4 +287,31 @@ fn a_small_question_and_its_answer_do_not_wait_for_more_bytes() {
     }
     let each = started.elapsed() / rounds;
     assert!(each < Duration::from_millis(10), "{each:?} a round");
+}
+
+#[test]
+fn a_connection_tells_what_it_moved_and_what_that_took() {
+    let module = built("plain16k");
+    let pair = Pair::with(Dialer::builder(&module).timing(true));
+    exchange(&pair.conn, &pair.peer, 1 << 20, 10_007);
+    // The peer may have a byte before the worker has counted it.
+    eventually("all is counted", || pair.conn.stats().sent >= 1 << 20);
+    let stats = pair.conn.stats();
+    assert!(stats.received >= 1 << 20, "{stats:?}");
+    // The module takes 16 KiB at once, so each way has at least 64 reads and as many writes.
+    assert!(stats.host_calls >= 256, "{stats:?}");
+    // Bytes leave and come in pieces of 128 KiB at most.
+    assert!(stats.system_calls >= 16, "{stats:?}");
+    assert!(
+        !stats.guest_time.is_zero() && !stats.host_time.is_zero(),
+        "{stats:?}"
+    );
+
+    let untimed = Pair::dial(&module);
+    exchange(&untimed.conn, &untimed.peer, 1 << 20, 10_007);
+    let stats = untimed.conn.stats();
+    assert_eq!(
+        stats.guest_time + stats.host_time + stats.asleep,
+        Duration::ZERO
+    );
 }
