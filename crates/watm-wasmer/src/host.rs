@@ -122,6 +122,8 @@ pub(crate) struct Host {
     cached_answers: u32,
     moved: usize,
     spin: Spin,
+    /// The guest's last read of the network left bytes behind.
+    more_to_read: bool,
     calls: u64,
     timing: Option<Timing>,
     failure: Option<SetupError>,
@@ -149,6 +151,7 @@ impl Host {
             cached_answers: 0,
             moved: 0,
             spin: Spin::default(),
+            more_to_read: false,
             calls: 0,
             timing: None,
             failure: None,
@@ -436,6 +439,7 @@ impl Host {
                         break;
                     }
                 }
+                self.more_to_read = net.has_more();
             }
             Kind::Control => {
                 if self.control_read || self.link.level() < Level::Cancelled {
@@ -540,7 +544,7 @@ impl Host {
                     return Err(Errno::Again.into());
                 }
                 let taken = slices.map(|slice| internal.write(slice)).sum();
-                internal.write_done();
+                internal.write_done(self.more_to_read);
                 taken
             }
             Kind::Net(net) => {
@@ -951,8 +955,11 @@ impl Host {
         })
     }
 
-    /// Sends what waits, as far as the sockets take it.
+    /// Wakes the application and sends what waits, as far as the sockets take it.
     pub(crate) fn flush(&mut self) {
+        if let Some(internal) = &mut self.internal {
+            internal.wake_readers();
+        }
         if !self.unsent {
             return;
         }

@@ -78,6 +78,11 @@ impl NetStream {
         self.len
     }
 
+    /// Whether the next read probably finds bytes.
+    pub(crate) fn has_more(&self) -> bool {
+        self.len > 0 || self.readable && !self.end && self.error.is_none()
+    }
+
     /// Whether a read would not have to wait; looks into the socket if that is not known.
     pub(crate) fn poll_read(&mut self) -> bool {
         if self.len == 0 && self.readable && !self.end && self.error.is_none() {

@@ -13,7 +13,7 @@ use socket2::Socket;
 use watm_abi::Errno;
 
 use crate::link::{Link, lock};
-use crate::supervisor;
+use crate::supervisor::{self, Age, Delayed};
 
 /// Collected bytes that make a system call worth it.
 const ENOUGH: usize = 64 * 1024;
@@ -47,14 +47,6 @@ pub(crate) struct Outbound {
     pub(crate) socket: Socket,
     link: Arc<Link>,
     state: Mutex<State>,
-}
-
-/// What the supervisor saw of an [`Outbound`].
-pub(crate) enum Age {
-    /// Nothing waits.
-    Empty,
-    /// Something waits; the generation it belongs to.
-    Waits(u64),
 }
 
 impl Outbound {
@@ -170,26 +162,6 @@ impl Outbound {
         lock(&self.state).error
     }
 
-    /// For the supervisor: sends what has waited since `seen`, and says what waits now. When it
-    /// says `Empty` and this was the `last` look, the supervisor forgets this one.
-    pub(crate) fn flush_older(&self, seen: Option<u64>, last: bool) -> Age {
-        let mut state = lock(&self.state);
-        if state.waiting() > 0 && seen == Some(state.generation) {
-            // Not only when the socket is known to take bytes: the worker may be too busy with
-            // the guest to hear of it.
-            state.writable = true;
-            self.flush_locked(&mut state);
-        }
-        if state.waiting() == 0 {
-            if last {
-                state.watched = false;
-            }
-            Age::Empty
-        } else {
-            Age::Waits(state.generation)
-        }
-    }
-
     fn flush_locked(&self, state: &mut State) {
         while state.waiting() > 0 && state.writable && state.error.is_none() {
             let buf = std::mem::take(&mut state.buf);
@@ -236,6 +208,26 @@ impl Outbound {
                     return 0;
                 }
             }
+        }
+    }
+}
+
+impl Delayed for Outbound {
+    fn do_older(&self, seen: Option<u64>, last: bool) -> Age {
+        let mut state = lock(&self.state);
+        if state.waiting() > 0 && seen == Some(state.generation) {
+            // Not only when the socket is known to take bytes: the worker may be too busy with
+            // the guest to hear of it.
+            state.writable = true;
+            self.flush_locked(&mut state);
+        }
+        if state.waiting() == 0 {
+            if last {
+                state.watched = false;
+            }
+            Age::Empty
+        } else {
+            Age::Waits(state.generation)
         }
     }
 }

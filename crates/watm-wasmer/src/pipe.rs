@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::TransportError;
 use crate::link::{Level, Link, interest, lock};
 use crate::ring::{Consumer, Producer, ring};
+use crate::supervisor::{self, Age, Delayed};
 
 /// Bytes each direction holds at most; also the largest write that is all or nothing.
 pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;
@@ -19,6 +20,10 @@ pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;
 /// A writer that waits for room is woken when this much of it is there, so that a full pipe does
 /// not cost a wake-up for each small read.
 const ROOM_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
+
+/// A reader that waits is woken when this much is there, while the guest is known to have more to
+/// write. Without that it is woken at once.
+const BYTES_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
 
 /// What both ends know of one direction.
 #[derive(Default)]
@@ -31,6 +36,16 @@ struct Direction {
     application_waits: AtomicBool,
 }
 
+/// The wake-up that the application's reader is owed.
+#[derive(Default)]
+struct Owed {
+    owed: bool,
+    /// Counts the wake-ups that were owed and made up for.
+    generation: u64,
+    /// Whether the supervisor looks after this pipe.
+    watched: bool,
+}
+
 struct Pipe {
     link: Arc<Link>,
     to_guest: Direction,
@@ -39,6 +54,7 @@ struct Pipe {
     writable: Condvar,
     rx: Mutex<Consumer>,
     readable: Condvar,
+    owed: Mutex<Owed>,
     /// Room the sleeping guest waits for, in bytes.
     room_wanted: AtomicUsize,
 }
@@ -56,6 +72,8 @@ pub(crate) struct GuestEnd {
     tx: Producer,
     /// The guest was told that no more bytes come.
     saw_end: bool,
+    /// A reader may sleep over bytes that are there: see [`GuestEnd::wake_readers`].
+    owes_wake_up: bool,
 }
 
 /// How long a call of the application may take.
@@ -79,6 +97,7 @@ pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
         writable: Condvar::new(),
         rx: Mutex::new(rx),
         readable: Condvar::new(),
+        owed: Mutex::default(),
         room_wanted: AtomicUsize::new(0),
     });
     let application = ApplicationEnd {
@@ -91,6 +110,7 @@ pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
             rx: guest_rx,
             tx: guest_tx,
             saw_end: false,
+            owes_wake_up: false,
         },
     )
 }
@@ -115,6 +135,32 @@ impl Pipe {
         }
     }
 
+    /// Whether a reader sleeps that does not know of what was just published.
+    fn has_sleeping_reader(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let waits = &self.to_application.application_waits;
+        waits.load(Ordering::Relaxed)
+    }
+
+    /// Puts waking the readers off, though bytes are there. Whatever the guest does, the supervisor
+    /// makes up for it soon.
+    fn owe_wake_up(self: &Arc<Self>) {
+        let mut owed = lock(&self.owed);
+        owed.owed = true;
+        if !owed.watched {
+            owed.watched = true;
+            supervisor::watch(self);
+        }
+    }
+
+    fn pay_wake_up(&self, owed: &mut Owed) {
+        if owed.owed {
+            owed.owed = false;
+            owed.generation += 1;
+            self.wake_readers();
+        }
+    }
+
     fn wake_writers(&self) {
         fence(Ordering::SeqCst);
         if self.to_guest.application_waits.load(Ordering::Relaxed)
@@ -127,6 +173,22 @@ impl Pipe {
             self.link.traffic.system_call();
             self.writable.notify_all();
         }
+    }
+}
+
+impl Delayed for Pipe {
+    fn do_older(&self, seen: Option<u64>, last: bool) -> Age {
+        let mut owed = lock(&self.owed);
+        if seen == Some(owed.generation) {
+            self.pay_wake_up(&mut owed);
+        }
+        if owed.owed {
+            return Age::Waits(owed.generation);
+        }
+        if last {
+            owed.watched = false;
+        }
+        Age::Empty
     }
 }
 
@@ -329,10 +391,26 @@ impl GuestEnd {
         }
     }
 
-    /// Shows the application what one write of the guest brought.
-    pub(crate) fn write_done(&mut self) {
+    /// Shows the application what one write of the guest brought, and wakes it, unless `more` is
+    /// to come soon: then it is woken by [`GuestEnd::wake_readers`] at the latest.
+    pub(crate) fn write_done(&mut self, more: bool) {
         self.tx.commit();
-        self.pipe.wake_readers();
+        if more && PIPE_CAPACITY - self.tx.free() < BYTES_WORTH_WAKING {
+            if self.pipe.has_sleeping_reader() {
+                self.owes_wake_up = true;
+                self.pipe.owe_wake_up();
+            }
+        } else {
+            self.pipe.wake_readers();
+        }
+    }
+
+    /// Wakes a reader for which that was put off. To be called before the guest sleeps, and
+    /// whenever it may be done with what it had to write.
+    pub(crate) fn wake_readers(&mut self) {
+        if std::mem::take(&mut self.owes_wake_up) {
+            self.pipe.pay_wake_up(&mut lock(&self.pipe.owed));
+        }
     }
 
     /// Whether the guest shut down writing already.
@@ -403,7 +481,7 @@ mod tests {
 
     fn guest_write(guest: &mut GuestEnd, data: &[u8]) {
         assert_eq!(guest.write(data), data.len());
-        guest.write_done();
+        guest.write_done(false);
     }
 
     #[test]
@@ -431,6 +509,50 @@ mod tests {
         guest_write(&mut guest, b"abc");
         drop(guest);
         assert_eq!(reader.join().expect("the reader ends"), (3, 0));
+    }
+
+    #[test]
+    fn a_reader_is_woken_late_when_more_is_to_come_but_before_the_guest_sleeps() {
+        let (app, mut guest) = ends();
+        let reader = std::thread::spawn(move || {
+            let mut buf = [0; 8];
+            app.read(&mut buf, SOON).expect("bytes")
+        });
+        while !guest.pipe.has_sleeping_reader() {
+            std::thread::yield_now();
+        }
+        assert_eq!(guest.write(b"abc"), 3);
+        guest.write_done(true);
+        assert!(guest.owes_wake_up);
+        guest.wake_readers();
+        assert!(!guest.owes_wake_up && !lock(&guest.pipe.owed).owed);
+        assert_eq!(reader.join().expect("the reader ends"), 3);
+    }
+
+    #[test]
+    fn a_reader_is_woken_at_once_when_much_is_there() {
+        let (_app, mut guest) = ends();
+        let waits = &guest.pipe.to_application.application_waits;
+        waits.store(true, Ordering::Relaxed);
+        guest.write(&vec![0; BYTES_WORTH_WAKING]);
+        guest.write_done(true);
+        assert!(!guest.owes_wake_up && !guest.pipe.has_sleeping_reader());
+    }
+
+    #[test]
+    fn a_reader_is_woken_though_the_guest_never_comes_back() {
+        let (app, mut guest) = ends();
+        let reader = std::thread::spawn(move || {
+            let mut buf = [0; 8];
+            app.read(&mut buf, SOON).expect("bytes")
+        });
+        while !guest.pipe.has_sleeping_reader() {
+            std::thread::yield_now();
+        }
+        guest.write(b"abc");
+        guest.write_done(true);
+        assert_eq!(reader.join().expect("the supervisor wakes it"), 3);
+        drop(guest);
     }
 
     #[test]

@@ -4,14 +4,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-
-use crate::link::{Level, Link};
-use crate::outbound::{Age, Outbound};
+use crate::link::{Level, Link, lock};
 
 /// Bytes wait in a write-behind buffer for one to two of these while the guest computes.
 const FLUSH_TICK: Duration = Duration::from_micros(250);
@@ -22,9 +19,24 @@ const IDLE_LOOKS: u32 = 8;
 /// How often a guest that computes is interrupted until its worker has finished.
 const INTERRUPT_EVERY: Duration = Duration::from_millis(4);
 
+/// Something that the worker puts off and that must not wait for a guest that computes.
+pub(crate) trait Delayed: Send + Sync {
+    /// Does what has waited since `seen`, and says what waits now. When it says `Empty` and this
+    /// was the `last` look, the supervisor forgets this one.
+    fn do_older(&self, seen: Option<u64>, last: bool) -> Age;
+}
+
+/// What the supervisor saw of something [`Delayed`].
+pub(crate) enum Age {
+    /// Nothing waits.
+    Empty,
+    /// Something waits; the generation it belongs to.
+    Waits(u64),
+}
+
 enum Order {
     At(Alarm),
-    Watch(Weak<Outbound>),
+    Watch(Weak<dyn Delayed>),
 }
 
 /// What happens to a connection when its time has come.
@@ -69,31 +81,69 @@ pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
     raise_at(now + grace, link, Level::Stopping);
 }
 
-/// Sends what waits in `outbound` whenever the worker has not done so in time.
-pub(crate) fn watch(outbound: &Arc<Outbound>) {
-    order(Order::Watch(Arc::downgrade(outbound)));
+/// Does what is put off whenever the worker has not done so in time.
+pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
+    let delayed: Weak<T> = Arc::downgrade(delayed);
+    order(Order::Watch(delayed));
+}
+
+/// Orders that the supervisor has not taken yet. Not a channel: those look for a message for a
+/// while before they sleep, which is much for a thread that wakes by the clock.
+#[derive(Default)]
+struct Orders {
+    new: Mutex<Vec<Order>>,
+    changed: Condvar,
 }
 
 fn order(order: Order) {
-    static SUPERVISOR: OnceLock<Sender<Order>> = OnceLock::new();
-    let sender = SUPERVISOR.get_or_init(|| {
-        let (sender, receiver) = unbounded();
+    static SUPERVISOR: OnceLock<Option<Arc<Orders>>> = OnceLock::new();
+    let orders = SUPERVISOR.get_or_init(|| {
+        let orders = Arc::new(Orders::default());
+        let taken = Arc::clone(&orders);
         let spawned = thread::Builder::new()
             .name("watm-supervisor".into())
             .stack_size(256 * 1024)
             .spawn(move || {
                 crate::signals::block_all();
-                Supervisor::default().run(&receiver);
+                Supervisor::default().run(&taken);
             });
         if let Err(error) = spawned {
             log::error!(
                 "the supervisor thread could not be started, so nothing is bounded in time: {error}"
             );
+            return None;
         }
-        sender
+        Some(orders)
     });
-    // Fails only if the thread could not be started, which was said.
-    let _ = sender.send(order);
+    if let Some(orders) = orders {
+        lock(&orders.new).push(order);
+        orders.changed.notify_one();
+    }
+}
+
+impl Orders {
+    /// Moves new orders into `into`, which is empty; sleeps until there are some, at most until
+    /// `deadline`.
+    fn take(&self, deadline: Option<Instant>, into: &mut Vec<Order>) {
+        let mut new = lock(&self.new);
+        while new.is_empty() {
+            new = match deadline {
+                None => self
+                    .changed
+                    .wait(new)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left == Duration::ZERO {
+                        return;
+                    }
+                    let waited = self.changed.wait_timeout(new, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        std::mem::swap(&mut *new, into);
+    }
 }
 
 struct Alarm {
@@ -103,8 +153,8 @@ struct Alarm {
 }
 
 struct Watched {
-    /// Weak, so that the socket closes when its worker lets go of it.
-    outbound: Weak<Outbound>,
+    /// Weak, so that a socket closes when its worker lets go of it.
+    delayed: Weak<dyn Delayed>,
     seen: Option<u64>,
     idle: u32,
     next: Instant,
@@ -119,18 +169,14 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&mut self, orders: &Receiver<Order>) {
+    fn run(&mut self, orders: &Orders) -> ! {
+        let mut new = Vec::new();
         loop {
             let next_alarm = self.alarms.peek().map(|alarm| alarm.0.when);
             let next = [next_alarm, self.next_look].into_iter().flatten().min();
-            let received = match next {
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(next) => orders.recv_deadline(next),
-            };
-            match received {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            orders.take(next, &mut new);
+            for order in new.drain(..) {
+                self.take(order);
             }
             let now = Instant::now();
             self.ring_alarms(now);
@@ -143,10 +189,10 @@ impl Supervisor {
     fn take(&mut self, order: Order) {
         match order {
             Order::At(alarm) => self.alarms.push(Reverse(alarm)),
-            Order::Watch(outbound) => {
+            Order::Watch(delayed) => {
                 let next = Instant::now() + FLUSH_TICK;
                 self.watched.push(Watched {
-                    outbound,
+                    delayed,
                     seen: None,
                     idle: 0,
                     next,
@@ -191,11 +237,11 @@ impl Supervisor {
             if watched.next > now {
                 return true;
             }
-            let Some(outbound) = watched.outbound.upgrade() else {
+            let Some(delayed) = watched.delayed.upgrade() else {
                 return false;
             };
             let last = watched.idle >= IDLE_LOOKS;
-            match outbound.flush_older(watched.seen, last) {
+            match delayed.do_older(watched.seen, last) {
                 Age::Empty if last => return false,
                 Age::Empty => {
                     watched.seen = None;
@@ -244,6 +290,7 @@ impl Ord for Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam_channel::unbounded;
 
     #[test]
     fn a_close_moves_through_its_stages_and_interrupts_until_the_worker_has_finished() {
