@@ -521,3 +521,75 @@ fn a_thread_of_the_runtime_is_there_once_however_many_connections_there_are() {
     let module = with_worker("(i32.const 0)");
     expect_end(&Pair::dial(&module).conn);
 }
+
+#[test]
+fn a_stock_fills_up_serves_connections_and_is_given_back() {
+    let _alone = alone();
+    let module = built("plain16k");
+    // The first also starts what all share.
+    live_and_end(&module, 0);
+    let before = Uses::now();
+    let (listener, address) = listener();
+    let dialer = Dialer::builder(&module).stock(4).build().expect("a dialer");
+    eventually("the stock is full", || threads("watm-worker") == 4);
+    // More than it holds, so that some make their own instance.
+    let open: Vec<_> = (0..12)
+        .map(|_| {
+            let conn = dialer.dial(&address).expect("a connection");
+            (conn, accept_one(&listener))
+        })
+        .collect();
+    for (conn, peer) in &open {
+        (&mut &*conn).write_all(b"12345678").expect("room");
+        assert_eq!(read_vec(peer, 8), b"12345678");
+        (&*peer).write_all(b"back").expect("room");
+        assert_eq!(read_vec(conn, 4), b"back");
+    }
+    eventually("the stock is full again", || threads("watm-worker") == 16);
+    drop(dialer);
+    eventually("the stock is gone", || threads("watm-worker") == 12);
+    drop((open, listener));
+    before.expect_back(SLACK);
+}
+
+#[test]
+fn a_stock_that_waits_uses_no_processor() {
+    let _alone = alone();
+    let dialer = Dialer::builder(&built("plain")).stock(3).build();
+    let _dialer = dialer.expect("a dialer");
+    eventually("the stock is full", || threads("watm-worker") == 3);
+    // What fills it may still be on its way to sleep.
+    std::thread::sleep(Duration::from_millis(50));
+    let before = ThreadTimes::of("watm-");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(ThreadTimes::of("watm-").most_since(&before), 0);
+}
+
+#[test]
+fn a_module_whose_init_never_ends_costs_the_stock_its_time_and_no_more() {
+    let _alone = alone();
+    let limit = Duration::from_millis(200);
+    let builder = Dialer::builder(&wat("loop_init")).stock(2);
+    let dialer = builder.handshake_timeout(limit).build().expect("a dialer");
+    eventually("the stock is being filled", || threads("watm-stock") == 1);
+    assert!(dialer.dial("127.0.0.1:9").is_err());
+    drop(dialer);
+    eventually("all threads end", || {
+        threads("watm-worker") + threads("watm-stock") == 0
+    });
+}
+
+#[test]
+fn a_stock_that_is_dropped_while_it_is_filled_does_not_wait_for_the_guest() {
+    let _alone = alone();
+    // The handshake may take 30 seconds, as long as the wait below.
+    let dialer = Dialer::builder(&wat("loop_init")).stock(2).build();
+    let dialer = dialer.expect("a dialer");
+    eventually("the stock is being filled", || threads("watm-worker") == 1);
+    let started = Instant::now();
+    drop(dialer);
+    eventually("all threads end", || {
+        threads("watm-worker") + threads("watm-stock") == 0
+    });
+    assert!(started.elapsed() < Duration::from_secs(10));
+}

@@ -159,6 +159,9 @@ pub(crate) struct DialArgs {
     pub(crate) accept: AcceptArgs,
 
     #[command(flatten)]
+    pub(crate) stock: StockArgs,
+
+    #[command(flatten)]
     pub(crate) load: LoadArgs,
 
     #[command(flatten)]
@@ -188,6 +191,9 @@ pub(crate) struct DialFixedArgs {
 
     #[command(flatten)]
     pub(crate) policy: RequiredPolicyArgs,
+
+    #[command(flatten)]
+    pub(crate) stock: StockArgs,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,
@@ -247,6 +253,9 @@ pub(crate) struct ListenArgs {
     pub(crate) handshakes: HandshakeArgs,
 
     #[command(flatten)]
+    pub(crate) stock: StockArgs,
+
+    #[command(flatten)]
     pub(crate) load: LoadArgs,
 
     #[command(flatten)]
@@ -287,6 +296,9 @@ pub(crate) struct RelayArgs {
 
     #[command(flatten)]
     pub(crate) handshakes: HandshakeArgs,
+
+    #[command(flatten)]
+    pub(crate) stock: StockArgs,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,
@@ -375,6 +387,19 @@ pub(crate) struct BenchArgs {
 
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
+}
+
+/// Instances that are ready before there is a connection, for the commands that run for long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StockArgs {
+    /// Instances of the module that are kept ready for new connections; 0 for none
+    ///
+    /// They have run the module's init, so that a connection only has to dial. Each takes about
+    /// as much as an idle connection. Where standard input and output are the connection there
+    /// are none.
+    #[arg(long, value_name = "COUNT", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(0..=1024), help_heading = "Limits")]
+    pub(crate) stock: u16,
 }
 
 /// Where plain connections come from, for the commands that dial.

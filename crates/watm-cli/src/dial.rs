@@ -10,7 +10,7 @@ use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
 
 use crate::accept::PlainListener;
 use crate::announce::announce;
-use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, TransportArgs};
+use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, StockArgs, TransportArgs};
 use crate::clients::{Clients, Place};
 use crate::failure::{Failure, chain};
 use crate::forward::report;
@@ -24,10 +24,17 @@ type Dial = dyn Fn() -> Result<Conn, DialError> + Send + Sync;
 /// `watm dial`.
 pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
-    let dialer = setup::configure(Dialer::builder(&module), &args.transport)?.build()?;
+    let dialer = setup::configure(Dialer::builder(&module), &args.transport)?
+        .stock(stock(&args.accept, &args.stock))
+        .build()?;
     let remote = args.remote.clone();
     let dial = Arc::new(move || dialer.dial(&remote));
     carry(dial, &args.accept, &args.transport)
+}
+
+/// Instances to keep ready: none where there is one connection.
+fn stock(accept: &AcceptArgs, args: &StockArgs) -> usize {
+    accept.listen.as_ref().map_or(0, |_| args.stock.into())
 }
 
 /// `watm dial-fixed`.
@@ -35,6 +42,7 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
     let dialer = setup::configure(FixedDialer::builder(&module), &args.transport)?
         .policy(AddressPolicy::from(&args.policy))
+        .stock(stock(&args.accept, &args.stock))
         .build()?;
     carry(
         Arc::new(move || dialer.dial()),

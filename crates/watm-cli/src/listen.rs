@@ -15,8 +15,10 @@ use crate::{open_files, serve, setup};
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
     let handshakes = usize::try_from(args.handshakes.handshake_limit).unwrap_or(usize::MAX);
-    let builder =
-        setup::configure(Listener::builder(&module), &args.transport)?.handshake_limit(handshakes);
+    let stock = args.forward.as_ref().map_or(0, |_| args.stock.stock.into());
+    let builder = setup::configure(Listener::builder(&module), &args.transport)?
+        .handshake_limit(handshakes)
+        .stock(stock);
     let signals = Signals::install()?;
     open_files::raise_limit();
     let listener = builder.bind(&args.listen)?;

@@ -14,6 +14,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let handshakes = usize::try_from(args.handshakes.handshake_limit).unwrap_or(usize::MAX);
     let mut builder = setup::configure(Relay::builder(&module), &args.transport)?
         .handshake_limit(handshakes)
+        .stock(args.stock.stock.into())
         .policy(AddressPolicy::from(&args.policy));
     if let Some(remote) = &args.remote {
         builder = builder.remote(remote);

@@ -8,12 +8,12 @@ use watm_abi::Role;
 use crate::conn::Conn;
 use crate::connect::{Network, split_address};
 use crate::error::{ConfigError, DialError, SetupError};
-use crate::link::Link;
+use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::pipe::pipe;
-use crate::settings::{Builder, Settings};
+use crate::settings::Builder;
 use crate::stream::Stream;
-use crate::worker::{Job, spawn_and_wait};
+use crate::worker::Workers;
 
 /// What one dial does differently from the others of its dialer.
 #[derive(Clone, Default)]
@@ -69,7 +69,7 @@ impl fmt::Debug for DialOptions {
 /// ```
 #[derive(Clone)]
 pub struct Dialer {
-    settings: Arc<Settings>,
+    workers: Workers,
 }
 
 impl Dialer {
@@ -99,13 +99,7 @@ impl Dialer {
             source,
         })?;
         let fixed = Some((options.network, address.to_owned()));
-        Ok(connect(
-            &self.settings,
-            Role::Dialer,
-            fixed,
-            None,
-            options.config,
-        )?)
+        Ok(connect(&self.workers, fixed, None, options.config)?)
     }
 }
 
@@ -113,7 +107,7 @@ impl Dialer {
 /// [`crate::AddressPolicy`] allows them: without one, none.
 #[derive(Clone)]
 pub struct FixedDialer {
-    settings: Arc<Settings>,
+    workers: Workers,
 }
 
 impl FixedDialer {
@@ -137,13 +131,7 @@ impl FixedDialer {
     ///
     /// As [`FixedDialer::dial`].
     pub fn dial_with(&self, options: DialOptions) -> Result<Conn, DialError> {
-        Ok(connect(
-            &self.settings,
-            Role::FixedDialer,
-            None,
-            None,
-            options.config,
-        )?)
+        Ok(connect(&self.workers, None, None, options.config)?)
     }
 }
 
@@ -154,8 +142,9 @@ impl Builder<Dialer> {
     ///
     /// [`ConfigError`] if the module is no dialer or a setting cannot work.
     pub fn build(self) -> Result<Dialer, ConfigError> {
+        let settings = self.check(Role::Dialer)?;
         Ok(Dialer {
-            settings: self.check(Role::Dialer)?,
+            workers: Workers::new(settings, Role::Dialer),
         })
     }
 }
@@ -167,40 +156,40 @@ impl Builder<FixedDialer> {
     ///
     /// [`ConfigError`] if the module is no fixed dialer or a setting cannot work.
     pub fn build(self) -> Result<FixedDialer, ConfigError> {
+        let settings = self.check(Role::FixedDialer)?;
         Ok(FixedDialer {
-            settings: self.check(Role::FixedDialer)?,
+            workers: Workers::new(settings, Role::FixedDialer),
         })
     }
 }
 
 /// Sets up one connection of an application, outgoing or (with `incoming`) accepted, and waits.
 pub(crate) fn connect(
-    settings: &Arc<Settings>,
-    role: Role,
+    workers: &Workers,
     fixed: Option<(Network, String)>,
     incoming: Option<Stream>,
     config: Option<Arc<[u8]>>,
 ) -> Result<Conn, SetupError> {
-    let link = Arc::new(Link::default());
+    let worker = workers.next(config);
+    let link = Arc::clone(worker.link());
     let (end, internal) = pipe(Arc::clone(&link));
-    let job = Job {
-        settings: Arc::clone(settings),
-        role,
-        config,
+    let established = worker.serve_and_wait(Ends {
         fixed,
         incoming,
         internal: Some(internal),
-        link: Arc::clone(&link),
-        ended: None,
-    };
-    let established = spawn_and_wait(job)?;
-    Ok(Conn::new(end, link, established, settings.close_grace))
+    })?;
+    Ok(Conn::new(
+        end,
+        link,
+        established,
+        workers.settings.close_grace,
+    ))
 }
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer")
-            .field("module", &self.settings.module)
+            .field("module", &self.workers.settings.module)
             .finish_non_exhaustive()
     }
 }
@@ -208,7 +197,7 @@ impl fmt::Debug for Dialer {
 impl fmt::Debug for FixedDialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FixedDialer")
-            .field("module", &self.settings.module)
+            .field("module", &self.workers.settings.module)
             .finish_non_exhaustive()
     }
 }

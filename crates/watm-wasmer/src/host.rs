@@ -83,13 +83,18 @@ enum Direction {
 /// What a new instance is made with.
 pub(crate) struct HostSetup {
     pub(crate) outgoing: Outgoing,
+    pub(crate) std_streams: [StdStream; 3],
+    pub(crate) descriptor_limit: usize,
+}
+
+/// The ends of the connection that an instance serves.
+pub(crate) struct Ends {
     /// The address that `water_dial_fixed` dials.
     pub(crate) fixed: Option<(Network, String)>,
     /// The connection that `water_accept` returns.
     pub(crate) incoming: Option<Stream>,
+    /// The application's side; a relay has none.
     pub(crate) internal: Option<GuestEnd>,
-    pub(crate) std_streams: [StdStream; 3],
-    pub(crate) descriptor_limit: usize,
 }
 
 pub(crate) struct Host {
@@ -137,11 +142,11 @@ impl Host {
             link,
             reactor,
             table: FdTable::new(FIRST_FD..LAST_FD, setup.descriptor_limit),
-            internal: setup.internal,
+            internal: None,
             closed_internal: None,
             outgoing: setup.outgoing,
-            fixed: setup.fixed,
-            incoming: setup.incoming,
+            fixed: None,
+            incoming: None,
             lingering: Vec::new(),
             unsent: false,
             refused: None,
@@ -163,6 +168,13 @@ impl Host {
             let _ = host.table.insert_at(fd, Descriptor::new(Kind::Std(stream)));
         }
         host
+    }
+
+    /// Gives the instance its connection. Called once, before a role function.
+    pub(crate) fn connect(&mut self, ends: Ends) {
+        self.fixed = ends.fixed;
+        self.incoming = ends.incoming;
+        self.internal = ends.internal;
     }
 
     /// Gives the guest the application's side. Called once, before a role function.
@@ -1332,16 +1344,13 @@ mod tests {
         net: u32,
     }
 
-    fn setup(internal: Option<GuestEnd>) -> HostSetup {
+    fn setup() -> HostSetup {
         HostSetup {
             outgoing: Outgoing {
                 hook: Arc::new(PlainDial),
                 policy: Arc::default(),
                 timeout: Duration::from_secs(20),
             },
-            fixed: None,
-            incoming: None,
-            internal,
             std_streams: StdStream::all(Stdio::Null, &"test".into()),
             descriptor_limit: 4,
         }
@@ -1351,11 +1360,15 @@ mod tests {
         let link = Arc::new(Link::default());
         let (app, guest) = pipe(Arc::clone(&link));
         let reactor = Reactor::new(&link).expect("a reactor");
-        let mut host = Host::new(Arc::clone(&link), reactor, setup(Some(guest)));
+        let mut host = Host::new(Arc::clone(&link), reactor, setup());
         let (ours, peer) = UnixStream::pair().expect("a pair");
         peer.set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a timeout");
-        host.incoming = Some(ours.into());
+        host.connect(Ends {
+            fixed: None,
+            incoming: Some(ours.into()),
+            internal: Some(guest),
+        });
         let internal = host.open_internal().expect("a descriptor");
         let control = host.open_control().expect("a descriptor");
         let net = host.water_accept().expect("a descriptor");

@@ -69,6 +69,7 @@ mod reactor;
 mod ring;
 mod signals;
 mod spin;
+mod stock;
 mod supervisor;
 mod surroundings;
 mod wasi;

@@ -41,8 +41,21 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const ESTABLISHED: u8 = 1;
-const EXPIRED: u8 = 2;
+/// How far the set-up of a transport is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// It has a connection to set up. The first stage, unless the instance is made for a stock.
+    SettingUp = 0,
+    /// The instance is made for a stock.
+    Preparing = 1,
+    /// The instance is in a stock and has all the time there is.
+    Ready = 2,
+    /// The transport is set up, for good.
+    Established = 3,
+    /// The time for one of the stages was over, for good.
+    Expired = 4,
+}
 
 type Interrupt = Box<dyn Fn() + Send>;
 
@@ -70,8 +83,8 @@ impl Traffic {
 #[derive(Default)]
 pub(crate) struct Link {
     level: AtomicU8,
-    /// 0 while the transport is being set up, then `ESTABLISHED` or `EXPIRED`, for good.
-    setup: AtomicU8,
+    /// A [`Stage`].
+    stage: AtomicU8,
     interest: AtomicU32,
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
@@ -84,6 +97,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// The link of an instance that is made before there is a connection for it.
+    pub(crate) fn in_stock() -> Self {
+        Self {
+            stage: AtomicU8::new(Stage::Preparing as u8),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn level(&self) -> Level {
         match self.level.load(Ordering::Acquire) {
             0 => Level::Running,
@@ -104,23 +125,17 @@ impl Link {
         }
     }
 
-    /// Says that the transport is set up; false if its time had run out before.
-    pub(crate) fn establish(&self) -> bool {
-        self.setup
-            .compare_exchange(0, ESTABLISHED, Ordering::AcqRel, Ordering::Acquire)
+    /// Moves from one stage of the set-up to another; false if it is in none of these any more:
+    /// the time for `from` was over.
+    pub(crate) fn advance(&self, from: Stage, to: Stage) -> bool {
+        self.stage
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
     /// Whether the transport was set up.
     pub(crate) fn is_established(&self) -> bool {
-        self.setup.load(Ordering::Acquire) == ESTABLISHED
-    }
-
-    /// Says that the time for setting up has run out; false if it was set up before.
-    pub(crate) fn expire(&self) -> bool {
-        self.setup
-            .compare_exchange(0, EXPIRED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.stage.load(Ordering::Acquire) == Stage::Established as u8
     }
 
     /// Wakes the worker if it sleeps and waits for any of `what`. The change itself must have

@@ -12,12 +12,13 @@ use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
 use crate::conn::Conn;
 use crate::dialer::connect;
 use crate::error::{AcceptError, ConfigError, ListenError};
-use crate::link::{Link, lock};
+use crate::host::Ends;
+use crate::link::lock;
 use crate::module::TransportModule;
 use crate::pipe::pipe;
 use crate::settings::{Builder, Settings};
 use crate::stream::Stream;
-use crate::worker::{Job, spawn};
+use crate::worker::{Connection, Workers};
 
 /// Handshakes that were dropped and are about to end, beside those in progress.
 const SLACK: usize = 64;
@@ -32,7 +33,7 @@ struct Queue {
 }
 
 struct Shared {
-    settings: Arc<Settings>,
+    workers: Workers,
     queue: Mutex<Queue>,
     changed: Condvar,
     handshakes: Handshakes,
@@ -145,7 +146,7 @@ struct Unwrap(Arc<Shared>, AcceptWaker);
 impl Accepting for Unwrap {
     fn wants_more(&self) -> bool {
         let queue = lock(&self.0.queue);
-        let settings = &self.0.settings;
+        let settings = &self.0.workers.settings;
         // A handshake that lost its place takes a moment to end; beyond some of these, others wait.
         queue.ready.len() < settings.backlog
             && queue.under_way < settings.handshake_limit.saturating_add(SLACK)
@@ -153,30 +154,21 @@ impl Accepting for Unwrap {
 
     fn accepted(&self, stream: TcpStream) {
         let (shared, waker) = (Arc::clone(&self.0), self.1.clone());
-        let link = Arc::new(Link::default());
+        let worker = shared.workers.next(None);
+        let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
-        let job = Job {
-            settings: Arc::clone(&shared.settings),
-            role: Role::Listener,
-            config: None,
-            fixed: None,
-            incoming: Some(stream.into()),
-            internal: Some(internal),
-            link: Arc::clone(&link),
-            ended: None,
-        };
         shared.handshakes.begin(&link);
         lock(&shared.queue).under_way += 1;
         let reporting = Arc::clone(&shared);
         let reported = Arc::clone(&link);
-        let spawned = spawn(job, move |result| {
+        let report = move |result| {
             reporting.handshakes.end(&reported);
             lock(&reporting.queue).under_way -= 1;
             match result {
                 Ok(established) => {
                     let mut queue = lock(&reporting.queue);
-                    let conn =
-                        Conn::new(end, reported, established, reporting.settings.close_grace);
+                    let grace = reporting.workers.settings.close_grace;
+                    let conn = Conn::new(end, reported, established, grace);
                     if queue.closed {
                         drop(queue);
                         drop(conn);
@@ -189,8 +181,17 @@ impl Accepting for Unwrap {
                 Err(error) => log::info!("a client was dropped: {error}"),
             }
             waker.wake();
+        };
+        let served = worker.serve(Connection {
+            ends: Ends {
+                fixed: None,
+                incoming: Some(stream.into()),
+                internal: Some(internal),
+            },
+            report: Box::new(report),
+            ended: None,
         });
-        if let Err(error) = spawned {
+        if let Err(error) = served {
             shared.handshakes.end(&link);
             lock(&shared.queue).under_way -= 1;
             log::error!("a client was dropped: {error}");
@@ -207,7 +208,7 @@ impl Accepting for Unwrap {
 /// Unwraps sockets that the application accepted by itself (`watm_accept_v1`).
 #[derive(Clone)]
 pub struct Acceptor {
-    settings: Arc<Settings>,
+    workers: Workers,
 }
 
 impl Acceptor {
@@ -217,20 +218,14 @@ impl Acceptor {
     ///
     /// [`AcceptError`], which says whether the module or the host failed.
     pub fn accept(&self, stream: impl Into<Stream>) -> Result<Conn, AcceptError> {
-        Ok(connect(
-            &self.settings,
-            Role::Listener,
-            None,
-            Some(stream.into()),
-            None,
-        )?)
+        Ok(connect(&self.workers, None, Some(stream.into()), None)?)
     }
 }
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor")
-            .field("module", &self.settings.module)
+            .field("module", &self.workers.settings.module)
             .finish_non_exhaustive()
     }
 }
@@ -262,8 +257,9 @@ impl Builder<Listener> {
     ///
     /// [`ConfigError`] if the module is no listener or a setting cannot work.
     pub fn acceptor(self) -> Result<Acceptor, ConfigError> {
+        let settings = self.check(Role::Listener)?;
         Ok(Acceptor {
-            settings: self.check(Role::Listener)?,
+            workers: Workers::new(settings, Role::Listener),
         })
     }
 }
@@ -277,7 +273,7 @@ fn start(settings: Arc<Settings>, listener: TcpListener) -> Result<Listener, Lis
         failure: None,
     };
     let shared = Arc::new(Shared {
-        settings,
+        workers: Workers::new(settings, Role::Listener),
         queue: Mutex::new(queue),
         changed: Condvar::new(),
         handshakes,

@@ -13,11 +13,12 @@ use watm_abi::Role;
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
 use crate::connect::{Network, split_address};
 use crate::error::{ConfigError, ListenError};
+use crate::host::Ends;
 use crate::link::{Level, Link, lock};
 use crate::module::TransportModule;
 use crate::settings::{Builder, Settings};
 use crate::supervisor;
-use crate::worker::{Job, spawn};
+use crate::worker::{Connection, Workers};
 
 /// Connections that a relay carries at the same time at most; more wait in the system's queue.
 const CONNECTION_LIMIT: usize = 8192;
@@ -51,7 +52,7 @@ struct Book {
 }
 
 struct Shared {
-    settings: Arc<Settings>,
+    workers: Workers,
     remote: Option<(Network, String)>,
     book: Mutex<Book>,
     handshakes: Handshakes,
@@ -96,7 +97,7 @@ impl Relay {
     pub fn spawn(self) -> Result<RelayHandle, ListenError> {
         let handshakes = Handshakes::new(self.settings.handshake_limit);
         let shared = Arc::new(Shared {
-            settings: self.settings,
+            workers: Workers::new(self.settings, Role::Relay),
             remote: self.remote,
             book: Mutex::default(),
             handshakes,
@@ -146,7 +147,7 @@ impl RelayHandle {
     /// Stops listening, tells all transports to end over the control pipe, and waits until they
     /// have: within the grace period, and a little more for guests that do not cooperate.
     pub fn shutdown(&self) {
-        let grace = self.shared.settings.close_grace;
+        let grace = self.shared.workers.settings.close_grace;
         let deadline = Instant::now() + grace + std::time::Duration::from_millis(500);
         for link in self.cancel_all() {
             link.wait_finished(Some(deadline));
@@ -157,7 +158,7 @@ impl RelayHandle {
         lock(&self.accept_loop).close();
         self.shared.handshakes.stop_all();
         let links: Vec<_> = lock(&self.shared.book).open.values().cloned().collect();
-        let deadline = Instant::now() + self.shared.settings.close_grace;
+        let deadline = Instant::now() + self.shared.workers.settings.close_grace;
         for link in &links {
             link.raise(Level::Cancelled);
             supervisor::raise_at(deadline, link, Level::Stopping);
@@ -194,7 +195,8 @@ impl Accepting for Wrap {
 
     fn accepted(&self, stream: TcpStream) {
         let shared = &self.shared;
-        let link = Arc::new(Link::default());
+        let worker = shared.workers.next(None);
+        let link = Arc::clone(worker.link());
         shared.handshakes.begin(&link);
         let id = {
             let mut book = lock(&shared.book);
@@ -204,27 +206,25 @@ impl Accepting for Wrap {
             id
         };
         let (ending, waker) = (Arc::clone(shared), self.waker.clone());
-        let job = Job {
-            settings: Arc::clone(&shared.settings),
-            role: Role::Relay,
-            config: None,
-            fixed: shared.remote.clone(),
-            incoming: Some(stream.into()),
-            internal: None,
-            link: Arc::clone(&link),
+        let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
+        let served = worker.serve(Connection {
+            ends: Ends {
+                fixed: shared.remote.clone(),
+                incoming: Some(stream.into()),
+                internal: None,
+            },
+            report: Box::new(move |result| {
+                reporting.handshakes.end(&reported);
+                if let Err(error) = result {
+                    log::info!("a client was dropped: {error}");
+                }
+            }),
             ended: Some(Box::new(move |link| {
                 ending.ended(id, link);
                 waker.wake();
             })),
-        };
-        let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
-        let spawned = spawn(job, move |result| {
-            reporting.handshakes.end(&reported);
-            if let Err(error) = result {
-                log::info!("a client was dropped: {error}");
-            }
         });
-        if let Err(error) = spawned {
+        if let Err(error) = served {
             log::error!("a client was dropped: {error}");
             shared.handshakes.end(&link);
             shared.ended(id, &link);

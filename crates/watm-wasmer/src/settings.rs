@@ -19,6 +19,8 @@ use crate::stdio::Stdio;
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Directories of a module at most: with them and its files, its numbers stay below ours.
 const DIRECTORY_LIMIT: usize = 16;
+/// Instances that are kept ready at most.
+const STOCK_LIMIT: usize = 1024;
 
 /// A directory of the host that a module may use.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) handshake_limit: usize,
     pub(crate) backlog: usize,
     pub(crate) timing: bool,
+    pub(crate) stock: usize,
+    pub(crate) stock_refill_rate: u32,
 }
 
 /// Gathers the configuration of a [`crate::Dialer`], [`crate::FixedDialer`], [`crate::Listener`]
@@ -101,6 +105,8 @@ impl<R> Builder<R> {
                 handshake_limit: 256,
                 backlog: 128,
                 timing: false,
+                stock: 0,
+                stock_refill_rate: 200,
             },
             remote: None,
             role: PhantomData,
@@ -220,6 +226,23 @@ impl<R> Builder<R> {
         self
     }
 
+    /// Instances that are kept ready for new connections, up to 1,024: they have run
+    /// `watm_init_v1`, so that a new connection only dials. None by default; each takes about as
+    /// much as an idle connection (memory, a thread, two descriptors). A connection that finds none
+    /// ready, or that has a configuration of its own ([`crate::DialOptions::config`]), makes its
+    /// instance itself.
+    pub fn stock(mut self, instances: usize) -> Self {
+        self.settings.stock = instances;
+        self
+    }
+
+    /// Instances that the stock is refilled with in a second at most, one after the other; 200 by
+    /// default, at least 1.
+    pub fn stock_refill_rate(mut self, per_second: u32) -> Self {
+        self.settings.stock_refill_rate = per_second;
+        self
+    }
+
     /// Whether connections measure how long the module and the host work, for
     /// [`crate::ConnStats`]. It reads the clock twice for each call of the module, some 50 ns; off
     /// by default.
@@ -295,6 +318,12 @@ impl<R> Builder<R> {
                 "handshake_limit",
                 "it and the backlog must be at least 1",
             ));
+        }
+        if settings.stock > STOCK_LIMIT {
+            return Err(invalid("stock", "it must be at most 1024"));
+        }
+        if settings.stock_refill_rate == 0 {
+            return Err(invalid("stock_refill_rate", "it must be at least 1"));
         }
         if settings.directories.len() > DIRECTORY_LIMIT {
             return Err(invalid("dir", "a module may have 16 directories at most"));

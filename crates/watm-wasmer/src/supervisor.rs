@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::link::{Level, Link, lock};
+use crate::link::{Level, Link, Stage, lock};
 
 /// Bytes wait in a write-behind buffer for one to two of these while the guest computes.
 const FLUSH_TICK: Duration = Duration::from_micros(250);
@@ -43,8 +43,8 @@ enum Order {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Raise(Level),
-    /// Stop it unless its transport is set up by now.
-    EndHandshake,
+    /// Stop it if its set-up is still in this stage.
+    EndStage(Stage),
 }
 
 /// Raises the level of a connection at a time. At [`Level::Stopping`] the guest is interrupted
@@ -57,12 +57,12 @@ pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
     }));
 }
 
-/// Stops a connection whose transport is not set up by then.
-pub(crate) fn end_handshake_at(when: Instant, link: &Arc<Link>) {
+/// Stops a connection whose set-up is still in this stage by then.
+pub(crate) fn end_stage_at(when: Instant, link: &Arc<Link>, stage: Stage) {
     order(Order::At(Alarm {
         when,
         link: Arc::downgrade(link),
-        action: Action::EndHandshake,
+        action: Action::EndStage(stage),
     }));
 }
 
@@ -216,8 +216,8 @@ impl Supervisor {
             }
             let level = match alarm.action {
                 Action::Raise(level) => level,
-                Action::EndHandshake if link.expire() => Level::Stopping,
-                Action::EndHandshake => continue,
+                Action::EndStage(stage) if link.advance(stage, Stage::Expired) => Level::Stopping,
+                Action::EndStage(_) => continue,
             };
             link.raise(level);
             if level == Level::Stopping {

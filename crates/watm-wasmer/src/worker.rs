@@ -12,19 +12,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
 
-use crate::connect::Network;
 use crate::error::{End, SetupError, TransportError};
-use crate::host::{Host, HostSetup};
+use crate::host::{Ends, Host, HostSetup};
 use crate::instance::Instance;
-use crate::link::{Level, Link};
-use crate::pipe::GuestEnd;
+use crate::link::{Level, Link, Stage};
 use crate::reactor::Reactor;
 use crate::settings::Settings;
 use crate::stdio::StdStream;
-use crate::stream::Stream;
+use crate::stock::Stock;
 use crate::supervisor;
 
 /// Stack of a worker's thread in bytes: guest code runs on the engine's own stack.
@@ -33,18 +31,33 @@ const STACK: usize = 512 * 1024;
 /// What is called when a worker has ended.
 pub(crate) type Ended = Box<dyn FnOnce(&Link) + Send>;
 
-/// What one worker is to do.
-pub(crate) struct Job {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) role: Role,
-    /// The configuration of this connection alone, in place of the common one.
-    pub(crate) config: Option<Arc<[u8]>>,
-    pub(crate) fixed: Option<(Network, String)>,
-    pub(crate) incoming: Option<Stream>,
-    pub(crate) internal: Option<GuestEnd>,
-    pub(crate) link: Arc<Link>,
+/// The connection that a worker is to serve.
+pub(crate) struct Connection {
+    pub(crate) ends: Ends,
+    /// Called on the worker's thread once: when the transport is set up, or when that has failed.
+    pub(crate) report: Report,
     /// Called on the worker's thread when all is over.
     pub(crate) ended: Option<Ended>,
+}
+
+/// What one worker is to do.
+struct Job {
+    settings: Arc<Settings>,
+    role: Role,
+    /// The configuration of this connection alone, in place of the common one.
+    config: Option<Arc<[u8]>>,
+    link: Arc<Link>,
+}
+
+/// Where a worker gets its connection from.
+enum Source {
+    Given(Connection),
+    /// It waits in a stock until it gets one.
+    Stock {
+        connection: Receiver<Connection>,
+        /// Hears when the instance is ready.
+        prepared: Sender<Result<(), SetupError>>,
+    },
 }
 
 /// What is known of a transport that was set up.
@@ -74,47 +87,147 @@ pub(crate) trait Guest {
     fn host(&mut self) -> &mut Host;
 }
 
-type Report = Box<dyn FnOnce(Result<Established, SetupError>) + Send>;
+pub(crate) type Report = Box<dyn FnOnce(Result<Established, SetupError>) + Send>;
 
-/// Starts a worker. `report` is called on its thread once: when the transport is set up, or when
-/// that has failed. If the thread cannot be started, neither it nor `ended` is called.
-pub(crate) fn spawn(
+/// Where the connections of one role get their workers from.
+#[derive(Clone)]
+pub(crate) struct Workers {
+    pub(crate) settings: Arc<Settings>,
+    role: Role,
+    stock: Option<Arc<Stock>>,
+}
+
+impl Workers {
+    pub(crate) fn new(settings: Arc<Settings>, role: Role) -> Self {
+        let stock = if settings.stock == 0 {
+            None
+        } else {
+            Stock::start(&settings, role).map(Arc::new)
+        };
+        Self {
+            settings,
+            role,
+            stock,
+        }
+    }
+
+    /// A worker for a connection, with its own configuration or the common one: one of the stock,
+    /// or one that is yet to be started.
+    pub(crate) fn next(&self, config: Option<Arc<[u8]>>) -> Worker {
+        let stock = self.stock.as_ref().filter(|_| config.is_none());
+        let ready = stock.and_then(|stock| stock.take());
+        let (link, ready) = match ready {
+            Some(ready) => (ready.link, Some(ready.connection)),
+            None => (Arc::default(), None),
+        };
+        let job = Job {
+            settings: Arc::clone(&self.settings),
+            role: self.role,
+            config,
+            link,
+        };
+        Worker { job, ready }
+    }
+}
+
+/// A worker that has no connection yet.
+pub(crate) struct Worker {
     job: Job,
-    report: impl FnOnce(Result<Established, SetupError>) + Send + 'static,
+    ready: Option<Sender<Connection>>,
+}
+
+impl Worker {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.job.link
+    }
+
+    /// Sets the connection to work. If this fails, neither its `report` nor its `ended` is called.
+    pub(crate) fn serve(self, connection: Connection) -> Result<(), SetupError> {
+        let Self { job, ready } = self;
+        let link = Arc::clone(&job.link);
+        let deadline = Instant::now() + job.settings.handshake_timeout;
+        let Some(ready) = ready else {
+            supervisor::end_stage_at(deadline, &link, Stage::SettingUp);
+            return spawn(job, Source::Given(connection));
+        };
+        if !link.advance(Stage::Ready, Stage::SettingUp) {
+            return Err(without_a_word());
+        }
+        supervisor::end_stage_at(deadline, &link, Stage::SettingUp);
+        ready.send(connection).map_err(|_| without_a_word())
+    }
+
+    /// Sets the connection to work and waits until its transport is set up. If that takes too
+    /// long, the worker is stopped and ends on its own.
+    pub(crate) fn serve_and_wait(self, ends: Ends) -> Result<Established, SetupError> {
+        let limit = self.job.settings.handshake_timeout;
+        let link = Arc::clone(&self.job.link);
+        let (sender, receiver) = bounded(1);
+        self.serve(Connection {
+            ends,
+            report: Box::new(move |result| {
+                let _ = sender.send(result);
+            }),
+            ended: None,
+        })?;
+        match receiver.recv_timeout(limit) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                supervisor::stop(&link);
+                Err(SetupError::TimedOut { after: limit })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),
+        }
+    }
+}
+
+/// Starts a worker that makes an instance of the common configuration and then awaits a
+/// connection. Returns when it does.
+pub(crate) fn prepare(
+    settings: &Arc<Settings>,
+    role: Role,
+    link: &Arc<Link>,
+    connection: Receiver<Connection>,
 ) -> Result<(), SetupError> {
+    let limit = settings.handshake_timeout;
+    let (prepared, receiver) = bounded(1);
+    let source = Source::Stock {
+        connection,
+        prepared,
+    };
+    let job = Job {
+        settings: Arc::clone(settings),
+        role,
+        config: None,
+        link: Arc::clone(link),
+    };
+    supervisor::end_stage_at(Instant::now() + limit, link, Stage::Preparing);
+    spawn(job, source)?;
+    match receiver.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => {
+            supervisor::stop(link);
+            Err(SetupError::TimedOut { after: limit })
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),
+    }
+}
+
+fn without_a_word() -> SetupError {
+    SetupError::Host(io::Error::other("the worker ended without a word"))
+}
+
+fn spawn(job: Job, source: Source) -> Result<(), SetupError> {
     let link = Arc::clone(&job.link);
-    supervisor::end_handshake_at(Instant::now() + job.settings.handshake_timeout, &link);
-    let report: Report = Box::new(report);
     thread::Builder::new()
         .name("watm-worker".into())
         .stack_size(STACK)
-        .spawn(move || run(job, report))
+        .spawn(move || run(job, source))
         .map(|_| ())
         .map_err(|error| {
             link.finish();
             SetupError::Host(error)
         })
-}
-
-/// Starts a worker and waits until its transport is set up. If that takes too long, the worker is
-/// stopped and ends on its own.
-pub(crate) fn spawn_and_wait(job: Job) -> Result<Established, SetupError> {
-    let limit = job.settings.handshake_timeout;
-    let link = Arc::clone(&job.link);
-    let (sender, receiver) = bounded(1);
-    spawn(job, move |result| {
-        let _ = sender.send(result);
-    })?;
-    match receiver.recv_timeout(limit) {
-        Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => {
-            supervisor::stop(&link);
-            Err(SetupError::TimedOut { after: limit })
-        }
-        Err(RecvTimeoutError::Disconnected) => Err(SetupError::Host(io::Error::other(
-            "the worker ended without a word",
-        ))),
-    }
 }
 
 /// Signals the end of the worker however its thread is left.
@@ -133,19 +246,61 @@ impl Drop for Finish {
     }
 }
 
-fn run(mut job: Job, report: Report) {
+/// Those who wait to hear from a worker.
+#[derive(Default)]
+struct Waiting {
+    prepared: Option<Sender<Result<(), SetupError>>>,
+    report: Option<Report>,
+}
+
+impl Waiting {
+    /// Tells the stock that the instance is ready.
+    fn ready(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            let _ = prepared.send(Ok(()));
+        }
+    }
+
+    fn established(&mut self, established: Established) {
+        if let Some(report) = self.report.take() {
+            report(Ok(established));
+        }
+    }
+
+    /// Tells whoever waits for the set-up that it has failed.
+    fn fail(&mut self, error: SetupError) {
+        if let Some(report) = self.report.take() {
+            report(Err(error));
+        } else if let Some(prepared) = self.prepared.take() {
+            let _ = prepared.send(Err(error));
+        }
+    }
+}
+
+impl Connection {
+    /// Lets those who wait for the connection hear of it, and returns the rest.
+    fn attach(self, waiting: &mut Waiting, finish: &mut Finish) -> Ends {
+        waiting.report = Some(self.report);
+        finish.ended = self.ended;
+        self.ends
+    }
+}
+
+fn run(job: Job, source: Source) {
     crate::signals::block_all();
     let link = Arc::clone(&job.link);
-    let _finish = Finish {
+    let mut finish = Finish {
         link: Arc::clone(&link),
-        ended: job.ended.take(),
+        ended: None,
     };
-    let mut report = Some(report);
+    let mut waiting = Waiting::default();
     let drain_timeout = job.settings.drain_timeout;
     let log_target = Arc::clone(&job.settings.log_target);
     let mut instance = None;
     // Nothing here should panic; if something does, it ends this connection alone.
-    let unwound = catch_unwind(AssertUnwindSafe(|| live(job, &mut instance, &mut report)));
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        live(job, source, &mut instance, &mut waiting, &mut finish)
+    }));
     let panicked = unwound.is_err();
     let result = unwound.unwrap_or_else(|_| {
         Err(TransportError::Host(Arc::new(io::Error::other(
@@ -161,11 +316,11 @@ fn run(mut job: Job, report: Report) {
     }
     // Before the pipe closes, so that the application finds the reason when it finds the end.
     link.set_outcome(result.clone());
-    if let Some(report) = report.take() {
-        report(Err(result
+    waiting.fail(
+        result
             .err()
-            .map_or(SetupError::Closed, SetupError::Transport)));
-    }
+            .map_or(SetupError::Closed, SetupError::Transport),
+    );
     let Some(mut instance) = instance else { return };
     instance.host().end_guest();
     if let Err(error) = instance.host().drain(drain_timeout) {
@@ -180,63 +335,90 @@ fn run(mut job: Job, report: Report) {
 }
 
 /// The life of the guest, which is in `kept` when this returns or panics. Whoever is to be told of
-/// the set-up is told through `report`, which is gone then.
+/// the set-up is told through `waiting`.
 fn live(
     job: Job,
+    source: Source,
     kept: &mut Option<Instance>,
-    report: &mut Option<Report>,
+    waiting: &mut Waiting,
+    finish: &mut Finish,
 ) -> Result<End, TransportError> {
-    let timeout = job.settings.handshake_timeout;
-    let timing = job.settings.timing;
     let link = Arc::clone(&job.link);
+    let settings = Arc::clone(&job.settings);
     let role = job.role;
-    let mut fail = |error: SetupError| {
-        // Whatever a stop has hit, the reason is that the time was over.
-        let error = if link.is_stopping() {
-            SetupError::TimedOut { after: timeout }
+    let (mut ends, mut stock) = (None, None);
+    match source {
+        Source::Given(connection) => ends = Some(connection.attach(waiting, finish)),
+        Source::Stock {
+            connection,
+            prepared,
+        } => {
+            waiting.prepared = Some(prepared);
+            stock = Some(connection);
+        }
+    }
+    let mut prepared = instantiate(job).and_then(|instance| prepare_guest(kept.insert(instance)));
+    if let (Ok(()), Some(stock)) = (&prepared, stock) {
+        if link.advance(Stage::Preparing, Stage::Ready) {
+            waiting.ready();
+            match stock.recv() {
+                Ok(connection) => ends = Some(connection.attach(waiting, finish)),
+                Err(_) => return Err(TransportError::Interrupted),
+            }
         } else {
-            error
-        };
-        if let Some(report) = report.take() {
-            report(Err(error));
+            prepared = Err(timed_out(&settings));
         }
-        Err(TransportError::Interrupted)
-    };
-    let instance = match instantiate(job) {
-        Ok(instance) => kept.insert(instance),
-        Err(error) => return fail(error),
-    };
-    let established = match set_up(instance, role) {
-        Ok(established) => established,
-        Err(error) => {
-            let result = match &error {
-                SetupError::Transport(error) => Err(error.clone()),
-                _ => Err(TransportError::Interrupted),
-            };
-            let _ = fail(error);
-            return result;
+    }
+    let established = prepared.and_then(|()| match (kept.as_mut(), ends) {
+        (Some(instance), Some(ends)) => {
+            instance.host().connect(ends);
+            set_up(instance, role)
         }
-    };
+        _ => Err(SetupError::Closed),
+    });
     // From here on the deadline of the handshake must not stop the worker any more.
-    if !link.establish() {
-        return fail(SetupError::TimedOut { after: timeout });
+    let established = established.and_then(|established| {
+        if link.advance(Stage::SettingUp, Stage::Established) {
+            Ok(established)
+        } else {
+            Err(timed_out(&settings))
+        }
+    });
+    match (established, kept) {
+        (Ok(established), Some(instance)) => {
+            if settings.timing {
+                instance.host().start_timing();
+            }
+            waiting.established(established);
+            start(instance, &link)
+        }
+        (Err(error), _) => {
+            let result = match &error {
+                SetupError::Transport(error) => error.clone(),
+                _ => TransportError::Interrupted,
+            };
+            // Whatever a stop has hit, the reason is that the time was over.
+            waiting.fail(if link.is_stopping() {
+                timed_out(&settings)
+            } else {
+                error
+            });
+            Err(result)
+        }
+        (Ok(_), None) => Err(TransportError::Interrupted),
     }
-    if timing {
-        instance.host().start_timing();
+}
+
+fn timed_out(settings: &Settings) -> SetupError {
+    SetupError::TimedOut {
+        after: settings.handshake_timeout,
     }
-    if let Some(report) = report.take() {
-        report(Ok(established));
-    }
-    start(instance, &link)
 }
 
 fn instantiate(job: Job) -> Result<Instance, SetupError> {
     let Job {
         settings,
         config,
-        fixed,
-        incoming,
-        internal,
         link,
         ..
     } = job;
@@ -249,9 +431,6 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
         reactor,
         HostSetup {
             outgoing: settings.outgoing.clone(),
-            fixed,
-            incoming,
-            internal,
             std_streams: StdStream::all(settings.stdio, &settings.log_target),
             descriptor_limit: settings.descriptor_limit,
         },
@@ -264,13 +443,17 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
     )
 }
 
-/// Everything up to the worker: `_start`, init, the role's function, the control pipe.
-fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError> {
+/// What an instance does before there is a connection: `_start` or `_initialize`, and init.
+fn prepare_guest(guest: &mut impl Guest) -> Result<(), SetupError> {
     guest
         .run_main()
         .map_err(|error| call_error(names::MAIN, error))?;
-    expect_success(guest, names::INIT, None)?;
+    Ok(expect_success(guest, names::INIT, None)?)
+}
 
+/// What an instance does with its connection before the worker: the role's function and the
+/// control pipe.
+fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError> {
     // Opened before the guest can use up its descriptors, told to it when its turn comes.
     let control = guest.host().open_control().map_err(no_descriptor)?;
     let function = role.export();

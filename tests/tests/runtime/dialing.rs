@@ -337,3 +337,50 @@ fn a_dial_does_not_wait_for_the_peer_to_accept() {
     assert_eq!(read_vec(&accept_one(&listener), 5), b"early");
     drop(connect(listener.local_addr().expect("an address")));
 }
+
+#[test]
+fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
+    let (echo, refused) = (EchoServer::start(), ReservedPort::new());
+    for name in [
+        "plain",
+        "handshake",
+        "halfclose",
+        "rust_plain",
+        "rust_reverse",
+    ] {
+        let dialer = Dialer::builder(&built(name)).stock(2).build();
+        let dialer = dialer.expect("a dialer");
+        match dialer.dial(&refused.address()).expect_err(name) {
+            DialError::Connect { address, .. } => assert_eq!(address, refused.address()),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let dialer = Dialer::builder(&built("plain")).stock(1).build();
+    let dialer = dialer.expect("a dialer");
+    for _ in 0..20 {
+        echo_messages(&dialer.dial(&echo.address()).expect("a connection"));
+    }
+}
+
+#[test]
+fn the_time_in_the_stock_is_not_that_of_the_handshake() {
+    let echo = EchoServer::start();
+    let limit = Duration::from_millis(200);
+    let builder = Dialer::builder(&built("plain")).stock(2);
+    let dialer = builder.handshake_timeout(limit).build().expect("a dialer");
+    std::thread::sleep(3 * limit);
+    for _ in 0..4 {
+        let conn = dialer.dial(&echo.address()).expect("a connection");
+        echo_messages(&conn);
+        conn.close().expect("a clean end");
+    }
+}
+
+#[test]
+fn a_stock_is_neither_endless_nor_refilled_never() {
+    let builder = Dialer::builder(&built("plain"));
+    let error = builder.clone().stock(1025).build().expect_err("too many");
+    assert!(error.to_string().contains("stock"), "{error}");
+    let error = builder.stock_refill_rate(0).build().expect_err("never");
+    assert!(error.to_string().contains("stock_refill_rate"), "{error}");
+}

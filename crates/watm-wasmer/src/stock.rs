@@ -1,0 +1,243 @@
+//! A stock of instances that have run `watm_init_v1` already, so that a new connection only dials.
+//!
+//! Each waits on the thread of its worker, asleep, until it is taken for a connection or the stock
+//! is dropped. One thread a stock fills it up again, an instance at a time and no faster than it
+//! was told: connections that find the stock empty make their own instance, and must not compete
+//! with it for the cores.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use watm_abi::Role;
+
+use crate::error::SetupError;
+use crate::link::{Link, lock};
+use crate::settings::Settings;
+use crate::supervisor;
+use crate::worker::{self, Connection};
+
+/// Stack of the filling thread in bytes.
+const STACK: usize = 128 * 1024;
+/// How long to wait after an instance could not be made, doubled each time up to the second.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(64);
+
+/// A worker whose instance is ready for a connection.
+pub(crate) struct Ready {
+    pub(crate) link: Arc<Link>,
+    /// Dropping it unused ends the worker.
+    pub(crate) connection: Sender<Connection>,
+}
+
+struct State {
+    ready: VecDeque<Ready>,
+    /// The instance that is being made.
+    preparing: Option<Arc<Link>>,
+    closed: bool,
+}
+
+struct Shared {
+    settings: Arc<Settings>,
+    role: Role,
+    state: Mutex<State>,
+    /// Something was taken, or the stock is closed.
+    changed: Condvar,
+}
+
+/// Owned by what makes connections; the filling thread ends with it.
+pub(crate) struct Stock(Arc<Shared>);
+
+impl Stock {
+    /// Starts to fill a stock; none if its thread cannot be started, which is logged.
+    pub(crate) fn start(settings: &Arc<Settings>, role: Role) -> Option<Self> {
+        let shared = Arc::new(Shared {
+            settings: Arc::clone(settings),
+            role,
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                preparing: None,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let filled = Arc::clone(&shared);
+        let spawned = thread::Builder::new()
+            .name("watm-stock".into())
+            .stack_size(STACK)
+            .spawn(move || {
+                crate::signals::block_all();
+                filled.fill();
+            });
+        match spawned {
+            Ok(_) => Some(Self(shared)),
+            Err(error) => {
+                log::error!("there is no stock of instances, its thread does not start: {error}");
+                None
+            }
+        }
+    }
+
+    /// Takes an instance, if there is one.
+    pub(crate) fn take(&self) -> Option<Ready> {
+        let ready = lock(&self.0.state).ready.pop_front()?;
+        self.0.changed.notify_one();
+        Some(ready)
+    }
+}
+
+impl Drop for Stock {
+    fn drop(&mut self) {
+        let (ready, preparing) = {
+            let mut state = lock(&self.0.state);
+            state.closed = true;
+            (std::mem::take(&mut state.ready), state.preparing.take())
+        };
+        self.0.changed.notify_one();
+        if let Some(link) = preparing {
+            supervisor::stop(&link);
+        }
+        // Their workers end by themselves.
+        drop(ready);
+    }
+}
+
+impl Shared {
+    fn fill(&self) {
+        let interval = Duration::from_secs(1) / self.settings.stock_refill_rate.max(1);
+        let mut pause = FIRST_PAUSE;
+        while self.wait_for_need() {
+            let started = Instant::now();
+            let wait = match self.prepare() {
+                Ok(ready) => {
+                    pause = FIRST_PAUSE;
+                    if !self.put(ready) {
+                        return;
+                    }
+                    interval.saturating_sub(started.elapsed())
+                }
+                Err(_) if lock(&self.state).closed => return,
+                Err(error) => {
+                    log::warn!(
+                        target: &self.settings.log_target,
+                        "no instance for the stock, trying again in {pause:?}: {error}"
+                    );
+                    let wait = pause;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    wait
+                }
+            };
+            if !self.wait_closed(wait) {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until the stock is not full; false once it is closed.
+    fn wait_for_need(&self) -> bool {
+        let mut state = lock(&self.state);
+        while !state.closed && state.ready.len() >= self.settings.stock {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.closed
+    }
+
+    /// Sleeps for `time`; false once the stock is closed.
+    fn wait_closed(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let mut state = lock(&self.state);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.closed || left == Duration::ZERO {
+                return !state.closed;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Makes one instance and waits until it is ready, as long as a handshake may take.
+    fn prepare(&self) -> Result<Ready, SetupError> {
+        let link = Arc::new(Link::in_stock());
+        let (connection, awaited) = bounded(1);
+        {
+            let mut state = lock(&self.state);
+            if state.closed {
+                return Err(SetupError::Closed);
+            }
+            state.preparing = Some(Arc::clone(&link));
+        }
+        worker::prepare(&self.settings, self.role, &link, awaited)?;
+        Ok(Ready { link, connection })
+    }
+
+    /// Puts an instance into the stock; false if that is closed.
+    fn put(&self, ready: Ready) -> bool {
+        let mut state = lock(&self.state);
+        state.preparing = None;
+        if !state.closed {
+            state.ready.push_back(ready);
+        }
+        !state.closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Stage;
+    use crate::{Dialer, TransportModule};
+
+    /// Enough for a machine that is busy with other things.
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    const MODULE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/guests/built/plain.wasm"
+    );
+
+    fn stock(size: usize) -> Stock {
+        let module = TransportModule::from_file(MODULE).expect("a module");
+        let builder = Dialer::builder(&module).stock(size);
+        let settings = builder.check(Role::Dialer).expect("settings");
+        Stock::start(&settings, Role::Dialer).expect("a thread")
+    }
+
+    fn take(stock: &Stock) -> Ready {
+        let started = Instant::now();
+        loop {
+            if let Some(ready) = stock.take() {
+                return ready;
+            }
+            assert!(started.elapsed() < LIMIT, "the stock stays empty");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_stock_is_refilled_and_its_workers_end_unless_they_are_used() {
+        let stock = stock(2);
+        let taken: Vec<Ready> = (0..5).map(|_| take(&stock)).collect();
+        let links: Vec<_> = taken.iter().map(|ready| Arc::clone(&ready.link)).collect();
+        drop(taken);
+        let last = take(&stock);
+        drop(stock);
+        let deadline = Some(Instant::now() + LIMIT);
+        for link in links {
+            assert!(link.wait_finished(deadline), "a worker stays");
+        }
+        assert!(!last.link.is_finished(), "one that was taken lives on");
+    }
+
+    #[test]
+    fn an_instance_that_was_taken_has_a_whole_handshake_before_it() {
+        let ready = take(&stock(1));
+        assert!(!ready.link.advance(Stage::Preparing, Stage::Expired));
+        assert!(ready.link.advance(Stage::Ready, Stage::SettingUp));
+    }
+}
