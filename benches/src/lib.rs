@@ -1,4 +1,7 @@
-//! What the benchmarks share: the modules they run, and peers on loopback.
+//! What the benchmarks share: the modules they run, peers on loopback, and what they are compared
+//! with.
+
+pub mod records;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
