@@ -35,6 +35,8 @@ pub enum Peer {
     Sink,
     /// Sends zeros for as long as they are taken.
     Source,
+    /// A sink and a source at once.
+    Both,
 }
 
 /// Connections that a [`greeter`] keeps open.
@@ -81,16 +83,21 @@ pub fn greeter() -> io::Result<SocketAddr> {
 
 fn serve(kind: Peer, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    if let Peer::Both = kind {
+        let source = stream.try_clone()?;
+        thread::spawn(move || serve(Peer::Source, source));
+        return serve(Peer::Sink, stream);
+    }
     let mut buf = vec![0; 64 * 1024];
     loop {
         let len = match kind {
             Peer::Source => buf.len(),
-            Peer::Echo | Peer::Sink => stream.read(&mut buf)?,
+            _ => stream.read(&mut buf)?,
         };
         match kind {
             _ if len == 0 => return Ok(()),
             Peer::Sink => {}
-            Peer::Echo | Peer::Source => stream.write_all(&buf[..len])?,
+            _ => stream.write_all(&buf[..len])?,
         }
     }
 }
