@@ -3,6 +3,9 @@
 
 pub mod records;
 
+mod socket_pair;
+pub use socket_pair::{NOWHERE, SocketPairs};
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
