@@ -1,6 +1,9 @@
 //! What the benchmarks share: the modules they run, peers on loopback, and what they are compared
 //! with.
 
+mod calls;
+pub use calls::{Call, Calls};
+
 mod raw_relay;
 pub use raw_relay::raw_relay;
 
