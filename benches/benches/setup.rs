@@ -1,12 +1,16 @@
 //! What a connection costs before its first byte: compiling or loading a module, dialling,
-//! accepting, closing; beside connecting and accepting raw TCP.
+//! accepting, closing; beside connecting and accepting raw TCP. And what an instance costs without
+//! a network, beside the thread and the socket pair that it needs.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use watm_benches::{greeter, module, path_of};
-use watm_wasmer::{ArtifactCache, Dialer, Listener, ModuleLoader};
+use watm_benches::{NOWHERE, SocketPairs, greeter, module, path_of};
+use watm_wasmer::{ArtifactCache, Conn, Dialer, Listener, ModuleLoader};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -89,8 +93,86 @@ fn accept(c: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
+/// A thread that has begun, and the peer's end of the socket that it holds.
+struct Thread {
+    peer: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    /// What any runtime with a thread for each connection has to do.
+    fn start() -> io::Result<Self> {
+        let (mut socket, peer) = UnixStream::pair()?;
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().spawn(move || {
+            begun.send(()).expect("the benchmark waits");
+            // The end of the stream is what it waits for.
+            let _ = socket.read(&mut [0]);
+        })?;
+        has_begun.recv().map_err(io::Error::other)?;
+        Ok(Self {
+            peer: Some(peer),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.peer = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("it ends");
+        }
+    }
+}
+
+/// A connection that has ended once this is dropped, outside of the measured time: the next one
+/// must not share its core with it.
+struct Ending {
+    conn: Conn,
+    _peer: UnixStream,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.conn.close().expect("a clean end");
+    }
+}
+
+fn instantiate(c: &mut Criterion) -> Result<()> {
+    let mut group = c.benchmark_group("instantiate");
+    group.bench_function("raw", |b| {
+        b.iter_batched(
+            || (),
+            |()| Thread::start().expect("there are threads"),
+            BatchSize::PerIteration,
+        );
+    });
+    for name in ["plain", "rust_plain"] {
+        let pairs = SocketPairs::default();
+        let builder = Dialer::builder(&module(name)?).dial_hook(pairs.clone());
+        let dialer = builder.build()?;
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || (),
+                |()| {
+                    let peer = pairs.make().expect("there are descriptors");
+                    let conn = dialer.dial(NOWHERE).expect("it needs no network");
+                    Ending { conn, _peer: peer }
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
 fn setup(c: &mut Criterion) {
-    let result = load(c).and_then(|()| dial(c)).and_then(|()| accept(c));
+    let result = load(c)
+        .and_then(|()| instantiate(c))
+        .and_then(|()| dial(c))
+        .and_then(|()| accept(c));
     result.expect("loopback and the test modules are there");
 }
 

@@ -1,9 +1,11 @@
-//! Bytes through a pass-through module, each way and there and back, each beside the same bytes
-//! over raw TCP to the same peer.
+//! Bytes through a pass-through module, each way, both ways at once, and there and back, each beside
+//! the same bytes over raw TCP to the same peer.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use watm_benches::{Peer, module, peer};
@@ -13,6 +15,8 @@ use watm_wasmer::Dialer;
 const SIZES: [usize; 4] = [64, 1024, 16 * 1024, 64 * 1024];
 /// Bytes of one iteration.
 const VOLUME: usize = 1 << 20;
+/// How long either direction may stand still while both are used.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -37,6 +41,45 @@ fn ping(through: &mut (impl Read + Write), size: usize) {
     through
         .read_exact(black_box(&mut data))
         .expect("the peer answers");
+}
+
+/// How long `count` volumes take in each direction, both at once.
+fn exchange<'a, S: Sync>(stream: &'a S, size: usize, count: u64) -> Duration
+where
+    &'a S: Read + Write,
+{
+    let started = Instant::now();
+    thread::scope(|scope| {
+        // Threads for all iterations: to start one takes as long as a tenth of a volume.
+        scope.spawn(|| (0..count).for_each(|_| write_volume(&mut &*stream, size)));
+        (0..count).for_each(|_| read_volume(&mut &*stream, size));
+    });
+    started.elapsed()
+}
+
+/// Through a module that knows what to do when one direction has no room: the others wait there,
+/// and do not read the other way meanwhile.
+fn both(c: &mut Criterion) -> Result<()> {
+    let dialer = Dialer::builder(&module("halfclose")?).build()?;
+    let peer = peer(Peer::Both)?;
+    let mut group = c.benchmark_group("both");
+    group.throughput(Throughput::Bytes(2 * VOLUME as u64));
+    for size in [1024, 64 * 1024] {
+        let raw = TcpStream::connect(peer)?;
+        raw.set_read_timeout(Some(PATIENCE))?;
+        raw.set_write_timeout(Some(PATIENCE))?;
+        group.bench_function(BenchmarkId::new("tcp", size), |b| {
+            b.iter_custom(|count| exchange(&raw, size, count));
+        });
+        let conn = dialer.dial(&peer.to_string())?;
+        conn.set_read_timeout(Some(PATIENCE))?;
+        conn.set_write_timeout(Some(PATIENCE))?;
+        group.bench_function(BenchmarkId::new("watm", size), |b| {
+            b.iter_custom(|count| exchange(&conn, size, count));
+        });
+    }
+    group.finish();
+    Ok(())
 }
 
 fn run(c: &mut Criterion) -> Result<()> {
@@ -88,7 +131,8 @@ fn run(c: &mut Criterion) -> Result<()> {
 }
 
 fn throughput(c: &mut Criterion) {
-    run(c).expect("loopback and the test modules are there");
+    let result = run(c).and_then(|()| both(c));
+    result.expect("loopback and the test modules are there");
 }
 
 criterion_group!(benches, throughput);

@@ -1,4 +1,16 @@
-//! What the benchmarks share: the modules they run, and peers on loopback.
+//! What the benchmarks share: the modules they run, peers on loopback, and what they are compared
+//! with.
+
+mod calls;
+pub use calls::{Call, Calls};
+
+mod raw_relay;
+pub use raw_relay::raw_relay;
+
+pub mod records;
+
+mod socket_pair;
+pub use socket_pair::{NOWHERE, SocketPairs};
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -32,6 +44,8 @@ pub enum Peer {
     Sink,
     /// Sends zeros for as long as they are taken.
     Source,
+    /// A sink and a source at once.
+    Both,
 }
 
 /// Connections that a [`greeter`] keeps open.
@@ -78,16 +92,21 @@ pub fn greeter() -> io::Result<SocketAddr> {
 
 fn serve(kind: Peer, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    if let Peer::Both = kind {
+        let source = stream.try_clone()?;
+        thread::spawn(move || serve(Peer::Source, source));
+        return serve(Peer::Sink, stream);
+    }
     let mut buf = vec![0; 64 * 1024];
     loop {
         let len = match kind {
             Peer::Source => buf.len(),
-            Peer::Echo | Peer::Sink => stream.read(&mut buf)?,
+            _ => stream.read(&mut buf)?,
         };
         match kind {
             _ if len == 0 => return Ok(()),
             Peer::Sink => {}
-            Peer::Echo | Peer::Source => stream.write_all(&buf[..len])?,
+            _ => stream.write_all(&buf[..len])?,
         }
     }
 }
