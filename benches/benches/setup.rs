@@ -7,10 +7,14 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use watm_benches::{NOWHERE, SocketPairs, greeter, module, path_of};
 use watm_wasmer::{ArtifactCache, Conn, Dialer, Listener, ModuleLoader};
+
+/// Enough for the stock to be full again, outside of the measured time.
+const REFILL: Duration = Duration::from_millis(3);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -56,6 +60,17 @@ fn dial(c: &mut Criterion) -> Result<()> {
         b.iter_batched(
             || (),
             |()| Accepted(dialer.dial(&address).expect("a peer")),
+            BatchSize::PerIteration,
+        );
+    });
+    let stocked = Dialer::builder(&module("plain")?)
+        .stock(4)
+        .stock_refill_rate(u32::MAX)
+        .build()?;
+    group.bench_function("watm_from_stock", |b| {
+        b.iter_batched(
+            || thread::sleep(REFILL),
+            |()| Accepted(stocked.dial(&address).expect("a peer")),
             BatchSize::PerIteration,
         );
     });

@@ -37,6 +37,8 @@ const CACHED_ANSWERS: u32 = 16;
 const QUIET: Duration = Duration::from_millis(100);
 /// How often a guest that waits for the host's own standard streams looks at them.
 const STREAM_TICK: Duration = Duration::from_millis(50);
+/// Random bytes that are asked for at once.
+const RANDOM_PART: usize = 64 * 1024;
 /// Sockets that the guest closed while bytes waited in them, kept until those are sent.
 const LINGERING_SOCKETS: usize = 16;
 
@@ -631,7 +633,11 @@ impl Host {
         events: &mut Vec<Event>,
         is_file: &dyn Fn(u32) -> bool,
     ) -> Call<()> {
-        let clocks = Clocks::now();
+        // Reading the clocks costs as much as the rest of a poll that has its answer at once.
+        let has_clocks = subscriptions
+            .iter()
+            .any(|subscription| matches!(subscription.kind, SubscriptionKind::Clock { .. }));
+        let clocks = has_clocks.then(Clocks::now);
         let mut deadline = None::<Instant>;
         for subscription in subscriptions {
             if let SubscriptionKind::Clock {
@@ -640,6 +646,7 @@ impl Host {
                 absolute,
                 ..
             } = subscription.kind
+                && let Some(clocks) = &clocks
                 && let Ok(Some(when)) = clocks.due(id, timeout, absolute)
             {
                 deadline = Some(deadline.map_or(when, |known| known.min(when)));
@@ -651,7 +658,7 @@ impl Host {
             self.refresh()?;
         }
         loop {
-            self.collect(subscriptions, events, is_file, &clocks);
+            self.collect(subscriptions, events, is_file, clocks.as_ref());
             if !events.is_empty() {
                 let only_clocks = events.iter().all(|event| event.kind == EventType::Clock);
                 if !only_clocks || asked {
@@ -679,9 +686,9 @@ impl Host {
         subscriptions: &[Subscription],
         events: &mut Vec<Event>,
         is_file: &dyn Fn(u32) -> bool,
-        clocks: &Clocks,
+        clocks: Option<&Clocks>,
     ) {
-        let now = Instant::now();
+        let now = clocks.map(|_| Instant::now());
         for subscription in subscriptions {
             let userdata = subscription.userdata;
             let event = match subscription.kind {
@@ -691,8 +698,9 @@ impl Host {
                     absolute,
                     ..
                 } => {
+                    let Some(clocks) = clocks else { continue };
                     let error = match clocks.due(id, timeout, absolute) {
-                        Ok(Some(when)) if when <= now => Errno::Success,
+                        Ok(Some(when)) if now.is_some_and(|now| when <= now) => Errno::Success,
                         Ok(_) => continue,
                         Err(errno) => errno,
                     };
@@ -993,6 +1001,38 @@ impl Host {
         Ok(())
     }
 
+    // ---- clocks and chance --------------------------------------------------------------------
+
+    /// Whether `clock_time_get` of a clock is answered here.
+    pub(crate) fn has_clock(id: u32) -> bool {
+        matches!(
+            ClockId::from_raw(id),
+            Some(ClockId::Realtime | ClockId::Monotonic)
+        )
+    }
+
+    /// `clock_time_get`, in nanoseconds.
+    pub(crate) fn clock_time(&mut self, id: u32) -> Call<u64> {
+        self.begin()?;
+        let now = match ClockId::from_raw(id) {
+            Some(ClockId::Realtime) => realtime_now(),
+            Some(ClockId::Monotonic) => monotonic_now(),
+            _ => return Err(Errno::Inval.into()),
+        };
+        u64::try_from(now.as_nanos()).map_err(|_| Errno::Overflow.into())
+    }
+
+    /// `random_get`: random numbers of the system, good enough for keys.
+    pub(crate) fn random(&mut self, into: &mut [u8]) -> Call<()> {
+        self.begin()?;
+        for part in into.chunks_mut(RANDOM_PART) {
+            fill_random(part).map_err(|error| Errno::from_io(&error))?;
+            // All of a large memory takes a while.
+            self.check_stop()?;
+        }
+        Ok(())
+    }
+
     // ---- descriptors --------------------------------------------------------------------------
 
     /// `fd_close` of one of ours. Bytes that the guest wrote are still sent.
@@ -1276,9 +1316,7 @@ impl Clocks {
     fn now() -> Self {
         Self {
             started: Instant::now(),
-            realtime: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
+            realtime: realtime_now(),
             monotonic: monotonic_now(),
         }
     }
@@ -1294,6 +1332,32 @@ impl Clocks {
         };
         Ok(self.started.checked_add(timeout.saturating_sub(from)))
     }
+}
+
+/// Fills all of `into`, which is [`RANDOM_PART`] bytes at most.
+fn fill_random(into: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        // SAFETY: the pointer and the length are those of one slice that is ours alone.
+        let len = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(len) {
+            Ok(len) => done += len,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The time of day as the guest reads it.
+fn realtime_now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// The monotonic clock as the guest reads it.
@@ -1633,6 +1697,29 @@ mod tests {
             f.poll(&[absolute(77, 1)]).expect("events")[0].1,
             Errno::Inval
         );
+    }
+
+    #[test]
+    fn clocks_go_on_and_random_numbers_differ() {
+        let mut f = fixture();
+        let first = f.host.clock_time(1).expect("a time");
+        assert!(f.host.clock_time(1).expect("a time") >= first);
+        let real = Duration::from_nanos(f.host.clock_time(0).expect("a time"));
+        assert!(realtime_now().abs_diff(real) < Duration::from_secs(60));
+        assert_eq!(f.host.clock_time(7), Err(Errno::Inval.into()));
+        let mut bytes = vec![0; 2 * RANDOM_PART + 1];
+        f.host.random(&mut bytes).expect("random numbers");
+        let (a, b) = bytes.split_at(RANDOM_PART);
+        assert_ne!(a, &b[..RANDOM_PART]);
+        assert!(
+            bytes
+                .chunks(1024)
+                .take(128)
+                .all(|part| part.iter().any(|byte| *byte != 0))
+        );
+        f.host.random(&mut []).expect("nothing");
+        f.link.raise(Level::Stopping);
+        assert_eq!(f.host.random(&mut bytes), Err(Abort::Stop));
     }
 
     #[test]

@@ -196,6 +196,7 @@ macro_rules! spread {
 }
 
 handover! {
+    clock_time_get: (i32, i64, i32);
     fd_advise: (i32, i64, i64, i32);
     fd_close: (i32);
     fd_fdstat_get: (i32, i32);

@@ -13,6 +13,7 @@ fn guest(fields: &str, body: &str) -> TransportModule {
     text(&format!(
         r#"(module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fd_fdstat_get (param i32 i32) (result i32)))
@@ -54,6 +55,7 @@ fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
     // taken: after some hundred of them the process was aborted or hung.
     let server = EchoServer::start();
     for call in [
+        "(call $args_sizes_get (i32.const 64) (i32.const 68))",
         "(call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 64))",
         "(call $fd_fdstat_get (i32.const 1) (i32.const 64))",
     ] {
@@ -183,7 +185,7 @@ fn a_start_function_that_calls_wasi_is_answered() {
     // There were no surroundings yet, and the worker panicked.
     let module = guest(
         "(global $answer (mut i32) (i32.const 0))
-         (func $early (global.set $answer (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 64))))
+         (func $early (global.set $answer (call $args_sizes_get (i32.const 64) (i32.const 68))))
          (start $early)",
         "(i32.sub (i32.const 0) (global.get $answer))",
     );
