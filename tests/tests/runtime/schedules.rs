@@ -17,7 +17,7 @@ use proptest::test_runner::Config;
 use watm_tests::{LONG, Pair, Pattern, SHORT, built, tcp_pair, within};
 use watm_wasmer::{Builder, Dialer, Listener};
 
-use driver::{Driver, Ending, Op, Patience, Socket};
+use driver::{Driver, Ending, Op, Patience, Socket, get_timely};
 use model::{Manner, Side, Wait};
 
 /// Sizes around those of all buffers on the way, and beyond.
@@ -344,7 +344,7 @@ fn pass(pair: &Pair, messages: &[Message]) {
         let mut got = 0;
         to.set_wait(Wait::Long);
         while got < bytes.len() {
-            let len = to.get(&mut buf).expect("bytes without another write");
+            let len = get_timely(to, &mut buf).expect("bytes without another write");
             assert!(len > 0, "an end at byte {got} of a message");
             pattern.check(&buf[..len]);
             got += len;

@@ -83,6 +83,19 @@ macro_rules! socket {
 socket!(Conn);
 socket!(TcpStream);
 
+/// One read. Who waits until its time is over finds what has come meanwhile, and that nobody woke
+/// it.
+#[track_caller]
+pub(super) fn get_timely(socket: &dyn Socket, buf: &mut [u8]) -> io::Result<usize> {
+    let started = Instant::now();
+    let result = socket.get(buf);
+    assert!(
+        result.is_err() || started.elapsed() < SHORT,
+        "a read was not woken by what it waited for"
+    );
+    result
+}
+
 /// Gives up when nothing has moved for too long.
 pub(super) struct Patience {
     moves: u64,
@@ -230,7 +243,7 @@ impl Driver {
         };
         let mut buf = vec![0; len];
         socket.set_wait(wait);
-        match socket.get(&mut buf) {
+        match get_timely(socket, &mut buf) {
             Ok(len) => {
                 self.model.read(side, &buf[..len]);
                 true
@@ -268,7 +281,7 @@ impl Driver {
         conn.set_wait(Wait::Long);
         let mut buf = vec![0; 64 * 1024];
         while !self.model.is_gone(Side::Application) {
-            match conn.get(&mut buf) {
+            match get_timely(&*conn, &mut buf) {
                 Ok(0) => self.model.closed(Side::Application),
                 Ok(len) => self.model.read(Side::Application, &buf[..len]),
                 Err(error) => {
