@@ -19,5 +19,6 @@ mod relaying;
 mod results;
 mod roles;
 mod sandbox;
+mod schedules;
 mod surroundings;
 mod throughput;
