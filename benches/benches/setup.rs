@@ -63,6 +63,14 @@ fn dial(c: &mut Criterion) -> Result<()> {
             BatchSize::PerIteration,
         );
     });
+    // The cores have fallen asleep then, so this has a baseline of its own.
+    group.bench_function("tcp_after_pause", |b| {
+        b.iter_batched(
+            || thread::sleep(REFILL),
+            |()| Accepted(TcpStream::connect(hold).expect("a peer")),
+            BatchSize::PerIteration,
+        );
+    });
     let stocked = Dialer::builder(&module("plain")?)
         .stock(4)
         .stock_refill_rate(u32::MAX)
