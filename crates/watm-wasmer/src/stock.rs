@@ -80,11 +80,15 @@ impl Stock {
         }
     }
 
-    /// Takes an instance, if there is one.
+    /// Takes an instance, if there is one. [`Stock::refill`] has to be called afterwards.
     pub(crate) fn take(&self) -> Option<Ready> {
-        let ready = lock(&self.0.state).ready.pop_front()?;
+        lock(&self.0.state).ready.pop_front()
+    }
+
+    /// Has what was taken replaced. A call of its own, so that it does not compete with the dial
+    /// that the instance was taken for.
+    pub(crate) fn refill(&self) {
         self.0.changed.notify_one();
-        Some(ready)
     }
 }
 
@@ -108,15 +112,14 @@ impl Shared {
     fn fill(&self) {
         let interval = Duration::from_secs(1) / self.settings.stock_refill_rate.max(1);
         let mut pause = FIRST_PAUSE;
-        while self.wait_for_need() {
-            let started = Instant::now();
+        while self.wait_for_need() && self.wait_closed(interval) {
             let wait = match self.prepare() {
                 Ok(ready) => {
                     pause = FIRST_PAUSE;
                     if !self.put(ready) {
                         return;
                     }
-                    interval.saturating_sub(started.elapsed())
+                    continue;
                 }
                 Err(_) if lock(&self.state).closed => return,
                 Err(error) => {
@@ -212,6 +215,7 @@ mod tests {
         let started = Instant::now();
         loop {
             if let Some(ready) = stock.take() {
+                stock.refill();
                 return ready;
             }
             assert!(started.elapsed() < LIMIT, "the stock stays empty");

@@ -91,8 +91,16 @@ pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
 /// while before they sleep, which is much for a thread that wakes by the clock.
 #[derive(Default)]
 struct Orders {
-    new: Mutex<Vec<Order>>,
+    new: Mutex<New>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct New {
+    orders: Vec<Order>,
+    /// Whether the supervisor sleeps, and until when at the latest.
+    asleep: bool,
+    wakes: Option<Instant>,
 }
 
 fn order(order: Order) {
@@ -116,17 +124,41 @@ fn order(order: Order) {
         Some(orders)
     });
     if let Some(orders) = orders {
-        lock(&orders.new).push(order);
-        orders.changed.notify_one();
+        orders.push(order);
+    }
+}
+
+impl Order {
+    /// When there is something to do for it.
+    fn due(&self) -> Instant {
+        match self {
+            Self::At(alarm) => alarm.when,
+            Self::Watch(_) => Instant::now() + FLUSH_TICK,
+        }
     }
 }
 
 impl Orders {
-    /// Moves new orders into `into`, which is empty; sleeps until there are some, at most until
-    /// `deadline`.
+    /// Hands an order over. The supervisor is woken only for what is due before it wakes anyway:
+    /// most deadlines are far away, and a dial should not have to wake a thread for them.
+    fn push(&self, order: Order) {
+        let due = order.due();
+        let mut new = lock(&self.new);
+        new.orders.push(order);
+        if new.asleep && new.wakes.is_none_or(|wakes| due < wakes) {
+            new.asleep = false;
+            drop(new);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Moves new orders into `into`, which is empty; sleeps until one is due before `deadline`, or
+    /// until that.
     fn take(&self, deadline: Option<Instant>, into: &mut Vec<Order>) {
         let mut new = lock(&self.new);
-        while new.is_empty() {
+        new.asleep = new.orders.is_empty();
+        new.wakes = deadline;
+        while new.asleep {
             new = match deadline {
                 None => self
                     .changed
@@ -135,14 +167,15 @@ impl Orders {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left == Duration::ZERO {
-                        return;
+                        break;
                     }
                     let waited = self.changed.wait_timeout(new, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        std::mem::swap(&mut *new, into);
+        new.asleep = false;
+        std::mem::swap(&mut new.orders, into);
     }
 }
 

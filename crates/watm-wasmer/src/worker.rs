@@ -115,9 +115,9 @@ impl Workers {
     /// or one that is yet to be started.
     pub(crate) fn next(&self, config: Option<Arc<[u8]>>) -> Worker {
         let stock = self.stock.as_ref().filter(|_| config.is_none());
-        let ready = stock.and_then(|stock| stock.take());
+        let ready = stock.and_then(|stock| Some((stock.take()?, Refill(Arc::clone(stock)))));
         let (link, ready) = match ready {
-            Some(ready) => (ready.link, Some(ready.connection)),
+            Some((ready, refill)) => (ready.link, Some((ready.connection, refill))),
             None => (Arc::default(), None),
         };
         let job = Job {
@@ -133,7 +133,16 @@ impl Workers {
 /// A worker that has no connection yet.
 pub(crate) struct Worker {
     job: Job,
-    ready: Option<Sender<Connection>>,
+    ready: Option<(Sender<Connection>, Refill)>,
+}
+
+/// Has the stock replace the worker that was taken from it, when this is dropped.
+struct Refill(Arc<Stock>);
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        self.0.refill();
+    }
 }
 
 impl Worker {
@@ -143,18 +152,24 @@ impl Worker {
 
     /// Sets the connection to work. If this fails, neither its `report` nor its `ended` is called.
     pub(crate) fn serve(self, connection: Connection) -> Result<(), SetupError> {
+        self.hand_over(connection).map(|_refill| ())
+    }
+
+    fn hand_over(self, connection: Connection) -> Result<Option<Refill>, SetupError> {
         let Self { job, ready } = self;
         let link = Arc::clone(&job.link);
         let deadline = Instant::now() + job.settings.handshake_timeout;
-        let Some(ready) = ready else {
+        let Some((ready, refill)) = ready else {
             supervisor::end_stage_at(deadline, &link, Stage::SettingUp);
-            return spawn(job, Source::Given(connection));
+            spawn(job, Source::Given(connection))?;
+            return Ok(None);
         };
         if !link.advance(Stage::Ready, Stage::SettingUp) {
             return Err(without_a_word());
         }
         supervisor::end_stage_at(deadline, &link, Stage::SettingUp);
-        ready.send(connection).map_err(|_| without_a_word())
+        ready.send(connection).map_err(|_| without_a_word())?;
+        Ok(Some(refill))
     }
 
     /// Sets the connection to work and waits until its transport is set up. If that takes too
@@ -163,7 +178,7 @@ impl Worker {
         let limit = self.job.settings.handshake_timeout;
         let link = Arc::clone(&self.job.link);
         let (sender, receiver) = bounded(1);
-        self.serve(Connection {
+        let _refill = self.hand_over(Connection {
             ends,
             report: Box::new(move |result| {
                 let _ = sender.send(result);
