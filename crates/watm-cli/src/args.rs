@@ -338,7 +338,7 @@ pub(crate) struct DemoArgs {
     after_help = "\
 Examples:
   watm bench plain.wasm --quick
-  watm bench xor.wasm --config key.txt
+  watm bench xor.wasm --config key.txt --plot xor.svg
   watm bench plain.wasm --json | jq '.rows[] | select(.ratio < 0.8)'"
 )]
 pub(crate) struct BenchArgs {
@@ -356,6 +356,10 @@ pub(crate) struct BenchArgs {
     /// Run the module at both ends, also if a plain peer would do
     #[arg(long)]
     pub(crate) paired: bool,
+
+    /// Also draw the ratios, as an SVG image
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
 
     /// Take hardly any samples: for tests, which look for the rows and not for the numbers
     #[arg(long, hide = true, conflicts_with = "quick")]

@@ -18,12 +18,14 @@ mod latency;
 mod measure;
 mod part;
 mod peer;
+mod plot;
 mod process;
 mod progress;
 mod relay;
 mod report;
 mod scale;
 mod steps;
+mod svg;
 mod throughput;
 mod trouble;
 
@@ -35,6 +37,7 @@ use std::time::Duration;
 use watm_wasmer::{Conn, Dialer, Role, TransportModule};
 
 use self::peer::{Kind, Peer, Ports};
+use self::plot::Plot;
 use self::progress::Progress;
 use self::report::{Report, Row};
 use self::steps::Step;
@@ -129,6 +132,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(part) = args.part {
         return part::run(args, part);
     }
+    let plot = args.plot.as_deref().map(Plot::at).transpose()?;
     let module = setup::load(&args.module, &args.load)?;
     open_files::raise_limit();
     let dialer = dialer(&module, args, false)?;
@@ -153,6 +157,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
     let rows = bench.all()?;
     let report = Report::new(&args.module, &module, paired, rows, bench.notes.take());
+    if let Some(plot) = plot {
+        plot.write(&report)?;
+    }
     let text = if args.json {
         output::json(&report)?
     } else {

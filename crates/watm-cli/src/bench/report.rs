@@ -45,17 +45,17 @@ pub(super) enum Group {
 pub(super) struct Row {
     #[serde(skip)]
     pub(super) group: Group,
-    name: &'static str,
+    pub(super) name: &'static str,
     /// Bytes of one write, read or message, where there is one.
-    size: Option<usize>,
+    pub(super) size: Option<usize>,
     /// Connections that are open, carry or were closed, where there is more than the one.
-    connections: Option<usize>,
-    unit: Unit,
+    pub(super) connections: Option<usize>,
+    pub(super) unit: Unit,
     /// Over raw TCP (or through a plain relay), where that has the same.
     tcp: Option<f64>,
     module: f64,
     /// The module's number by that of raw TCP.
-    ratio: Option<f64>,
+    pub(super) ratio: Option<f64>,
 }
 
 impl Group {
@@ -70,6 +70,16 @@ impl Group {
             Self::Many => "many connections",
             Self::Cost => "what it takes",
             Self::Idle => "an idle connection",
+        }
+    }
+}
+
+impl Unit {
+    /// Whether a larger number is what one wants.
+    pub(super) fn more_is_better(self) -> bool {
+        match self {
+            Self::BytesPerSecond | Self::PerSecond | Self::Share => true,
+            Self::Seconds | Self::Bytes | Self::Count | Self::PerMegabyte => false,
         }
     }
 }
@@ -142,12 +152,12 @@ impl Row {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     format: u32,
-    module: String,
+    pub(super) module: String,
     sha256: String,
     /// Whether the module's own listener stood at the far end.
     paired: bool,
     cores: usize,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// What was left out or done otherwise, and why.
     notes: Vec<String>,
 }
@@ -171,7 +181,21 @@ impl Report {
         }
     }
 
-    fn route(&self) -> &'static str {
+    /// One that names no module that exists.
+    #[cfg(test)]
+    pub(super) fn of_rows(module: &str, rows: Vec<Row>) -> Self {
+        Self {
+            format: FORMAT,
+            module: module.to_owned(),
+            sha256: String::new(),
+            paired: false,
+            cores: 1,
+            rows,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn route(&self) -> &'static str {
         if self.paired {
             "dialer -> listener -> peer: both ends run the module"
         } else {
@@ -208,7 +232,7 @@ impl Report {
     }
 }
 
-fn ratio(ratio: f64) -> String {
+pub(super) fn ratio(ratio: f64) -> String {
     format!("{ratio:.2}")
 }
 

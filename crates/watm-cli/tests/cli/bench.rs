@@ -152,8 +152,18 @@ fn a_module_that_is_no_relay_is_measured_without_one() {
 }
 
 #[test]
-fn the_table_is_for_people() {
-    let ended = Watm::run(&["bench", &built("plain"), "--glance", "--paired"]);
+fn the_table_is_for_people_and_the_plot_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plot = directory.path().join("plot.svg");
+    let module = built("plain");
+    let ended = Watm::run(&[
+        "bench",
+        &module,
+        "--glance",
+        "--paired",
+        "--plot",
+        plot.to_str().expect("UTF-8"),
+    ]);
     ended.success();
     for part in [
         "both ends run the module",
@@ -165,6 +175,23 @@ fn the_table_is_for_people() {
     ] {
         assert!(ended.stdout.contains(part), "{part}: {ended:?}");
     }
+    let image = fs::read_to_string(&plot).expect("there is an image");
+    assert!(image.starts_with("<svg xmlns=") && image.ends_with("</svg>\n"));
+    for part in ["plain.wasm", "round trip, p99, 64 bytes", "setting up"] {
+        assert!(image.contains(part), "{part}: {image}");
+    }
+    let files = fs::read_dir(directory.path()).expect("it is there").count();
+    assert_eq!(files, 1, "nothing else is left");
+}
+
+#[test]
+fn a_plot_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plot = directory.path().join("no/such/plot.svg");
+    let plot = plot.to_str().expect("UTF-8");
+    let ended = Watm::run(&["bench", &built("plain"), "--plot", plot]);
+    ended.failure(&["cannot write the plot", "--plot"]);
+    assert_eq!(ended.stdout, "");
 }
 
 #[test]
