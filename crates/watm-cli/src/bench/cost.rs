@@ -11,7 +11,7 @@ use super::trouble::Trouble;
 use super::{Bench, STALL};
 
 /// Bytes of one write or read.
-const PIECE: usize = 16 * 1024;
+const SIZE: usize = 16 * 1024;
 const MEGABYTE: f64 = 1e6;
 
 pub(super) fn calls(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
@@ -27,7 +27,7 @@ pub(super) fn calls(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
         _ => ["system calls, in", "host calls, in"],
     };
     let row = |(name, samples): (_, Quantiles)| {
-        Row::new(Group::Cost, name, Unit::PerMegabyte, samples.at(0.5)).size(PIECE)
+        Row::new(Group::Cost, name, Unit::PerMegabyte, samples.at(0.5)).size(SIZE)
     };
     Ok(names.into_iter().zip([system, host]).map(row).collect())
 }
@@ -53,7 +53,7 @@ pub(super) fn times(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
     };
     let row = |(name, time): (_, Duration)| {
         let share = time.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE);
-        Row::new(Group::Cost, name, Unit::Share, share).size(PIECE)
+        Row::new(Group::Cost, name, Unit::Share, share).size(SIZE)
     };
     Ok(names.into_iter().zip(times).map(row).collect())
 }
@@ -70,8 +70,8 @@ fn carry(
     for taken in 0..=bench.effort.samples {
         let before = conn.stats();
         match kind {
-            Kind::Sink => measure::write(&mut conn, volume, PIECE)?,
-            _ => measure::read(&mut conn, volume, PIECE)?,
+            Kind::Sink => measure::write(&mut conn, volume, SIZE)?,
+            _ => measure::read(&mut conn, volume, SIZE)?,
         };
         if taken > 0 {
             sample(before, conn.stats());

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long one read or write of a lane waits at most: so long it takes to notice that it is over.
 pub(super) const PIECE: Duration = Duration::from_millis(50);
-/// Without anything moving for this long, all is stuck.
-const STALL: Duration = Duration::from_secs(5);
+/// Without anything moving for this long, all lanes wait for each other.
+const DEADLOCK: Duration = Duration::from_secs(5);
 /// A quarter of the window is run before it, to fill the buffers.
 const WARM_UP: u32 = 4;
 
@@ -159,8 +159,8 @@ fn observe(moved: &[AtomicU64], window: Duration) -> io::Result<Vec<f64>> {
             let rate = |(after, before): (&u64, &u64)| (after - before) as f64 / time.as_secs_f64();
             return Ok(after.iter().zip(&before).map(rate).collect());
         }
-        if time > STALL {
-            let message = format!("nothing moved for {STALL:?}");
+        if time > DEADLOCK {
+            let message = format!("nothing moved for {DEADLOCK:?}");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
     }

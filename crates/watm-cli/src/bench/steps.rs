@@ -65,9 +65,15 @@ pub(super) fn all() -> Vec<Step> {
             latency::round_trips(bench, size)
         })
     });
-    let ways = [Kind::Sink, Kind::Source];
-    let calls = ways.map(|kind| Step::optional("calls", move |bench| cost::calls(bench, kind)));
-    let times = ways.map(|kind| Step::optional("times", move |bench| cost::times(bench, kind)));
+    let ways = [("out", Kind::Sink), ("in", Kind::Source)];
+    let calls = ways.map(|(way, kind)| {
+        let what = format!("calls, {way}");
+        Step::optional(what, move |bench| cost::calls(bench, kind))
+    });
+    let times = ways.map(|(way, kind)| {
+        let what = format!("whose time, {way}");
+        Step::optional(what, move |bench| cost::times(bench, kind))
+    });
     [Step::needed("idle connections", scale::idle)]
         .into_iter()
         .chain(out)
