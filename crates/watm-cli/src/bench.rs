@@ -3,27 +3,45 @@
 //! ```text
 //! alone:   measurer -> dialer -------------------> peer      raw TCP:  measurer -> peer
 //! paired:  measurer -> dialer -> listener -> peer
+//! command: measurer -> `watm dial` or `watm relay` -> peer   copying:  measurer -> plain relay -> peer
 //! ```
 //!
-//! The peer is a process of its own, as it would be in use. A module whose bytes a plain peer can
-//! send back and forth runs alone; any other needs its own listener at the far end, which runs in
-//! the peer's process. Each sample of the module stands beside one of raw TCP, taken right before.
+//! The peer is a process of its own, as it would be in use, and so are the command's own modes. A
+//! module whose bytes a plain peer can send back and forth runs alone; any other needs its own
+//! listener at the far end, which runs in the peer's process. Each sample of the module stands
+//! beside one of raw TCP, taken right before.
 
+mod command;
+mod cost;
+mod flow;
+mod latency;
 mod measure;
+mod part;
 mod peer;
+mod plot;
+mod process;
 mod progress;
+mod relay;
 mod report;
+mod scale;
+mod steps;
+mod svg;
+mod throughput;
+mod trouble;
 
+use std::cell::RefCell;
 use std::io::{self, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use watm_wasmer::{Conn, DialError, Dialer};
+use watm_wasmer::{Builder, Conn, Dialer, Role, TransportModule};
 
-use self::measure::Pair;
 use self::peer::{Kind, Peer, Ports};
+use self::plot::Plot;
 use self::progress::Progress;
-use self::report::{Report, Row, Unit};
+use self::report::{Report, Row};
+use self::steps::Step;
+use self::trouble::Trouble;
 use crate::args::BenchArgs;
 use crate::failure::Failure;
 use crate::{open_files, output, setup};
@@ -35,9 +53,6 @@ const PROBE: Duration = Duration::from_secs(2);
 /// How long a connection has to end. A peer that sends for ever would make a module that waits for
 /// its end use up all the time it gets.
 const CLOSE: Duration = Duration::from_millis(200);
-/// Bytes an application writes or reads at once.
-const SIZES: [usize; 4] = [64, 1024, 16 * 1024, 64 * 1024];
-const ROUND_TRIPS: [usize; 3] = [4, 64, 1024];
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -46,37 +61,82 @@ struct Effort {
     samples: usize,
     /// Bytes of a sample.
     volume: usize,
+    /// Time of a sample where that is what is fixed.
+    window: Duration,
     round_trips: usize,
     dials: usize,
+    /// Starts of the command.
+    starts: usize,
     idle: usize,
+    /// Connections that are opened and closed.
+    churn: usize,
+    /// What opening and closing may take: some modules have to be interrupted each time.
+    churn_limit: Duration,
+    /// Connections that are open while others are dialled.
+    open: usize,
+    /// Connections that carry at once.
+    together: usize,
 }
 
 impl Effort {
     const FULL: Self = Self {
         samples: 9,
         volume: 64 << 20,
+        window: Duration::from_millis(300),
         round_trips: 5000,
         dials: 200,
+        starts: 9,
         idle: 200,
+        churn: 10_000,
+        churn_limit: Duration::from_secs(40),
+        open: 1000,
+        together: 1000,
     };
     const QUICK: Self = Self {
         samples: 5,
         volume: 8 << 20,
+        window: Duration::from_millis(60),
         round_trips: 500,
         dials: 30,
+        starts: 5,
         idle: 50,
+        churn: 500,
+        churn_limit: Duration::from_secs(2),
+        open: 100,
+        together: 50,
     };
+    const GLANCE: Self = Self {
+        samples: 1,
+        volume: 1 << 20,
+        window: Duration::from_millis(20),
+        round_trips: 50,
+        dials: 4,
+        starts: 1,
+        idle: 20,
+        churn: 20,
+        churn_limit: Duration::from_secs(1),
+        open: 20,
+        together: 12,
+    };
+
+    fn of(args: &BenchArgs) -> Self {
+        match args {
+            BenchArgs { glance: true, .. } => Self::GLANCE,
+            BenchArgs { quick: true, .. } => Self::QUICK,
+            _ => Self::FULL,
+        }
+    }
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    if args.as_peer {
-        return peer::serve(args);
+    if let Some(part) = args.part {
+        return part::run(args, part);
     }
+    let plot = args.plot.as_deref().map(Plot::at).transpose()?;
     let module = setup::load(&args.module, &args.load)?;
     open_files::raise_limit();
-    let dialer = setup::configure(Dialer::builder(&module), &args.transport)?
-        .close_grace(args.transport.close_grace.min(CLOSE))
-        .build()?;
+    let builder = configure(&module, args)?;
+    let dialer = builder.clone().build()?;
     let mut peer = Peer::start(args.paired)?;
     let mut paired = args.paired;
     if !paired && !understands_a_plain_peer(&dialer, &peer.raw) {
@@ -84,19 +144,24 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         paired = true;
         peer = Peer::start(true)?;
     }
-    let effort = if args.quick {
-        Effort::QUICK
-    } else {
-        Effort::FULL
-    };
     let bench = Bench {
-        dialer: &dialer,
+        dialer,
+        timed: builder.clone().timing(true).build()?,
+        builder,
         raw: peer.raw,
         through: peer.module.unwrap_or(peer.raw),
-        effort,
+        effort: Effort::of(args),
+        relays: module.has_role(Role::Relay),
+        notes: RefCell::default(),
     };
+    if args.load.no_cache {
+        bench.note("cold start: the module is compiled each time (--no-cache)".to_owned());
+    }
     let rows = bench.all()?;
-    let report = Report::new(&args.module, &module, paired, rows);
+    let report = Report::new(&args.module, &module, paired, rows, bench.notes.take());
+    if let Some(plot) = plot {
+        plot.write(&report)?;
+    }
     let text = if args.json {
         output::json(&report)?
     } else {
@@ -105,183 +170,105 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     output::print(&text)
 }
 
+fn configure(module: &TransportModule, args: &BenchArgs) -> Result<Builder<Dialer>, Failure> {
+    let builder = setup::configure(Dialer::builder(module), &args.transport)?;
+    Ok(builder.close_grace(args.transport.close_grace.min(CLOSE)))
+}
+
 /// Whether bytes come back as they were sent, and whether bytes that a plain peer makes up are
 /// taken. A module with a handshake or a framing of its own fails one or the other.
 fn understands_a_plain_peer(dialer: &Dialer, raw: &Ports) -> bool {
-    let echoes = || -> io::Result<bool> {
-        let conn = dial(dialer, raw, Kind::Echo).map_err(io::Error::other)?;
-        conn.set_read_timeout(Some(PROBE))?;
+    let echoes = || -> Result<bool, Trouble> {
+        let conn = dial(dialer, raw.of(Kind::Echo), PROBE)?;
         let sent: Vec<u8> = (0..=255).cycle().take(4096).collect();
         (&conn).write_all(&sent)?;
         let mut back = vec![0; sent.len()];
         io::Read::read_exact(&mut &conn, &mut back)?;
         Ok(back == sent)
     };
-    let takes = || -> io::Result<()> {
-        let conn = dial(dialer, raw, Kind::Source).map_err(io::Error::other)?;
-        conn.set_read_timeout(Some(PROBE))?;
+    let takes = || -> Result<(), Trouble> {
+        let conn = dial(dialer, raw.of(Kind::Source), PROBE)?;
         let mut bytes = vec![0; 256 * 1024];
-        io::Read::read_exact(&mut &conn, &mut bytes)
+        Ok(io::Read::read_exact(&mut &conn, &mut bytes)?)
     };
     echoes().unwrap_or(false) && takes().is_ok()
 }
 
-fn dial(dialer: &Dialer, ports: &Ports, kind: Kind) -> Result<Conn, DialError> {
-    let conn = dialer.dial(&ports.of(kind).to_string())?;
-    conn.set_read_timeout(Some(STALL))
-        .and_then(|()| conn.set_write_timeout(Some(STALL)))
-        .map_err(DialError::Host)?;
+/// Dials; reads and writes then wait for `patience` at most.
+fn dial(dialer: &Dialer, to: SocketAddr, patience: Duration) -> Result<Conn, Trouble> {
+    let conn = dialer.dial(&to.to_string())?;
+    conn.set_read_timeout(Some(patience))?;
+    conn.set_write_timeout(Some(patience))?;
     Ok(conn)
 }
 
-fn stuck(error: io::Error) -> Failure {
-    Failure::because("the measurement was cut off", error)
-        .hint("-v shows what the module logs, -vv also what the library does")
+/// The same over plain TCP.
+fn connect(to: SocketAddr, kind: Kind, patience: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(to)?;
+    // What an application does that sends messages; one that sends in bulk leaves it to the
+    // system to put small writes together, which is the harder thing to compare with.
+    stream.set_nodelay(kind == Kind::Echo)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    Ok(stream)
 }
 
-struct Bench<'a> {
-    dialer: &'a Dialer,
+struct Bench {
+    /// For dialers that do something more.
+    builder: Builder<Dialer>,
+    dialer: Dialer,
+    /// Its connections say whose time it is.
+    timed: Dialer,
     raw: Ports,
     /// Where the module dials to.
     through: Ports,
     effort: Effort,
+    /// Whether the module is a relay.
+    relays: bool,
+    notes: RefCell<Vec<String>>,
 }
 
-impl Bench<'_> {
+impl Bench {
     fn all(&self) -> Result<Vec<Row>, Failure> {
-        let steps = 2 * SIZES.len() + ROUND_TRIPS.len() + 2;
-        let mut progress = Progress::new(steps);
+        let steps = steps::all();
+        let mut progress = Progress::new(steps.len());
         let mut rows = Vec::new();
-        for size in SIZES {
-            progress.step(&format!("out, {size} bytes a write"));
-            rows.push(self.throughput(Kind::Sink, size)?);
+        for Step {
+            what,
+            optional,
+            run,
+        } in steps
+        {
+            progress.step(&what);
+            match run(self) {
+                Ok(more) => rows.extend(more),
+                Err(trouble) if optional => self.note(format!("{what}: left out: {trouble}")),
+                Err(trouble) => return Err(trouble.into()),
+            }
         }
-        for size in SIZES {
-            progress.step(&format!("in, {size} bytes a read"));
-            rows.push(self.throughput(Kind::Source, size)?);
-        }
-        for size in ROUND_TRIPS {
-            progress.step(&format!("round trips of {size} bytes"));
-            rows.extend(self.round_trips(size)?);
-        }
-        progress.step("dialling");
-        rows.extend(self.dials()?);
-        progress.step("idle connections");
-        rows.extend(self.idle()?);
+        rows.sort_by_key(|row: &Row| row.group);
         Ok(rows)
     }
 
-    fn raw(&self, kind: Kind) -> Result<TcpStream, Failure> {
-        let connect = || {
-            let stream = TcpStream::connect(self.raw.of(kind))?;
-            // What an application does that sends messages; one that sends in bulk leaves it to the
-            // system to put small writes together, which is the harder thing to compare with.
-            stream.set_nodelay(kind == Kind::Echo)?;
-            stream.set_read_timeout(Some(STALL))?;
-            stream.set_write_timeout(Some(STALL))?;
-            Ok(stream)
-        };
-        connect().map_err(stuck)
+    /// Says something about the measurement that its numbers do not.
+    fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
     }
 
-    /// Bytes a second in one direction, while the buffers on the way are full (or empty).
-    fn throughput(&self, kind: Kind, size: usize) -> Result<Row, Failure> {
-        let mut raw = self.raw(kind)?;
-        let mut conn = dial(self.dialer, &self.through, kind)?;
-        // Writing 64 bytes at a time over raw TCP takes long.
-        let volume = self.effort.volume / if size < 1024 { 8 } else { 1 };
-        let mut pair = Pair::default();
-        // The first sample fills the buffers and does not count.
-        for sample in 0..=self.effort.samples {
-            let (plain, through) = match kind {
-                Kind::Sink => (
-                    measure::write(&mut raw, volume, size).map_err(stuck)?,
-                    measure::write(&mut conn, volume, size).map_err(stuck)?,
-                ),
-                _ => (
-                    measure::read(&mut raw, volume, size).map_err(stuck)?,
-                    measure::read(&mut conn, volume, size).map_err(stuck)?,
-                ),
-            };
-            if sample > 0 {
-                let rate = |time: Duration| volume as f64 / time.as_secs_f64().max(1e-9);
-                pair.plain.push(rate(plain));
-                pair.through.push(rate(through));
-            }
-        }
-        let _ = (raw.shutdown(Shutdown::Both), conn.close());
-        let name = match kind {
-            Kind::Sink => "out",
-            _ => "in",
-        };
-        Ok(Row::compared(
-            name,
-            Some(size),
-            Unit::BytesPerSecond,
-            &pair,
-            0.5,
-        ))
+    fn raw(&self, kind: Kind, patience: Duration) -> io::Result<TcpStream> {
+        connect(self.raw.of(kind), kind, patience)
     }
 
-    fn round_trips(&self, size: usize) -> Result<[Row; 2], Failure> {
-        let mut raw = self.raw(Kind::Echo)?;
-        let mut conn = dial(self.dialer, &self.through, Kind::Echo)?;
-        let mut pair = Pair::default();
-        let part = self.effort.round_trips / self.effort.samples;
-        for _ in 0..self.effort.samples {
-            measure::round_trips(&mut raw, size, part, &mut pair.plain).map_err(stuck)?;
-            measure::round_trips(&mut conn, size, part, &mut pair.through).map_err(stuck)?;
-        }
-        let _ = conn.close();
-        let row = |name, part| Row::compared(name, Some(size), Unit::Seconds, &pair, part);
-        Ok([row("round trip", 0.5), row("round trip, p99", 0.99)])
+    /// Dials with a dialer of one's own.
+    fn dial_by(&self, dialer: &Dialer, kind: Kind) -> Result<Conn, Trouble> {
+        dial(dialer, self.through.of(kind), STALL)
     }
 
-    fn dials(&self) -> Result<[Row; 2], Failure> {
-        let mut pair = Pair::default();
-        for _ in 0..self.effort.dials {
-            pair.plain.time(|| self.raw(Kind::Sink))?;
-            // Closing is waited for, so that it does not disturb the next sample.
-            let conn = pair
-                .through
-                .time(|| dial(self.dialer, &self.through, Kind::Sink))?;
-            let _ = conn.close();
-        }
-        let row = |name, part| Row::compared(name, None, Unit::Seconds, &pair, part);
-        Ok([row("dial", 0.5), row("dial, p99", 0.99)])
+    fn dial(&self, kind: Kind, patience: Duration) -> Result<Conn, Trouble> {
+        dial(&self.dialer, self.through.of(kind), patience)
     }
 
-    /// What an open connection keeps of this process.
-    fn idle(&self) -> Result<Vec<Row>, Failure> {
-        // The first connections also pay for what all share.
-        let mut open = Vec::new();
-        for _ in 0..8 {
-            open.push(dial(self.dialer, &self.through, Kind::Sink)?);
-        }
-        let before = measure::usage().map_err(stuck)?;
-        for _ in 0..self.effort.idle {
-            open.push(dial(self.dialer, &self.through, Kind::Sink)?);
-        }
-        let after = measure::usage().map_err(stuck)?;
-        let each =
-            |before: u64, after: u64| after.saturating_sub(before) as f64 / self.effort.idle as f64;
-        let row = |name, unit, value| Row::new(name, None, unit, None, value);
-        Ok(vec![
-            row(
-                "idle memory",
-                Unit::Bytes,
-                each(before.memory, after.memory),
-            ),
-            row(
-                "idle threads",
-                Unit::Count,
-                each(before.threads, after.threads),
-            ),
-            row(
-                "idle descriptors",
-                Unit::Count,
-                each(before.descriptors, after.descriptors),
-            ),
-        ])
+    fn dial_timed(&self, kind: Kind, patience: Duration) -> Result<Conn, Trouble> {
+        dial(&self.timed, self.through.of(kind), patience)
     }
 }

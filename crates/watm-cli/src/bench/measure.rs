@@ -3,13 +3,36 @@
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long the number of threads has to stay the same, and how often that is looked at.
+const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE_LOOKS: usize = 20;
 
 /// Samples of raw TCP, and of the module beside them.
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     pub(super) plain: Quantiles,
     pub(super) through: Quantiles,
+}
+
+impl Pair {
+    pub(super) fn push(&mut self, plain: f64, through: f64) {
+        self.plain.push(plain);
+        self.through.push(through);
+    }
+
+    /// One median by another: how much the second is of the first.
+    pub(super) fn median_of(&self, whole: &Self) -> Self {
+        let share = |part: &Quantiles, whole: &Quantiles| {
+            Quantiles(vec![part.at(0.5) / whole.at(0.5).max(f64::MIN_POSITIVE)])
+        };
+        Self {
+            plain: share(&self.plain, &whole.plain),
+            through: share(&self.through, &whole.through),
+        }
+    }
 }
 
 /// Samples of one thing.
@@ -79,25 +102,58 @@ pub(super) fn round_trips(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
     /// Resident memory in bytes.
-    pub(super) memory: u64,
-    pub(super) threads: u64,
-    pub(super) descriptors: u64,
+    pub(super) memory: f64,
+    pub(super) threads: f64,
+    pub(super) descriptors: f64,
 }
 
-pub(super) fn usage() -> io::Result<Usage> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let number = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
-            .and_then(|number| number.parse::<u64>().ok())
-            .ok_or_else(|| io::Error::other(format!("/proc/self/status has no {name}")))
-    };
-    Ok(Usage {
-        memory: number("VmRSS:")? * 1024,
-        threads: number("Threads:")?,
-        descriptors: fs::read_dir("/proc/self/fd")?.count() as u64,
-    })
+impl Usage {
+    pub(super) fn now() -> io::Result<Self> {
+        let status = fs::read_to_string("/proc/self/status")?;
+        let number = |name| number(&status, name).map(|number| number as f64);
+        Ok(Self {
+            memory: number("VmRSS:")? * 1024.0,
+            threads: number("Threads:")?,
+            descriptors: fs::read_dir("/proc/self/fd")?.count() as f64,
+        })
+    }
+
+    /// Once the threads of what was closed have gone: when their number stays the same for a while.
+    pub(super) fn settled() -> io::Result<Self> {
+        let mut last = Self::now()?;
+        for _ in 0..SETTLE_LOOKS {
+            thread::sleep(SETTLE);
+            let now = Self::now()?;
+            let same = now.threads >= last.threads && now.descriptors >= last.descriptors;
+            last = now;
+            if same {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// What is used beyond what was used before, divided by `count`.
+    pub(super) fn since(self, before: Self, count: f64) -> Self {
+        Self {
+            memory: (self.memory - before.memory) / count,
+            threads: (self.threads - before.threads) / count,
+            descriptors: (self.descriptors - before.descriptors) / count,
+        }
+    }
+}
+
+/// How many files this process may have open.
+pub(super) fn descriptor_limit() -> io::Result<u64> {
+    number(&fs::read_to_string("/proc/self/limits")?, "Max open files")
+}
+
+/// The number behind a name at the start of a line.
+fn number(text: &str, name: &str) -> io::Result<u64> {
+    let mut rests = text.lines().filter_map(|line| line.strip_prefix(name));
+    rests
+        .find_map(|rest| rest.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("/proc/self does not tell {name}")))
 }
 
 #[cfg(test)]
@@ -115,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_process_uses_something() {
-        let usage = usage().expect("Linux tells");
-        assert!(usage.memory > 100_000 && usage.threads >= 1 && usage.descriptors >= 3);
+        let usage = Usage::now().expect("Linux tells");
+        assert!(usage.memory > 1e5 && usage.threads >= 1.0 && usage.descriptors >= 3.0);
+        assert!(descriptor_limit().expect("Linux tells") >= 3);
     }
 }

@@ -1,18 +1,18 @@
-//! The far end of the measurements: this program again, as a process of its own. It ends when its
-//! standard input does, so it never outlives who started it.
+//! The far end of the measurements, a process of its own.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use watm_wasmer::Listener;
+use watm_wasmer::{Listener, TransportModule};
 
-use crate::args::BenchArgs;
+use super::part::await_end_of_input;
+use super::process::Process;
+use crate::args::{BenchArgs, BenchPart};
 use crate::failure::Failure;
 use crate::{open_files, output, setup};
 
-const LOOPBACK: &str = "127.0.0.1:0";
+pub(super) const LOOPBACK: &str = "127.0.0.1:0";
 const BUFFER: usize = 64 * 1024;
 /// What a thread of the peer needs beside its buffer, which is on the heap.
 const STACK: usize = 128 * 1024;
@@ -26,40 +26,36 @@ pub(super) enum Kind {
     Sink,
     /// Sends for as long as it is taken.
     Source,
+    /// Both of these at once, on two threads.
+    Both,
+}
+
+impl Kind {
+    /// In the order of their numbers.
+    const ALL: [Self; 4] = [Self::Echo, Self::Sink, Self::Source, Self::Both];
 }
 
 /// Where the peer listens, a port for each kind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ports {
-    echo: SocketAddr,
-    sink: SocketAddr,
-    source: SocketAddr,
-}
+pub(super) struct Ports([SocketAddr; Kind::ALL.len()]);
 
 impl Ports {
     pub(super) fn of(&self, kind: Kind) -> SocketAddr {
-        match kind {
-            Kind::Echo => self.echo,
-            Kind::Sink => self.sink,
-            Kind::Source => self.source,
-        }
+        self.0[kind as usize]
     }
 
     fn make(mut listen: impl FnMut(Kind) -> Result<SocketAddr, Failure>) -> Result<Self, Failure> {
-        Ok(Self {
-            echo: listen(Kind::Echo)?,
-            sink: listen(Kind::Sink)?,
-            source: listen(Kind::Source)?,
-        })
+        let [echo, sink, source, both] = Kind::ALL.map(&mut listen);
+        Ok(Self([echo?, sink?, source?, both?]))
     }
 
     fn parse<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
-        let mut next = || words.next()?.parse().ok();
-        Some(Self {
-            echo: next()?,
-            sink: next()?,
-            source: next()?,
-        })
+        let [echo, sink, source, both] = Kind::ALL.map(|_| words.next()?.parse().ok());
+        Some(Self([echo?, sink?, source?, both?]))
+    }
+
+    fn words(&self) -> String {
+        self.0.map(|address| address.to_string()).join(" ")
     }
 }
 
@@ -72,29 +68,16 @@ pub(super) struct Peer {
     pub(super) module: Option<Ports>,
 }
 
-struct Process(Child);
-
 impl Peer {
-    /// Starts this program once more, with the same options.
     pub(super) fn start(paired: bool) -> Result<Self, Failure> {
-        let failed = |error| Failure::because("cannot start the peer's process", error);
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(std::env::args_os().skip(1)).arg("--as-peer");
-        if paired && !std::env::args_os().any(|arg| arg == "--paired") {
-            command.arg("--paired");
-        }
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let mut process = Process(child);
-        let mut line = String::new();
-        if let Some(stdout) = process.0.stdout.take() {
-            BufReader::new(stdout)
-                .read_line(&mut line)
-                .map_err(failed)?;
-        }
+        let failed = |error| Failure::because("the peer's process did not start", error);
+        let part = if paired {
+            BenchPart::PairedPeer
+        } else {
+            BenchPart::Peer
+        };
+        let mut process = Process::start(part, None).map_err(failed)?;
+        let line = process.line().map_err(failed)?;
         let mut words = line.split_whitespace();
         let raw = Ports::parse(&mut words);
         let module = Ports::parse(&mut words);
@@ -104,47 +87,26 @@ impl Peer {
                 raw,
                 module,
             }),
-            // It has said why on standard error.
-            _ => Err(Failure::new("the peer's process did not start")),
+            _ => Err(failed(io::ErrorKind::InvalidData.into())),
         }
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Dropping its standard input would do, but a peer that is stuck must not stay.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Runs the peer until standard input ends.
-pub(super) fn serve(args: &BenchArgs) -> Result<(), Failure> {
+pub(super) fn serve(args: &BenchArgs, paired: bool) -> Result<(), Failure> {
     open_files::raise_limit();
-    let raw = Ports::make(|kind| listen(kind).map_err(cannot_listen))?;
-    let mut line = format!("{} {} {}", raw.echo, raw.sink, raw.source);
-    if args.paired {
+    let raw = Ports::make(|kind| {
+        listen(kind).map_err(|error| Failure::because("the peer cannot listen", error))
+    })?;
+    let mut line = raw.words();
+    if paired {
         let module = setup::load(&args.module, &args.load)?;
-        let ports = Ports::make(|kind| {
-            let builder = setup::configure(Listener::builder(&module), &args.transport)?;
-            let listener = builder.bind(LOOPBACK)?;
-            let address = listener.local_addr();
-            thread::spawn(move || {
-                for conn in listener.incoming() {
-                    spawn(move || exchange(kind, conn));
-                }
-            });
-            Ok(address)
-        })?;
-        line += &format!(" {} {} {}", ports.echo, ports.sink, ports.source);
+        let ports = Ports::make(|kind| listen_through(&module, args, kind))?;
+        line += &format!(" {}", ports.words());
     }
     output::print(&format!("{line}\n"))?;
-    let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+    await_end_of_input();
     Ok(())
-}
-
-fn cannot_listen(error: io::Error) -> Failure {
-    Failure::because("the peer cannot listen", error)
 }
 
 fn listen(kind: Kind) -> io::Result<SocketAddr> {
@@ -154,8 +116,24 @@ fn listen(kind: Kind) -> io::Result<SocketAddr> {
         for stream in listener.incoming().flatten() {
             spawn(move || {
                 stream.set_nodelay(true)?;
-                exchange(kind, stream)
+                exchange(kind, &stream)
             });
+        }
+    });
+    Ok(address)
+}
+
+fn listen_through(
+    module: &TransportModule,
+    args: &BenchArgs,
+    kind: Kind,
+) -> Result<SocketAddr, Failure> {
+    let builder = setup::configure(Listener::builder(module), &args.transport)?;
+    let listener = builder.bind(LOOPBACK)?;
+    let address = listener.local_addr();
+    thread::spawn(move || {
+        for conn in listener.incoming() {
+            spawn(move || exchange(kind, &conn));
         }
     });
     Ok(address)
@@ -173,17 +151,38 @@ fn spawn(run: impl FnOnce() -> io::Result<()> + Send + 'static) {
     }
 }
 
-fn exchange(kind: Kind, mut stream: impl Read + Write) -> io::Result<()> {
+fn exchange<T: Sync>(kind: Kind, stream: &T) -> io::Result<()>
+where
+    for<'a> &'a T: Read + Write,
+{
+    match kind {
+        Kind::Echo => receive(stream, |piece| (&mut &*stream).write_all(piece)),
+        Kind::Sink => receive(stream, |_| Ok(())),
+        Kind::Source => send(stream),
+        Kind::Both => thread::scope(|scope| {
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, || send(stream))?;
+            receive(stream, |_| Ok(()))
+        }),
+    }
+}
+
+/// Until the stream ends.
+fn receive(mut from: impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buf = vec![0; BUFFER];
     loop {
-        let len = match kind {
-            Kind::Source => buf.len(),
-            Kind::Echo | Kind::Sink => stream.read(&mut buf)?,
-        };
-        match kind {
-            _ if len == 0 => return Ok(()),
-            Kind::Sink => {}
-            Kind::Echo | Kind::Source => stream.write_all(&buf[..len])?,
+        match from.read(&mut buf)? {
+            0 => return Ok(()),
+            len => take(&buf[..len])?,
         }
+    }
+}
+
+/// Until nobody takes it any more.
+fn send(mut to: impl Write) -> io::Result<()> {
+    let buf = vec![0; BUFFER];
+    loop {
+        to.write_all(&buf)?;
     }
 }

@@ -18,53 +18,133 @@ const FORMAT: u32 = 1;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unit {
     BytesPerSecond,
+    PerSecond,
     Seconds,
     Bytes,
     Count,
+    PerMegabyte,
+    Share,
+}
+
+/// Rows that stand under one heading, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    OneWay,
+    BothWays,
+    RoundTrips,
+    Relay,
+    Command,
+    SetUp,
+    Many,
+    Cost,
+    Idle,
 }
 
 /// One measurement.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    name: &'static str,
+    #[serde(skip)]
+    pub(super) group: Group,
+    pub(super) name: &'static str,
     /// Bytes of one write, read or message, where there is one.
-    size: Option<usize>,
-    unit: Unit,
-    /// Over raw TCP, where that has the same.
+    pub(super) size: Option<usize>,
+    /// Connections that are open, carry or were closed, where there is more than the one.
+    pub(super) connections: Option<usize>,
+    pub(super) unit: Unit,
+    /// Over raw TCP (or through a plain relay), where that has the same.
     tcp: Option<f64>,
     module: f64,
     /// The module's number by that of raw TCP.
-    ratio: Option<f64>,
+    pub(super) ratio: Option<f64>,
+}
+
+impl Group {
+    pub(super) fn heading(self) -> &'static str {
+        match self {
+            Self::OneWay => "one direction",
+            Self::BothWays => "both directions at once",
+            Self::RoundTrips => "there and back",
+            Self::Relay => "`watm relay`, beside a relay that only copies",
+            Self::Command => "`watm dial --listen`, beside a relay that only copies",
+            Self::SetUp => "setting up",
+            Self::Many => "many connections",
+            Self::Cost => "what it takes",
+            Self::Idle => "an idle connection",
+        }
+    }
+}
+
+impl Unit {
+    /// Whether a larger number is what one wants.
+    pub(super) fn more_is_better(self) -> bool {
+        match self {
+            Self::BytesPerSecond | Self::PerSecond | Self::Share => true,
+            Self::Seconds | Self::Bytes | Self::Count | Self::PerMegabyte => false,
+        }
+    }
 }
 
 impl Row {
+    pub(super) fn new(group: Group, name: &'static str, unit: Unit, module: f64) -> Self {
+        Self {
+            group,
+            name,
+            size: None,
+            connections: None,
+            unit,
+            tcp: None,
+            module,
+            ratio: None,
+        }
+    }
+
     /// The quantiles of samples that were taken side by side.
     pub(super) fn compared(
+        group: Group,
         name: &'static str,
-        size: Option<usize>,
         unit: Unit,
         samples: &Pair,
         part: f64,
     ) -> Self {
         let (plain, through) = (samples.plain.at(part), samples.through.at(part));
-        Self::new(name, size, unit, Some(plain), through)
+        Self::new(group, name, unit, through).beside(plain)
     }
 
-    pub(super) fn new(
-        name: &'static str,
-        size: Option<usize>,
-        unit: Unit,
-        tcp: Option<f64>,
-        module: f64,
-    ) -> Self {
+    pub(super) fn size(self, size: usize) -> Self {
         Self {
-            name,
-            size,
-            unit,
-            tcp,
-            module,
-            ratio: tcp.filter(|tcp| *tcp > 0.0).map(|tcp| module / tcp),
+            size: Some(size),
+            ..self
         }
+    }
+
+    pub(super) fn connections(self, connections: usize) -> Self {
+        Self {
+            connections: Some(connections),
+            ..self
+        }
+    }
+
+    fn beside(self, tcp: f64) -> Self {
+        Self {
+            tcp: Some(tcp),
+            ratio: (tcp > 0.0).then(|| self.module / tcp),
+            ..self
+        }
+    }
+
+    fn line(&self) -> String {
+        let whole = |number: Option<usize>| number.map(|number| number.to_string());
+        let value = |value| shown(value, self.unit);
+        let line = format!(
+            "  {:<24}{:>7}{:>7}{:>14}{:>14}{:>8}",
+            self.name,
+            whole(self.size).unwrap_or_default(),
+            whole(self.connections).unwrap_or_default(),
+            self.tcp.map(value).unwrap_or_default(),
+            value(self.module),
+            self.ratio.map(ratio).unwrap_or_default()
+        );
+        line.trim_end().to_owned()
     }
 }
 
@@ -72,16 +152,24 @@ impl Row {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     format: u32,
-    module: String,
+    pub(super) module: String,
     sha256: String,
     /// Whether the module's own listener stood at the far end.
     paired: bool,
     cores: usize,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
+    /// What was left out or done otherwise, and why.
+    notes: Vec<String>,
 }
 
 impl Report {
-    pub(super) fn new(path: &Path, module: &TransportModule, paired: bool, rows: Vec<Row>) -> Self {
+    pub(super) fn new(
+        path: &Path,
+        module: &TransportModule,
+        paired: bool,
+        rows: Vec<Row>,
+        notes: Vec<String>,
+    ) -> Self {
         Self {
             format: FORMAT,
             module: path.display().to_string(),
@@ -89,50 +177,75 @@ impl Report {
             paired,
             cores: thread::available_parallelism().map_or(1, |cores| cores.get()),
             rows,
+            notes,
+        }
+    }
+
+    /// One that names no module that exists.
+    #[cfg(test)]
+    pub(super) fn of_rows(module: &str, rows: Vec<Row>) -> Self {
+        Self {
+            format: FORMAT,
+            module: module.to_owned(),
+            sha256: String::new(),
+            paired: false,
+            cores: 1,
+            rows,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn route(&self) -> &'static str {
+        if self.paired {
+            "dialer -> listener -> peer: both ends run the module"
+        } else {
+            "dialer -> peer: one end runs the module"
         }
     }
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        let route = if self.paired {
-            "dialer -> listener -> peer: both ends run the module"
-        } else {
-            "dialer -> peer: one end runs the module"
-        };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "module        {}", printable(&self.module));
-        let _ = writeln!(text, "route         {route}");
+        let _ = writeln!(text, "route         {}", self.route());
         let _ = writeln!(text, "machine       {} cores, loopback", self.cores);
         let _ = writeln!(
             text,
-            "\n{:<18}{:>8}{:>14}{:>14}{:>9}",
-            "", "bytes", "raw TCP", "module", "ratio"
+            "\n{:<26}{:>7}{:>7}{:>14}{:>14}{:>8}",
+            "", "bytes", "conns", "raw TCP", "module", "ratio"
         );
-        for row in &self.rows {
-            let size = row.size.map(|size| size.to_string()).unwrap_or_default();
-            let tcp = row.tcp.map(|tcp| shown(tcp, row.unit)).unwrap_or_default();
-            let ratio = row
-                .ratio
-                .map(|ratio| format!("{ratio:.2}"))
-                .unwrap_or_default();
-            let line = format!(
-                "{:<18}{size:>8}{tcp:>14}{:>14}{ratio:>9}",
-                row.name,
-                shown(row.module, row.unit)
-            );
-            let _ = writeln!(text, "{}", line.trim_end());
+        for rows in self.rows.chunk_by(|one, next| one.group == next.group) {
+            if let Some(first) = rows.first() {
+                let _ = writeln!(text, "{}", first.group.heading());
+            }
+            for row in rows {
+                let _ = writeln!(text, "{}", row.line());
+            }
+        }
+        if !self.notes.is_empty() {
+            text.push_str("\nnotes\n");
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "- {}", printable(note));
         }
         text
     }
 }
 
+pub(super) fn ratio(ratio: f64) -> String {
+    format!("{ratio:.2}")
+}
+
 fn shown(value: f64, unit: Unit) -> String {
     match unit {
         Unit::BytesPerSecond => format!("{:.1} MB/s", value / 1e6),
+        Unit::PerSecond => format!("{value:.0} /s"),
         Unit::Seconds if value < 1e-3 => format!("{:.1} us", value * 1e6),
         Unit::Seconds => format!("{:.2} ms", value * 1e3),
         Unit::Bytes => format!("{:.1} kB", value / 1e3),
         Unit::Count => format!("{value:.1}"),
+        Unit::PerMegabyte => format!("{value:.1} /MB"),
+        Unit::Share => format!("{:.1} %", value * 100.0),
     }
 }
 
@@ -143,17 +256,20 @@ mod tests {
     #[test]
     fn numbers_have_the_unit_that_fits() {
         assert_eq!(shown(1.5e9, Unit::BytesPerSecond), "1500.0 MB/s");
+        assert_eq!(shown(12_345.6, Unit::PerSecond), "12346 /s");
         assert_eq!(shown(0.000_012_3, Unit::Seconds), "12.3 us");
         assert_eq!(shown(0.012_3, Unit::Seconds), "12.30 ms");
-        assert_eq!(shown(150_000.0, Unit::Bytes), "150.0 kB");
+        assert_eq!(shown(-150_000.0, Unit::Bytes), "-150.0 kB");
         assert_eq!(shown(3.0, Unit::Count), "3.0");
+        assert_eq!(shown(61.04, Unit::PerMegabyte), "61.0 /MB");
+        assert_eq!(shown(0.834, Unit::Share), "83.4 %");
     }
 
     #[test]
     fn a_ratio_needs_something_to_compare_with() {
-        let ratio = |tcp| Row::new("x", None, Unit::Seconds, tcp, 3.0).ratio;
-        assert_eq!(ratio(Some(2.0)), Some(1.5));
-        assert_eq!(ratio(Some(0.0)), None);
-        assert_eq!(ratio(None), None);
+        let row = || Row::new(Group::OneWay, "x", Unit::Seconds, 3.0);
+        assert_eq!(row().beside(2.0).ratio, Some(1.5));
+        assert_eq!(row().beside(0.0).ratio, None);
+        assert_eq!(row().ratio, None);
     }
 }

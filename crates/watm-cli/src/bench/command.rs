@@ -1,0 +1,69 @@
+//! `watm dial` as its users run it, in a process of its own: between a plain client and the peer,
+//! beside a relay that only copies in the same place; and how long it takes to start.
+
+use std::time::{Duration, Instant};
+
+use super::measure::{Pair, Quantiles};
+use super::peer::Kind;
+use super::process::Process;
+use super::report::{Group, Row, Unit};
+use super::trouble::Trouble;
+use super::{Bench, STALL, connect, latency, throughput};
+use crate::args::BenchPart;
+
+const SIZES: [usize; 2] = [1024, 64 * 1024];
+/// Bytes of a round trip's message.
+const MESSAGE: usize = 64;
+/// How long a command has to start and to carry its first byte.
+const START: Duration = Duration::from_secs(30);
+
+pub(super) fn one_way(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
+    let (_plain_relay, plain) = Process::listening(BenchPart::PlainRelay, bench.raw.of(kind))?;
+    let (_command, through) = Process::listening(BenchPart::Dial, bench.through.of(kind))?;
+    let name = match kind {
+        Kind::Sink => "command, out",
+        _ => "command, in",
+    };
+    let mut rows = Vec::new();
+    for size in SIZES {
+        let mut plain = connect(plain, kind, STALL)?;
+        let mut through = connect(through, kind, STALL)?;
+        let pair = throughput::samples(bench, kind, size, &mut plain, &mut through)?;
+        rows.push(row(name, Unit::BytesPerSecond, &pair).size(size));
+    }
+    Ok(rows)
+}
+
+pub(super) fn round_trips(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+    let kind = Kind::Echo;
+    let (_plain_relay, plain) = Process::listening(BenchPart::PlainRelay, bench.raw.of(kind))?;
+    let (_command, through) = Process::listening(BenchPart::Dial, bench.through.of(kind))?;
+    let mut plain = connect(plain, kind, STALL)?;
+    let mut through = connect(through, kind, STALL)?;
+    let pair = latency::samples(bench, MESSAGE, &mut plain, &mut through)?;
+    let names = ["command, round trip", "command, round trip, p99"];
+    let rows = latency::rows(Group::Command, names, &pair);
+    Ok(rows.map(|row| row.size(MESSAGE)).into())
+}
+
+/// From nothing until a byte has come back: all that is loaded, and a dial.
+pub(super) fn cold_start(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+    let mut samples = Quantiles::default();
+    // The first finds nothing in the system's memory, and does not count.
+    for sample in 0..=bench.effort.starts {
+        let started = Instant::now();
+        let target = bench.through.of(Kind::Echo);
+        let mut command = Process::start(BenchPart::DialStdio, Some(target))?;
+        command.write(b"x")?;
+        command.byte(started + START)?;
+        if sample > 0 {
+            samples.push(started.elapsed().as_secs_f64());
+        }
+    }
+    let row = Row::new(Group::SetUp, "cold start", Unit::Seconds, samples.at(0.5));
+    Ok(vec![row])
+}
+
+fn row(name: &'static str, unit: Unit, pair: &Pair) -> Row {
+    Row::compared(Group::Command, name, unit, pair, 0.5)
+}

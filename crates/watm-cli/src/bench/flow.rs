@@ -1,0 +1,210 @@
+//! Several threads that move something at once, and how much that is in a window of time.
+
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long one read or write of a lane waits at most: so long it takes to notice that it is over.
+pub(super) const PIECE: Duration = Duration::from_millis(50);
+/// Without anything moving for this long, all lanes wait for each other.
+const DEADLOCK: Duration = Duration::from_secs(5);
+/// A quarter of the window is run before it, to fill the buffers.
+const WARM_UP: u32 = 4;
+
+type Move<'a> = dyn FnMut() -> io::Result<u64> + Send + 'a;
+
+/// What one thread does over and over. Each time it says how much has moved. An error that says that
+/// the time was up is taken for nothing moved.
+pub(super) struct Lane<'a>(Box<Move<'a>>);
+
+impl<'a> Lane<'a> {
+    fn new(step: impl FnMut() -> io::Result<u64> + Send + 'a) -> Self {
+        Self(Box::new(step))
+    }
+
+    /// Writes `size` bytes at a time, and counts bytes.
+    pub(super) fn write<T: Sync>(to: &'a T, size: usize) -> Self
+    where
+        &'a T: Write,
+    {
+        Self::write_in_turns(vec![to], size)
+    }
+
+    /// The same over several connections, one after the other.
+    pub(super) fn write_in_turns<T: Sync>(mut to: Vec<&'a T>, size: usize) -> Self
+    where
+        &'a T: Write,
+    {
+        let data = vec![7; size];
+        let mut next = 0;
+        Self::new(move || {
+            next = (next + 1) % to.len().max(1);
+            match to.get_mut(next) {
+                Some(to) => Ok(to.write(black_box(&data))? as u64),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            }
+        })
+    }
+
+    /// Reads with a buffer of `size`, and counts bytes.
+    pub(super) fn read<T: Sync>(mut from: &'a T, size: usize) -> Self
+    where
+        &'a T: Read,
+    {
+        let mut data = vec![0; size];
+        Self::new(move || match from.read(black_box(&mut data))? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            len => Ok(len as u64),
+        })
+    }
+
+    /// Sends messages of `size` and waits for each to come back, and counts messages.
+    pub(super) fn round_trips<T: Sync>(mut over: &'a T, size: usize) -> Self
+    where
+        &'a T: Read + Write,
+    {
+        let mut data = vec![7; size];
+        Self::new(move || {
+            over.write_all(&data)
+                .and_then(|()| over.read_exact(black_box(&mut data)))
+                // Half a message is lost, so it makes no sense to go on.
+                .map_err(|error| io::Error::other(format!("a round trip failed: {error}")))?;
+            Ok(1)
+        })
+    }
+
+    fn run(mut self, moved: &AtomicU64, over: &AtomicBool) -> io::Result<()> {
+        while !over.load(Ordering::Relaxed) {
+            match (self.0)() {
+                Ok(len) => _ = moved.fetch_add(len, Ordering::Relaxed),
+                Err(error) if is_time_up(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_time_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Runs all lanes at once, and returns how much each moved a second.
+///
+/// # Errors
+///
+/// The first error of a lane; [`io::ErrorKind::TimedOut`] if nothing moves any more.
+pub(super) fn rates<const N: usize>(
+    lanes: [Lane<'_>; N],
+    window: Duration,
+) -> io::Result<[f64; N]> {
+    let mut rates = [0.0; N];
+    rates.copy_from_slice(&run(lanes.into(), window)?);
+    Ok(rates)
+}
+
+/// The sum of what all lanes moved a second; errors as [`rates`].
+pub(super) fn rate(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<f64> {
+    Ok(run(lanes, window)?.iter().sum())
+}
+
+fn run(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<Vec<f64>> {
+    let moved: Vec<AtomicU64> = lanes.iter().map(|_| AtomicU64::new(0)).collect();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Also if a thread cannot be started: those that run are waited for.
+        let end = End(&over);
+        let threads = lanes
+            .into_iter()
+            .zip(&moved)
+            .map(|(lane, moved)| {
+                let run = || lane.run(moved, &over);
+                thread::Builder::new().spawn_scoped(scope, run)
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let rates = observe(&moved, window);
+        drop(end);
+        for thread in threads {
+            let ended = thread.join();
+            ended.unwrap_or_else(|_| Err(io::Error::other("a measuring thread panicked")))?;
+        }
+        rates
+    })
+}
+
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn observe(moved: &[AtomicU64], window: Duration) -> io::Result<Vec<f64>> {
+    let look = || -> Vec<u64> {
+        let counts = moved.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.collect()
+    };
+    thread::sleep(window / WARM_UP);
+    let (started, before) = (Instant::now(), look());
+    loop {
+        thread::sleep(window);
+        let (time, after) = (started.elapsed(), look());
+        if after != before {
+            let rate = |(after, before): (&u64, &u64)| (after - before) as f64 / time.as_secs_f64();
+            return Ok(after.iter().zip(&before).map(rate).collect());
+        }
+        if time > DEADLOCK {
+            let message = format!("nothing moved for {DEADLOCK:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    const WINDOW: Duration = Duration::from_millis(20);
+
+    fn pair() -> (UnixStream, UnixStream) {
+        let (one, other) = UnixStream::pair().expect("a pair");
+        for stream in [&one, &other] {
+            stream.set_read_timeout(Some(PIECE)).expect("a timeout");
+            stream.set_write_timeout(Some(PIECE)).expect("a timeout");
+        }
+        (one, other)
+    }
+
+    #[test]
+    fn what_one_lane_writes_another_reads() {
+        let (one, other) = pair();
+        let lanes = [Lane::write(&one, 1000), Lane::read(&other, 500)];
+        let rates = rates(lanes, WINDOW).expect("they move");
+        assert!(rates.iter().all(|rate| *rate > 0.0), "{rates:?}");
+    }
+
+    #[test]
+    fn lanes_that_wait_for_each_other_are_found_out() {
+        let (one, other) = pair();
+        let (read_one, read_other) = (Lane::read(&one, 10), Lane::read(&other, 10));
+        let error = rate(vec![read_one, read_other], WINDOW).expect_err("nobody writes");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_lane_that_fails_is_an_error() {
+        let (one, other) = pair();
+        let (idle, _end) = pair();
+        drop(other);
+        let lanes = vec![Lane::read(&one, 10), Lane::write(&idle, 10)];
+        let error = rate(lanes, WINDOW).expect_err("the end");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

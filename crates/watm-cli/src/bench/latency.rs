@@ -1,0 +1,99 @@
+//! How long it takes: there and back, and to dial.
+
+use std::io::{self, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::measure::{self, Pair};
+use super::peer::Kind;
+use super::report::{Group, Row, Unit};
+use super::trouble::Trouble;
+use super::{Bench, STALL};
+
+/// Dials that are timed whatever time they take.
+const LEAST: usize = 5;
+/// Instances kept ready, and how soon one that was taken is replaced.
+const STOCK: usize = 4;
+const REFILL_RATE: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(5);
+
+pub(super) fn round_trips(bench: &Bench, size: usize) -> Result<Vec<Row>, Trouble> {
+    let mut raw = bench.raw(Kind::Echo, STALL)?;
+    let mut conn = bench.dial(Kind::Echo, STALL)?;
+    let pair = samples(bench, size, &mut raw, &mut conn)?;
+    let _ = conn.close();
+    let names = ["round trip", "round trip, p99"];
+    let rows = rows(Group::RoundTrips, names, &pair);
+    Ok(rows.map(|row| row.size(size)).into())
+}
+
+/// The times of round trips of messages of `size`.
+pub(super) fn samples(
+    bench: &Bench,
+    size: usize,
+    plain: &mut (impl Read + Write),
+    through: &mut (impl Read + Write),
+) -> io::Result<Pair> {
+    let mut pair = Pair::default();
+    let part = bench.effort.round_trips / bench.effort.samples;
+    for _ in 0..bench.effort.samples {
+        measure::round_trips(plain, size, part, &mut pair.plain)?;
+        measure::round_trips(through, size, part, &mut pair.through)?;
+    }
+    Ok(pair)
+}
+
+/// The median and the 99th percentile.
+pub(super) fn rows(group: Group, names: [&'static str; 2], pair: &Pair) -> [Row; 2] {
+    let [median, p99] = names;
+    [
+        Row::compared(group, median, Unit::Seconds, pair, 0.5),
+        Row::compared(group, p99, Unit::Seconds, pair, 0.99),
+    ]
+}
+
+pub(super) fn dial(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+    let mut pair = Pair::default();
+    time_dials(bench, bench.effort.dials, &mut pair)?;
+    Ok(rows(Group::SetUp, ["dial", "dial, p99"], &pair).into())
+}
+
+/// Dials with a stock of instances. Each sample waits until that is full again, and so does its
+/// baseline: the cores have fallen asleep then.
+pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+    let dialer = bench.builder.clone().stock(STOCK);
+    let dialer = dialer
+        .stock_refill_rate(REFILL_RATE)
+        .build()
+        .map_err(io::Error::other)?;
+    let mut pair = Pair::default();
+    thread::sleep(PAUSE * STOCK as u32);
+    let started = Instant::now();
+    for dialled in 0..bench.effort.dials {
+        if dialled >= LEAST && started.elapsed() > bench.effort.churn_limit {
+            break;
+        }
+        thread::sleep(PAUSE);
+        pair.plain.time(|| bench.raw(Kind::Sink, STALL))?;
+        thread::sleep(PAUSE);
+        let conn = pair.through.time(|| bench.dial_by(&dialer, Kind::Sink))?;
+        let _ = conn.close();
+    }
+    let names = ["dial from stock", "dial from stock, p99"];
+    Ok(rows(Group::SetUp, names, &pair).into())
+}
+
+/// Dials one after the other, and closes each. If that takes long, fewer than `count`.
+pub(super) fn time_dials(bench: &Bench, count: usize, into: &mut Pair) -> Result<(), Trouble> {
+    let started = Instant::now();
+    for dialled in 0..count {
+        if dialled >= LEAST && started.elapsed() > bench.effort.churn_limit {
+            break;
+        }
+        into.plain.time(|| bench.raw(Kind::Sink, STALL))?;
+        // Closing is waited for, so that it does not disturb the next sample.
+        let conn = into.through.time(|| bench.dial(Kind::Sink, STALL))?;
+        let _ = conn.close();
+    }
+    Ok(())
+}

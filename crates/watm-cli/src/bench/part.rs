@@ -1,0 +1,152 @@
+//! What the other processes of a measurement run. The command's own modes are run as they are.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use signal_hook::consts::SIGTERM;
+use signal_hook::low_level;
+
+use super::peer::{self, LOOPBACK};
+use crate::announce::announce;
+use crate::args::{
+    AcceptArgs, BenchArgs, BenchPart, DialArgs, HandshakeArgs, PolicyArgs, RelayArgs, StockArgs,
+    TransportArgs,
+};
+use crate::failure::Failure;
+use crate::{dial, open_files, relay};
+
+/// What `watm` itself takes by default.
+const CONNECTIONS: u32 = 4096;
+const HANDSHAKES: u32 = 256;
+const STOCK: u16 = 4;
+const BUFFER: usize = 64 * 1024;
+/// Of a copying thread, in bytes.
+const STACK: usize = 128 * 1024;
+
+/// Runs a part until standard input ends.
+pub(super) fn run(args: &BenchArgs, part: BenchPart) -> Result<(), Failure> {
+    match part {
+        BenchPart::Peer => peer::serve(args, false),
+        BenchPart::PairedPeer => peer::serve(args, true),
+        BenchPart::PlainRelay => plain_relay(&args.target),
+        BenchPart::Relay => {
+            end_with_input()?;
+            relay::run(&relay_args(args))
+        }
+        BenchPart::Dial => {
+            end_with_input()?;
+            dial::run(&dial_args(args, Some(LOOPBACK.to_owned())))
+        }
+        // Its standard input is the connection, and its end that of the process.
+        BenchPart::DialStdio => dial::run(&dial_args(args, None)),
+    }
+}
+
+/// Has the command's modes end as they do when they are told to.
+fn end_with_input() -> Result<(), Failure> {
+    let watched = thread::Builder::new().stack_size(STACK).spawn(|| {
+        await_end_of_input();
+        let _ = low_level::raise(SIGTERM);
+    });
+    watched.map_err(no_thread).map(|_| ())
+}
+
+pub(super) fn await_end_of_input() {
+    let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+}
+
+pub(super) fn no_thread(error: io::Error) -> Failure {
+    Failure::because("cannot start a thread", error)
+}
+
+fn relay_args(args: &BenchArgs) -> RelayArgs {
+    RelayArgs {
+        module: args.module.clone(),
+        listen: LOOPBACK.to_owned(),
+        remote: Some(args.target.clone()),
+        quiet: false,
+        policy: PolicyArgs {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            allow_all: false,
+        },
+        handshakes: HandshakeArgs {
+            handshake_limit: HANDSHAKES,
+        },
+        stock: StockArgs { stock: STOCK },
+        load: args.load.clone(),
+        transport: transport(args),
+    }
+}
+
+fn dial_args(args: &BenchArgs, listen: Option<String>) -> DialArgs {
+    DialArgs {
+        module: args.module.clone(),
+        remote: args.target.clone(),
+        accept: AcceptArgs {
+            listen,
+            max_connections: CONNECTIONS,
+            keep_open: true,
+            quiet: false,
+        },
+        stock: StockArgs { stock: STOCK },
+        load: args.load.clone(),
+        transport: transport(args),
+    }
+}
+
+/// Standard output is for who measures: nothing of the module may get into it.
+fn transport(args: &BenchArgs) -> TransportArgs {
+    TransportArgs {
+        inherit_stdio: false,
+        ..args.transport.clone()
+    }
+}
+
+/// A relay without a module: a thread for each direction, that copies.
+fn plain_relay(target: &str) -> Result<(), Failure> {
+    open_files::raise_limit();
+    let failed = |error| Failure::because("the plain relay cannot listen", error);
+    let listener = TcpListener::bind(LOOPBACK).map_err(failed)?;
+    announce(listener.local_addr().map_err(failed)?, false)?;
+    let target = target.to_owned();
+    let relaying = move || {
+        for client in listener.incoming().flatten() {
+            if let Err(error) = relay_plainly(client, &target) {
+                log::error!("a client of the plain relay was dropped: {error}");
+            }
+        }
+    };
+    let spawned = thread::Builder::new().stack_size(STACK).spawn(relaying);
+    spawned.map_err(no_thread)?;
+    await_end_of_input();
+    Ok(())
+}
+
+fn relay_plainly(client: TcpStream, target: &str) -> io::Result<()> {
+    let server = TcpStream::connect(target)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let back = (server.try_clone()?, client.try_clone()?);
+    for (from, to) in [(client, server), back] {
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            if let Err(error) = copy(&from, &to) {
+                log::debug!("a connection of the plain relay ended: {error}");
+            }
+            let _ = (from.shutdown(Shutdown::Read), to.shutdown(Shutdown::Write));
+        })?;
+    }
+    Ok(())
+}
+
+/// Not [`io::copy`], which leaves the copying to the kernel: a relay that looks at nothing.
+fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+    let mut buf = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buf)? {
+            0 => return Ok(()),
+            len => to.write_all(&buf[..len])?,
+        }
+    }
+}
