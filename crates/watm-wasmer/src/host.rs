@@ -37,6 +37,8 @@ const CACHED_ANSWERS: u32 = 16;
 const QUIET: Duration = Duration::from_millis(100);
 /// How often a guest that waits for the host's own standard streams looks at them.
 const STREAM_TICK: Duration = Duration::from_millis(50);
+/// Bytes that a guest may read from one side at a stretch while the other waits.
+const FAIR_SHARE: u32 = 256 * 1024;
 /// Random bytes that are asked for at once.
 const RANDOM_PART: usize = 64 * 1024;
 /// Sockets that the guest closed while bytes waited in them, kept until those are sent.
@@ -131,6 +133,7 @@ pub(crate) struct Host {
     spin: Spin,
     /// The guest's last read of the network left bytes behind.
     more_to_read: bool,
+    streak: Streak,
     calls: u64,
     timing: Option<Timing>,
     failure: Option<SetupError>,
@@ -159,6 +162,7 @@ impl Host {
             moved: 0,
             spin: Spin::default(),
             more_to_read: false,
+            streak: Streak::default(),
             calls: 0,
             timing: None,
             failure: None,
@@ -351,6 +355,10 @@ impl Host {
         let all = flags.contains(RiFlags::WAITALL) && !nonblocking;
         let mut done = 0;
         let mut refreshed = false;
+        if nonblocking && self.is_unfair(fd)? {
+            self.flush();
+            return Err(Errno::Again.into());
+        }
         loop {
             // A peek leaves everything in place, so each try starts over.
             let skip = if peek { 0 } else { done };
@@ -359,6 +367,7 @@ impl Host {
                 Ok(len) => {
                     done = if peek { done.max(len) } else { done + len };
                     self.note_moved(len);
+                    self.streak.read(fd, len);
                     // A peek cannot be promised more than one look: the buffer may be full.
                     if !all || done == total || peek {
                         return Ok(done);
@@ -388,6 +397,28 @@ impl Host {
                 Err(abort) => return Err(abort),
             }
         }
+    }
+
+    /// Whether a guest has read from one side for so long, with no end in sight, that it is time
+    /// for the other, which has something. A guest that reads until there is nothing would otherwise
+    /// never come to it, as long as a fast peer goes on.
+    fn is_unfair(&mut self, fd: u32) -> Call<bool> {
+        if self.streak.fd != fd || self.streak.len < FAIR_SHARE {
+            return Ok(false);
+        }
+        self.streak = Streak::default();
+        self.refresh()?;
+        let others: Vec<u32> = self
+            .table
+            .iter()
+            .filter(|(other, descriptor)| {
+                *other != fd && matches!(descriptor.kind, Kind::Internal | Kind::Net(_))
+            })
+            .map(|(other, _)| other)
+            .collect();
+        Ok(others
+            .into_iter()
+            .any(|other| self.readiness(other, Direction::Read).is_some()))
     }
 
     /// One try to read, without waiting: `Again` if there is nothing.
@@ -611,6 +642,7 @@ impl Host {
         is_file: &dyn Fn(u32) -> bool,
     ) -> Call<u32> {
         self.begin()?;
+        self.end_streak();
         let mut subscriptions = std::mem::take(&mut self.subscriptions);
         let mut events = std::mem::take(&mut self.events);
         let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)
@@ -926,6 +958,11 @@ impl Host {
     /// Takes in what the system knows, without sleeping, and says whether there was anything.
     fn refresh(&mut self) -> Call<bool> {
         self.wait(Some(Duration::ZERO))
+    }
+
+    /// The guest looks around, so it neglects nobody.
+    fn end_streak(&mut self) {
+        self.streak = Streak::default();
     }
 
     fn note_moved(&mut self, len: u32) {
@@ -1262,6 +1299,23 @@ impl Host {
     }
 }
 
+/// What a guest has read from one descriptor without looking at another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streak {
+    fd: u32,
+    len: u32,
+}
+
+impl Streak {
+    fn read(&mut self, fd: u32, len: u32) {
+        if self.fd == fd {
+            self.len = self.len.saturating_add(len);
+        } else {
+            *self = Self { fd, len };
+        }
+    }
+}
+
 /// The stop-watch of a worker.
 struct Timing {
     /// When the guest or the host began what it does now.
@@ -1546,6 +1600,34 @@ mod tests {
             f.host.fdstat(f.net).expect("a stat").flags,
             FdFlags::default()
         );
+    }
+
+    #[test]
+    fn a_guest_that_reads_on_and_on_is_told_of_nothing_once_the_other_side_waits() {
+        let mut f = fixture();
+        f.nonblocking();
+        f.peer.write_all(b"abc").expect("room");
+        let long = |fd| Streak {
+            fd,
+            len: FAIR_SHARE,
+        };
+        f.host.streak = long(f.net);
+        assert_eq!(f.read(f.net, 1).expect("nobody waits"), b"a");
+        f.app.write(b"x", Patience::None).expect("room");
+        f.host.streak = long(f.net);
+        assert_eq!(f.read(f.net, 1), Err(AGAIN));
+        assert_eq!(f.read(f.net, 1).expect("once only"), b"b");
+        // And the other way round, where the bytes are still the system's.
+        f.peer.write_all(b"d").expect("room");
+        assert_eq!(f.read(f.net, 8).expect("bytes"), b"c");
+        f.host.streak = long(f.internal);
+        assert_eq!(f.read(f.internal, 1), Err(AGAIN));
+        assert_eq!(f.read(f.internal, 1).expect("once only"), b"x");
+        // Who looks around neglects nobody.
+        f.app.write(b"y", Patience::None).expect("room");
+        f.host.streak = long(f.internal);
+        let _ = f.poll(&[clock(0)]).expect("events");
+        assert_eq!(f.read(f.internal, 1).expect("bytes"), b"y");
     }
 
     #[test]

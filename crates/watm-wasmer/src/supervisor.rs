@@ -34,6 +34,9 @@ pub(crate) enum Age {
     Waits(u64),
 }
 
+/// Alarms that are not worth looking through.
+const FEW_ALARMS: usize = 256;
+
 enum Order {
     At(Alarm),
     Watch(Weak<dyn Delayed>),
@@ -113,7 +116,7 @@ fn order(order: Order) {
             .stack_size(256 * 1024)
             .spawn(move || {
                 crate::signals::block_all();
-                Supervisor::default().run(&taken);
+                Supervisor::new().run(&taken);
             });
         if let Err(error) = spawned {
             log::error!(
@@ -194,14 +197,24 @@ struct Watched {
     pause: Duration,
 }
 
-#[derive(Default)]
 struct Supervisor {
     alarms: BinaryHeap<Reverse<Alarm>>,
+    /// With more alarms than this, those of connections that have ended are forgotten.
+    worth_clearing: usize,
     watched: Vec<Watched>,
     next_look: Option<Instant>,
 }
 
 impl Supervisor {
+    fn new() -> Self {
+        Self {
+            alarms: BinaryHeap::new(),
+            worth_clearing: FEW_ALARMS,
+            watched: Vec::new(),
+            next_look: None,
+        }
+    }
+
     fn run(&mut self, orders: &Orders) -> ! {
         let mut new = Vec::new();
         loop {
@@ -221,7 +234,12 @@ impl Supervisor {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::At(alarm) => self.alarms.push(Reverse(alarm)),
+            Order::At(alarm) => {
+                self.alarms.push(Reverse(alarm));
+                if self.alarms.len() > self.worth_clearing {
+                    self.forget_finished();
+                }
+            }
             Order::Watch(delayed) => {
                 let next = Instant::now() + FLUSH_TICK;
                 self.watched.push(Watched {
@@ -234,6 +252,17 @@ impl Supervisor {
                 self.next_look = Some(self.next_look.map_or(next, |look| look.min(next)));
             }
         }
+    }
+
+    /// Most connections have ended long before their last alarm rings; those must not pile up
+    /// until then.
+    fn forget_finished(&mut self) {
+        self.alarms.retain(|Reverse(alarm)| {
+            let link = alarm.link.upgrade();
+            link.is_some_and(|link| !link.is_finished())
+        });
+        // Looking at all pays once there are twice as many.
+        self.worth_clearing = (2 * self.alarms.len()).max(FEW_ALARMS);
     }
 
     fn ring_alarms(&mut self, now: Instant) {
@@ -324,6 +353,28 @@ impl Ord for Alarm {
 mod tests {
     use super::*;
     use crossbeam_channel::unbounded;
+
+    #[test]
+    fn alarms_of_connections_that_have_ended_do_not_pile_up() {
+        let mut supervisor = Supervisor::new();
+        let lives = Arc::new(Link::default());
+        let alarm = |link: &Arc<Link>| {
+            Order::At(Alarm {
+                when: Instant::now() + Duration::from_secs(3600),
+                link: Arc::downgrade(link),
+                action: Action::EndStage(Stage::SettingUp),
+            })
+        };
+        supervisor.take(alarm(&lives));
+        for _ in 0..100 * FEW_ALARMS {
+            let ended = Arc::new(Link::default());
+            supervisor.take(alarm(&ended));
+            ended.finish();
+        }
+        assert!(supervisor.alarms.len() <= FEW_ALARMS + 1);
+        let kept = |alarm: &Reverse<Alarm>| alarm.0.link.as_ptr() == Arc::as_ptr(&lives);
+        assert!(supervisor.alarms.iter().any(kept));
+    }
 
     #[test]
     fn a_close_moves_through_its_stages_and_interrupts_until_the_worker_has_finished() {
