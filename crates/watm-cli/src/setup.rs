@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use watm_wasmer::{AddressPolicy, ArtifactCache, Builder, ModuleLoader, Stdio, TransportModule};
 
 use crate::args::{LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
@@ -23,7 +22,20 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
         loader = loader.sha256(hash.0);
     }
     let cache = cache(args)?;
-    announce_compiling(path, &loader, cache.as_ref());
+    let remark = cache
+        .as_ref()
+        .map_or("", |_| "; later starts find it compiled");
+    let shown = printable(&path.display().to_string()).to_string();
+    loader = loader.before_compiling(move |size| {
+        if size >= LARGE_MODULE {
+            // Nothing depends on whether anybody reads it.
+            let _ = writeln!(
+                io::stderr(),
+                "watm: compiling {shown}, {}{remark}",
+                count(size)
+            );
+        }
+    });
     Ok(match &cache {
         Some(cache) => loader.cache(cache),
         None => loader,
@@ -50,31 +62,6 @@ fn cache(args: &LoadArgs) -> Result<Option<ArtifactCache>, Failure> {
             Ok(None)
         }
     }
-}
-
-/// Says that a large module is about to be compiled, since that can take seconds.
-fn announce_compiling(path: &Path, loader: &ModuleLoader, cache: Option<&ArtifactCache>) {
-    if !fs::metadata(path).is_ok_and(|found| found.len() >= LARGE_MODULE) {
-        return;
-    }
-    // What is wrong with the file, loading it will tell.
-    let Ok(bytes) = loader.read_file(path) else {
-        return;
-    };
-    let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    let remark = match cache {
-        Some(cache) if cache.contains(&hash) => return,
-        Some(_) => "; later starts find it compiled",
-        None => "",
-    };
-    let path = path.display().to_string();
-    let size = count(bytes.len() as u64);
-    // Nothing depends on whether anybody reads it.
-    let _ = writeln!(
-        io::stderr(),
-        "watm: compiling {}, {size}{remark}",
-        printable(&path)
-    );
 }
 
 /// Gives a dialer, listener or relay what the options say.

@@ -204,12 +204,6 @@ impl ArtifactCache {
         self.list(EXTENSION)
     }
 
-    /// Whether the compiled form of the module with this SHA-256 is there, for this version and
-    /// this processor.
-    pub fn contains(&self, sha256: &[u8; 32]) -> bool {
-        self.path(&key(sha256)).is_file()
-    }
-
     /// Removes all artifacts and says how many bytes they had. Modules that are loaded keep
     /// working.
     ///
@@ -495,9 +489,7 @@ mod tests {
     #[test]
     fn a_module_is_compiled_once() {
         let (_directory, cache) = cache();
-        assert!(!cache.contains(&[1; 32]));
         assert!(compiles(&cache, 1));
-        assert!(cache.contains(&[1; 32]) && !cache.contains(&[2; 32]));
         assert!(!compiles(&cache, 1));
         assert!(compiles(&cache, 2), "another module");
         assert!(cache.clear().expect("it can be cleared") > 0);

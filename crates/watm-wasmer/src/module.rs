@@ -412,11 +412,22 @@ impl fmt::Debug for TransportModule {
 /// let module = ModuleLoader::new().max_size(4 << 20).load_file("plain.wasm")?;
 /// # Ok::<(), watm_wasmer::LoadError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ModuleLoader {
     sha256: Option<[u8; 32]>,
     max_size: u64,
     cache: Option<ArtifactCache>,
+    before_compiling: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+}
+
+impl fmt::Debug for ModuleLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModuleLoader")
+            .field("sha256", &self.sha256)
+            .field("max_size", &self.max_size)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ModuleLoader {
@@ -425,6 +436,7 @@ impl Default for ModuleLoader {
             sha256: None,
             max_size: DEFAULT_SIZE_LIMIT,
             cache: None,
+            before_compiling: None,
         }
     }
 }
@@ -451,6 +463,13 @@ impl ModuleLoader {
     /// Whether the module follows the interface is checked each time.
     pub fn cache(mut self, cache: &ArtifactCache) -> Self {
         self.cache = Some(cache.clone());
+        self
+    }
+
+    /// Calls `tell` with the size of a module in bytes right before it is compiled, on the same
+    /// thread: a large one takes seconds. It is not called for what the cache has.
+    pub fn before_compiling(mut self, tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        self.before_compiling = Some(Arc::new(tell));
         self
     }
 
@@ -535,9 +554,15 @@ impl ModuleLoader {
             );
             return Err(LoadError::Malformed(message));
         }
+        let compile = || {
+            if let Some(tell) = &self.before_compiling {
+                tell(size);
+            }
+            compile(bytes)
+        };
         let compiled = match &self.cache {
-            Some(cache) => cache.load_or(&info.sha256, || compile(bytes))?,
-            None => compile(bytes)?,
+            Some(cache) => cache.load_or(&info.sha256, compile)?,
+            None => compile()?,
         };
         let name = name
             .or_else(|| info.name.clone())
