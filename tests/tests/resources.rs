@@ -553,6 +553,22 @@ fn a_stock_fills_up_serves_connections_and_is_given_back() {
 }
 
 #[test]
+fn a_listener_and_a_relay_give_their_stock_up_when_they_close() {
+    let _alone = alone();
+    let module = built("plain16k");
+    let listener = Listener::builder(&module).stock(3).bind("127.0.0.1:0");
+    let listener = listener.expect("a listener");
+    let relay = Relay::builder(&module).stock(2).remote("127.0.0.1:9");
+    let relay = relay.bind("127.0.0.1:0").and_then(Relay::spawn);
+    let relay = relay.expect("a relay");
+    eventually("both stocks are full", || threads("watm-worker") == 5);
+    relay.shutdown();
+    eventually("the relay's is gone", || threads("watm-worker") == 3);
+    listener.close();
+    eventually("all are gone", || threads("watm-worker") == 0);
+}
+
+#[test]
 fn a_stock_that_waits_uses_no_processor() {
     let _alone = alone();
     let dialer = Dialer::builder(&built("plain")).stock(3).build();

@@ -115,6 +115,7 @@ impl Listener {
     /// Connections that were accepted live on. Dropping the listener does the same.
     pub fn close(&self) {
         lock(&self.accept_loop).close();
+        self.shared.workers.close_stock();
         let ready = {
             let mut queue = lock(&self.shared.queue);
             queue.closed = true;

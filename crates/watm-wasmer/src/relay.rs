@@ -156,6 +156,7 @@ impl RelayHandle {
 
     fn cancel_all(&self) -> Vec<Arc<Link>> {
         lock(&self.accept_loop).close();
+        self.shared.workers.close_stock();
         self.shared.handshakes.stop_all();
         let links: Vec<_> = lock(&self.shared.book).open.values().cloned().collect();
         let deadline = Instant::now() + self.shared.workers.settings.close_grace;

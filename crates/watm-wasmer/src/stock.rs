@@ -90,10 +90,9 @@ impl Stock {
     pub(crate) fn refill(&self) {
         self.0.changed.notify_one();
     }
-}
 
-impl Drop for Stock {
-    fn drop(&mut self) {
+    /// Gives all up that is ready or being made, and makes no more.
+    pub(crate) fn close(&self) {
         let (ready, preparing) = {
             let mut state = lock(&self.0.state);
             state.closed = true;
@@ -105,6 +104,12 @@ impl Drop for Stock {
         }
         // Their workers end by themselves.
         drop(ready);
+    }
+}
+
+impl Drop for Stock {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -111,6 +111,13 @@ impl Workers {
         }
     }
 
+    /// Gives the stock up; connections then make their own instances.
+    pub(crate) fn close_stock(&self) {
+        if let Some(stock) = &self.stock {
+            stock.close();
+        }
+    }
+
     /// A worker for a connection, with its own configuration or the common one: one of the stock,
     /// or one that is yet to be started.
     pub(crate) fn next(&self, config: Option<Arc<[u8]>>) -> Worker {
