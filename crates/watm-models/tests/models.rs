@@ -51,6 +51,7 @@ models! {
         data_and_level_wake_the_worker UP_TO_3,
         room_for_little_wakes_the_worker ALL,
         room_for_much_wakes_the_worker UP_TO_4,
+        the_last_wish_for_room_counts ALL,
         the_end_of_reading_wakes_the_worker ALL,
     }
     close {

@@ -158,6 +158,25 @@ pub fn room_for_much_wakes_the_worker() {
     room(PIPE_CAPACITY / 4 * 3);
 }
 
+/// What the guest waits for counts, not the more that it waited for before.
+pub fn the_last_wish_for_room_counts() {
+    let (application, mut worker) = worker();
+    super::guest_writes(&mut worker.guest, &vec![7; PIPE_CAPACITY], false);
+    worker.guest.want_room(PIPE_CAPACITY);
+    let half = PIPE_CAPACITY / 2;
+    let reader = thread::spawn(move || {
+        let len = application.read(&mut vec![0; half], NOT_AT_ALL);
+        assert_eq!(len.expect("bytes"), half);
+        application
+    });
+    worker.refused = half;
+    while !worker.guest.accepts(half) {
+        worker.guest.want_room(half);
+        worker.sleep_for(interest::ROOM);
+    }
+    reader.join().expect("the reader ends");
+}
+
 /// An application that reads no more wakes a guest that waits for room: its bytes are dropped.
 pub fn the_end_of_reading_wakes_the_worker() {
     let (application, mut worker) = worker();
