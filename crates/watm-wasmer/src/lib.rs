@@ -57,6 +57,7 @@
 #![deny(missing_docs)]
 
 mod accept_loop;
+mod cells;
 mod engine;
 mod host;
 mod imports;
@@ -72,6 +73,7 @@ mod spin;
 mod stock;
 mod supervisor;
 mod surroundings;
+mod sync;
 mod wasi;
 mod worker;
 

@@ -4,13 +4,14 @@
 //! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`,
 //! a listener or a relay) and the supervisor. It knows nothing of bytes or of the engine.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use mio::Waker;
-
 use crate::error::{End, TransportError};
+use crate::sync::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, OnceLock, Ordering,
+    Waker, fence,
+};
 
 /// How far a connection is on its way to the end. It only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,14 +5,14 @@
 //! look. The pipe knows nothing of guest memory or of the engine.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::TransportError;
 use crate::link::{Level, Link, interest, lock};
 use crate::ring::{Consumer, Producer, ring};
 use crate::supervisor::{self, Age, Delayed};
+use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
 
 /// Bytes each direction holds at most; also the largest write that is all or nothing.
 pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;

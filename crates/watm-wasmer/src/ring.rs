@@ -4,27 +4,25 @@
 //! It knows nothing of who waits for whom: waking is the business of the pipe above it. Its
 //! storage is allocated by the first write, so a connection that carries nothing costs nothing.
 
-use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::cells::Cells;
+use crate::sync::{AtomicUsize, OnceLock, Ordering};
 
 /// Keeps the two indices on cache lines of their own, so that the sides do not slow each other.
 #[repr(align(128))]
 struct Line(AtomicUsize);
 
+/// The cells between `head` and `tail` are touched by the consumer alone and the others by the
+/// producer alone; the release store of an index hands cells over to the side that acquires it.
 struct Shared {
     /// Total bytes ever taken out. Written by the consumer alone.
     head: Line,
     /// Total bytes ever put in. Written by the producer alone.
     tail: Line,
-    storage: OnceLock<Box<[UnsafeCell<u8>]>>,
+    storage: OnceLock<Cells>,
     capacity: usize,
 }
-
-// SAFETY: the cells between `head` and `tail` are touched by the consumer alone and the others by
-// the producer alone; the release store of an index hands cells over to the side that acquires it.
-unsafe impl Sync for Shared {}
 
 /// The writing end. There is exactly one, and its methods take `&mut self`.
 pub(crate) struct Producer {
@@ -72,12 +70,8 @@ pub(crate) fn ring(capacity: usize) -> (Producer, Consumer) {
 }
 
 impl Shared {
-    fn storage(&self) -> &[UnsafeCell<u8>] {
-        self.storage.get_or_init(|| {
-            // SAFETY: all-zero bytes are valid `UnsafeCell<u8>`s. Zeroed, so that a large ring's
-            // pages come from the system one by one as they are touched.
-            unsafe { Box::<[UnsafeCell<u8>]>::new_zeroed_slice(self.capacity).assume_init() }
-        })
+    fn storage(&self) -> &Cells {
+        self.storage.get_or_init(|| Cells::zeroed(self.capacity))
     }
 
     /// The position of index `at` and how many bytes lie there without wrapping, `len` at most.
@@ -114,12 +108,9 @@ impl Producer {
         while done < total {
             let at = self.tail.wrapping_add(self.staged);
             let (start, len) = self.shared.span(at, total - done);
-            // SAFETY: `room` says that these cells hold nothing the consumer may still read, the
-            // range lies inside the storage, and `data` cannot overlap memory nobody else sees.
-            unsafe {
-                let to = UnsafeCell::raw_get(storage.as_ptr().add(start));
-                std::ptr::copy_nonoverlapping(data.as_ptr().add(done), to, len);
-            }
+            // SAFETY: `room` says that these cells hold nothing the consumer may still read, and
+            // the span lies inside the storage.
+            unsafe { storage.put(start, &data[done..done + len]) };
             self.staged += len;
             done += len;
         }
@@ -172,12 +163,9 @@ impl Consumer {
             let (start, len) = self
                 .shared
                 .span(self.head.wrapping_add(offset + done), total - done);
-            // SAFETY: `known` says that the producer has handed these cells over, and the range
+            // SAFETY: `known` says that the producer has handed these cells over, and the span
             // lies inside the storage.
-            unsafe {
-                let from = UnsafeCell::raw_get(storage.as_ptr().add(start));
-                std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr().add(done), len);
-            }
+            unsafe { storage.get(start, &mut buf[done..done + len]) };
             done += len;
         }
         total

@@ -1,0 +1,65 @@
+//! In place of the runtime's `cells.rs`: bytes of which loom knows who has touched them, so that
+//! two threads that do so without an order between them are found.
+
+use loom::cell::UnsafeCell;
+
+/// Storage up to this size is watched. That of a pipe is not: its ring is the same code, and
+/// there the question is who wakes whom.
+const WATCHED: usize = 64;
+
+pub(crate) enum Cells {
+    Watched(Vec<UnsafeCell<u8>>),
+    Plain(std::cell::UnsafeCell<Vec<u8>>),
+}
+
+// SAFETY: loom runs one thread at a time, and says when two touch a watched cell without an order
+// between them. The callers of `put` and `get` see to the rest.
+unsafe impl Sync for Cells {}
+// SAFETY: bytes can be sent.
+unsafe impl Send for Cells {}
+
+impl Cells {
+    pub(crate) fn zeroed(len: usize) -> Self {
+        if len <= WATCHED {
+            Self::Watched((0..len).map(|_| UnsafeCell::new(0)).collect())
+        } else {
+            Self::Plain(std::cell::UnsafeCell::new(vec![0; len]))
+        }
+    }
+
+    /// # Safety
+    ///
+    /// No other thread touches these cells meanwhile.
+    pub(crate) unsafe fn put(&self, start: usize, data: &[u8]) {
+        match self {
+            Self::Watched(cells) => {
+                for (cell, byte) in cells[start..].iter().zip(data) {
+                    // SAFETY: the pointer is valid, and loom watches who else uses it.
+                    cell.with_mut(|to| unsafe { *to = *byte });
+                }
+            }
+            // SAFETY: no other thread runs in these lines.
+            Self::Plain(cells) => unsafe {
+                (&mut *cells.get())[start..][..data.len()].copy_from_slice(data);
+            },
+        }
+    }
+
+    /// # Safety
+    ///
+    /// No other thread writes these cells meanwhile.
+    pub(crate) unsafe fn get(&self, start: usize, buf: &mut [u8]) {
+        match self {
+            Self::Watched(cells) => {
+                for (cell, byte) in cells[start..].iter().zip(buf) {
+                    // SAFETY: the pointer is valid, and loom watches who else uses it.
+                    *byte = cell.with(|from| unsafe { *from });
+                }
+            }
+            // SAFETY: no other thread runs in these lines.
+            Self::Plain(cells) => unsafe {
+                buf.copy_from_slice(&(&*cells.get())[start..][..buf.len()]);
+            },
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! In place of the runtime's `supervisor.rs`: the same promise without clocks. A look at what is
+//! put off may come at any moment after the order, and there are as many as it takes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use crate::link::lock;
+use crate::sync::{Condvar, Mutex};
+
+/// As in the runtime.
+pub(crate) trait Delayed: Send + Sync {
+    fn do_older(&self, seen: Option<u64>, last: bool) -> Age;
+}
+
+/// As in the runtime.
+pub(crate) enum Age {
+    Empty,
+    Waits(u64),
+}
+
+#[derive(Default)]
+struct Orders {
+    new: VecDeque<Weak<dyn Delayed>>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Inbox {
+    orders: Mutex<Orders>,
+    changed: Condvar,
+}
+
+loom::lazy_static! {
+    static ref INBOX: Inbox = Inbox::default();
+}
+
+pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
+    let delayed: Weak<T> = Arc::downgrade(delayed);
+    lock(&INBOX.orders).new.push_back(delayed);
+    INBOX.changed.notify_one();
+}
+
+/// What the supervisor's thread does until [`close`].
+pub(crate) fn run() {
+    while let Some(delayed) = next() {
+        look_after(&delayed);
+    }
+}
+
+/// No more orders come.
+pub(crate) fn close() {
+    lock(&INBOX.orders).closed = true;
+    INBOX.changed.notify_one();
+}
+
+fn next() -> Option<Weak<dyn Delayed>> {
+    let mut orders = lock(&INBOX.orders);
+    loop {
+        if let Some(delayed) = orders.new.pop_front() {
+            return Some(delayed);
+        }
+        if orders.closed {
+            return None;
+        }
+        orders = INBOX.changed.wait(orders).expect("nobody panics");
+    }
+}
+
+/// The looks at one: as in the runtime, where more of them find nothing before the last.
+fn look_after(delayed: &Weak<dyn Delayed>) {
+    let (mut seen, mut idle) = (None, false);
+    while let Some(delayed) = delayed.upgrade() {
+        match delayed.do_older(seen, idle) {
+            Age::Empty if idle => return,
+            Age::Empty => (seen, idle) = (None, true),
+            Age::Waits(generation) => (seen, idle) = (Some(generation), false),
+        }
+    }
+}

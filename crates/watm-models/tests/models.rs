@@ -1,0 +1,70 @@
+//! Every model, through its schedules. `cargo test -p watm-models --test models -- --nocapture`
+//! says how many there are.
+
+use watm_models::{explore, models};
+
+/// All schedules.
+const ALL: Option<usize> = None;
+/// Those with up to so many preemptions, where all would take too long.
+const UP_TO_3: Option<usize> = Some(3);
+const UP_TO_4: Option<usize> = Some(4);
+
+macro_rules! models {
+    ($($file:ident { $($model:ident $preemptions:ident,)* })*) => {
+        $(mod $file {
+            $(#[test]
+            #[allow(clippy::print_stdout, reason = "shown on request")]
+            fn $model() {
+                let explored = super::explore(super::$preemptions, super::models::$file::$model);
+                println!("{}: {explored}", stringify!($model));
+            })*
+        })*
+    };
+}
+
+models! {
+    ring {
+        bytes_cross_the_wrap ALL,
+        room_is_used_again ALL,
+        a_commit_shows_all_or_nothing ALL,
+        peeks_and_skips_agree_with_reads ALL,
+    }
+    reader {
+        a_write_wakes_the_reader ALL,
+        two_writes_wake_the_reader ALL,
+        a_guest_that_sleeps_wakes_the_reader_first ALL,
+        the_last_write_wakes_the_reader ALL,
+        the_supervisor_wakes_the_reader ALL,
+        the_supervisor_wakes_the_reader_twice UP_TO_3,
+        guest_and_supervisor_wake_the_reader UP_TO_3,
+    }
+    writer {
+        reading_wakes_the_writer ALL,
+        reading_wakes_all_writers ALL,
+        the_end_of_reading_wakes_the_writer ALL,
+        a_shutdown_wakes_the_writer ALL,
+    }
+    worker {
+        data_wakes_the_worker ALL,
+        each_write_wakes_the_worker UP_TO_4,
+        the_level_wakes_the_worker UP_TO_4,
+        data_and_level_wake_the_worker UP_TO_3,
+        room_for_little_wakes_the_worker ALL,
+        room_for_much_wakes_the_worker UP_TO_4,
+        the_last_wish_for_room_counts ALL,
+        the_end_of_reading_wakes_the_worker ALL,
+    }
+    close {
+        the_guest_reads_all_before_a_close UP_TO_3,
+        the_application_reads_all_before_a_failure ALL,
+        the_application_reads_all_before_the_end ALL,
+        the_end_wakes_the_writer ALL,
+        a_close_wakes_the_applications_own_reader UP_TO_3,
+        both_sides_end_at_once ALL,
+    }
+    stages {
+        established_or_expired ALL,
+        a_deadline_hits_its_own_stage_alone ALL,
+        no_interrupt_after_the_end ALL,
+    }
+}
