@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, ReservedPort, ThreadTimes, accept_one, alternate, built, connect, copy_as, eventually,
-    expect_end, listener, open_descriptors, read_vec, reset, resident_bytes, threads, wat,
-    with_worker,
+    EchoServer, Pair, ReservedPort, ThreadTimes, accept_one, alternate, built, connect, copy_as,
+    echo_messages, eventually, expect_end, listener, open_descriptors, read_numbers, read_vec,
+    reset, resident_bytes, text, threads, wat, with_worker, within,
 };
 use watm_wasmer::{
     DialAttempt, DialHook, Dialer, FixedDialer, Listener, Relay, Stream, TransportModule,
@@ -608,4 +608,403 @@ fn a_stock_that_is_dropped_while_it_is_filled_does_not_wait_for_the_guest() {
         threads("watm-worker") + threads("watm-stock") == 0
     });
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// Leaves the process only `spare` more descriptors, until it is dropped.
+struct Shortage {
+    before: libc::rlimit,
+}
+
+impl Shortage {
+    fn of(spare: usize) -> Self {
+        // Whatever the tests before have left is still about to end.
+        let mut open = 0;
+        eventually("descriptors are no longer given back", || {
+            let before = std::mem::replace(&mut open, open_descriptors());
+            std::thread::sleep(Duration::from_millis(10));
+            open == before
+        });
+        // What the look itself needs is closed again; the lowest free numbers are given out first.
+        let mut numbers: Vec<u64> = std::fs::read_dir("/proc/self/fd")
+            .expect("a listing")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        // SAFETY: it only says whether the number is open.
+        numbers.retain(|fd| unsafe { libc::fcntl(*fd as libc::c_int, libc::F_GETFD) } >= 0);
+        let free = (0..).filter(|fd| !numbers.contains(fd)).take(spare + 1);
+        let limit = free.last().expect("there are more");
+        let mut before = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: the pointers are to records that live here.
+        unsafe {
+            assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before), 0);
+            let now = libc::rlimit {
+                rlim_cur: limit,
+                ..before
+            };
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Shortage {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const self.before) };
+    }
+}
+
+#[test]
+fn a_lack_of_descriptors_stops_accepting_for_as_long_as_it_lasts_and_costs_no_processor() {
+    let _turn = alone();
+    let module = built("plain");
+    drop(Pair::dial(&module));
+    let (remote, address) = listener();
+    let listening = Listener::builder(&module).bind("127.0.0.1:0");
+    let listening = listening.expect("a listener");
+    let relay = Relay::builder(&module).remote(address).bind("127.0.0.1:0");
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+    eventually("the first one has ended", || threads("watm-worker") == 0);
+    // They are connected by the system, and nobody can accept them.
+    let clients = [listening.local_addr(), relay.local_addr()].map(|address| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        (socket.expect("a socket"), address)
+    });
+    eventually("both accept", || threads("watm-accept") == 2);
+    let before = ThreadTimes::of("watm-accept");
+    {
+        let _shortage = Shortage::of(0);
+        for (client, address) in &clients {
+            client.connect(&(*address).into()).expect("a connection");
+        }
+        // What is measured.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let used = ThreadTimes::of("watm-accept").most_since(&before);
+    assert!(used <= 5, "accepting used {used} ticks of 50");
+    let [(client, _), (relayed, _)] = clients;
+    let conn = within(watm_tests::SHORT, move || {
+        listening.accept().expect("a connection")
+    });
+    alternate(&conn, &std::net::TcpStream::from(client), 1024, |_| {});
+    let server = accept_one(&remote);
+    alternate(&server, &std::net::TcpStream::from(relayed), 1024, |_| {});
+}
+
+#[test]
+fn any_lack_of_descriptors_fails_dials_and_clients_alone_and_leaves_nothing_behind() {
+    let _turn = alone();
+    // Nobody has to accept there.
+    let (_remote, address) = listener();
+    let module = built("xor");
+    let dialer = Dialer::builder(&module).config(*b"key").build();
+    let dialer = dialer.expect("a dialer");
+    drop(dialer.dial(&address).expect("a connection"));
+    eventually("the first one has ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    let listening = Listener::builder(&built("plain")).bind("127.0.0.1:0");
+    let listening = listening.expect("a listener");
+    let (mut failed, mut worked) = (0, 0);
+    for spare in 0..9 {
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let client = client.expect("a socket");
+        let shortage = Shortage::of(spare);
+        let (dialer, address) = (dialer.clone(), address.clone());
+        match within(watm_tests::SHORT, move || dialer.dial(&address)) {
+            Ok(conn) => {
+                worked += 1;
+                drop(conn);
+            }
+            Err(_) => failed += 1,
+        }
+        client
+            .connect(&listening.local_addr().into())
+            .expect("a connection");
+        drop(shortage);
+        // The client is dropped, or served now or then.
+        drop(client);
+        eventually("it is over", || threads("watm-worker") == 0);
+    }
+    assert!(failed > 1 && worked > 0, "{failed} failed, {worked} worked");
+    // With those that were served and that nobody has accepted.
+    drop(listening);
+    before.expect_back(SLACK);
+    // All is well again.
+    let server = EchoServer::start();
+    echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+}
+
+#[test]
+fn a_guest_that_opens_files_while_there_are_no_descriptors_is_told_so_and_goes_on() {
+    let _turn = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("file"), "content").expect("a file");
+    let builder = || Dialer::builder(&wat("open_path")).dir(directory.path(), "/data");
+    let ask = |pair: &Pair| {
+        (&pair.conn).write_all(b"r4file").expect("room");
+        let answer = read_numbers(&read_vec(&pair.conn, 8)[..]);
+        if answer[0] == 0 {
+            assert_eq!(read_vec(&pair.conn, 7), b"content");
+        }
+        answer[0]
+    };
+    let pair = Pair::with(builder());
+    assert_eq!(ask(&pair), 0);
+    let before = open_descriptors();
+    for spare in 0..4 {
+        let shortage = Shortage::of(spare);
+        let errno = ask(&pair);
+        // One for the file and one that WASI's implementation makes of it.
+        assert_eq!(errno != 0, spare < 2, "{spare}: {errno}");
+        drop(shortage);
+        assert_eq!(ask(&pair), 0);
+    }
+    // The threads that files need stay for a while, so only these are counted.
+    eventually("no descriptor is left over", || {
+        open_descriptors() <= before
+    });
+    pair.conn.close().expect("a clean end");
+}
+
+#[test]
+fn half_finished_handshakes_by_the_thousand_keep_no_honest_client_out() {
+    let _turn = alone();
+    let module = built("handshake");
+    let limit = 32;
+    let listening = Listener::builder(&module)
+        .handshake_limit(limit)
+        .bind("127.0.0.1:0");
+    let listening = listening.expect("a listener");
+    let (remote, address) = listener();
+    let relay = Relay::builder(&module)
+        .remote(address)
+        .handshake_limit(limit)
+        .bind("127.0.0.1:0");
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+    let mut most = 0;
+    for address in [listening.local_addr(), relay.local_addr()] {
+        let mut silent = Vec::new();
+        for i in 0..1000 {
+            let mut client = connect(address);
+            // Each stops at another place.
+            let _ = client.write_all(&b"WATM-HELLO-00001"[..i % 16]);
+            silent.push(client);
+            if i % 50 == 0 {
+                most = most.max(threads("watm-worker"));
+            }
+        }
+        let mut client = connect(address);
+        client.write_all(b"WATM-HELLO-00001").expect("room");
+        assert_eq!(read_vec(&client, 16), b"WATM-REPLY-00001");
+        if address == relay.local_addr() {
+            let mut server = accept_one(&remote);
+            assert_eq!(read_vec(&server, 16), b"WATM-HELLO-00001");
+            server.write_all(b"WATM-REPLY-00001").expect("room");
+            alternate(&client, &server, 64, |_| {});
+        } else {
+            let conn = listening.accept().expect("a connection");
+            alternate(&conn, &client, 64, |_| {});
+        }
+        eventually("the oldest are gone", || {
+            threads("watm-worker") <= 2 * limit + 2
+        });
+    }
+    // Those who were dropped take a moment to end.
+    assert!(most <= 2 * limit + 200, "{most} workers at a time");
+}
+
+#[test]
+fn no_descriptor_of_the_runtime_reaches_a_process_that_the_application_starts() {
+    let _turn = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("file"), "content").expect("a file");
+    let module = built("plain");
+    let dialer = Dialer::builder(&module).stock(1).build().expect("a dialer");
+    let server = EchoServer::start();
+    let conn = dialer.dial(&server.address()).expect("a connection");
+    let listening = Listener::builder(&module).bind("127.0.0.1:0");
+    let listening = listening.expect("a listener");
+    let client = connect(listening.local_addr());
+    let accepted = listening.accept().expect("a connection");
+    let (_remote, address) = listener();
+    let relay = Relay::builder(&module).remote(address).bind("127.0.0.1:0");
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+    let _relayed = connect(relay.local_addr());
+    let files = Pair::with(Dialer::builder(&wat("open_path")).dir(directory.path(), "/data"));
+    eventually("the client is relayed", || relay.stats().active == 1);
+    for _ in 0..5 {
+        let output = std::process::Command::new("ls")
+            .args(["-l", "/proc/self/fd"])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("a process");
+        let listing = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{listing}");
+        for kind in ["socket:", "anon_inode:", "/data"] {
+            assert!(!listing.contains(kind), "{listing}");
+        }
+        // And what is open goes on.
+        echo_messages(&conn);
+        alternate(&accepted, &client, 64, |_| {});
+    }
+    drop(files);
+}
+
+/// A dialer whose `watm_init_v1` is `body`, with the file functions at hand.
+fn looking(body: &str) -> TransportModule {
+    text(&format!(
+        r#"(module
+  (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+  (import "wasi_snapshot_preview1" "path_filestat_get" (func $stat (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_rename" (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_remove_directory" (func $rmdir (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_readlink" (func $readlink (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 100) "file")
+  (data (i32.const 200) "name00000000")
+  ;; The name at 200, with another number each time.
+  (func $count (param $number i32) (local $at i32)
+    (local.set $at (i32.const 211))
+    (loop $digit
+      (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+      (local.set $number (i32.div_u (local.get $number) (i32.const 10)))
+      (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+      (br_if $digit (i32.gt_u (local.get $at) (i32.const 203)))))
+  (func (export "watm_init_v1") (result i32) (local $i i32) {body})
+  (func (export "watm_ctrlpipe_v1") (param i32) (result i32) (i32.const 0))
+  (func (export "watm_dial_v1") (param i32) (result i32) (call $water_dial_fixed))
+  (func (export "watm_start_v1") (result i32) (i32.const 0)))"#
+    ))
+}
+
+#[test]
+fn looking_for_and_making_any_number_of_files_does_not_grow_the_process() {
+    let _turn = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("file"), "content").expect("a file");
+    let times = |count: u32, body: &str| {
+        looking(&format!(
+            "(loop $next
+               (call $count (local.get $i))
+               {body}
+               (local.set $i (i32.add (local.get $i) (i32.const 1)))
+               (br_if $next (i32.lt_u (local.get $i) (i32.const {count}))))
+             (i32.const 0)"
+        ))
+    };
+    let use_it = |module: &TransportModule| {
+        let builder = Dialer::builder(module).dir_writable(directory.path(), "/data");
+        drop(Pair::with(builder));
+        eventually("it has ended", || threads("watm-worker") == 0);
+    };
+    use_it(&times(1, ""));
+    for (what, count, body) in [
+        (
+            "names that are not there",
+            100_000,
+            "(if (i32.eqz (call $stat (i32.const 4) (i32.const 0) (i32.const 200) (i32.const 12) (i32.const 512))) (then (unreachable)))",
+        ),
+        (
+            "files that are made and removed",
+            3000,
+            "(if (call $open (i32.const 4) (i32.const 0) (i32.const 200) (i32.const 12) (i32.const 1) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 512)) (then (unreachable)))
+             (drop (call $close (i32.load (i32.const 512))))
+             (if (call $unlink (i32.const 4) (i32.const 200) (i32.const 12)) (then (unreachable)))",
+        ),
+        (
+            "directories that are made and removed",
+            300,
+            "(if (call $mkdir (i32.const 4) (i32.const 200) (i32.const 12)) (then (unreachable)))
+             (if (call $rmdir (i32.const 4) (i32.const 200) (i32.const 12)) (then (unreachable)))",
+        ),
+    ] {
+        let module = times(count, body);
+        let before = resident_bytes();
+        let peak = std::sync::atomic::AtomicU64::new(0);
+        // Within one connection, so that nothing is given back before the look.
+        std::thread::scope(|scope| {
+            let using = scope.spawn(|| use_it(&module));
+            while !using.is_finished() {
+                peak.fetch_max(resident_bytes(), std::sync::atomic::Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let grown = peak.into_inner().saturating_sub(before);
+        assert!(grown < 8 * MEBIBYTE, "{what}: {} KiB more", grown / 1024);
+    }
+}
+
+#[test]
+fn a_path_or_an_array_of_buffers_of_absurd_size_is_refused_at_once() {
+    let _turn = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("file"), "content").expect("a file");
+    // A path of 100 MiB with as many parts as it can have; 8 million buffers over one place.
+    let fill = "(drop (memory.grow (i32.const 1700)))
+                (loop $fill
+                  (i64.store (i32.add (i32.const 65536) (local.get $i)) (i64.const 0x2f612f612f612f61))
+                  (local.set $i (i32.add (local.get $i) (i32.const 8)))
+                  (br_if $fill (i32.lt_u (local.get $i) (i32.const 100000000))))";
+    let (path, len) = ("(i32.const 65536)", "(i32.const 100000000)");
+    let buffers = "(drop (memory.grow (i32.const 1700)))
+                   (loop $fill
+                     (i64.store (i32.add (i32.const 65536) (local.get $i)) (i64.const 0x0010000000000000))
+                     (local.set $i (i32.add (local.get $i) (i32.const 8)))
+                     (br_if $fill (i32.lt_u (local.get $i) (i32.const 64000000))))
+                   (if (call $open (i32.const 4) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 512)) (then (unreachable)))";
+    let cases = [
+        (fill, format!("(call $stat (i32.const 4) (i32.const 0) {path} {len} (i32.const 512))")),
+        (fill, format!("(call $open (i32.const 4) (i32.const 0) {path} {len} (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 512))")),
+        (fill, format!("(call $unlink (i32.const 4) {path} {len})")),
+        (fill, format!("(call $mkdir (i32.const 4) {path} {len})")),
+        (fill, format!("(call $rmdir (i32.const 4) {path} {len})")),
+        (fill, format!("(call $rename (i32.const 4) {path} {len} (i32.const 4) (i32.const 100) (i32.const 4))")),
+        (fill, format!("(call $rename (i32.const 4) (i32.const 100) (i32.const 4) (i32.const 4) {path} {len})")),
+        (fill, format!("(call $readlink (i32.const 4) {path} {len} (i32.const 512) (i32.const 8) (i32.const 520))")),
+        (buffers, "(call $write (i32.load (i32.const 512)) (i32.const 65536) (i32.const 8000000) (i32.const 520))".to_owned()),
+        (buffers, "(call $read (i32.load (i32.const 512)) (i32.const 65536) (i32.const 8000000) (i32.const 520))".to_owned()),
+    ];
+    for (prepare, call) in cases {
+        let module = looking(&format!("{prepare} (i32.sub (i32.const 0) {call})"));
+        let before = resident_bytes();
+        let builder = Dialer::builder(&module).dir_writable(directory.path(), "/data");
+        let dialer = builder.build().expect("a dialer");
+        let started = Instant::now();
+        let error = dialer.dial("127.0.0.1:9").expect_err("it is refused");
+        let text = format!("{error:?}");
+        let expected = if prepare == fill {
+            "Nametoolong"
+        } else {
+            "Inval"
+        };
+        assert!(text.contains(expected), "{call}: {text}");
+        let elapsed = started.elapsed();
+        assert!(elapsed < Duration::from_secs(5), "{call}: {elapsed:?}");
+        eventually("it has ended", || threads("watm-worker") == 0);
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 8 * MEBIBYTE, "{call}: {} KiB more", grown / 1024);
+        let size = std::fs::metadata(directory.path().join("file")).expect("the file");
+        assert_eq!(size.len(), 7, "{call}");
+    }
+}
+
+#[test]
+fn a_first_dial_that_found_no_thread_leaves_later_ones_bounded_in_time() {
+    let _turn = alone();
+    let output = within(watm_tests::LONG, || {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_late_supervisor"));
+        child.output().expect("a process")
+    });
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
 }

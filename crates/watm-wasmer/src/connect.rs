@@ -84,7 +84,8 @@ impl FromStr for Network {
 /// Each outgoing connection of a transport goes through the hook, whether the application or the
 /// module chose the address; what the module chose and no entry of the policy could allow never
 /// comes here. A hook that connects by itself answers for the addresses behind a name. It runs on the connection's own worker thread and may block there;
-/// the handshake timeout is kept all the same. A panic in it fails that one connection.
+/// the handshake timeout is kept all the same. A panic in it fails that one connection. That thread
+/// blocks the signals that are the application's; a process that is started there inherits this.
 pub trait DialHook: Send + Sync {
     /// Makes the connection. The default connects to the address asked for; an implementation
     /// may connect elsewhere ([`DialAttempt::connect_to`]), through something else, or refuse.

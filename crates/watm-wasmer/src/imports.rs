@@ -145,6 +145,32 @@ fn directories(function: &str) -> &'static [usize] {
     }
 }
 
+/// Bytes of a path at most: what Linux takes.
+const PATH_LIMIT: u32 = 4096;
+
+/// The parameters of a path function that are lengths of paths. WASI's implementation takes a path
+/// apart into a list that is many times as large as the path.
+fn path_lengths(function: &str) -> &'static [usize] {
+    match function {
+        "path_create_directory"
+        | "path_readlink"
+        | "path_remove_directory"
+        | "path_unlink_file" => &[2],
+        "path_filestat_get" | "path_filestat_set_times" | "path_open" => &[3],
+        "path_rename" => &[2, 5],
+        _ => &[],
+    }
+}
+
+/// The parameter that is the number of buffers. WASI's implementation goes through any number of
+/// them in one call, which nothing could interrupt.
+fn buffer_count(function: &str) -> Option<usize> {
+    match function {
+        "fd_pread" | "fd_pwrite" | "fd_read" | "fd_write" => Some(2),
+        _ => None,
+    }
+}
+
 /// Functions that WASI's implementation has but that do harm there: links make it wait for itself
 /// or panic, and are kept in memory without a bound.
 fn is_withheld(function: &str) -> bool {
@@ -165,6 +191,7 @@ pub(crate) fn guard(
             continue;
         };
         let (pointers, directories) = (crate::wasi::pointers(name), directories(name));
+        let (path_lengths, buffer_count) = (path_lengths(name), buffer_count(name));
         let withheld = is_withheld(name);
         let name_is_readdir = name == "fd_readdir";
         let ty = function.ty(store);
@@ -189,6 +216,10 @@ pub(crate) fn guard(
                     Some(Errno::Inval)
                 } else if name_is_readdir && params.get(3) == Some(&Value::I64(-1)) {
                     // It adds one to the cookie.
+                    Some(Errno::Inval)
+                } else if path_lengths.iter().any(|at| number(at) > PATH_LIMIT) {
+                    Some(Errno::Nametoolong)
+                } else if buffer_count.is_some_and(|at| number(&at) > watm_abi::MAX_IOVECS) {
                     Some(Errno::Inval)
                 } else if directories.iter().any(|at| number(at) == ROOT) {
                     Some(Errno::Notcapable)

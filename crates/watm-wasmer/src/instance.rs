@@ -120,7 +120,7 @@ impl Instance {
 }
 
 impl Guest for Instance {
-    fn run_main(&mut self) -> Result<(), CallError> {
+    fn run_main(&mut self) -> Result<(), (&'static str, CallError)> {
         let name = match self.kind {
             ModuleKind::Command => names::MAIN,
             ModuleKind::Reactor => names::INITIALIZE,
@@ -129,7 +129,7 @@ impl Guest for Instance {
         match self.call_function(name, &[]) {
             // A command's `main` may end with an exit; 0 leaves the instance usable.
             Ok(_) | Err(CallError::Exit(0)) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err((name, error)),
         }
     }
 

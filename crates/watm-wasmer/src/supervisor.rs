@@ -107,26 +107,7 @@ struct New {
 }
 
 fn order(order: Order) {
-    static SUPERVISOR: OnceLock<Option<Arc<Orders>>> = OnceLock::new();
-    let orders = SUPERVISOR.get_or_init(|| {
-        let orders = Arc::new(Orders::default());
-        let taken = Arc::clone(&orders);
-        let spawned = thread::Builder::new()
-            .name("watm-supervisor".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                crate::signals::block_all();
-                Supervisor::new().run(&taken);
-            });
-        if let Err(error) = spawned {
-            log::error!(
-                "the supervisor thread could not be started, so nothing is bounded in time: {error}"
-            );
-            return None;
-        }
-        Some(orders)
-    });
-    if let Some(orders) = orders {
+    if let Some(orders) = orders() {
         orders.push(order);
     }
 }
@@ -139,6 +120,36 @@ impl Order {
             Self::Watch(_) => Instant::now() + FLUSH_TICK,
         }
     }
+}
+
+/// The supervisor's orders. It is started with the first one; if there is no thread for it, the
+/// next one tries again.
+fn orders() -> Option<&'static Arc<Orders>> {
+    static SUPERVISOR: OnceLock<Arc<Orders>> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(orders) = SUPERVISOR.get() {
+        return Some(orders);
+    }
+    let _starting = lock(&STARTING);
+    if let Some(orders) = SUPERVISOR.get() {
+        return Some(orders);
+    }
+    let orders = Arc::new(Orders::default());
+    let taken = Arc::clone(&orders);
+    let spawned = thread::Builder::new()
+        .name("watm-supervisor".into())
+        .stack_size(256 * 1024)
+        .spawn(move || {
+            crate::signals::block_all();
+            Supervisor::new().run(&taken);
+        });
+    if let Err(error) = spawned {
+        log::error!(
+            "the supervisor thread could not be started, so nothing is bounded in time: {error}"
+        );
+        return None;
+    }
+    Some(SUPERVISOR.get_or_init(|| orders))
 }
 
 impl Orders {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -178,6 +179,14 @@ impl Confined {
             Err(FsError::PermissionDenied)
         }
     }
+
+    /// Checks that the process has the two descriptors left that an open file takes.
+    fn check_descriptors(&self) -> Result<(), FsError> {
+        std::fs::File::open(&self.root)
+            .and_then(|file| file.try_clone())
+            .map(|_| ())
+            .map_err(|_| FsError::IOError)
+    }
 }
 
 /// A guest's path, relative to the root, without any way up.
@@ -258,7 +267,10 @@ impl FileOpener for Confined {
                 Err(FsError::PermissionDenied)
             }
             _ => {
-                let file = self.inner.open(path, how)?;
+                self.check_descriptors()?;
+                // WASI's implementation panics if there is none left after all.
+                let open = AssertUnwindSafe(|| self.inner.open(path, how));
+                let file = catch_unwind(open).unwrap_or(Err(FsError::IOError))?;
                 Ok(Box::new(ConfinedFile {
                     file,
                     writable: self.writable,

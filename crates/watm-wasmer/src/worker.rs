@@ -80,8 +80,8 @@ pub(crate) enum CallError {
 
 /// An instance of a module, as the worker drives it.
 pub(crate) trait Guest {
-    /// Runs `_start` or `_initialize`, whichever there is.
-    fn run_main(&mut self) -> Result<(), CallError>;
+    /// Runs `_start` or `_initialize`, whichever there is; a failure names it.
+    fn run_main(&mut self) -> Result<(), (&'static str, CallError)>;
     /// Calls an export that takes at most one `i32` and returns one.
     fn call(&mut self, function: &'static str, param: Option<u32>) -> Result<i32, CallError>;
     fn host(&mut self) -> &mut Host;
@@ -469,7 +469,7 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
 fn prepare_guest(guest: &mut impl Guest) -> Result<(), SetupError> {
     guest
         .run_main()
-        .map_err(|error| call_error(names::MAIN, error))?;
+        .map_err(|(function, error)| call_error(function, error))?;
     Ok(expect_success(guest, names::INIT, None)?)
 }
 

@@ -383,3 +383,201 @@ fn absurd_arguments_are_answered_by_every_function_of_wasi() {
     );
     others_go_on();
 }
+
+/// A dialer whose functions do nothing but `body` at one stage, and what fails if it ends there.
+fn misbehaves_at(stage: &str, body: &str) -> (TransportModule, &'static str) {
+    let at = |this: &str| if stage == this { body } else { "" };
+    let (main, name) = match stage {
+        "_start" => (at("_start"), "_start"),
+        _ => (at("_initialize"), "_initialize"),
+    };
+    let starts = if stage == "start section" {
+        format!("(func $early {body}) (start $early)")
+    } else {
+        String::new()
+    };
+    let module = text(&format!(
+        r#"(module
+  (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func $deeper (param i64) (result i64)
+    (i64.add (call $deeper (i64.add (local.get 0) (i64.const 1))) (local.get 0)))
+  {starts}
+  (func (export "{name}") {main})
+  (func (export "watm_init_v1") (result i32) {init} (i32.const 0))
+  (func (export "watm_dial_v1") (param i32) (result i32) {dial} (call $water_dial_fixed))
+  (func (export "watm_ctrlpipe_v1") (param i32) (result i32) {control} (i32.const 0))
+  (func (export "watm_start_v1") (result i32) {start} (i32.const 0)))"#,
+        init = at("watm_init_v1"),
+        dial = at("watm_dial_v1"),
+        control = at("watm_ctrlpipe_v1"),
+        start = at("watm_start_v1"),
+    ));
+    let function = match stage {
+        "start section" => "(start)",
+        "_start" => "_start",
+        "_initialize" => "_initialize",
+        "watm_init_v1" => "watm_init_v1",
+        "watm_dial_v1" => "watm_dial_v1",
+        "watm_ctrlpipe_v1" => "watm_ctrlpipe_v1",
+        _ => "watm_start_v1",
+    };
+    (module, function)
+}
+
+#[test]
+fn a_recursion_a_trap_and_an_exit_are_told_with_their_stage_whichever_it_is() {
+    for stage in [
+        "start section",
+        "_start",
+        "_initialize",
+        "watm_init_v1",
+        "watm_dial_v1",
+        "watm_ctrlpipe_v1",
+        "watm_start_v1",
+    ] {
+        for (body, expected) in [
+            ("(drop (call $deeper (i64.const 0)))", "stack"),
+            ("(unreachable)", "unreachable"),
+            ("(call $exit (i32.const 9))", "exit"),
+        ] {
+            let (module, function) = misbehaves_at(stage, body);
+            let (_listener, address) = listener();
+            let dialer = Dialer::builder(&module).build().expect("a dialer");
+            let error = within(SHORT, move || match dialer.dial(&address) {
+                Err(DialError::Transport(error)) => error,
+                Err(other) => panic!("{stage}: {body}: {other:?}"),
+                Ok(conn) => conn.close().expect_err("it does not end well"),
+            });
+            match error {
+                TransportError::Trapped {
+                    function: found,
+                    message,
+                } => {
+                    assert!(message.contains(expected), "{stage}: {body}: {message}");
+                    assert_eq!(found, function, "{stage}: {body}");
+                }
+                TransportError::Exited {
+                    function: found,
+                    code,
+                } => {
+                    assert_eq!((expected, code), ("exit", 9), "{stage}: {body}");
+                    assert_eq!(found, function, "{stage}: {body}");
+                }
+                other => panic!("{stage}: {body}: {other:?}"),
+            }
+        }
+    }
+    others_go_on();
+}
+
+#[test]
+fn a_table_grows_no_further_than_its_limit() {
+    let module = text(
+        &wat_text("no_wasi")
+            .replace(
+                "(memory (export \"memory\") 2)",
+                "(memory (export \"memory\") 2) (table $grows 1 externref)",
+            )
+            .replace(
+                "(func (export \"watm_init_v1\") (result i32)",
+                "(func (export \"watm_init_v1\") (result i32)
+                   (if (i32.ne (table.grow $grows (ref.null extern) (i32.const 0x7fffffff)) (i32.const -1))
+                     (then (return (i32.const -1))))
+                   (loop $more
+                     (br_if $more (i32.ne
+                       (table.grow $grows (ref.null extern) (i32.const 100000)) (i32.const -1))))
+                   (if (i32.gt_u (table.size $grows) (i32.const 20000000))
+                     (then (return (i32.const -2))))",
+            ),
+    );
+    let started = Instant::now();
+    let pair = within(SHORT, move || Pair::dial(&module));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    drop(pair);
+    others_go_on();
+}
+
+#[test]
+fn buffers_that_lie_over_each_other_are_filled_in_their_order() {
+    // Ten bytes into three buffers: 4 at 16384, 4 at 16386, 8 at 16384.
+    let module = with_worker(
+        "(i64.store (i32.const 512) (i64.const 0x0000000400004000))
+         (i64.store (i32.const 520) (i64.const 0x0000000400004002))
+         (i64.store (i32.const 528) (i64.const 0x0000000800004000))
+         (drop (call $wait (global.get $net) (i32.const 1)))
+         (call $put (call $fd_read (global.get $net) (i32.const 512) (i32.const 3) (i32.const 8)))
+         (call $put (i32.load (i32.const 8)))
+         (call $put (i32.load (i32.const 16384)))
+         (call $put (i32.load (i32.const 16388)))
+         ;; And out again, each byte as often as it is named.
+         (call $report (global.get $internal))
+         (call $put (call $fd_write (global.get $internal) (i32.const 512) (i32.const 3) (i32.const 8)))
+         (i32.const 0)",
+    );
+    let mut pair = Pair::dial(&module);
+    pair.peer.write_all(b"0123456789").expect("room");
+    let mut all = Vec::new();
+    (&pair.conn).read_to_end(&mut all).expect("all");
+    let (numbers, rest) = all.split_at(16);
+    let numbers = read_numbers(numbers);
+    assert_eq!(numbers[..2], [0, 10]);
+    assert_eq!(numbers[2].to_le_bytes(), *b"8945");
+    assert_eq!(numbers[3].to_le_bytes(), [b'6', b'7', 0, 0]);
+    assert_eq!(rest, b"89454567894567\0\0");
+}
+
+#[test]
+fn thousands_of_dials_that_are_denied_or_refused_take_a_bounded_time() {
+    let refusing = watm_tests::ReservedPort::new();
+    for policy in [
+        watm_wasmer::AddressPolicy::deny_all(),
+        watm_wasmer::AddressPolicy::allow_all(),
+    ] {
+        let address = refusing.address();
+        let module = text(&format!(
+            r#"(module
+  (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+  (import "env" "water_dial" (func $dial (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "\20\00\00\00\03\00\00\00\30\00\00\00\{len:02x}\00\00\00")
+  (data (i32.const 32) "tcp")
+  (data (i32.const 48) "{address}")
+  (func (export "watm_init_v1") (result i32) (i32.const 0))
+  (func (export "watm_ctrlpipe_v1") (param i32) (result i32) (i32.const 0))
+  (func (export "watm_dial_v1") (param i32) (result i32)
+    (local $count i32)
+    (loop $next
+      (if (i32.ge_s (call $dial (i32.const 16) (i32.const 1) (i32.const 24) (i32.const 1)) (i32.const 0))
+        (then (unreachable)))
+      (local.set $count (i32.add (local.get $count) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $count) (i32.const 5000))))
+    (call $water_dial_fixed))
+  (func (export "watm_start_v1") (result i32) (i32.const 0)))"#,
+            len = address.len()
+        ));
+        let pair = within(SHORT, move || {
+            Pair::with(Dialer::builder(&module).policy(policy))
+        });
+        pair.conn.close().expect("a clean end");
+    }
+    others_go_on();
+}
+
+#[test]
+fn a_module_that_is_cut_at_any_place_is_refused_or_loads_and_nothing_else() {
+    let whole = std::fs::read(watm_tests::path_of("plain_reactor")).expect("the file");
+    let mut refused = 0;
+    let step = whole.len() / 150;
+    for len in (0..whole.len()).step_by(step).chain(0..40) {
+        match TransportModule::from_bytes(&whole[..len]) {
+            Ok(_) => {}
+            Err(LoadError::Malformed(_)) => refused += 1,
+            // Without its exports.
+            Err(LoadError::Interface(_)) => refused += 1,
+            Err(other) => panic!("{len}: {other:?}"),
+        }
+    }
+    assert!(refused > 150, "{refused}");
+}

@@ -501,6 +501,22 @@ fn a_file_without_an_end_is_read_no_further_than_the_limit() {
 }
 
 #[test]
+fn a_huge_file_and_an_empty_one_are_refused_without_being_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("huge.wasm");
+    let file = std::fs::File::create(&path).expect("a file");
+    file.set_len(1 << 30).expect("a file with a hole");
+    let started = std::time::Instant::now();
+    let error = TransportModule::from_file(&path).expect_err("too large");
+    assert!(matches!(error, LoadError::TooLarge { .. }), "{error:?}");
+    let elapsed = started.elapsed();
+    assert!(elapsed < std::time::Duration::from_secs(1), "{elapsed:?}");
+    file.set_len(0).expect("an empty file");
+    let error = TransportModule::from_file(&path).expect_err("nothing");
+    assert!(matches!(error, LoadError::Malformed(_)), "{error:?}");
+}
+
+#[test]
 fn a_name_cannot_disturb_a_log() {
     let directory = tempfile::tempdir().expect("a directory");
     let copy = directory.path().join("line\nbreak\x1b[31m.wasm");

@@ -211,6 +211,60 @@ fn a_guest_is_told_wasi_numbers_of_what_failed() {
 }
 
 #[test]
+fn a_forbidden_address_is_forbidden_however_it_is_spelled() {
+    let (listener, reachable) = listener();
+    let port = reachable.rsplit_once(':').expect("a port").1;
+    let entry = |text: &str| text.parse().expect("an entry");
+    let policy = AddressPolicy::allow_all()
+        .deny(entry("127.0.0.0/8"))
+        .deny(entry("::1"));
+    let spellings = [
+        "127.0.0.1",
+        "127.0.0.2",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0X7F.0.0.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "127.0.0.1%0",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "ip6-localhost",
+        "0",
+        "0.0.0.0",
+        "0x0",
+        "[::1]",
+        "[::]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::ffff:0.0.0.0]",
+        "[::127.0.0.1]",
+        "[::1%lo]",
+        "[::1%1]",
+        "127.0.0.1\u{2002}",
+        " 127.0.0.1",
+        "\u{ff11}27.0.0.1",
+    ];
+    let lines: Vec<_> = spellings
+        .iter()
+        .map(|host| format!("tcp {host}:{port}"))
+        .collect();
+    let found = dial_all("spelled_somehow", policy, &lines);
+    for (line, found) in lines.iter().zip(&found) {
+        assert!(found.contains("-> errno "), "{line}: {found}");
+    }
+    // Nobody came.
+    listener.set_nonblocking(true).expect("a mode");
+    let error = listener.accept().expect_err("nobody comes");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn the_numbers_are_those_of_wasi() {
     let numbers = [
         (Errno::Again, 6),

@@ -1,0 +1,54 @@
+//! Dials for the first time while the process can start no thread, and again when it can. The
+//! thread that keeps time for all connections is started once a process, so this is a program of
+//! its own; it ends with success if the second dial is bounded in time.
+
+use std::time::Duration;
+
+use watm_tests::{eventually, listener, threads, wat};
+use watm_wasmer::Dialer;
+
+fn main() {
+    let module = wat("loop_dial");
+    let (_listener, address) = listener();
+    let limit = Duration::from_millis(100);
+    let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
+    let dialer = dialer.expect("a dialer");
+    // Room for what is small, not for a thread's stack.
+    let before = limit_memory(size_of_process() + 128 * 1024);
+    dialer
+        .dial(&address)
+        .expect_err("there is no thread for it");
+    limit_memory(before);
+    dialer.dial(&address).expect_err("it never ends by itself");
+    eventually("its worker was stopped", || threads("watm-worker") == 0);
+}
+
+/// Limits the address space and returns the limit of before.
+fn limit_memory(bytes: libc::rlim_t) -> libc::rlim_t {
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are to records that live here.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_AS, &raw mut before), 0);
+        let now = libc::rlimit {
+            rlim_cur: bytes,
+            ..before
+        };
+        assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &raw const now), 0);
+    }
+    before.rlim_cur
+}
+
+fn size_of_process() -> libc::rlim_t {
+    let sizes = std::fs::read_to_string("/proc/self/statm").expect("the sizes");
+    let pages: libc::rlim_t = sizes
+        .split_whitespace()
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .expect("a number");
+    // SAFETY: it only asks for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages * libc::rlim_t::try_from(page).expect("a size")
+}
