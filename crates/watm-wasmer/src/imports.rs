@@ -26,7 +26,14 @@ pub(crate) struct Env {
     /// Files that the guest has opened in WASI's implementation.
     files: Vec<u32>,
     file_limit: usize,
+    /// Descriptors that the guest has closed but that WASI's implementation keeps: it never lets go
+    /// of preopened directories, under whatever number. To the guest they are closed.
+    kept: Vec<u32>,
 }
+
+/// Files at most that WASI's implementation has open or keeps, so that with the standard streams, the
+/// root and the directories (21 at most) their numbers stay below ours.
+const FILE_NUMBERS: usize = 490;
 
 impl Env {
     pub(crate) fn new(host: Host, file_limit: usize) -> Self {
@@ -36,7 +43,30 @@ impl Env {
             wasi: Handover::default(),
             files: Vec::new(),
             file_limit,
+            kept: Vec::new(),
         }
+    }
+
+    /// Whether the guest has a descriptor of WASI's implementation.
+    fn has_file(&self, store: &mut impl AsStoreMut, fd: u32) -> bool {
+        !self.kept.contains(&fd) && is_file(&self.wasi, store, fd)
+    }
+
+    /// Closes a descriptor of WASI's implementation for the guest.
+    fn close_file(&mut self, store: &mut impl AsStoreMut, fd: u32) -> Answer {
+        if self.kept.contains(&fd) {
+            return refuse(Errno::Badf);
+        }
+        let answer = self.wasi.fd_close(store, (fd.cast_signed(),))?;
+        if answer == 0 {
+            self.files.retain(|file| *file != fd);
+            if is_file(&self.wasi, store, fd) {
+                self.kept.push(fd);
+            } else {
+                self.host.release(fd);
+            }
+        }
+        Ok(answer)
     }
 }
 
@@ -171,6 +201,15 @@ fn buffer_count(function: &str) -> Option<usize> {
     }
 }
 
+/// The parameters of a function that are descriptors which have to be open.
+fn descriptors(function: &str) -> &'static [usize] {
+    if function.starts_with("fd_") {
+        &[0]
+    } else {
+        directories(function)
+    }
+}
+
 /// Functions that WASI's implementation has but that do harm there: links make it wait for itself
 /// or panic, and are kept in memory without a bound.
 fn is_withheld(function: &str) -> bool {
@@ -192,6 +231,7 @@ pub(crate) fn guard(
         };
         let (pointers, directories) = (crate::wasi::pointers(name), directories(name));
         let (path_lengths, buffer_count) = (path_lengths(name), buffer_count(name));
+        let descriptors = descriptors(name);
         let withheld = is_withheld(name);
         let name_is_readdir = name == "fd_readdir";
         let ty = function.ty(store);
@@ -221,6 +261,11 @@ pub(crate) fn guard(
                     Some(Errno::Nametoolong)
                 } else if buffer_count.is_some_and(|at| number(&at) > watm_abi::MAX_IOVECS) {
                     Some(Errno::Inval)
+                } else if descriptors
+                    .iter()
+                    .any(|at| ctx.data().kept.contains(&number(at)))
+                {
+                    Some(Errno::Badf)
                 } else if directories.iter().any(|at| number(at) == ROOT) {
                     Some(Errno::Notcapable)
                 } else {
@@ -232,10 +277,30 @@ pub(crate) fn guard(
                 ctx.data_mut().host.enter();
                 let answer = function.call(&mut ctx, params).map(Vec::from);
                 ctx.data_mut().host.leave();
-                answer
+                answer.map(preview1)
             });
         imports.define(WASI, name, guarded);
     }
+}
+
+/// What WASI's implementation answered, in the numbers of Preview 1: it has some of its own, of
+/// which guests know nothing.
+fn preview1(mut answer: Vec<Value>) -> Vec<Value> {
+    /// Its number for an address outside of memory.
+    const MEMORY_VIOLATION: i32 = 78;
+    for value in &mut answer {
+        if let Value::I32(number) = value
+            && u16::try_from(*number).is_ok_and(|number| Errno::from_raw(number).is_none())
+        {
+            let errno = if *number == MEMORY_VIOLATION {
+                Errno::Fault
+            } else {
+                Errno::Io
+            };
+            *number = i32::from(errno.raw());
+        }
+    }
+    answer
 }
 
 /// Makes the functions of ours that the module imports and puts them into `imports`, over those
@@ -360,6 +425,7 @@ fn poll_oneoff(
         host,
         memory: Some(memory),
         wasi,
+        kept,
         ..
     } = env
     else {
@@ -395,7 +461,7 @@ fn poll_oneoff(
             }
         }
         for fd in foreign {
-            if is_file(wasi, &mut store, fd) {
+            if !kept.contains(&fd) && is_file(wasi, &mut store, fd) {
                 files.push(fd);
             }
         }
@@ -422,13 +488,14 @@ fn fd_close(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
         close_hidden(ctx, fd)?;
         return Ok(answer);
     }
-    let answer = hand_on!(ctx, fd_close, fd)?;
-    if answer == 0 {
-        let env = ctx.data_mut();
-        env.files.retain(|file| *file != fd.cast_unsigned());
-        env.host.release(fd.cast_unsigned());
+    if ctx.data().host.is_stopping() {
+        return Err(unwind(Unwind::Stop));
     }
-    Ok(answer)
+    let (env, mut store) = ctx.data_and_store_mut();
+    env.host.enter();
+    let answer = env.close_file(&mut store, fd.cast_unsigned());
+    env.host.leave();
+    answer
 }
 
 /// Closes the file that one of ours below our range stood over, so that it does not come to
@@ -438,11 +505,7 @@ fn close_hidden(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
         return Ok(0);
     }
     let (env, mut store) = ctx.data_and_store_mut();
-    let answer = env.wasi.fd_close(&mut store, (fd,))?;
-    if answer == 0 {
-        env.files.retain(|file| *file != fd.cast_unsigned());
-    }
-    Ok(answer)
+    env.close_file(&mut store, fd.cast_unsigned())
 }
 
 /// `fd_renumber`, where each of the two may be ours or a file. The target must be open, but for
@@ -452,33 +515,32 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
     let (from_ours, to_ours) = (owns(ctx, from), owns(ctx, to));
     let (from_fd, to_fd) = (from.cast_unsigned(), to.cast_unsigned());
     let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        host, wasi, files, ..
-    } = env;
-    if host.is_stopping() {
+    if env.host.is_stopping() {
         return Err(unwind(Unwind::Stop));
     }
     if [from_fd, to_fd].contains(&ROOT) {
         return refuse(Errno::Notsup);
     }
-    if !from_ours && !is_file(wasi, &mut store, from_fd) {
+    if !from_ours && !env.has_file(&mut store, from_fd) {
         return refuse(Errno::Badf);
     }
-    let free_of_ours = (FIRST_FD..watm_abi::FD_LIMIT).contains(&to_fd) && !host.is_reserved(to_fd);
-    let to_file = !to_ours && is_file(wasi, &mut store, to_fd);
+    let free_of_ours =
+        (FIRST_FD..watm_abi::FD_LIMIT).contains(&to_fd) && !env.host.is_reserved(to_fd);
+    let to_file = !to_ours && env.has_file(&mut store, to_fd);
     let target_is_fine = to_ours || to_file || (from_ours && free_of_ours);
     if !target_is_fine {
         return refuse(Errno::Badf);
     }
     if from_ours {
         if to_file && to_fd >= FIRST_FD {
-            // A file that was moved into our range makes way.
-            wasi.fd_close(&mut store, (to,))?;
-            files.retain(|file| *file != to_fd);
-            host.release(to_fd);
+            // A file that was moved into our range makes way, if it can.
+            env.close_file(&mut store, to_fd)?;
+            if env.host.is_reserved(to_fd) {
+                return refuse(Errno::Notsup);
+            }
         }
         // A file below our range stays where it is, hidden: its number can be given to no other.
-        let answer = errno(host.renumber(from_fd, to_fd))?;
+        let answer = errno(env.host.renumber(from_fd, to_fd))?;
         if answer == 0 && from_fd != to_fd {
             close_hidden(ctx, from)?;
         }
@@ -487,19 +549,18 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
     if from_fd == to_fd {
         return Ok(0);
     }
-    let answer = wasi.fd_renumber(&mut store, (from, to))?;
+    let answer = env.wasi.fd_renumber(&mut store, (from, to))?;
     if answer == 0 {
-        // WASI's implementation copies where the interface says moves.
-        wasi.fd_close(&mut store, (from,))?;
-        files.retain(|file| *file != to_fd);
-        for file in files.iter_mut().filter(|file| **file == from_fd) {
-            *file = to_fd;
+        env.files.retain(|file| *file != to_fd);
+        if env.files.contains(&from_fd) {
+            env.files.push(to_fd);
         }
-        host.displace(to_fd);
-        host.release(from_fd);
+        env.host.displace(to_fd);
         if to_fd >= FIRST_FD {
-            host.reserve(to_fd);
+            env.host.reserve(to_fd);
         }
+        // WASI's implementation copies where the interface says moves.
+        env.close_file(&mut store, from_fd)?;
     }
     Ok(answer)
 }
@@ -518,7 +579,8 @@ fn path_open(
     fd_flags: i32,
     opened: i32,
 ) -> Answer {
-    if ctx.data().files.len() >= ctx.data().file_limit {
+    let env = ctx.data();
+    if env.files.len() >= env.file_limit || env.files.len() + env.kept.len() >= FILE_NUMBERS {
         return refuse(Errno::Mfile);
     }
     // An answer that could not be written would leave a file open that nobody knows of.
@@ -640,6 +702,11 @@ fn wasi_function(
         "fd_close" => function!(|mut ctx: Ctx<'_>, fd: i32| -> Answer { fd_close(&mut ctx, fd) }),
         "fd_fdstat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
             if !owns(&ctx, fd) {
+                let (env, mut store) = ctx.data_and_store_mut();
+                // WASI's implementation describes the standard streams even when they are closed.
+                if (0..3).contains(&fd) && !env.has_file(&mut store, fd.cast_unsigned()) {
+                    return refuse(Errno::Badf);
+                }
                 return hand_on!(ctx, fd_fdstat_get, fd, stat);
             }
             call(&mut ctx, |host, memory| {

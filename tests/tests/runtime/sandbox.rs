@@ -16,6 +16,7 @@ fn guest(fields: &str, body: &str) -> TransportModule {
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_renumber" (func $fd_renumber (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fd_fdstat_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_link" (func $path_link (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
@@ -154,7 +155,13 @@ fn no_trick_moves_the_numbers_of_files_up_to_those_of_connections() {
         )
     };
     let (nowhere, somewhere) = (open_at(70_000), open_at(64));
+    // A preopened directory that is opened again was never closed again.
+    let again = somewhere.replace(
+        "(i32.const 100) (i32.const 4)",
+        "(i32.const 150) (i32.const 1)",
+    );
     for body in [
+        format!("(if (i32.eqz {again}) (then (drop (call $fd_close (i32.load (i32.const 64))))))"),
         format!("(drop {nowhere})"),
         format!("(drop (call $fd_close (i32.const 5))) (drop {somewhere})"),
     ] {
@@ -203,5 +210,56 @@ fn memories_and_tables_cannot_be_multiplied() {
         let text = format!("{}{more})", &plain[..inside]);
         let error = TransportModule::from_bytes(text).expect_err(what);
         assert!(matches!(error, LoadError::Malformed(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn errors_that_guests_do_not_know_never_reach_them() {
+    // WASI's implementation has a number of its own for an address outside of memory.
+    let module = guest(
+        "",
+        "(i32.sub (i32.const 0) (call $args_sizes_get (i32.const 70000) (i32.const 64)))",
+    );
+    assert_eq!(init_error(Dialer::builder(&module)), Some(Errno::Fault));
+}
+
+#[test]
+fn a_directory_that_was_closed_is_not_there_any_more() {
+    // WASI's implementation kept it, also as a copy among the numbers of connections.
+    let stat =
+        |fd: &str| format!("(i32.sub (i32.const 0) (call $fd_fdstat_get {fd} (i32.const 64)))");
+    for body in [
+        format!(
+            "(drop (call $fd_close (i32.const 4))) {}",
+            stat("(i32.const 4)")
+        ),
+        format!(
+            "(drop (call $fd_renumber (i32.const 4) (i32.const 1))) {}",
+            stat("(i32.const 4)")
+        ),
+        format!(
+            "(drop (call $fd_renumber (i32.const 4) (i32.const 1)))
+             (drop (call $fd_close (i32.const 1))) {}",
+            stat("(i32.const 1)")
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let builder = Dialer::builder(&guest("", &body)).dir(directory.path(), "/data");
+        assert_eq!(init_error(builder), Some(Errno::Badf), "{body}");
+    }
+}
+
+#[test]
+fn a_standard_stream_that_was_closed_is_not_there_any_more() {
+    // WASI's implementation went on describing it.
+    for fd in 0..3 {
+        let module = guest(
+            "",
+            &format!(
+                "(drop (call $fd_close (i32.const {fd})))
+                 (i32.sub (i32.const 0) (call $fd_fdstat_get (i32.const {fd}) (i32.const 64)))"
+            ),
+        );
+        assert_eq!(init_error(Dialer::builder(&module)), Some(Errno::Badf));
     }
 }
