@@ -1,9 +1,11 @@
 //! Both ends of a connection in one hand.
 
-use std::net::TcpStream;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use watm_wasmer::{Builder, Conn, DialOptions, Dialer, Listener, TransportModule};
+use socket2::{SockRef, Socket};
+use watm_wasmer::{Builder, Conn, DialHook, DialOptions, Dialer, Listener, TransportModule};
 
 use crate::{LONG, SHORT, accept_one, listener, tcp_pair, within};
 
@@ -31,7 +33,26 @@ impl Pair {
     /// Dials while `greet` does the peer's part of the handshake.
     #[track_caller]
     pub fn greeted(builder: Builder<Dialer>, greet: impl FnOnce(&TcpStream) + Send) -> Self {
+        Self::over(listener(), builder, greet)
+    }
+
+    /// Dials over a connection that takes little until the peer reads. The buffers of an ordinary
+    /// one grow, so that a write that had to wait may get on all the same.
+    #[track_caller]
+    pub fn narrow(builder: Builder<Dialer>) -> Self {
         let (listener, address) = listener();
+        SockRef::from(&listener)
+            .set_recv_buffer_size(16 << 10)
+            .expect("a buffer size");
+        Self::over((listener, address), builder.dial_hook(Narrow), |_| {})
+    }
+
+    #[track_caller]
+    fn over(
+        (listener, address): (TcpListener, String),
+        builder: Builder<Dialer>,
+        greet: impl FnOnce(&TcpStream) + Send,
+    ) -> Self {
         let dialer = builder.build().expect("a dialer");
         let (conn, peer) = std::thread::scope(|scope| {
             let peer = scope.spawn(|| {
@@ -108,6 +129,14 @@ impl Duo {
             listener,
             accepting,
         }
+    }
+}
+
+struct Narrow;
+
+impl DialHook for Narrow {
+    fn prepare(&self, socket: &Socket, _: SocketAddr) -> io::Result<()> {
+        socket.set_send_buffer_size(16 << 10)
     }
 }
 

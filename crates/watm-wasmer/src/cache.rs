@@ -19,13 +19,15 @@ use sha2::{Digest, Sha256};
 use wasmer::Module;
 use wasmer::sys::{CpuFeature, Triple};
 
-use crate::engine::engine;
-use crate::module::hex;
+use crate::engine;
+use crate::error::LoadError;
+use crate::module::{hex, load_compiled};
 
 /// Bytes that all artifacts may have together, unless the embedder says otherwise.
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
-/// The layout of a file: this, a checksum, the artifact. Part of the key, too.
-const MAGIC: &[u8; 8] = b"WATMART1";
+/// The layout of a file: this, a checksum, the artifact. Part of the key, too, so that it changes
+/// whenever compiling does.
+const MAGIC: &[u8; 8] = b"WATMART2";
 const CHECKSUM: usize = 32;
 const EXTENSION: &str = "artifact";
 /// How files are named while they are written.
@@ -226,12 +228,12 @@ impl ArtifactCache {
         Ok(bytes)
     }
 
-    /// The module with this hash: from the cache, or else made by `compile` and kept.
-    pub(crate) fn load_or<E>(
+    /// The module with this hash: from the cache, or else compiled to an artifact that is kept.
+    pub(crate) fn load_or(
         &self,
         sha256: &[u8; 32],
-        compile: impl FnOnce() -> Result<Module, E>,
-    ) -> Result<Module, E> {
+        compile: impl FnOnce() -> Result<Vec<u8>, LoadError>,
+    ) -> Result<Module, LoadError> {
         let key = key(sha256);
         if let Some(module) = self.load(&key) {
             return Ok(module);
@@ -241,14 +243,14 @@ impl ArtifactCache {
         if let Some(module) = self.load(&key) {
             return Ok(module);
         }
-        let module = compile()?;
-        if let Err(error) = self.store(&key, &module) {
+        let artifact = compile()?;
+        if let Err(error) = self.store(&key, &artifact) {
             log::warn!(
                 "a compiled module could not be kept in {}: {error}",
                 self.directory.display()
             );
         }
-        Ok(module)
+        load_compiled(artifact)
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -262,7 +264,7 @@ impl ArtifactCache {
             // SAFETY: the engine wants an artifact that it made itself, unchanged. The file is the
             // user's own and was written by `store`; the checksum says that nothing of it was
             // lost, and the key that the same engine made it for this machine.
-            unsafe { Module::deserialize(engine(), artifact) }
+            unsafe { engine::load(artifact) }
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
         });
         match loaded {
@@ -305,9 +307,8 @@ impl ArtifactCache {
         }
     }
 
-    fn store(&self, key: &Key, module: &Module) -> io::Result<()> {
+    fn store(&self, key: &Key, artifact: &[u8]) -> io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let artifact = module.serialize().map_err(io::Error::other)?;
         let size = (MAGIC.len() + CHECKSUM + artifact.len()) as u64;
         if size > self.max_size {
             log::debug!("a compiled module of {size} bytes is larger than the whole cache");
@@ -329,8 +330,8 @@ impl ArtifactCache {
             .open(&unfinished)
             .and_then(|mut file| {
                 file.write_all(MAGIC)?;
-                file.write_all(&checksum(key, &artifact))?;
-                file.write_all(&artifact)?;
+                file.write_all(&checksum(key, artifact))?;
+                file.write_all(artifact)?;
                 fs::rename(&unfinished, self.path(key))
             });
         if written.is_err() {
@@ -398,7 +399,7 @@ fn key(sha256: &[u8; 32]) -> Key {
     for part in [
         env!("CARGO_PKG_VERSION"),
         wasmer::sys::vm::VERSION,
-        &engine().deterministic_id(),
+        &engine::engine().deterministic_id(),
         &Triple::host().to_string(),
         &format!("{:?}", CpuFeature::for_host()),
     ] {
@@ -465,16 +466,18 @@ mod tests {
         (directory, cache)
     }
 
+    fn small_artifact() -> Result<Vec<u8>, LoadError> {
+        let module = wat::parse_str("(module (func))").expect("a module");
+        Ok(engine::compile(&module).expect("an artifact"))
+    }
+
     /// Loads a module over the cache and says whether it had to be compiled.
     fn compiles(cache: &ArtifactCache, hash: u8) -> bool {
         let compiled = Cell::new(false);
         cache
             .load_or(&[hash; 32], || {
                 compiled.set(true);
-                Module::new(
-                    engine(),
-                    wat::parse_str("(module (func))").expect("a module"),
-                )
+                small_artifact()
             })
             .expect("a module");
         compiled.get()
@@ -499,8 +502,8 @@ mod tests {
     #[test]
     fn what_fails_to_compile_is_not_kept() {
         let (_directory, cache) = cache();
-        let failed = cache.load_or(&[1; 32], || Err("no module"));
-        assert_eq!(failed.err(), Some("no module"));
+        let failed = cache.load_or(&[1; 32], || Err(LoadError::Compile("no module".into())));
+        assert!(matches!(failed, Err(LoadError::Compile(_))));
         assert_eq!(cache.artifacts().expect("a list"), []);
     }
 
@@ -637,10 +640,7 @@ mod tests {
                     start.wait();
                     cache.load_or(&[1; 32], || {
                         compiled.fetch_add(1, Ordering::Relaxed);
-                        Module::new(
-                            engine(),
-                            wat::parse_str("(module (func))").expect("a module"),
-                        )
+                        small_artifact()
                     })
                 });
             }

@@ -1,16 +1,20 @@
-//! The one engine of the process, and the tunables that bound what an instance may use.
+//! The one engine of the process, how modules are compiled for it, and the tunables that bound
+//! what an instance may use.
 
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use wasmer::sys::vm::{
     MemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition, VMTable,
     VMTableDefinition,
 };
-use wasmer::sys::{BaseTunables, Cranelift, EngineBuilder, Features, NativeEngineExt, Tunables};
-use wasmer::{Engine, MemoryType, Pages, Store, TableType};
+use wasmer::sys::{
+    BaseTunables, CompilerConfig, Cranelift, EngineBuilder, Features, NativeEngineExt, Tunables,
+};
+use wasmer::{CompileError, DeserializeError, Engine, MemoryType, Module, Pages, Store, TableType};
 
 use crate::signals;
+use crate::stop_points::StopPoints;
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 65536;
@@ -19,21 +23,47 @@ const MOST_PAGES: u32 = 65536;
 /// Elements of a table at most.
 const TABLE_LIMIT: u32 = 1 << 20;
 
-/// The engine that compiles and holds all modules.
+/// The engine that holds all modules.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
-        let mut features = Features::default();
-        // A transport is one thread; shared memory would let another change what the host reads.
-        // One memory and few tables, so that the limits of each bound the whole.
-        features.threads(false).memory64(false).multi_memory(false);
-        let engine: Engine = EngineBuilder::new(Cranelift::default())
-            .set_features(Some(features))
-            .engine()
-            .into();
+        let engine = new_engine(Cranelift::default());
         signals::guard(|| drop(Store::new(engine.clone())));
         engine
     })
+}
+
+fn new_engine(compiler: Cranelift) -> Engine {
+    let mut features = Features::default();
+    // A transport is one thread; shared memory would let another change what the host reads.
+    // One memory and few tables, so that the limits of each bound the whole.
+    features.threads(false).memory64(false).multi_memory(false);
+    EngineBuilder::new(compiler)
+        .set_features(Some(features))
+        .engine()
+        .into()
+}
+
+/// Compiles a module to an artifact for [`load`]. Each has a compiler of its own, since stop
+/// points are made for one module.
+pub(crate) fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let mut compiler = Cranelift::default();
+    compiler.push_middleware(Arc::new(StopPoints::default()));
+    let module = Module::new(&new_engine(compiler), wasm)?;
+    match module.serialize() {
+        Ok(artifact) => Ok(artifact.into()),
+        Err(error) => Err(CompileError::Codegen(error.to_string())),
+    }
+}
+
+/// A module from its artifact.
+///
+/// # Safety
+///
+/// The artifact was made by [`compile`] of this version for this machine, and is unchanged.
+pub(crate) unsafe fn load(artifact: Vec<u8>) -> Result<Module, DeserializeError> {
+    // SAFETY: what the engine asks for is what the caller promises.
+    unsafe { Module::deserialize(engine(), artifact) }
 }
 
 /// A store whose instances use no more than `memory_limit` bytes of memory.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmer::sys::vm::TrapCode;
 use wasmer::sys::vm::interrupt_registry::{InterruptError, interrupt};
-use wasmer::{Function, FunctionEnv, Imports, InstantiationError, RuntimeError, Store, Value};
+use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
 use watm_abi::{ModuleKind, names};
 
 use crate::engine;
@@ -14,6 +14,7 @@ use crate::imports::{self, Env, Unwind};
 use crate::link::Link;
 use crate::settings::Settings;
 use crate::signals::{Interrupts, Receiving};
+use crate::stop_points::{self, StopFlag};
 use crate::wasi::{self, Handover};
 use crate::worker::{CallError, Guest};
 
@@ -29,7 +30,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Instantiates the module; its start function runs, if it has one.
+    /// Instantiates the module and runs its start function, if it has one.
     pub(crate) fn new(
         settings: &Settings,
         config: Option<Arc<[u8]>>,
@@ -38,12 +39,6 @@ impl Instance {
     ) -> Result<Self, SetupError> {
         let module = settings.module.compiled();
         let mut store = engine::store(settings.memory_limit);
-
-        let (interrupts, receiving) = Interrupts::receive();
-        let id = store.id();
-        link.set_interrupt(Some(Box::new(move || {
-            interrupts.send(|| !matches!(interrupt(id), Err(InterruptError::StoreNotRunning)));
-        })));
 
         let mut imports = Imports::new();
         let mut surroundings = None;
@@ -65,23 +60,8 @@ impl Instance {
         }
         imports::define(&mut imports, module, &mut store, &env);
 
-        let instance =
-            wasmer::Instance::new(&mut store, module, &imports).map_err(|error| match error {
-                InstantiationError::Start(error) => match call_error(error, link) {
-                    CallError::Trap(message) => TransportError::Trapped {
-                        function: "(start)",
-                        message: message.into(),
-                    }
-                    .into(),
-                    CallError::Exit(code) => TransportError::Exited {
-                        function: "(start)",
-                        code,
-                    }
-                    .into(),
-                    CallError::Stopped => TransportError::Interrupted.into(),
-                },
-                error => SetupError::Instantiate(error.to_string()),
-            })?;
+        let instance = wasmer::Instance::new(&mut store, module, &imports)
+            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
         let memory = instance
             .exports
             .get_memory(names::MEMORY)
@@ -91,17 +71,45 @@ impl Instance {
             wasi.initialize(&mut store, instance.clone())
                 .map_err(|error| SetupError::Instantiate(error.to_string()))?;
         }
-        let kind = settings.module.kind();
-        let link = Arc::clone(link);
-        Ok(Self {
+        let stop_flag = StopFlag::of(&instance, &mut store)
+            .ok_or_else(|| SetupError::Instantiate("it was compiled without stop points".into()))?;
+        let (interrupts, receiving) = Interrupts::receive();
+        let id = store.id();
+        link.set_interrupt(Some(Box::new(move || {
+            stop_flag.raise();
+            interrupts.send(|| !matches!(interrupt(id), Err(InterruptError::StoreNotRunning)));
+        })));
+        let mut made = Self {
             instance,
             env,
             store,
-            kind,
-            link,
+            kind: settings.module.kind(),
+            link: Arc::clone(link),
             _receiving: receiving,
             _files: files,
-        })
+        };
+        made.run_start_function()?;
+        Ok(made)
+    }
+
+    /// Runs the start function, if the module has one.
+    fn run_start_function(&mut self) -> Result<(), TransportError> {
+        const NAME: &str = "(start)";
+        if !self.instance.exports.contains(stop_points::START) {
+            return Ok(());
+        }
+        match self.call_function(stop_points::START, &[]) {
+            Ok(_) => Ok(()),
+            Err(CallError::Trap(message)) => Err(TransportError::Trapped {
+                function: NAME,
+                message: message.into(),
+            }),
+            Err(CallError::Exit(code)) => Err(TransportError::Exited {
+                function: NAME,
+                code,
+            }),
+            Err(CallError::Stopped) => Err(TransportError::Interrupted),
+        }
     }
 
     fn call_function(&mut self, name: &str, params: &[Value]) -> Result<Box<[Value]>, CallError> {
@@ -116,6 +124,13 @@ impl Instance {
         function
             .call(&mut self.store, params)
             .map_err(|error| call_error(error, &self.link))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // What interrupts it reaches into the store.
+        self.link.set_interrupt(None);
     }
 }
 

@@ -71,6 +71,7 @@ mod ring;
 mod signals;
 mod spin;
 mod stock;
+mod stop_points;
 mod supervisor;
 mod surroundings;
 mod sync;

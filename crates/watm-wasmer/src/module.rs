@@ -16,7 +16,7 @@ use watm_abi::{
 };
 
 use crate::cache::ArtifactCache;
-use crate::engine::engine;
+use crate::engine;
 use crate::error::LoadError;
 
 /// Bytes of a module file at most, unless the loader says otherwise.
@@ -562,7 +562,7 @@ impl ModuleLoader {
         };
         let compiled = match &self.cache {
             Some(cache) => cache.load_or(&info.sha256, compile)?,
-            None => compile()?,
+            None => load_compiled(compile()?)?,
         };
         let name = name
             .or_else(|| info.name.clone())
@@ -585,9 +585,9 @@ impl ModuleLoader {
     }
 }
 
-fn compile(bytes: &[u8]) -> Result<Module, LoadError> {
+fn compile(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let started = Instant::now();
-    let module = Module::new(engine(), &*to_binary(bytes)?).map_err(|error| match error {
+    let artifact = engine::compile(&to_binary(bytes)?).map_err(|error| match error {
         wasmer::CompileError::Validate(message) => LoadError::Malformed(message),
         error => LoadError::Compile(error.to_string()),
     })?;
@@ -596,7 +596,13 @@ fn compile(bytes: &[u8]) -> Result<Module, LoadError> {
         bytes.len(),
         started.elapsed()
     );
-    Ok(module)
+    Ok(artifact)
+}
+
+/// The module that was just compiled to `artifact`.
+pub(crate) fn load_compiled(artifact: Vec<u8>) -> Result<Module, LoadError> {
+    // SAFETY: it comes from `compile` and was in nobody else's hands.
+    unsafe { engine::load(artifact) }.map_err(|error| LoadError::Compile(error.to_string()))
 }
 
 /// Bytes as lower-case hexadecimal digits.

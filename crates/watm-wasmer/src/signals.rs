@@ -2,37 +2,30 @@
 //!
 //! The engine installs a process-wide handler for SIGUSR1 that asserts that an interrupt is
 //! pending, so a stray signal would bring the process down. A handler of ours stands before it:
-//! it passes on only what the runtime sent itself, and only while compiled guest code runs (the
-//! engine would also unwind its own code and ours), and hands everything else to the handler that
-//! the application had. If the application installs its own afterwards, the next interrupt puts
-//! ours in front of that one again.
+//! it passes on only what the runtime sent itself, and only while compiled guest code runs, and
+//! hands everything else to the handler that the application had. The engine would unwind its own
+//! code and ours just as well, with the locks that they hold, the allocator's among them; where a
+//! guest spends its time there, it ends at a stop point instead (see `stop_points`). If the
+//! application installs its own handler afterwards, the next interrupt puts ours in front of that
+//! one again.
 
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use crate::link::lock;
 
 thread_local! {
-    /// Interrupts sent to this worker that its handler has not seen: the address of a counter
-    /// that outlives the guest, or null on other threads.
-    static PENDING: Cell<*const AtomicUsize> = const { Cell::new(ptr::null()) };
+    /// Whether an interrupt was sent to this worker that its handler has not passed on: the
+    /// address of a flag that outlives the guest, or null on other threads.
+    static PENDING: Cell<*const AtomicBool> = const { Cell::new(ptr::null()) };
     /// Whether the application's handler is running on this thread.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
-
-/// A signal that is passed on if it meets compiled guest code.
-const CAREFUL: usize = 1;
-/// A signal that is passed on wherever it meets the guest's stack.
-const FORCED: usize = 2;
-/// Careful signals sent before forced ones. Any host call of a guest that was told to stop unwinds
-/// it, so one that is still there after so many ticks is in a long instruction (filling or copying
-/// memory) that the engine carries out in library code, where no lock is held.
-const CAREFUL_TRIES: usize = 16;
 
 /// The address ranges of the program and its libraries, as they were when the engine started:
 /// code anywhere else was compiled from a module.
@@ -60,27 +53,25 @@ pub(crate) fn guard(install_engine: impl FnOnce()) {
 /// Sends interrupts to one worker. Made on the worker's thread, used from any other, but not after
 /// that thread has ended.
 pub(crate) struct Interrupts {
-    pending: Arc<AtomicUsize>,
-    tries: AtomicUsize,
+    pending: Arc<AtomicBool>,
     thread: libc::pthread_t,
 }
 
 /// Keeps a worker's thread ready for interrupts; goes when the guest is gone.
 pub(crate) struct Receiving {
-    _pending: Arc<AtomicUsize>,
+    _pending: Arc<AtomicBool>,
 }
 
 impl Interrupts {
     /// Readies the calling thread for interrupts.
     pub(crate) fn receive() -> (Self, Receiving) {
-        let pending = Arc::new(AtomicUsize::new(0));
+        let pending = Arc::new(AtomicBool::new(false));
         PENDING.with(|cell| cell.set(Arc::as_ptr(&pending)));
         change_mask(libc::SIG_UNBLOCK);
         // SAFETY: it only returns the calling thread's own name.
         let thread = unsafe { libc::pthread_self() };
         let interrupts = Self {
             pending: Arc::clone(&pending),
-            tries: AtomicUsize::new(0),
             thread,
         };
         (interrupts, Receiving { _pending: pending })
@@ -92,10 +83,8 @@ impl Interrupts {
         reinstall_if_replaced();
         if arm() {
             // The engine's signal, sent by `arm`, may have come before this and been ignored. What
-            // it expects stays expected until its handler has run, and with that this is 0 again.
-            let forced = self.tries.fetch_add(1, Ordering::Relaxed) >= CAREFUL_TRIES;
-            let how = if forced { FORCED } else { CAREFUL };
-            self.pending.store(how, Ordering::SeqCst);
+            // it expects stays expected until its handler has run, which this is unset with.
+            self.pending.store(true, Ordering::SeqCst);
             // SAFETY: the caller holds the lock under which the worker takes this back before its
             // thread ends, so the thread exists.
             unsafe { libc::pthread_kill(self.thread, libc::SIGUSR1) };
@@ -246,9 +235,8 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         if own && !pending.is_null() {
             // Sent by the runtime, or by the engine on its behalf. Too early or in the middle of
             // host code it does nothing: it will be sent again until the worker has ended.
-            let how = (*pending).load(Ordering::SeqCst);
-            if how != 0 && (how == FORCED || was_in_guest_code(context)) {
-                (*pending).store(0, Ordering::SeqCst);
+            if (*pending).load(Ordering::SeqCst) && was_in_guest_code(context) {
+                (*pending).store(false, Ordering::SeqCst);
                 call(ENGINE.load(Ordering::Acquire), signal, info, context);
             }
             return;

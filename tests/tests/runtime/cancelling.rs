@@ -76,7 +76,7 @@ fn a_blocking_read_and_a_blocking_write_are_stopped_in_their_sleep() {
 #[test]
 fn a_write_that_is_refused_for_ever_parks_and_is_stopped() {
     // The library's loop: the same write again and again, to a peer that never reads.
-    let pair = dial_hasty(&built("plain"));
+    let pair = Pair::narrow(Dialer::builder(&built("plain")).close_grace(GRACE));
     pair.conn.set_write_timeout(Some(GRACE)).expect("a timeout");
     while (&pair.conn).write_all(&[0; 4096]).is_ok() {}
     close_interrupts(&pair.conn);

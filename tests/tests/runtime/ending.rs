@@ -445,7 +445,7 @@ fn unacknowledged(stream: &std::net::TcpStream) -> libc::c_int {
 fn a_close_that_could_not_deliver_everything_is_no_success() {
     let grace = Duration::from_millis(300);
     for name in ["plain16k", "halfclose", "rust_tcp"] {
-        let pair = Pair::with(Dialer::builder(&built(name)).close_grace(grace));
+        let pair = Pair::narrow(Dialer::builder(&built(name)).close_grace(grace));
         let written = fill(&pair.conn);
         let started = Instant::now();
         // The peer reads nothing at all.
