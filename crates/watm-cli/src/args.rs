@@ -531,6 +531,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size::parse)]
     pub(crate) max_module_size: u64,
 
+    /// Give up compiling the module after this long (such as 500ms, 3s, 2m, 1h)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse_positive)]
+    pub(crate) compile_timeout: Duration,
+
     #[command(flatten)]
     pub(crate) cache: CacheDirectoryArgs,
 
@@ -716,6 +720,7 @@ mod tests {
             panic!("{args:?}");
         };
         assert_eq!(args.load.max_module_size, 64 << 20);
+        assert_eq!(args.load.compile_timeout, Duration::from_secs(60));
         assert_eq!(args.transport.memory_limit, 256 << 20);
         assert_eq!(args.transport.close_grace, Duration::from_secs(3));
         assert_eq!(args.transport.connect_timeout, Duration::from_secs(10));

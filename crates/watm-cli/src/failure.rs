@@ -132,6 +132,7 @@ impl From<LoadError> for Failure {
             LoadError::Hash { .. } => {
                 Some("get the module from where the hash comes from, or correct --sha256")
             }
+            LoadError::CompileTimeout { .. } => Some("--compile-timeout allows more time"),
             LoadError::Malformed(_) => Some("a transport module is a core WebAssembly module"),
             LoadError::Interface(_) => Some("`watm inspect` shows all that the module offers"),
             _ => None,

@@ -17,7 +17,9 @@ const LARGE_MODULE: u64 = 256 << 10;
 /// A loader with the conditions and the cache that the options set. Says so when loading the
 /// module will take a while.
 pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failure> {
-    let mut loader = ModuleLoader::new().max_size(args.max_module_size);
+    let mut loader = ModuleLoader::new()
+        .max_size(args.max_module_size)
+        .compile_timeout(args.compile_timeout);
     if let Some(hash) = args.sha256 {
         loader = loader.sha256(hash.0);
     }

@@ -468,7 +468,7 @@ mod tests {
 
     fn small_artifact() -> Result<Vec<u8>, LoadError> {
         let module = wat::parse_str("(module (func))").expect("a module");
-        Ok(engine::compile(&module).expect("an artifact"))
+        engine::compile(&module, engine::COMPILE_TIMEOUT)
     }
 
     /// Loads a module over the cache and says whether it had to be compiled.

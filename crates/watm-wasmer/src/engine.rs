@@ -1,8 +1,10 @@
 //! The one engine of the process, how modules are compiled for it, and the tunables that bound
 //! what an instance may use.
 
+use std::error::Error;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use wasmer::sys::vm::{
     MemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition, VMTable,
@@ -13,6 +15,8 @@ use wasmer::sys::{
 };
 use wasmer::{CompileError, DeserializeError, Engine, MemoryType, Module, Pages, Store, TableType};
 
+use crate::compile_limit::CompileLimit;
+use crate::error::LoadError;
 use crate::signals;
 use crate::stop_points::StopPoints;
 
@@ -22,6 +26,8 @@ pub(crate) const PAGE: u64 = 65536;
 const MOST_PAGES: u32 = 65536;
 /// Elements of a table at most.
 const TABLE_LIMIT: u32 = 1 << 20;
+/// How long compiling a module may take, unless the loader says otherwise.
+pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The engine that holds all modules.
 pub(crate) fn engine() -> &'static Engine {
@@ -46,14 +52,31 @@ fn new_engine(compiler: Cranelift) -> Engine {
 
 /// Compiles a module to an artifact for [`load`]. Each has a compiler of its own, since stop
 /// points are made for one module.
-pub(crate) fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+///
+/// # Errors
+///
+/// [`LoadError::Malformed`], [`LoadError::CompileTimeout`] and [`LoadError::Compile`].
+pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
+    let failed = |error: &dyn Error| LoadError::Compile(error.to_string());
+    let limit = Instant::now()
+        .checked_add(timeout)
+        .map(|deadline| Arc::new(CompileLimit::until(deadline)));
     let mut compiler = Cranelift::default();
-    compiler.push_middleware(Arc::new(StopPoints::default()));
-    let module = Module::new(&new_engine(compiler), wasm)?;
-    match module.serialize() {
-        Ok(artifact) => Ok(artifact.into()),
-        Err(error) => Err(CompileError::Codegen(error.to_string())),
+    if let Some(limit) = &limit {
+        compiler.push_middleware(Arc::clone(limit) as _);
     }
+    compiler.push_middleware(Arc::new(StopPoints::default()));
+    let module = Module::new(&new_engine(compiler), wasm).map_err(|error| match error {
+        CompileError::Validate(message) => LoadError::Malformed(message),
+        error => failed(&error),
+    })?;
+    if limit.is_some_and(|limit| limit.has_expired()) {
+        return Err(LoadError::CompileTimeout { limit: timeout });
+    }
+    module
+        .serialize()
+        .map(Into::into)
+        .map_err(|error| failed(&error))
 }
 
 /// A module from its artifact.

@@ -40,6 +40,14 @@ pub enum LoadError {
     Malformed(String),
     /// The module does not follow the interface. All problems are listed, none is empty.
     Interface(Vec<InterfaceError>),
+    /// The module is valid, but has more of something than the runtime takes: a table too many, a
+    /// function too large to be compiled in bounded time.
+    TooComplex(String),
+    /// Compiling took longer than the loader allows, and was given up.
+    CompileTimeout {
+        /// The most that is allowed.
+        limit: Duration,
+    },
     /// The engine could not compile the module.
     Compile(String),
 }
@@ -71,6 +79,12 @@ impl fmt::Display for LoadError {
                 }
                 Ok(())
             }
+            Self::TooComplex(message) => write!(f, "the module is not loaded: {message}"),
+            Self::CompileTimeout { limit } => write!(
+                f,
+                "the module could not be compiled within {limit:?}; allow more time if it is trusted \
+                 and large, or the machine slow"
+            ),
             Self::Compile(message) => write!(f, "the module could not be compiled: {message}"),
         }
     }

@@ -1433,7 +1433,7 @@ mod tests {
     use super::*;
     use crate::connect::PlainDial;
     use crate::pipe::{ApplicationEnd, Patience, pipe};
-    use crate::stdio::Stdio;
+    use crate::stdio::{LogTarget, Stdio};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
@@ -1469,7 +1469,7 @@ mod tests {
                 policy: Arc::default(),
                 timeout: Duration::from_secs(20),
             },
-            std_streams: StdStream::all(Stdio::Null, &"test".into()),
+            std_streams: StdStream::all(Stdio::Null, &Arc::new(LogTarget::of("test"))),
             descriptor_limit: 4,
         }
     }

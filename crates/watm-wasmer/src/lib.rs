@@ -58,6 +58,7 @@
 
 mod accept_loop;
 mod cells;
+mod compile_limit;
 mod engine;
 mod host;
 mod imports;

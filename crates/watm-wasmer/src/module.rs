@@ -1,11 +1,12 @@
 //! Transport modules: what a file contains, whether it follows the interface, and its compiled form.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmer::Module;
@@ -24,6 +25,11 @@ const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 
 /// Tables of a module at most; each is bounded by itself.
 const TABLE_COUNT_LIMIT: usize = 8;
+/// Functions of a module at most. Each takes a kilobyte and more while it is compiled.
+const FUNCTION_COUNT_LIMIT: usize = 100_000;
+/// Bytes of one function's code at most: compiling it takes time by the square, up to ten seconds
+/// for this many.
+const FUNCTION_SIZE_LIMIT: usize = 512 << 10;
 
 /// The linear memory that a module declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub struct ModuleInfo {
     exports: Vec<ExportDecl>,
     memory: Option<MemoryInfo>,
     tables: usize,
+    functions: usize,
+    largest_function: usize,
     producers: Vec<Producer>,
     entry: Result<Entry, Vec<InterfaceError>>,
 }
@@ -78,6 +86,8 @@ impl ModuleInfo {
             exports: Vec::new(),
             memory: None,
             tables: 0,
+            functions: 0,
+            largest_function: 0,
             producers: Vec::new(),
             entry: Err(Vec::new()),
         };
@@ -140,6 +150,31 @@ impl ModuleInfo {
         self.entry.as_ref().err().map_or(&[], Vec::as_slice)
     }
 
+    /// Whether compiling it and making an instance are bounded.
+    fn check_complexity(&self) -> Result<(), LoadError> {
+        let too_complex = |what: String| Err(LoadError::TooComplex(what));
+        if self.tables > TABLE_COUNT_LIMIT {
+            return too_complex(format!(
+                "it has {} tables, more than {TABLE_COUNT_LIMIT}",
+                self.tables
+            ));
+        }
+        if self.functions > FUNCTION_COUNT_LIMIT {
+            return too_complex(format!(
+                "it has {} functions, more than {FUNCTION_COUNT_LIMIT}",
+                self.functions
+            ));
+        }
+        if self.largest_function > FUNCTION_SIZE_LIMIT {
+            return too_complex(format!(
+                "one of its functions has {} bytes, more than {FUNCTION_SIZE_LIMIT}, and would take \
+                 too long to compile; split it up, or build with less inlining",
+                self.largest_function
+            ));
+        }
+        Ok(())
+    }
+
     fn read_sections(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
         let mut types: Vec<Option<Signature>> = Vec::new();
         let mut functions: Vec<u32> = Vec::new();
@@ -188,6 +223,10 @@ impl ModuleInfo {
                     }
                 }
                 Payload::TableSection(reader) => self.tables += reader.count() as usize,
+                Payload::CodeSectionStart { count, .. } => self.functions += count as usize,
+                Payload::CodeSectionEntry(body) => {
+                    self.largest_function = self.largest_function.max(body.as_bytes().len());
+                }
                 Payload::ExportSection(reader) => {
                     for export in reader {
                         let export = export?;
@@ -416,6 +455,7 @@ impl fmt::Debug for TransportModule {
 pub struct ModuleLoader {
     sha256: Option<[u8; 32]>,
     max_size: u64,
+    compile_timeout: Duration,
     cache: Option<ArtifactCache>,
     before_compiling: Option<Arc<dyn Fn(u64) + Send + Sync>>,
 }
@@ -425,6 +465,7 @@ impl fmt::Debug for ModuleLoader {
         f.debug_struct("ModuleLoader")
             .field("sha256", &self.sha256)
             .field("max_size", &self.max_size)
+            .field("compile_timeout", &self.compile_timeout)
             .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
@@ -435,6 +476,7 @@ impl Default for ModuleLoader {
         Self {
             sha256: None,
             max_size: DEFAULT_SIZE_LIMIT,
+            compile_timeout: engine::COMPILE_TIMEOUT,
             cache: None,
             before_compiling: None,
         }
@@ -442,7 +484,7 @@ impl Default for ModuleLoader {
 }
 
 impl ModuleLoader {
-    /// A loader without an expected hash or a cache, and with a size limit of 64 MiB.
+    /// A loader without an expected hash or a cache, and with limits of 64 MiB and of 60 seconds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -456,6 +498,13 @@ impl ModuleLoader {
     /// Refuses a module of more than this many bytes, before it is read whole.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
+        self
+    }
+
+    /// Gives up compiling a module after this long; 60 seconds by default. A function that is being
+    /// compiled then is finished first, which takes up to ten seconds on a fast machine.
+    pub fn compile_timeout(mut self, limit: Duration) -> Self {
+        self.compile_timeout = limit;
         self
     }
 
@@ -477,8 +526,8 @@ impl ModuleLoader {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] if the module is too large, has another hash, is malformed, is not a WATM v1
-    /// module or cannot be compiled.
+    /// [`LoadError`] if the module is too large or complex, has another hash, is malformed, is not a
+    /// WATM v1 module or cannot be compiled in time.
     pub fn load_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<TransportModule, LoadError> {
         self.load(bytes.as_ref(), None)
     }
@@ -508,8 +557,23 @@ impl ModuleLoader {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
+        // Opening a pipe that nobody writes to would wait for ever.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        if !found.is_file() {
+            let kind = if found.is_dir() {
+                io::ErrorKind::IsADirectory
+            } else {
+                io::ErrorKind::InvalidInput
+            };
+            let message = "it is not a regular file; copy what is to be loaded to one";
+            return Err(failed(io::Error::new(kind, message)));
+        }
+        let size = found.len();
         if size > self.max_size {
             return Err(LoadError::TooLarge {
                 size,
@@ -547,18 +611,12 @@ impl ModuleLoader {
             .as_ref()
             .map_err(|problems| LoadError::Interface(problems.clone()))?;
         let kind = entry.kind;
-        if info.tables > TABLE_COUNT_LIMIT {
-            let message = format!(
-                "it has {} tables, more than {TABLE_COUNT_LIMIT}",
-                info.tables
-            );
-            return Err(LoadError::Malformed(message));
-        }
+        info.check_complexity()?;
         let compile = || {
             if let Some(tell) = &self.before_compiling {
                 tell(size);
             }
-            compile(bytes)
+            compile(bytes, self.compile_timeout)
         };
         let compiled = match &self.cache {
             Some(cache) => cache.load_or(&info.sha256, compile)?,
@@ -585,12 +643,9 @@ impl ModuleLoader {
     }
 }
 
-fn compile(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+fn compile(bytes: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
     let started = Instant::now();
-    let artifact = engine::compile(&to_binary(bytes)?).map_err(|error| match error {
-        wasmer::CompileError::Validate(message) => LoadError::Malformed(message),
-        error => LoadError::Compile(error.to_string()),
-    })?;
+    let artifact = engine::compile(&to_binary(bytes)?, timeout)?;
     log::info!(
         "compiled a module of {} bytes in {:.0?}",
         bytes.len(),

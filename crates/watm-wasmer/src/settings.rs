@@ -13,7 +13,7 @@ use crate::engine::PAGE;
 use crate::error::{ConfigError, missing_role};
 use crate::module::TransportModule;
 use crate::policy::AddressPolicy;
-use crate::stdio::Stdio;
+use crate::stdio::{LogTarget, Stdio};
 
 /// The longest timeout that is kept as it is: as good as none, and clocks can still add it.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     pub(crate) envs: Vec<(String, String)>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) stdio: Stdio,
-    pub(crate) log_target: Arc<str>,
+    pub(crate) log_target: Arc<LogTarget>,
     pub(crate) outgoing: Outgoing,
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_grace: Duration,
@@ -91,7 +91,7 @@ impl<R> Builder<R> {
                 envs: Vec::new(),
                 directories: Vec::new(),
                 stdio: Stdio::default(),
-                log_target: format!("watm::module::{}", module.name()).into(),
+                log_target: Arc::new(LogTarget::of(module.name())),
                 outgoing: Outgoing {
                     hook: Arc::new(PlainDial),
                     policy: Arc::default(),

@@ -1,15 +1,19 @@
 //! The guest's standard streams: log lines of the module, or the host's own streams.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use watm_abi::Errno;
 
+use crate::link::lock;
+
 /// Bytes of a log line at most; longer lines are cut into several.
 const LINE_LIMIT: usize = 1024;
-/// Log lines of one module instance per second at most; more are counted, not logged.
+/// Log lines of one stream of an instance per second at most; more are counted, not logged.
 const LINES_PER_SECOND: u32 = 200;
+/// Log lines of all instances of a dialer, listener or relay together, likewise.
+const ALL_LINES_PER_SECOND: u32 = 1000;
 
 /// What a module's standard streams are connected to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +21,8 @@ const LINES_PER_SECOND: u32 = 200;
 pub enum Stdio {
     /// Standard output and error become log lines at level `info`, with the target
     /// `watm::module::NAME`; standard input is empty. Lines are cut at 1,024 bytes, control
-    /// characters are escaped, and beyond 200 lines a second the rest is only counted.
+    /// characters are escaped, and beyond 200 lines a second, or 1,000 of all
+    /// instances of the dialer, listener or relay, the rest is only counted.
     #[default]
     Log,
     /// The host's own standard streams.
@@ -38,7 +43,7 @@ pub(crate) enum StdStream {
 
 impl StdStream {
     /// The three streams of a guest.
-    pub(crate) fn all(stdio: Stdio, target: &Arc<str>) -> [Self; 3] {
+    pub(crate) fn all(stdio: Stdio, target: &Arc<LogTarget>) -> [Self; 3] {
         match stdio {
             Stdio::Log => {
                 let log = || Self::Log(LineLogger::new(Arc::clone(target)));
@@ -121,23 +126,79 @@ fn is_ready(fd: libc::c_int, events: libc::c_short, wait: Duration) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, wait) > 0 }
 }
 
+/// Where the log lines of all instances of a dialer, listener or relay go.
+#[derive(Debug)]
+pub(crate) struct LogTarget {
+    name: String,
+    all: Mutex<Rate>,
+}
+
 /// Turns what a guest writes into bounded log lines.
 pub(crate) struct LineLogger {
-    target: Arc<str>,
+    target: Arc<LogTarget>,
     line: Vec<u8>,
-    second: Instant,
+    rate: Rate,
+}
+
+/// How many lines were logged, and how many were not.
+#[derive(Debug, Default)]
+struct Rate {
+    second: Option<Instant>,
     logged: u32,
     dropped: u64,
 }
 
+impl Rate {
+    /// Whether another line may be logged now; and how many were not in the second before, if a
+    /// new one has begun.
+    fn admit(&mut self, limit: u32) -> (bool, u64) {
+        let now = Instant::now();
+        let mut dropped = 0;
+        let goes_on = |second| now.duration_since(second) < Duration::from_secs(1);
+        if !self.second.is_some_and(goes_on) {
+            dropped = std::mem::take(&mut self.dropped);
+            self.second = Some(now);
+            self.logged = 0;
+        }
+        let admitted = self.logged < limit;
+        if admitted {
+            self.logged += 1;
+        } else {
+            self.dropped += 1;
+        }
+        (admitted, dropped)
+    }
+}
+
+impl LogTarget {
+    /// The target of a module's lines.
+    pub(crate) fn of(module: &str) -> Self {
+        Self {
+            name: format!("watm::module::{module}"),
+            all: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a line of any instance may be logged now.
+    fn admit(&self) -> bool {
+        let (admitted, dropped) = lock(&self.all).admit(ALL_LINES_PER_SECOND);
+        if dropped > 0 {
+            log::warn!(target: &self.name, "{dropped} lines of several instances were dropped");
+        }
+        admitted
+    }
+}
+
 impl LineLogger {
-    pub(crate) fn new(target: Arc<str>) -> Self {
+    pub(crate) fn new(target: Arc<LogTarget>) -> Self {
         Self {
             target,
             line: Vec::new(),
-            second: Instant::now(),
-            logged: 0,
-            dropped: 0,
+            rate: Rate::default(),
         }
     }
 
@@ -166,31 +227,16 @@ impl LineLogger {
 
     fn finish_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        if self.admit() {
-            log::info!(target: &self.target, "{}", printable(&line));
+        let (admitted, dropped) = self.rate.admit(LINES_PER_SECOND);
+        self.report(dropped);
+        if admitted && self.target.admit() {
+            log::info!(target: self.target.name(), "{}", printable(&line));
         }
     }
 
-    /// Whether another line may be logged now.
-    fn admit(&mut self) -> bool {
-        if self.second.elapsed() >= Duration::from_secs(1) {
-            self.report_dropped();
-            self.second = Instant::now();
-            self.logged = 0;
-        }
-        let admitted = self.logged < LINES_PER_SECOND;
-        if admitted {
-            self.logged += 1;
-        } else {
-            self.dropped += 1;
-        }
-        admitted
-    }
-
-    fn report_dropped(&mut self) {
-        if self.dropped > 0 {
-            log::warn!(target: &self.target, "{} more lines were dropped", self.dropped);
-            self.dropped = 0;
+    fn report(&self, dropped: u64) {
+        if dropped > 0 && self.target.admit() {
+            log::warn!(target: self.target.name(), "{dropped} more lines were dropped");
         }
     }
 }
@@ -200,7 +246,7 @@ impl Drop for LineLogger {
         if !self.line.is_empty() {
             self.finish_line();
         }
-        self.report_dropped();
+        self.report(self.rate.dropped);
     }
 }
 
@@ -230,22 +276,54 @@ mod tests {
 
     #[test]
     fn a_flood_is_bounded_in_lines_and_memory() {
-        let mut logger = LineLogger::new("watm::module::test".into());
+        let mut logger = LineLogger::new(LogTarget::of("test").into());
         for _ in 0..1000 {
             logger.write(b"x\n");
         }
-        assert!(logger.logged <= LINES_PER_SECOND && logger.dropped >= 500);
+        assert!(logger.rate.logged <= LINES_PER_SECOND && logger.rate.dropped >= 500);
         logger.write(&vec![b'y'; 100 * LINE_LIMIT]);
         assert!(logger.line.capacity() <= 2 * LINE_LIMIT);
     }
 
     #[test]
+    fn many_instances_together_are_bounded_too() {
+        let target = Arc::new(LogTarget::of("test"));
+        let begun = Instant::now();
+        let mut loggers: Vec<_> = (0..40)
+            .map(|_| LineLogger::new(Arc::clone(&target)))
+            .collect();
+        for logger in &mut loggers {
+            // As many as one may by itself.
+            for _ in 0..LINES_PER_SECOND {
+                logger.write(b"x\n");
+            }
+        }
+        // All but a thousand for each second that it took were dropped.
+        let seconds = 1 + begun.elapsed().as_secs();
+        let all = lock(&target.all);
+        if seconds == 1 {
+            assert_eq!((all.logged, all.dropped), (ALL_LINES_PER_SECOND, 7000));
+        }
+        assert!(all.logged <= ALL_LINES_PER_SECOND);
+    }
+
+    #[test]
     fn a_line_may_come_in_pieces() {
-        let mut logger = LineLogger::new("watm::module::test".into());
+        let mut logger = LineLogger::new(LogTarget::of("test").into());
         logger.write(b"half a ");
         assert_eq!(logger.line, b"half a ");
         logger.write(b"line\nnext");
         assert_eq!(logger.line, b"next");
-        assert_eq!(logger.logged, 1);
+        assert_eq!(logger.rate.logged, 1);
+    }
+
+    #[test]
+    fn a_rate_admits_so_many_a_second_and_tells_of_the_rest_in_the_next() {
+        let mut rate = Rate::default();
+        let admitted = (0..500).filter(|_| rate.admit(300).0).count();
+        assert_eq!((admitted, rate.dropped), (300, 200));
+        rate.second = rate.second.map(|second| second - Duration::from_secs(1));
+        assert_eq!(rate.admit(300), (true, 200));
+        assert_eq!(rate.admit(300), (true, 0));
     }
 }

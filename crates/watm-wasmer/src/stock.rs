@@ -129,7 +129,7 @@ impl Shared {
                 Err(_) if lock(&self.state).closed => return,
                 Err(error) => {
                     log::warn!(
-                        target: &self.settings.log_target,
+                        target: self.settings.log_target.name(),
                         "no instance for the stock, trying again in {pause:?}: {error}"
                     );
                     let wait = pause;

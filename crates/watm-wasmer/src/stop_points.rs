@@ -143,7 +143,7 @@ mod tests {
 
     fn instance(store: &mut Store, text: &str) -> Instance {
         let module = wat::parse_str(text).expect("a module");
-        let artifact = engine::compile(&module).expect("an artifact");
+        let artifact = engine::compile(&module, engine::COMPILE_TIMEOUT).expect("an artifact");
         // SAFETY: it was just compiled.
         let module = unsafe { engine::load(artifact) }.expect("a module");
         Instance::new(store, &module, &Imports::new()).expect("an instance")

@@ -330,9 +330,9 @@ fn run(job: Job, source: Source) {
         ))))
     });
     match &result {
-        Ok(end) => log::debug!(target: &log_target, "the transport ended: {end}"),
+        Ok(end) => log::debug!(target: log_target.name(), "the transport ended: {end}"),
         Err(error) if link.is_established() => {
-            log::info!(target: &log_target, "the transport failed: {error}");
+            log::info!(target: log_target.name(), "the transport failed: {error}");
         }
         Err(_) => {}
     }
@@ -346,7 +346,7 @@ fn run(job: Job, source: Source) {
     let Some(mut instance) = instance else { return };
     instance.host().end_guest();
     if let Err(error) = instance.host().drain(drain_timeout) {
-        log::warn!(target: &log_target, "bytes were lost: {error}");
+        log::warn!(target: log_target.name(), "bytes were lost: {error}");
         link.set_undelivered();
     }
     if panicked {

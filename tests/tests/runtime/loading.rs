@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use watm_abi::{ItemKind, import_signature};
 use watm_tests::{
-    Duo, EchoServer, Pair, accept_one, alternate, built, connect, echo_messages, expect_end,
+    Duo, EchoServer, Pair, SHORT, accept_one, alternate, built, connect, echo_messages, expect_end,
     listener, path_of, read_vec, text, wat, wat_text, with_worker, within,
 };
 use watm_wasmer::{
@@ -490,10 +492,13 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn a_file_without_an_end_is_read_no_further_than_the_limit() {
-    let loader = ModuleLoader::new().max_size(100_000);
-    let error = loader.load_file("/dev/zero").expect_err("it has no end");
+    let loader = ModuleLoader::new().max_size(1000);
+    // Its size is told as 0.
+    let error = loader
+        .load_file("/proc/self/smaps")
+        .expect_err("it has no end");
     assert!(
-        matches!(error, LoadError::TooLarge { limit: 100_000, .. }),
+        matches!(error, LoadError::TooLarge { limit: 1000, .. }),
         "{error:?}"
     );
     let error = loader.load_file("/").expect_err("a directory");
@@ -514,6 +519,69 @@ fn a_huge_file_and_an_empty_one_are_refused_without_being_read() {
     file.set_len(0).expect("an empty file");
     let error = TransportModule::from_file(&path).expect_err("nothing");
     assert!(matches!(error, LoadError::Malformed(_)), "{error:?}");
+}
+
+#[test]
+fn a_path_to_something_else_than_a_file_is_refused_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe.wasm");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+        let path = path.to_owned();
+        // Nobody ever writes to the pipe.
+        match within(SHORT, move || TransportModule::from_file(path)) {
+            Err(LoadError::Read { source, .. }) => {
+                assert!(source.to_string().contains("regular file"), "{source}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The text of a valid module with more functions.
+fn with_functions(functions: &str) -> String {
+    let text = wat_text("no_wasi");
+    let end = text.rfind(')').expect("the end of the module");
+    format!("{}{functions})", &text[..end])
+}
+
+#[test]
+fn a_module_with_a_million_functions_is_refused_before_it_is_compiled() {
+    let module = with_functions(&"(func)".repeat(1 << 20));
+    let error = TransportModule::from_bytes(module).expect_err("too many functions");
+    assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
+    assert!(error.to_string().contains("functions, more than 100000"));
+}
+
+#[test]
+fn a_function_that_would_take_minutes_to_compile_is_refused() {
+    // Ten bytes of code each.
+    let more = "(drop (i32.add (i32.const 70000) (i32.const 70000)))".repeat(60_000);
+    let module = with_functions(&format!("(func {more})"));
+    let error = TransportModule::from_bytes(module).expect_err("too large a function");
+    assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
+    assert!(error.to_string().contains("more than 524288"), "{error}");
+}
+
+#[test]
+fn compiling_is_given_up_after_a_while() {
+    let function = "(func (result i32)".to_owned()
+        + &"(block (loop (if (i32.add (i32.const 70000) (i32.const 70000)) (then (nop)))))"
+            .repeat(1000)
+        + "(i32.const 1))";
+    let module = with_functions(&function.repeat(60));
+    let limit = Duration::from_millis(20);
+    let loader = ModuleLoader::new().compile_timeout(limit);
+    let error = loader.load_bytes(&module).expect_err("it takes seconds");
+    match error {
+        LoadError::CompileTimeout { limit: told } => assert_eq!(told, limit),
+        other => panic!("{other:?}"),
+    }
+    ModuleLoader::new()
+        .compile_timeout(Duration::MAX)
+        .load_bytes(&module)
+        .expect("nothing else is wrong with it");
 }
 
 #[test]

@@ -44,6 +44,18 @@ fn a_module_that_is_too_large_is_not_read() {
 }
 
 #[test]
+fn a_module_that_takes_too_long_to_compile_is_given_up() {
+    let args = [
+        "demo",
+        &built("rust_plain"),
+        "--no-cache",
+        "--compile-timeout",
+        "1ms",
+    ];
+    Watm::run(&args).failure(&["within 1ms", "--compile-timeout"]);
+}
+
+#[test]
 fn a_missing_role_is_named_with_those_that_are_there() {
     let (module, address) = (built("fixed"), free_address());
     for args in [
