@@ -1072,3 +1072,31 @@ fn a_guest_that_loops_through_the_engines_library_is_interrupted_and_nothing_els
         threads("watm-worker") <= before
     });
 }
+
+#[test]
+fn many_connections_at_once_leave_no_memory_behind() {
+    let _turn = alone();
+    let server = EchoServer::start();
+    let dialer = Dialer::builder(&built("plain")).build();
+    let dialer = dialer.expect("a dialer");
+    echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+    eventually("the first one has ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    let conns: Vec<_> = (0..400)
+        .map(|_| dialer.dial(&server.address()).expect("a connection"))
+        .collect();
+    for conn in &conns {
+        (&*conn).write_all(&[7; 4096]).expect("room");
+    }
+    for conn in &conns {
+        assert_eq!(read_vec(conn, 4096), [7; 4096]);
+    }
+    let most = resident_bytes();
+    assert!(most > before.resident + 8 * SLACK, "{most}: {before:?}");
+    drop(conns);
+    // A second after they have ended.
+    eventually("memory is given back", || {
+        resident_bytes() <= before.resident + SLACK
+    });
+    before.expect_back(SLACK);
+}

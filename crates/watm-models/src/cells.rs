@@ -19,7 +19,7 @@ unsafe impl Sync for Cells {}
 unsafe impl Send for Cells {}
 
 impl Cells {
-    pub(crate) fn zeroed(len: usize) -> Self {
+    pub(crate) fn new(len: usize) -> Self {
         if len <= WATCHED {
             Self::Watched((0..len).map(|_| UnsafeCell::new(0)).collect())
         } else {

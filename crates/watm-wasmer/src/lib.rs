@@ -76,6 +76,7 @@ mod stop_points;
 mod supervisor;
 mod surroundings;
 mod sync;
+mod tidy;
 mod wasi;
 mod worker;
 

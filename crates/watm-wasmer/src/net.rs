@@ -1,6 +1,7 @@
 //! A network descriptor: a non-blocking socket with cached readiness, read ahead and write-behind.
 
-use std::io::{self, Read};
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -32,8 +33,9 @@ pub(crate) struct NetStream {
     /// A read has found the end.
     end: bool,
     error: Option<Errno>,
-    /// Allocated by the first small read.
-    buf: Box<[u8]>,
+    /// Allocated by the first small read, and never filled beyond what comes: a page that nothing
+    /// has come for costs nothing.
+    buf: Vec<u8>,
     start: usize,
     len: usize,
     pub(crate) local: Option<SocketAddr>,
@@ -54,7 +56,7 @@ impl NetStream {
             ended: false,
             end: false,
             error: None,
-            buf: Box::default(),
+            buf: Vec::new(),
             start: 0,
             len: 0,
             local,
@@ -103,6 +105,9 @@ impl NetStream {
         }
         if self.len == 0 {
             if into.len() >= READ_AHEAD && self.readable && !self.end && self.error.is_none() {
+                // SAFETY: bytes may be taken for such that may have no value, as nothing without a
+                // value is written to them.
+                let into = unsafe { &mut *(std::ptr::from_mut(into) as *mut [MaybeUninit<u8>]) };
                 return match self.receive(into) {
                     Some(len) => Ok(len),
                     None => self.nothing(),
@@ -204,19 +209,23 @@ impl NetStream {
     /// Fills the empty buffer with one system call.
     fn fill(&mut self) {
         let mut buf = std::mem::take(&mut self.buf);
-        if buf.is_empty() {
-            buf = vec![0; READ_AHEAD].into_boxed_slice();
-        }
+        buf.clear();
+        buf.reserve_exact(READ_AHEAD);
         self.start = 0;
-        self.len = self.receive(&mut buf).unwrap_or(0);
+        self.len = self
+            .receive(&mut buf.spare_capacity_mut()[..READ_AHEAD])
+            .unwrap_or(0);
+        // SAFETY: so many bytes were received to its start.
+        unsafe { buf.set_len(self.len) };
         self.buf = buf;
     }
 
-    /// One receive. `None` if nothing came, and the state says why; `Some(0)` never.
-    fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
+    /// One receive. `None` if nothing came, and the state says why; `Some(0)` never. As many bytes
+    /// at the start of `into` have a value afterwards, and none has lost one.
+    fn receive(&mut self, into: &mut [MaybeUninit<u8>]) -> Option<usize> {
         loop {
             self.link.traffic.system_call();
-            match (&self.out.socket).read(into) {
+            match self.out.socket.recv(into) {
                 Ok(0) => {
                     self.end = true;
                     // The system tells a reset to one call alone. If that was a send, what is read
@@ -306,6 +315,6 @@ mod tests {
         peer.write_all(&[7; 1000]).expect("room");
         let mut large = vec![0; READ_AHEAD];
         assert_eq!(net.read(&mut large), Ok(1000));
-        assert!(net.buf.is_empty());
+        assert_eq!(net.buf.capacity(), 0);
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn ring(capacity: usize) -> (Producer, Consumer) {
 
 impl Shared {
     fn storage(&self) -> &Cells {
-        self.storage.get_or_init(|| Cells::zeroed(self.capacity))
+        self.storage.get_or_init(|| Cells::new(self.capacity))
     }
 
     /// The position of index `at` and how many bytes lie there without wrapping, `len` at most.

@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::stdio::StdStream;
 use crate::stock::Stock;
 use crate::supervisor;
+use crate::tidy::Counted;
 
 /// Stack of a worker's thread in bytes: guest code runs on the engine's own stack.
 const STACK: usize = 512 * 1024;
@@ -310,6 +311,7 @@ impl Connection {
 
 fn run(job: Job, source: Source) {
     crate::signals::block_all();
+    let _counted = Counted::new();
     let link = Arc::clone(&job.link);
     let mut finish = Finish {
         link: Arc::clone(&link),
