@@ -639,6 +639,11 @@ pub(crate) struct TransportArgs {
         help_heading = "Time")]
     pub(crate) drain_timeout: Duration,
 
+    /// After how long without a byte a peer is asked whether it is still there; never with 0s
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse,
+        help_heading = "Time")]
+    pub(crate) keepalive: Duration,
+
     /// Memory that one connection's instance of the module may use, in bytes
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = size::parse_memory,
         help_heading = "Limits")]
@@ -723,6 +728,7 @@ mod tests {
         assert_eq!(args.load.compile_timeout, Duration::from_secs(60));
         assert_eq!(args.transport.memory_limit, 256 << 20);
         assert_eq!(args.transport.close_grace, Duration::from_secs(3));
+        assert_eq!(args.transport.keepalive, Duration::from_secs(60));
         assert_eq!(args.transport.connect_timeout, Duration::from_secs(10));
         assert_eq!(args.accept.max_connections, 4096);
     }

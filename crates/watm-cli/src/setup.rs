@@ -99,6 +99,7 @@ pub(crate) fn configure<R>(
         .handshake_timeout(args.handshake_timeout)
         .close_grace(args.close_grace)
         .drain_timeout(args.drain_timeout)
+        .keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()))
         .memory_limit(args.memory_limit)
         .descriptor_limit(args.descriptor_limit.into()))
 }

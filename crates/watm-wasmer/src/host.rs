@@ -89,6 +89,7 @@ pub(crate) struct HostSetup {
     pub(crate) outgoing: Outgoing,
     pub(crate) std_streams: [StdStream; 3],
     pub(crate) descriptor_limit: usize,
+    pub(crate) keepalive: Option<Duration>,
 }
 
 /// The ends of the connection that an instance serves.
@@ -111,6 +112,7 @@ pub(crate) struct Host {
     /// for one that ended well.
     closed_internal: Option<GuestEnd>,
     outgoing: Outgoing,
+    keepalive: Option<Duration>,
     fixed: Option<(Network, String)>,
     incoming: Option<Stream>,
     /// Sockets that the guest has closed but that still have bytes to send.
@@ -150,6 +152,7 @@ impl Host {
             internal: None,
             closed_internal: None,
             outgoing: setup.outgoing,
+            keepalive: setup.keepalive,
             fixed: None,
             incoming: None,
             lingering: Vec::new(),
@@ -327,7 +330,8 @@ impl Host {
     }
 
     fn open_net(&mut self, stream: Stream) -> Call<u32> {
-        let net = NetStream::new(stream, Arc::clone(&self.link), &mut self.reactor)
+        let link = Arc::clone(&self.link);
+        let net = NetStream::new(stream, self.keepalive, link, &mut self.reactor)
             .map_err(|error| Errno::from_io(&error))?;
         Ok(self
             .table
@@ -1471,6 +1475,7 @@ mod tests {
             },
             std_streams: StdStream::all(Stdio::Null, &Arc::new(LogTarget::of("test"))),
             descriptor_limit: 4,
+            keepalive: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use watm_abi::Errno;
 
@@ -44,9 +45,14 @@ pub(crate) struct NetStream {
 
 impl NetStream {
     /// Takes a connected socket over and has the reactor watch it.
-    pub(crate) fn new(stream: Stream, link: Arc<Link>, reactor: &mut Reactor) -> io::Result<Self> {
+    pub(crate) fn new(
+        stream: Stream,
+        keepalive: Option<Duration>,
+        link: Arc<Link>,
+        reactor: &mut Reactor,
+    ) -> io::Result<Self> {
         let (local, peer) = (stream.local_addr(), stream.peer_addr());
-        let socket = stream.into_worker_socket()?;
+        let socket = stream.into_worker_socket(keepalive)?;
         let token = reactor.watch(socket.as_raw_fd())?;
         Ok(Self {
             out: Arc::new(Outbound::new(socket, Arc::clone(&link))),
@@ -267,7 +273,7 @@ mod tests {
         let link = Arc::new(Link::default());
         let mut reactor = Reactor::new(&link).expect("a reactor");
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        let net = NetStream::new(ours.into(), link, &mut reactor).expect("a stream");
+        let net = NetStream::new(ours.into(), None, link, &mut reactor).expect("a stream");
         (reactor, net, theirs)
     }
 

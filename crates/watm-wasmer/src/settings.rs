@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 const DIRECTORY_LIMIT: usize = 16;
 /// Instances that are kept ready at most.
 const STOCK_LIMIT: usize = 1024;
+
+/// What the system takes for a pause before it asks a peer whether it is still there.
+const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32400);
 
 /// A directory of the host that a module may use.
 #[derive(Clone, Debug)]
@@ -43,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_grace: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) keepalive: Option<Duration>,
     pub(crate) memory_limit: u64,
     pub(crate) descriptor_limit: usize,
     pub(crate) handshake_limit: usize,
@@ -100,6 +105,7 @@ impl<R> Builder<R> {
                 handshake_timeout: Duration::from_secs(30),
                 close_grace: Duration::from_secs(3),
                 drain_timeout: Duration::from_secs(30),
+                keepalive: Some(Duration::from_secs(60)),
                 memory_limit: 256 << 20,
                 descriptor_limit: 64,
                 handshake_limit: 256,
@@ -198,6 +204,17 @@ impl<R> Builder<R> {
         self
     }
 
+    /// After how long without a byte the system asks a TCP peer whether it is still there, from one
+    /// second on; 60 seconds by default. It asks again after as long, 15 seconds at most, and ends
+    /// the connection when several questions in a row stay without an answer (nine on Linux): the
+    /// module gets `ETIMEDOUT`. Without it (`None`) a peer that vanished is noticed only by bytes
+    /// that it does not take, and a connection that only receives stays for ever. Sockets that
+    /// have their own setting keep it.
+    pub fn keepalive(mut self, idle: Option<Duration>) -> Self {
+        self.settings.keepalive = idle;
+        self
+    }
+
     /// Bytes of linear memory that an instance may use, rounded down to 64 KiB pages; 256 MiB by
     /// default.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
@@ -260,6 +277,12 @@ impl<R> Builder<R> {
         };
         if !settings.module.has_role(role) {
             return Err(missing_role(role, settings.module.roles()));
+        }
+        if settings
+            .keepalive
+            .is_some_and(|idle| !KEEPALIVE.contains(&idle))
+        {
+            return Err(invalid("keepalive", "it is from one second to nine hours"));
         }
         if settings.args.iter().any(|arg| arg.contains('\0')) {
             return Err(invalid("arg", "an argument must not contain a zero byte"));

@@ -4,8 +4,12 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
+
+/// The longest pause between two questions whether the peer is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A connected stream socket of any family: TCP, or a Unix socket.
 ///
@@ -28,11 +32,19 @@ impl Stream {
     }
 
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
-    /// path gathers small writes itself.
-    pub(crate) fn into_worker_socket(self) -> io::Result<Socket> {
+    /// path gathers small writes itself. The system asks after `keepalive` without a byte whether
+    /// the peer is still there, unless that was turned on before.
+    pub(crate) fn into_worker_socket(self, keepalive: Option<Duration>) -> io::Result<Socket> {
         self.socket.set_nonblocking(true)?;
-        // Fails on sockets that are not TCP, which have no such delay.
+        // Both fail on sockets that are not TCP, which have neither.
         let _ = self.socket.set_tcp_nodelay(true);
+        if let Some(idle) = keepalive
+            && !self.socket.keepalive().unwrap_or(true)
+        {
+            let interval = idle.min(KEEPALIVE_INTERVAL);
+            let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
+            let _ = self.socket.set_tcp_keepalive(&keepalive);
+        }
         Ok(self.socket)
     }
 }

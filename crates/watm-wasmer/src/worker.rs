@@ -457,6 +457,7 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
             outgoing: settings.outgoing.clone(),
             std_streams: StdStream::all(settings.stdio, &settings.log_target),
             descriptor_limit: settings.descriptor_limit,
+            keepalive: settings.keepalive,
         },
     );
     Instance::new(

@@ -6,13 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 use watm_tests::{
     EchoServer, ReservedPort, SHORT, alternate, built, echo_messages, expect_end, listener,
     read_vec,
 };
 use watm_wasmer::{
-    AddressPolicy, DialAttempt, DialError, DialHook, Dialer, FixedDialer, Network, Stream,
+    AddressPolicy, ConfigError, DialAttempt, DialError, DialHook, Dialer, FixedDialer, Network,
+    Stream,
 };
 
 fn port_of(address: &str) -> &str {
@@ -504,4 +505,57 @@ fn a_hook_that_goes_through_a_proxy_hands_over_what_the_proxy_has_said_already()
     let conn = dialling.join().expect("it returns");
     assert_eq!(read_vec(&conn, 18), b"and data behind it");
     alternate(&conn, &proxy, 1024, |_| {});
+}
+
+/// Keeps a second handle of each socket, and may turn its keep-alive on.
+#[derive(Default)]
+struct Kept {
+    sockets: Arc<Mutex<Vec<Socket>>>,
+    own: Option<Duration>,
+}
+
+impl DialHook for Kept {
+    fn prepare(&self, socket: &Socket, _: SocketAddr) -> io::Result<()> {
+        if let Some(idle) = self.own {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+        }
+        let mut sockets = self.sockets.lock().expect("the list");
+        sockets.push(socket.try_clone()?);
+        Ok(())
+    }
+}
+
+#[test]
+fn peers_that_vanish_are_asked_for_unless_the_socket_says_otherwise() {
+    let server = EchoServer::start();
+    let idle_of = |set: Option<Option<Duration>>, own| {
+        let hook = Kept {
+            own,
+            ..Kept::default()
+        };
+        let sockets = Arc::clone(&hook.sockets);
+        let mut dialer = Dialer::builder(&built("plain")).dial_hook(hook);
+        if let Some(keepalive) = set {
+            dialer = dialer.keepalive(keepalive);
+        }
+        let dialer = dialer.build().expect("a dialer");
+        let conn = dialer.dial(&server.address()).expect("a connection");
+        echo_messages(&conn);
+        let sockets = sockets.lock().expect("the list");
+        let on = sockets[0].keepalive().expect("an option");
+        on.then(|| sockets[0].tcp_keepalive_time().expect("an option"))
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(idle_of(None, None), seconds(60));
+    assert_eq!(idle_of(Some(seconds(7)), None), seconds(7));
+    assert_eq!(idle_of(Some(None), None), None);
+    assert_eq!(idle_of(None, seconds(99)), seconds(99));
+
+    for impossible in [Duration::ZERO, Duration::from_millis(999), Duration::MAX] {
+        let dialer = Dialer::builder(&built("plain")).keepalive(Some(impossible));
+        match dialer.build().err() {
+            Some(ConfigError::Invalid { setting, .. }) => assert_eq!(setting, "keepalive"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
