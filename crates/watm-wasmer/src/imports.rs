@@ -247,7 +247,7 @@ pub(crate) fn guard(
                 let refusal = if withheld {
                     Some(Errno::Notsup)
                 } else if ctx.data().memory.is_none() {
-                    // A start function runs before there are surroundings.
+                    // Nothing runs before there is one.
                     Some(Errno::Nosys)
                 } else if pointers
                     .iter()

@@ -1,0 +1,24 @@
+//! What has to hold for `watm-wasmer` whatever a module does, or is.
+//!
+//! Each oracle takes a case, runs it with real connections on loopback, and panics when something
+//! is not as promised: a wrong answer, memory written that was not named, an end that took too
+//! long, something left over. A case is built of arbitrary bytes, weighted towards the borders
+//! where mistakes live. The tests of this crate and the targets in `fuzz/` run the same oracles.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod host_calls;
+pub use host_calls::{Argument, Call, HostCallCase, HostCallEnd, Preparation, host_calls};
+
+mod load;
+pub use load::{LoadCase, LoadEnd, Mutation, load};
+
+mod modules;
+pub use modules::{ModuleCase, ModuleEnd, modules};
+
+mod outputs;
+mod peer;
+mod process;
+mod remote;
+mod watchdog;

@@ -1,0 +1,292 @@
+//! A guest that does what it is told: its worker reads orders from the internal descriptor, calls
+//! any function of the host with any arguments, and fills and shows its memory.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use watm_abi::{Signature, ValType, imports, names};
+use watm_wasmer::{Conn, Dialer, TransportError, TransportModule};
+
+use crate::peer;
+
+/// Bytes of memory that are there for cases; behind them are two pages for the guest itself.
+pub(crate) const MEMORY: u32 = 65536;
+/// How long an answer may take before the guest is taken for one that waits.
+const ANSWER: Duration = Duration::from_millis(250);
+/// How long closing may take: the grace period, and a machine that is busy.
+const GRACE: Duration = Duration::from_millis(40);
+
+/// Where an order is read to: what to do, with which function, and up to nine arguments.
+const ORDER: u32 = 2 * 65536;
+const ORDER_SIZE: u32 = 80;
+const IOVEC: u32 = ORDER + 128;
+const ANSWER_AT: u32 = ORDER + 192;
+
+/// A function of the host.
+pub(crate) struct Function {
+    pub(crate) module: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) signature: Signature,
+}
+
+/// Every function of the host, by number.
+pub(crate) fn functions() -> &'static [Function] {
+    static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
+    FUNCTIONS.get_or_init(|| {
+        imports()
+            .map(|(module, name, signature)| Function {
+                module,
+                name,
+                signature,
+            })
+            .collect()
+    })
+}
+
+/// The guest, at work.
+pub(crate) struct Remote {
+    conn: Conn,
+    /// The numbers of its descriptors.
+    pub(crate) internal: u32,
+    pub(crate) net: u32,
+    pub(crate) control: u32,
+}
+
+/// What became of an order.
+pub(crate) enum Answer<T> {
+    Came(T),
+    /// It waits, or what it read was not the next order.
+    Waits,
+    /// The transport has ended.
+    Ended,
+}
+
+impl Remote {
+    pub(crate) fn start() -> Self {
+        static DIALER: OnceLock<(Dialer, tempfile::TempDir)> = OnceLock::new();
+        let (dialer, _) = DIALER.get_or_init(|| {
+            let directory = tempfile::tempdir().expect("a directory");
+            std::fs::write(directory.path().join("file"), "contents of a file").expect("a file");
+            let module = TransportModule::from_bytes(text()).expect("a module");
+            let dialer = Dialer::builder(&module)
+                .config(*b"a configuration")
+                .dir(directory.path(), "/data")
+                .env("NAME", "value")
+                .arg("guest")
+                .close_grace(GRACE)
+                .drain_timeout(Duration::from_millis(500))
+                .descriptor_limit(16)
+                .build();
+            (dialer.expect("a dialer"), directory)
+        });
+        let conn = dialer.dial(&peer::address()).expect("a connection");
+        conn.set_read_timeout(Some(ANSWER)).expect("a timeout");
+        conn.set_write_timeout(Some(ANSWER)).expect("a timeout");
+        let mut numbers = [0; 12];
+        (&conn).read_exact(&mut numbers).expect("its descriptors");
+        let number = |at: usize| u32::from_le_bytes(numbers[at..at + 4].try_into().expect("four"));
+        let (internal, net, control) = (number(0), number(4), number(8));
+        Self {
+            conn,
+            internal,
+            net,
+            control,
+        }
+    }
+
+    /// Has a function called.
+    pub(crate) fn call(&self, function: usize, arguments: &[u64]) -> Answer<i32> {
+        let mut result = [0; 4];
+        let function = u32::try_from(function).unwrap_or(u32::MAX);
+        match self.order(0, function, arguments, &[], &mut result) {
+            Answer::Came(()) => Answer::Came(i32::from_le_bytes(result)),
+            Answer::Waits => Answer::Waits,
+            Answer::Ended => Answer::Ended,
+        }
+    }
+
+    /// Fills a part of the memory.
+    pub(crate) fn poke(&self, at: u32, bytes: &[u8]) -> Answer<()> {
+        let len = bytes.len().min((MEMORY.saturating_sub(at)) as usize);
+        if len == 0 {
+            return Answer::Came(());
+        }
+        self.order(1, 0, &[at.into(), len as u64], &bytes[..len], &mut [])
+    }
+
+    /// The memory that is there for cases.
+    pub(crate) fn memory(&self) -> Answer<Vec<u8>> {
+        let mut memory = vec![0; MEMORY as usize];
+        match self.order(2, 0, &[0, MEMORY.into()], &[], &mut memory) {
+            Answer::Came(()) => Answer::Came(memory),
+            Answer::Waits => Answer::Waits,
+            Answer::Ended => Answer::Ended,
+        }
+    }
+
+    fn order(
+        &self,
+        what: u32,
+        function: u32,
+        arguments: &[u64],
+        bytes: &[u8],
+        answer: &mut [u8],
+    ) -> Answer<()> {
+        let mut order = Vec::with_capacity(ORDER_SIZE as usize + bytes.len());
+        order.extend(what.to_le_bytes());
+        order.extend(function.to_le_bytes());
+        for index in 0..9 {
+            let argument = arguments.get(index).copied().unwrap_or(0);
+            order.extend(argument.to_le_bytes());
+        }
+        order.extend(bytes);
+        let done = (&self.conn)
+            .write_all(&order)
+            .and_then(|()| (&self.conn).read_exact(answer));
+        match done {
+            Ok(()) => Answer::Came(()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Answer::Waits,
+            Err(_) => Answer::Ended,
+        }
+    }
+
+    /// Ends it, whatever it does: within its grace period and a little more.
+    pub(crate) fn end(self) -> Result<watm_wasmer::End, TransportError> {
+        let result = self.conn.close();
+        let ended = self.conn.wait(Some(Duration::from_secs(10)));
+        assert!(
+            ended.is_some(),
+            "the worker goes on after its close: {result:?}"
+        );
+        result
+    }
+}
+
+fn text() -> String {
+    let mut text = String::from("(module\n");
+    for (number, function) in functions().iter().enumerate() {
+        let _ = write!(
+            text,
+            "(import \"{}\" \"{}\" (func $f{number}",
+            function.module, function.name
+        );
+        for param in function.signature.params.iter() {
+            let _ = write!(text, " (param {})", type_name(*param));
+        }
+        for result in function.signature.results.iter() {
+            let _ = write!(text, " (result {})", type_name(*result));
+        }
+        text.push_str("))\n");
+    }
+    let number_of = |name: &str| {
+        functions()
+            .iter()
+            .position(|function| function.name == name)
+            .expect("it is a function of the host")
+    };
+    let (read, write, dial) = (
+        number_of("fd_read"),
+        number_of("fd_write"),
+        number_of("water_dial_fixed"),
+    );
+    let _ = write!(
+        text,
+        r#"(memory (export "memory") 3)
+        (global $internal (mut i32) (i32.const 0))
+        (global $net (mut i32) (i32.const 0))
+        (global $control (mut i32) (i32.const 0))
+        (func $move (param $write i32) (param $at i32) (param $left i32) (result i32) (local $errno i32)
+          (loop $more
+            (if (i32.eqz (local.get $left)) (then (return (i32.const 0))))
+            (i32.store (i32.const {IOVEC}) (local.get $at))
+            (i32.store (i32.const {}) (local.get $left))
+            (i32.store (i32.const {}) (i32.const 0))
+            (local.set $errno (if (result i32) (local.get $write)
+              (then (call $f{write} (global.get $internal) (i32.const {IOVEC}) (i32.const 1) (i32.const {})))
+              (else (call $f{read} (global.get $internal) (i32.const {IOVEC}) (i32.const 1) (i32.const {})))))
+            ;; It may have been made non-blocking.
+            (br_if $more (i32.eq (local.get $errno) (i32.const 6)))
+            (if (local.get $errno) (then (return (local.get $errno))))
+            (if (i32.eqz (i32.load (i32.const {}))) (then (return (i32.const 1))))
+            (local.set $at (i32.add (local.get $at) (i32.load (i32.const {}))))
+            (local.set $left (i32.sub (local.get $left) (i32.load (i32.const {}))))
+            (br $more))
+          (unreachable))
+        (func $call (param $function i32) (result i32)
+"#,
+        IOVEC + 4,
+        IOVEC + 8,
+        IOVEC + 8,
+        IOVEC + 8,
+        IOVEC + 8,
+        IOVEC + 8,
+        IOVEC + 8,
+    );
+    for (number, function) in functions().iter().enumerate() {
+        let _ = write!(
+            text,
+            "(if (i32.eq (local.get $function) (i32.const {number})) (then (call $f{number}"
+        );
+        for (index, param) in function.signature.params.iter().enumerate() {
+            let at = ORDER as usize + 8 + 8 * index;
+            let _ = match param {
+                ValType::I64 => write!(text, " (i64.load (i32.const {at}))"),
+                _ => write!(text, " (i32.wrap_i64 (i64.load (i32.const {at})))"),
+            };
+        }
+        let returned = if function.signature.results.is_empty() {
+            "(return (i32.const 0))"
+        } else {
+            "(return)"
+        };
+        let _ = writeln!(text, ") {returned}))");
+    }
+    let _ = write!(
+        text,
+        r#"(i32.const 0))
+        (func (export "{}") (result i32) (i32.const 0))
+        (func (export "{}") (param i32) (result i32)
+          (global.set $internal (local.get 0))
+          (global.set $net (call $f{dial}))
+          (global.get $net))
+        (func (export "{}") (param i32) (result i32) (global.set $control (local.get 0)) (i32.const 0))
+        (func (export "{}") (result i32) (local $what i32) (local $at i32) (local $len i32) (local $errno i32)
+          (i32.store (i32.const {ANSWER_AT}) (global.get $internal))
+          (i32.store (i32.const {}) (global.get $net))
+          (i32.store (i32.const {}) (global.get $control))
+          (drop (call $move (i32.const 1) (i32.const {ANSWER_AT}) (i32.const 12)))
+          (loop $next
+            (if (call $move (i32.const 0) (i32.const {ORDER}) (i32.const {ORDER_SIZE})) (then (return (i32.const 0))))
+            (local.set $what (i32.load (i32.const {ORDER})))
+            (local.set $at (i32.wrap_i64 (i64.load (i32.const {}))))
+            (local.set $len (i32.wrap_i64 (i64.load (i32.const {}))))
+            (if (i32.eqz (local.get $what)) (then
+              (i32.store (i32.const {ANSWER_AT}) (call $call (i32.load (i32.const {}))))
+              (local.set $what (i32.const 2))
+              (local.set $at (i32.const {ANSWER_AT}))
+              (local.set $len (i32.const 4))))
+            (local.set $errno (call $move (i32.eq (local.get $what) (i32.const 2)) (local.get $at) (local.get $len)))
+            (br_if $next (i32.eqz (local.get $errno)))
+            (return (i32.const 0)))
+          (unreachable)))"#,
+        names::INIT,
+        names::DIAL,
+        names::CTRLPIPE,
+        names::START,
+        ANSWER_AT + 4,
+        ANSWER_AT + 8,
+        ORDER + 8,
+        ORDER + 16,
+        ORDER + 4,
+    );
+    text
+}
+
+fn type_name(ty: ValType) -> &'static str {
+    match ty {
+        ValType::I64 => "i64",
+        _ => "i32",
+    }
+}

@@ -1,0 +1,92 @@
+//! Runs every oracle on cases that follow from fixed seeds, and for longer when asked to:
+//! `ORACLE_SECONDS=600 ORACLE_SEED=7 cargo test -p watm-wasmer-oracle -- --ignored --nocapture`.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use watm_wasmer_oracle::{
+    HostCallCase, HostCallEnd, LoadCase, LoadEnd, ModuleCase, ModuleEnd, host_calls, load, modules,
+};
+
+/// Bytes that a case is made of.
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut word = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    (0..len.div_ceil(8))
+        .flat_map(|_| word().to_le_bytes())
+        .take(len)
+        .collect()
+}
+
+fn case<C: for<'a> Arbitrary<'a>>(seed: u64) -> Option<C> {
+    let lengths = [200, 1000, 4000];
+    let len = lengths[usize::try_from(seed % 3).unwrap_or(0)];
+    C::arbitrary_take_rest(Unstructured::new(&bytes(seed, len))).ok()
+}
+
+fn run<C, E>(seeds: impl Iterator<Item = u64>, oracle: impl Fn(&C) -> E) -> BTreeMap<E, usize>
+where
+    C: for<'a> Arbitrary<'a> + Debug,
+    E: Ord,
+{
+    let mut ends = BTreeMap::new();
+    for case in seeds.filter_map(case) {
+        *ends.entry(oracle(&case)).or_insert(0) += 1;
+    }
+    ends
+}
+
+#[test]
+fn every_function_of_the_host_keeps_its_promises_whatever_it_is_passed() {
+    let ends = run(0..150, |case: &HostCallCase| host_calls(case));
+    assert!(ends[&HostCallEnd::Answered] > 20, "{ends:?}");
+}
+
+#[test]
+fn whatever_a_file_holds_is_loaded_or_refused() {
+    let ends = run(0..300, |case: &LoadCase| load(case));
+    assert!(ends.contains_key(&LoadEnd::Malformed), "{ends:?}");
+}
+
+#[test]
+fn whatever_a_module_does_its_end_is_one_of_those_that_are_promised() {
+    let ends = run(0..60, |case: &ModuleCase| modules(case));
+    assert!(
+        ends.keys().any(|end| *end != ModuleEnd::Refused),
+        "{ends:?}"
+    );
+}
+
+/// For as long as `ORACLE_SECONDS` says, each oracle for a third of it, from `ORACLE_SEED` on.
+#[test]
+#[ignore = "it takes as long as it is told to"]
+#[allow(clippy::print_stdout, reason = "it is run by hand")]
+fn for_long() {
+    let number = |name: &str, default| {
+        let text = std::env::var(name).ok();
+        text.and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let seed: u64 = number("ORACLE_SEED", 1000);
+    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 3;
+    let seeds = || {
+        let until = Instant::now() + each;
+        (seed..).take_while(move |_| Instant::now() < until)
+    };
+    println!(
+        "host_calls: {:?}",
+        run(seeds(), |case: &HostCallCase| host_calls(case))
+    );
+    println!("load: {:?}", run(seeds(), |case: &LoadCase| load(case)));
+    println!(
+        "modules: {:?}",
+        run(seeds(), |case: &ModuleCase| modules(case))
+    );
+}

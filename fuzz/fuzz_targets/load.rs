@@ -1,0 +1,10 @@
+//! Files that are no modules, or nearly, and damaged artifacts.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use watm_wasmer_oracle::{LoadCase, load};
+
+fuzz_target!(|case: LoadCase| {
+    let _ = load(&case);
+});
