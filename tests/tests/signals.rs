@@ -1,5 +1,5 @@
-//! SIGUSR1, which interrupts guests and may be the application's as well, and the standard streams
-//! of the process: each test is a process of its own.
+//! Signals, which are the application's, and the standard streams of the process: each test is a
+//! process of its own.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -25,53 +25,28 @@ fn play(scenario: &'static str) {
 }
 
 #[test]
-fn a_handler_that_the_application_had_before_still_works() {
-    play("a handler from before");
+fn what_signals_do_is_left_as_it_was_but_for_those_of_faults() {
+    play("dispositions");
 }
 
 #[test]
-fn a_handler_that_the_application_installs_later_works_and_so_do_interrupts() {
-    play("a handler from after");
+fn signals_go_to_the_application_s_threads() {
+    play("handlers");
 }
 
 #[test]
-fn a_handler_that_the_application_replaces_is_the_new_one() {
-    play("a handler that was replaced");
+fn signals_under_load_disturb_no_byte() {
+    play("signals under load");
 }
 
 #[test]
-fn a_handler_that_asks_for_details_gets_them() {
-    play("a handler that wants to know more");
+fn an_application_that_handled_faults_before_still_does() {
+    play("a fault handler from before");
 }
 
 #[test]
-fn an_application_that_ignores_the_signal_goes_on_ignoring_it() {
-    play("an application that ignores it");
-}
-
-#[test]
-fn a_stray_signal_before_any_interrupt_is_ignored() {
-    play("stray signals before any interrupt");
-}
-
-#[test]
-fn a_stray_signal_after_an_interrupt_is_ignored() {
-    play("stray signals after an interrupt");
-}
-
-#[test]
-fn stray_signals_under_load_disturb_no_byte() {
-    play("stray signals under load");
-}
-
-#[test]
-fn a_stray_signal_to_a_worker_interrupts_nobody() {
-    play("stray signals to a worker that computes");
-}
-
-#[test]
-fn other_signals_go_to_the_application_s_threads() {
-    play("other signals");
+fn an_application_that_handles_faults_later_does_and_passes_on_those_of_guests() {
+    play("a fault handler from after");
 }
 
 #[test]

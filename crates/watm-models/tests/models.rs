@@ -65,6 +65,7 @@ models! {
     stages {
         established_or_expired ALL,
         a_deadline_hits_its_own_stage_alone ALL,
+        whoever_stops_interrupts ALL,
         no_interrupt_after_the_end ALL,
     }
 }

@@ -15,8 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::os::fd::AsRawFd;
 
 use crate::error::ListenError;
-use crate::link::{Link, lock};
-use crate::supervisor;
+use crate::link::{Level, Link, lock};
 
 /// How long accepting rests when the system has no descriptor or memory for a socket.
 const REST: Duration = Duration::from_millis(50);
@@ -222,7 +221,7 @@ impl Handshakes {
             && let Some(oldest) = links.pop_front().and_then(|oldest| oldest.upgrade())
         {
             log::info!("too many handshakes in progress: the oldest is dropped");
-            supervisor::stop(&oldest);
+            oldest.raise(Level::Stopping);
         }
         links.push_back(Arc::downgrade(link));
     }
@@ -237,7 +236,7 @@ impl Handshakes {
             .drain(..)
             .filter_map(|link| link.upgrade())
         {
-            supervisor::stop(&link);
+            link.raise(Level::Stopping);
         }
     }
 }

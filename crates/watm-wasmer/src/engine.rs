@@ -17,7 +17,6 @@ use wasmer::{CompileError, DeserializeError, Engine, MemoryType, Module, Pages, 
 
 use crate::compile_limit::CompileLimit;
 use crate::error::LoadError;
-use crate::signals;
 use crate::stop_points::StopPoints;
 
 /// Bytes of a WebAssembly page.
@@ -32,11 +31,7 @@ pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The engine that holds all modules.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| {
-        let engine = new_engine(Cranelift::default());
-        signals::guard(|| drop(Store::new(engine.clone())));
-        engine
-    })
+    ENGINE.get_or_init(|| new_engine(Cranelift::default()))
 }
 
 fn new_engine(compiler: Cranelift) -> Engine {

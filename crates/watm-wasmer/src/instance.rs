@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use wasmer::sys::vm::TrapCode;
-use wasmer::sys::vm::interrupt_registry::{InterruptError, interrupt};
 use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
 use watm_abi::{ModuleKind, names};
 
@@ -13,7 +11,6 @@ use crate::host::Host;
 use crate::imports::{self, Env, Unwind};
 use crate::link::Link;
 use crate::settings::Settings;
-use crate::signals::{Interrupts, Receiving};
 use crate::stop_points::{self, StopFlag};
 use crate::wasi::{self, Handover};
 use crate::worker::{CallError, Guest};
@@ -25,7 +22,6 @@ pub(crate) struct Instance {
     store: Store,
     kind: ModuleKind,
     link: Arc<Link>,
-    _receiving: Receiving,
     _files: Option<tokio::runtime::EnterGuard<'static>>,
 }
 
@@ -73,19 +69,13 @@ impl Instance {
         }
         let stop_flag = StopFlag::of(&instance, &mut store)
             .ok_or_else(|| SetupError::Instantiate("it was compiled without stop points".into()))?;
-        let (interrupts, receiving) = Interrupts::receive();
-        let id = store.id();
-        link.set_interrupt(Some(Box::new(move || {
-            stop_flag.raise();
-            interrupts.send(|| !matches!(interrupt(id), Err(InterruptError::StoreNotRunning)));
-        })));
+        link.set_interrupt(Some(Box::new(move || stop_flag.raise())));
         let mut made = Self {
             instance,
             env,
             store,
             kind: settings.module.kind(),
             link: Arc::clone(link),
-            _receiving: receiving,
             _files: files,
         };
         made.run_start_function()?;
@@ -169,8 +159,8 @@ fn call_error(error: RuntimeError, link: &Link) -> CallError {
         None => {}
     }
     let message = error.message();
-    // Whatever was hit by the interrupt, the reason is that the worker was stopped.
-    if link.is_stopping() || error.clone().to_trap() == Some(TrapCode::HostInterrupt) {
+    // Whatever the guest did at its end, the reason is that the worker was stopped.
+    if link.is_stopping() {
         return CallError::Stopped;
     }
     CallError::Trap(message)

@@ -43,11 +43,12 @@
 //! between connections. Each linear memory reserves 8 GiB of address space (not of memory), so
 //! about 15,000 connections fit in a process.
 //!
-//! A guest that never calls the host is interrupted by a signal, SIGUSR1, sent to its own thread
-//! alone. The runtime's handler passes on to the handler that the application has (had, or will
-//! have) all SIGUSR1s that the runtime did not send; without such a handler they are ignored. The
-//! engine also handles SIGSEGV, SIGBUS, SIGILL and SIGFPE that guest code raises. Worker threads
-//! have all other signals blocked.
+//! A guest that never calls the host is stopped by its own code, which looks at each turn of a loop
+//! and at each call whether it should go on: no signal is sent. The engine handles SIGSEGV, SIGBUS,
+//! SIGILL and SIGFPE that guest code raises, from the first module on, and passes on what is none of
+//! its own to the handlers that the application had before. A handler that the application installs
+//! later has to pass on what is none of its own as well. All other signals are left as they are;
+//! worker threads have them blocked.
 //!
 //! # Logging
 //!

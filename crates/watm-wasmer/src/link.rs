@@ -58,7 +58,14 @@ pub(crate) enum Stage {
     Expired = 4,
 }
 
+/// What makes a guest end that may never call the host again. Takes no time.
 type Interrupt = Box<dyn Fn() + Send>;
+
+fn call(interrupt: &Option<Interrupt>) {
+    if let Some(interrupt) = interrupt {
+        interrupt();
+    }
+}
 
 /// What a connection has moved and what that took. Written by whoever did it, read by anybody.
 #[derive(Debug, Default)]
@@ -119,10 +126,14 @@ impl Link {
         self.level.load(Ordering::Acquire) == Level::Stopping as u8
     }
 
-    /// Moves on to `level` unless the connection is there already, and wakes the worker.
+    /// Moves on to `level` unless the connection is there already, and wakes the worker, or
+    /// interrupts its guest.
     pub(crate) fn raise(&self, level: Level) {
         if self.level.fetch_max(level as u8, Ordering::AcqRel) < level as u8 {
             self.notify(interest::LEVEL);
+            if level == Level::Stopping {
+                call(&lock(&self.interrupt));
+            }
         }
     }
 
@@ -174,17 +185,14 @@ impl Link {
         debug_assert!(set.is_ok(), "a link has one worker");
     }
 
-    /// Says how a guest that never calls the host is interrupted, and takes that back.
+    /// Says how a guest that never calls the host is interrupted, and takes that back. Once it is
+    /// back, it will not be called any more.
     pub(crate) fn set_interrupt(&self, interrupt: Option<Interrupt>) {
-        *lock(&self.interrupt) = interrupt;
-    }
-
-    /// Interrupts guest code once, if there is any to interrupt. Best effort: the caller repeats
-    /// it until the worker has finished.
-    pub(crate) fn interrupt(&self) {
-        // Held during the call, so that the worker cannot end (and its thread vanish) meanwhile.
-        if let Some(interrupt) = lock(&self.interrupt).as_ref() {
-            interrupt();
+        let mut place = lock(&self.interrupt);
+        *place = interrupt;
+        // Whoever stopped the connection before this found nothing to call.
+        if self.is_stopping() {
+            call(&place);
         }
     }
 

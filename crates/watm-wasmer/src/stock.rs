@@ -14,9 +14,9 @@ use crossbeam_channel::{Sender, bounded};
 use watm_abi::Role;
 
 use crate::error::SetupError;
-use crate::link::{Link, lock};
+use crate::link::{Level, Link, lock};
 use crate::settings::Settings;
-use crate::supervisor;
+
 use crate::worker::{self, Connection};
 
 /// Stack of the filling thread in bytes.
@@ -100,7 +100,7 @@ impl Stock {
         };
         self.0.changed.notify_one();
         if let Some(link) = preparing {
-            supervisor::stop(&link);
+            link.raise(Level::Stopping);
         }
         // Their workers end by themselves.
         drop(ready);

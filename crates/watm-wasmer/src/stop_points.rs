@@ -1,10 +1,16 @@
 //! Places in compiled code at which a guest ends by itself once it was told to stop.
 //!
-//! A signal stops a guest only while it runs its own code (see `signals`). Instructions that grow,
-//! fill or copy memory and tables are carried out by the engine's library, which takes locks and
-//! must not be unwound; a guest can spend nearly all its time there. So behind each of them
-//! the compiled code looks at a flag: a global variable added to the module, out of reach of the
-//! module's own code, which was validated without it.
+//! At the start of each function, at each turn of a loop, and behind each instruction that the
+//! engine's library carries out for long, the compiled code looks at a flag: a global variable added
+//! to the module, out of reach of the module's own code, which was validated without it.
+//!
+//! The compiler knows of no thread that could raise the flag, and would look at it once before a
+//! loop instead of at each turn. So each look is preceded by a write to a second global: what was
+//! read before one is read again behind it, since compiler and engine do not tell globals apart.
+//!
+//! Not by signals, which the engine offers: what they hit may hold locks and must not be unwound,
+//! and the registry that the engine keeps for them is locked on the guest's own stack, where a
+//! guest that overflows it leaves the lock taken for all others.
 //!
 //! The start function is taken out of the module as well, for the instance to call, since the
 //! flag can be found only once there is an instance.
@@ -28,8 +34,16 @@ pub(crate) const START: &str = "\0watm start function";
 /// Adds the flag, and the looks at it, to one module while it is compiled.
 #[derive(Debug, Default)]
 pub(crate) struct StopPoints {
-    /// The global's index, known before the first function is compiled.
-    flag: OnceLock<u32>,
+    /// The globals, known before the first function is compiled.
+    globals: OnceLock<Globals>,
+}
+
+/// The indices of the globals that were added.
+#[derive(Clone, Copy, Debug)]
+struct Globals {
+    flag: u32,
+    /// What is written before a look at the flag, and never read.
+    written: u32,
 }
 
 impl ModuleMiddleware for StopPoints {
@@ -38,15 +52,18 @@ impl ModuleMiddleware for StopPoints {
         _function: LocalFunctionIndex,
     ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
         Box::new(InFunction {
-            flag: self.flag.get().copied(),
+            globals: self.globals.get().copied(),
+            begun: false,
         })
     }
 
     fn transform_module_info(&self, info: &mut ModuleInfo) -> Result<(), MiddlewareError> {
-        let flag = info
-            .globals
-            .push(GlobalType::new(Type::I32, Mutability::Var));
-        info.global_initializers.push(GlobalInit::I32Const(0));
+        let mut add_global = || {
+            info.global_initializers.push(GlobalInit::I32Const(0));
+            info.globals
+                .push(GlobalType::new(Type::I32, Mutability::Var))
+        };
+        let (flag, written) = (add_global(), add_global());
         info.exports.insert(FLAG.into(), ExportIndex::Global(flag));
         // Whatever the module itself exports under that name is not its start function.
         info.exports.shift_remove(START);
@@ -54,7 +71,11 @@ impl ModuleMiddleware for StopPoints {
             info.exports
                 .insert(START.into(), ExportIndex::Function(start));
         }
-        self.flag.set(flag.as_u32()).map_err(|_| {
+        let globals = Globals {
+            flag: flag.as_u32(),
+            written: written.as_u32(),
+        };
+        self.globals.set(globals).map_err(|_| {
             MiddlewareError::new("stop points", "they were made for one module already")
         })
     }
@@ -62,7 +83,45 @@ impl ModuleMiddleware for StopPoints {
 
 #[derive(Debug)]
 struct InFunction {
-    flag: Option<u32>,
+    globals: Option<Globals>,
+    begun: bool,
+}
+
+/// Whether a guest could do without end what goes on between this instruction and the next stop
+/// point, or the instruction itself takes long.
+fn wants_stop_point(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::Loop { .. }
+            | Operator::MemoryGrow { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+    )
+}
+
+impl InFunction {
+    fn add_stop_point(&self, state: &mut MiddlewareReaderState<'_>) {
+        // What is on the stack lies below and stays.
+        if let Some(Globals { flag, written }) = self.globals {
+            state.extend([
+                Operator::I32Const { value: 0 },
+                Operator::GlobalSet {
+                    global_index: written,
+                },
+                Operator::GlobalGet { global_index: flag },
+                Operator::If {
+                    blockty: BlockType::Empty,
+                },
+                Operator::Unreachable,
+                Operator::End,
+            ]);
+        }
+    }
 }
 
 impl<'a> FunctionMiddleware<'a> for InFunction {
@@ -71,35 +130,13 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
         operator: Operator<'a>,
         state: &mut MiddlewareReaderState<'a>,
     ) -> Result<(), MiddlewareError> {
-        let in_library = matches!(
-            operator,
-            Operator::MemoryGrow { .. }
-                | Operator::MemoryFill { .. }
-                | Operator::MemoryCopy { .. }
-                | Operator::MemoryInit { .. }
-                | Operator::DataDrop { .. }
-                | Operator::TableGrow { .. }
-                | Operator::TableFill { .. }
-                | Operator::TableCopy { .. }
-                | Operator::TableInit { .. }
-                | Operator::ElemDrop { .. }
-                // Short ones; but a loop of nothing else would be in the library most of the time.
-                | Operator::TableGet { .. }
-                | Operator::TableSet { .. }
-                | Operator::TableSize { .. }
-                | Operator::RefFunc { .. }
-        );
+        if !std::mem::replace(&mut self.begun, true) {
+            self.add_stop_point(state);
+        }
+        let wants = wants_stop_point(&operator);
         state.push_operator(operator);
-        if let (true, Some(global_index)) = (in_library, self.flag) {
-            // What the instruction left on the stack lies below and stays.
-            state.extend([
-                Operator::GlobalGet { global_index },
-                Operator::If {
-                    blockty: BlockType::Empty,
-                },
-                Operator::Unreachable,
-                Operator::End,
-            ]);
+        if wants {
+            self.add_stop_point(state);
         }
         Ok(())
     }
@@ -139,62 +176,159 @@ impl StopFlag {
 mod tests {
     use super::*;
     use crate::engine;
-    use wasmer::{Imports, Value};
+    use crate::link::lock;
+    use std::os::unix::thread::JoinHandleExt;
+    use std::sync::{Arc, Mutex};
+    use std::thread::JoinHandle;
+    use std::time::{Duration, Instant};
+    use wasmer::{Function, Imports, Value};
 
     fn instance(store: &mut Store, text: &str) -> Instance {
+        instance_with(store, text, &Imports::new())
+    }
+
+    fn instance_with(store: &mut Store, text: &str, imports: &Imports) -> Instance {
         let module = wat::parse_str(text).expect("a module");
         let artifact = engine::compile(&module, engine::COMPILE_TIMEOUT).expect("an artifact");
         // SAFETY: it was just compiled.
         let module = unsafe { engine::load(artifact) }.expect("a module");
-        Instance::new(store, &module, &Imports::new()).expect("an instance")
+        Instance::new(store, &module, imports).expect("an instance")
     }
 
     #[test]
-    fn a_raised_flag_ends_a_function_behind_each_such_instruction_and_a_lowered_one_changes_nothing()
-     {
+    fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_changes_nothing()
+    {
         let text = r#"(module
+            (import "" "raise" (func $raise))
             (memory (export "memory") 1) (table $t 10 20 funcref) (data $d "abc") (elem $e func $none)
             (global (export "own") (mut i32) (i32.const 5))
             (func $none)
-            (func (export "memory.grow") (result i32) (memory.grow (i32.const 1)))
-            (func (export "memory.fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 9)))
-            (func (export "memory.copy") (memory.copy (i32.const 0) (i32.const 1) (i32.const 9)))
-            (func (export "memory.init") (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3)))
-            (func (export "table.grow") (result i32) (table.grow $t (ref.null func) (i32.const 1)))
-            (func (export "table.fill") (table.fill $t (i32.const 0) (ref.null func) (i32.const 2)))
-            (func (export "table.copy") (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 2)))
-            (func (export "table.init") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 1)))
-            (func (export "data.drop") (data.drop $d))
-            (func (export "elem.drop") (elem.drop $e))
-            (func (export "table.get") (drop (table.get $t (i32.const 0))))
-            (func (export "table.set") (table.set $t (i32.const 0) (ref.null func)))
-            (func (export "table.size") (drop (table.size $t)))
-            (func (export "ref.func") (drop (ref.func $none)))
-            (func (export "other") (result i32) (i32.load (i32.const 0))))"#;
+            (func (export "memory.grow") (param i32) (result i32)
+              (if (local.get 0) (then (call $raise))) (memory.grow (i32.const 1)))
+            (func (export "memory.fill") (param i32)
+              (if (local.get 0) (then (call $raise))) (memory.fill (i32.const 0) (i32.const 1) (i32.const 9)))
+            (func (export "memory.copy") (param i32)
+              (if (local.get 0) (then (call $raise))) (memory.copy (i32.const 0) (i32.const 1) (i32.const 9)))
+            (func (export "memory.init") (param i32)
+              (if (local.get 0) (then (call $raise))) (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3)))
+            (func (export "table.grow") (param i32) (result i32)
+              (if (local.get 0) (then (call $raise))) (table.grow $t (ref.null func) (i32.const 1)))
+            (func (export "table.fill") (param i32)
+              (if (local.get 0) (then (call $raise))) (table.fill $t (i32.const 0) (ref.null func) (i32.const 2)))
+            (func (export "table.copy") (param i32)
+              (if (local.get 0) (then (call $raise))) (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 2)))
+            (func (export "table.init") (param i32)
+              (if (local.get 0) (then (call $raise))) (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 1)))
+            (func (export "call") (param i32)
+              (if (local.get 0) (then (call $raise))) (call $none))
+            (func (export "loop") (param i32) (local $turns i32)
+              (if (local.get 0) (then (call $raise)))
+              (loop $again (br_if $again (i32.lt_u
+                (local.tee $turns (i32.add (local.get $turns) (i32.const 1))) (i32.const 10)))))
+            (func (export "straight") (param i32) (result i32)
+              (if (local.get 0) (then (call $raise))) (i32.load (i32.const 0))))"#;
         let mut store = engine::store(1 << 20);
-        let instance = instance(&mut store, text);
-        let functions: Vec<_> = instance
-            .exports
-            .iter()
-            .functions()
-            .map(|(name, function)| (name.clone(), function.clone()))
-            .collect();
-        assert_eq!(functions.len(), 15);
-        for (name, function) in &functions {
-            let results = function.call(&mut store, &[]).expect(name);
-            if name.ends_with("grow") {
-                assert!(matches!(results[..], [Value::I32(1 | 10)]), "{results:?}");
+        let flag = Arc::new(Mutex::new(None::<StopFlag>));
+        let raised = Arc::clone(&flag);
+        let raise = Function::new_typed(&mut store, move || {
+            if let Some(flag) = &*lock(&raised) {
+                flag.raise();
             }
+        });
+        let mut imports = Imports::new();
+        imports.define("", "raise", raise);
+        for (name, arguments) in [
+            ("memory.grow", 1),
+            ("memory.fill", 0),
+            ("memory.copy", 0),
+            ("memory.init", 0),
+            ("table.grow", 1),
+            ("table.fill", 0),
+            ("table.copy", 0),
+            ("table.init", 0),
+            ("call", 0),
+            ("loop", 0),
+            ("straight", 1),
+        ] {
+            let instance = instance_with(&mut store, text, &imports);
+            let function = instance.exports.get_function(name).expect(name).clone();
+            let results = function.call(&mut store, &[Value::I32(0)]).expect(name);
+            assert_eq!(results.len(), arguments);
+            *lock(&flag) = StopFlag::of(&instance, &mut store);
+            assert!(lock(&flag).is_some());
+            let result = function.call(&mut store, &[Value::I32(1)]);
+            assert_eq!(result.is_ok(), name == "straight", "{name}: {result:?}");
+            // And from now on at the start of any function.
+            function
+                .call(&mut store, &[Value::I32(0)])
+                .expect_err("it was stopped");
+            let own = instance.exports.get_global("own").expect("a global");
+            assert_eq!(own.get(&mut store), Value::I32(5));
         }
-        let own = instance.exports.get_global("own").expect("a global");
-        assert_eq!(own.get(&mut store), Value::I32(5));
+    }
 
-        StopFlag::of(&instance, &mut store).expect("a flag").raise();
-        for (name, function) in &functions {
-            let result = function.call(&mut store, &[]);
-            assert_eq!(result.is_ok(), name == "other", "{name}: {result:?}");
+    /// How long a thread has run.
+    fn processor_time<T>(thread: &JoinHandle<T>) -> Duration {
+        // SAFETY: the thread has a handle, so its number is its own; the places are there.
+        let time = unsafe {
+            let mut clock = 0;
+            let mut time = std::mem::zeroed::<libc::timespec>();
+            libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock);
+            libc::clock_gettime(clock, &raw mut time);
+            time
+        };
+        Duration::new(
+            time.tv_sec.try_into().expect("a time"),
+            time.tv_nsec.try_into().expect("a part of a second"),
+        )
+    }
+
+    #[test]
+    fn no_loop_goes_on_whatever_the_compiler_makes_of_it() {
+        for body in [
+            "(loop $l (br $l))",
+            "(loop (loop $l (br $l)))",
+            "(loop $outer (loop $inner (br_if $inner (i32.const 0))) (br $outer))",
+            "(loop $l (br_if $l (i32.const 0))) (loop $l (br $l))",
+            "(loop $l (local.set 0 (i32.add (local.get 0) (i32.const 1))) (br $l))",
+            "(loop $l (i32.store (i32.const 0) (i32.load (i32.const 4))) (br $l))",
+            "(loop $l (global.set 0 (i32.const 0)) (br $l))",
+            "(loop $l (global.set 0 (global.get 0)) (br $l))",
+            "(loop $l (if (local.get 0) (then (br $l))) (br $l))",
+            "(loop $l (br_table $l $l (local.get 0)))",
+            "(loop $l (drop (memory.size)) (br $l))",
+            "(loop $l (drop (global.get 0)) (br_if $l (i32.eqz (global.get 0))))",
+            "(block $out (loop $l (br_if $out (global.get 0)) (br $l)))",
+        ] {
+            let text = format!(
+                r#"(module (func $f (export "f") (param i32) {body})
+                  (memory 1) (global (mut i32) (i32.const 0)))"#
+            );
+            let (flags, flag) = crossbeam_channel::bounded(1);
+            let (ended, end) = crossbeam_channel::bounded(1);
+            let guest = std::thread::spawn(move || {
+                let mut store = engine::store(1 << 20);
+                let instance = instance(&mut store, &text);
+                let function = instance.exports.get_function("f").expect("f");
+                let flag = StopFlag::of(&instance, &mut store).expect("a flag");
+                flags.send(flag).expect("somebody listens");
+                let result = function.call(&mut store, &[Value::I32(0)]);
+                // Whoever listened may have given up.
+                let _ = ended.send(result.is_err());
+            });
+            let limit = Duration::from_secs(30);
+            let flag = flag.recv_timeout(limit).expect("it is made");
+            // It is in its loop, since there is nothing else that takes so long.
+            let begun = processor_time(&guest);
+            let given_up = Instant::now() + limit;
+            while processor_time(&guest) < begun + Duration::from_millis(5) {
+                assert!(Instant::now() < given_up, "{body} does not run");
+                std::thread::yield_now();
+            }
+            flag.raise();
+            let stopped = end.recv_timeout(limit);
+            assert_eq!(stopped, Ok(true), "{body}");
         }
-        assert_eq!(own.get(&mut store), Value::I32(5));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One thread per process that keeps time for all connections, so that none hangs on a guest
-//! that does not return: deadlines of handshakes and closes, repeated interrupts, and sending
-//! what a busy guest has left in its write-behind buffer for too long.
+//! that does not return: deadlines of handshakes and closes, and sending what a busy guest has
+//! left in its write-behind buffer for too long.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,8 +16,6 @@ const FLUSH_TICK: Duration = Duration::from_micros(250);
 const FLUSH_PAUSE: Duration = Duration::from_millis(32);
 /// Looks that found nothing to send after which a buffer is no longer looked after.
 const IDLE_LOOKS: u32 = 8;
-/// How often a guest that computes is interrupted until its worker has finished.
-const INTERRUPT_EVERY: Duration = Duration::from_millis(4);
 
 /// Something that the worker puts off and that must not wait for a guest that computes.
 pub(crate) trait Delayed: Send + Sync {
@@ -50,8 +48,7 @@ enum Action {
     EndStage(Stage),
 }
 
-/// Raises the level of a connection at a time. At [`Level::Stopping`] the guest is interrupted
-/// again and again from then on, until its worker has finished.
+/// Raises the level of a connection at a time.
 pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
     order(Order::At(Alarm {
         when,
@@ -67,12 +64,6 @@ pub(crate) fn end_stage_at(when: Instant, link: &Arc<Link>, stage: Stage) {
         link: Arc::downgrade(link),
         action: Action::EndStage(stage),
     }));
-}
-
-/// Stops a connection now.
-pub(crate) fn stop(link: &Arc<Link>) {
-    link.raise(Level::Stopping);
-    raise_at(Instant::now(), link, Level::Stopping);
 }
 
 /// Closes a connection: the guest gets half of `grace` to end by itself after the end of stream,
@@ -287,20 +278,12 @@ impl Supervisor {
             if link.is_finished() {
                 continue;
             }
-            let level = match alarm.action {
-                Action::Raise(level) => level,
-                Action::EndStage(stage) if link.advance(stage, Stage::Expired) => Level::Stopping,
-                Action::EndStage(_) => continue,
-            };
-            link.raise(level);
-            if level == Level::Stopping {
-                link.interrupt();
-                let (when, action) = (now + INTERRUPT_EVERY, Action::Raise(level));
-                self.alarms.push(Reverse(Alarm {
-                    when,
-                    link: alarm.link,
-                    action,
-                }));
+            match alarm.action {
+                Action::Raise(level) => link.raise(level),
+                Action::EndStage(stage) if link.advance(stage, Stage::Expired) => {
+                    link.raise(Level::Stopping);
+                }
+                Action::EndStage(_) => {}
             }
         }
     }
@@ -388,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_moves_through_its_stages_and_interrupts_until_the_worker_has_finished() {
+    fn a_close_moves_through_its_stages_and_interrupts() {
         let link = Arc::new(Link::default());
         let (sender, receiver) = unbounded();
         link.set_interrupt(Some(Box::new(move || {
@@ -396,14 +379,9 @@ mod tests {
         })));
         close(&link, Duration::from_millis(20));
         assert!(link.level() >= Level::Closing);
-        for _ in 0..3 {
-            receiver
-                .recv_timeout(Duration::from_secs(20))
-                .expect("an interrupt");
-        }
+        receiver
+            .recv_timeout(Duration::from_secs(20))
+            .expect("an interrupt");
         assert!(link.is_stopping());
-        link.finish();
-        link.set_interrupt(None);
-        assert!(receiver.iter().count() < 1000, "the interrupts end");
     }
 }

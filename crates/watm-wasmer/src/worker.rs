@@ -196,7 +196,7 @@ impl Worker {
         match receiver.recv_timeout(limit) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
-                supervisor::stop(&link);
+                link.raise(Level::Stopping);
                 Err(SetupError::TimedOut { after: limit })
             }
             Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),
@@ -229,7 +229,7 @@ pub(crate) fn prepare(
     match receiver.recv_timeout(limit) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
-            supervisor::stop(link);
+            link.raise(Level::Stopping);
             Err(SetupError::TimedOut { after: limit })
         }
         Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),

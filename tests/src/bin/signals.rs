@@ -1,4 +1,4 @@
-//! Plays an application that has its own ideas of SIGUSR1, one scenario a process: what a signal
+//! Plays an application that has its own ideas of signals, one scenario a process: what a signal
 //! does is the whole process's business. It ends with success if all went well.
 
 use std::io::Write;
@@ -7,98 +7,37 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use watm_tests::{Pair, alternate, built, eventually, exchange, wat};
+use watm_tests::{Pair, SHORT, alternate, built, eventually, exchange, text, wat};
 use watm_wasmer::{Dialer, TransportError};
 
-/// How often the application's handler ran, and what it was told.
+/// How often the application's handler ran, and on which thread at last.
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
-static SENDER: AtomicI32 = AtomicI32::new(0);
 static THREAD: AtomicI32 = AtomicI32::new(0);
+
+/// The signals by which the engine learns of a guest's fault.
+const FAULTS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
 fn main() {
     let scenario = std::env::args().nth(1).expect("the name of a scenario");
     match scenario.as_str() {
-        "a handler from before" => {
-            handle(libc::SIGUSR1, plain as *const () as usize, 0);
-            interrupts_work();
-            signals_are_handled(5);
-            interrupts_work();
-            signals_are_handled(5);
-        }
-        "a handler from after" => {
+        "dispositions" => {
+            // The standard library has set some before.
+            let before = dispositions();
             data_passes();
-            handle(libc::SIGUSR1, plain as *const () as usize, 0);
-            signals_are_handled(3);
-            interrupts_work();
-            // Now the runtime's handler stands before it.
-            signals_are_handled(5);
-            data_passes();
-        }
-        "a handler that was replaced" => {
-            handle(libc::SIGUSR1, other as *const () as usize, 0);
-            interrupts_work();
-            handle(libc::SIGUSR1, plain as *const () as usize, 0);
-            interrupts_work();
-            signals_are_handled(5);
-        }
-        "a handler that wants to know more" => {
-            let told = with_info as *const () as usize;
-            handle(libc::SIGUSR1, told, libc::SA_SIGINFO);
-            interrupts_work();
-            signals_are_handled(3);
-            // SAFETY: it only asks for a number.
-            assert_eq!(SENDER.load(Ordering::SeqCst), unsafe { libc::getpid() });
-        }
-        "an application that ignores it" => {
-            handle(libc::SIGUSR1, libc::SIG_IGN, 0);
-            interrupts_work();
-            send_to_process();
-            data_passes();
-        }
-        "stray signals before any interrupt" => {
-            data_passes();
-            for _ in 0..100 {
-                send_to_process();
-            }
-            data_passes();
-            interrupts_work();
-        }
-        "stray signals after an interrupt" => {
-            interrupts_work();
-            for _ in 0..100 {
-                send_to_process();
-            }
-            interrupts_work();
-            data_passes();
-        }
-        "stray signals under load" => {
-            let pair = Pair::dial(&built("plain16k"));
-            std::thread::scope(|scope| {
-                let moving = scope.spawn(|| exchange(&pair.conn, &pair.peer, 5_000_000, 10_000));
-                while !moving.is_finished() {
-                    send_to_process();
-                    workers().into_iter().for_each(send_to_thread);
+            a_guest_that_computes_is_stopped();
+            a_guest_that_traps_is_no_harm();
+            for (signal, (before, after)) in (1..).zip(before.into_iter().zip(dispositions())) {
+                if !FAULTS.contains(&signal) {
+                    assert_eq!(before, after, "signal {signal}");
                 }
-            });
-            pair.conn.close().expect("a clean end");
-        }
-        "stray signals to a worker that computes" => {
-            let pair = hasty();
-            for _ in 0..100 {
-                let workers = workers();
-                assert_eq!(workers.len(), 1);
-                send_to_thread(workers[0]);
             }
-            assert!(pair.conn.outcome().is_none(), "it was not meant");
-            let error = pair.conn.close().expect_err("it computes for ever");
-            assert!(matches!(error, TransportError::Interrupted), "{error:?}");
         }
-        "other signals" => {
-            // The application's, and none that a worker gets in its stead.
-            handle(libc::SIGTERM, where_it_runs as *const () as usize, 0);
-            handle(libc::SIGHUP, where_it_runs as *const () as usize, 0);
+        "handlers" => {
+            for signal in [libc::SIGUSR1, libc::SIGTERM, libc::SIGHUP] {
+                handle(signal, count as *const () as usize, 0);
+            }
             let _pairs: Vec<_> = (0..8).map(|_| Pair::dial(&built("plain"))).collect();
-            for signal in [libc::SIGTERM, libc::SIGHUP].repeat(10) {
+            for signal in [libc::SIGUSR1, libc::SIGTERM, libc::SIGHUP].repeat(10) {
                 let before = HANDLED.load(Ordering::SeqCst);
                 // SAFETY: the process handles these signals.
                 unsafe { libc::kill(libc::getpid(), signal) };
@@ -108,60 +47,67 @@ fn main() {
             }
             data_passes();
         }
+        "signals under load" => {
+            handle(libc::SIGUSR1, count as *const () as usize, 0);
+            let pair = Pair::dial(&built("plain16k"));
+            std::thread::scope(|scope| {
+                let moving = scope.spawn(|| exchange(&pair.conn, &pair.peer, 5_000_000, 10_000));
+                while !moving.is_finished() {
+                    // SAFETY: the process handles it.
+                    unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+                    workers().into_iter().for_each(send_to_thread);
+                }
+            });
+            pair.conn.close().expect("a clean end");
+            assert_ne!(HANDLED.load(Ordering::SeqCst), 0);
+        }
+        "a fault handler from before" => {
+            a_fault_is_the_application_s_own(true);
+        }
+        "a fault handler from after" => {
+            a_fault_is_the_application_s_own(false);
+        }
         other => panic!("{other:?} is no scenario"),
     }
 }
 
-extern "C" fn plain(_: libc::c_int) {
-    HANDLED.fetch_add(1, Ordering::SeqCst);
-}
-
-extern "C" fn other(_: libc::c_int) {}
-
-extern "C" fn with_info(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the system hands a valid record over.
-    SENDER.store(unsafe { (*info).si_pid() }, Ordering::SeqCst);
-    HANDLED.fetch_add(1, Ordering::SeqCst);
-}
-
-extern "C" fn where_it_runs(_: libc::c_int) {
+extern "C" fn count(_: libc::c_int) {
     // SAFETY: it only asks for a number.
     THREAD.store(unsafe { libc::gettid() }, Ordering::SeqCst);
     HANDLED.fetch_add(1, Ordering::SeqCst);
 }
 
-fn handle(signal: libc::c_int, handler: usize, flags: libc::c_int) {
+fn handle(signal: libc::c_int, handler: usize, flags: libc::c_int) -> libc::sigaction {
     // SAFETY: the record is valid all-zero and filled in below; the handlers of this file do no more
-    // than store numbers.
-    let result = unsafe {
+    // than is allowed in one.
+    unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        let mut before = action;
         action.sa_sigaction = handler;
         action.sa_flags = flags | libc::SA_RESTART;
         libc::sigemptyset(&raw mut action.sa_mask);
-        libc::sigaction(signal, &raw const action, ptr::null_mut())
-    };
-    assert_eq!(result, 0);
+        let result = libc::sigaction(signal, &raw const action, &raw mut before);
+        assert_eq!(result, 0);
+        before
+    }
 }
 
-fn send_to_process() {
-    // SAFETY: what it does to this process is what is tested.
-    assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) }, 0);
+/// What each signal does: the handler and its flags.
+fn dispositions() -> Vec<(usize, libc::c_int)> {
+    let ask = |signal| {
+        // SAFETY: the record is valid all-zero, and only filled in.
+        unsafe {
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+            libc::sigaction(signal, ptr::null(), &raw mut action);
+            (action.sa_sigaction, action.sa_flags)
+        }
+    };
+    (1..=libc::SIGRTMAX()).map(ask).collect()
 }
 
 fn send_to_thread(thread: libc::pid_t) {
-    // SAFETY: as in `send_to_process`. A thread that has ended meanwhile is an error that is ignored.
+    // SAFETY: the process handles it. A thread that has ended meanwhile is an error that is ignored.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) };
-}
-
-#[track_caller]
-fn signals_are_handled(count: usize) {
-    for _ in 0..count {
-        let before = HANDLED.load(Ordering::SeqCst);
-        send_to_process();
-        eventually("the application's handler ran", || {
-            HANDLED.load(Ordering::SeqCst) > before
-        });
-    }
 }
 
 /// The threads of the runtime's workers.
@@ -178,27 +124,93 @@ fn workers() -> Vec<libc::pid_t> {
         .collect()
 }
 
-const GRACE: Duration = Duration::from_millis(100);
+/// What came before the application's handler, if it is to be asked: that of the runtime.
+static BEFORE: std::sync::OnceLock<libc::sigaction> = std::sync::OnceLock::new();
+/// A page that nobody may write until the application's handler has seen to it, as collectors of
+/// garbage and emulators do.
+static PAGE: AtomicUsize = AtomicUsize::new(0);
+const PAGE_SIZE: usize = 4096;
 
-fn hasty() -> Pair {
-    Pair::with(Dialer::builder(&wat("loop_start_worker")).close_grace(GRACE))
+extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the system hands a valid record over, and the page is the application's own.
+    unsafe {
+        let page = PAGE.load(Ordering::SeqCst);
+        if ((*info).si_addr() as usize).wrapping_sub(page) < PAGE_SIZE {
+            HANDLED.fetch_add(1, Ordering::SeqCst);
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mprotect(page as *mut libc::c_void, PAGE_SIZE, access);
+        } else if let Some(before) = BEFORE.get() {
+            let next: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                std::mem::transmute(before.sa_sigaction);
+            next(signal, info, context);
+        } else {
+            libc::abort();
+        }
+    }
 }
 
-/// That a guest which only computes is interrupted in time, and only it.
+/// An application that handles faults of its own goes on doing so, and guests that fault are still
+/// caught: by the engine, which passes on what is none of its own, or by the application, which
+/// does.
+fn a_fault_is_the_application_s_own(installed_before: bool) {
+    // SAFETY: a new mapping, of nobody else.
+    let page = unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        libc::mmap(ptr::null_mut(), PAGE_SIZE, libc::PROT_READ, flags, -1, 0)
+    };
+    assert_ne!(page, libc::MAP_FAILED);
+    PAGE.store(page as usize, Ordering::SeqCst);
+    let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    let install = || handle(libc::SIGSEGV, fault as *const () as usize, flags);
+    if installed_before {
+        install();
+        data_passes();
+    } else {
+        data_passes();
+        assert!(BEFORE.set(install()).is_ok());
+    }
+    for round in 1..4 {
+        // SAFETY: the page is there, and the handler makes it writable.
+        unsafe {
+            libc::mprotect(page, PAGE_SIZE, libc::PROT_READ);
+            ptr::write_volatile(page.cast::<u8>(), 7);
+            assert_eq!(ptr::read_volatile(page.cast::<u8>()), 7);
+        }
+        assert_eq!(HANDLED.load(Ordering::SeqCst), round);
+        a_guest_that_traps_is_no_harm();
+        data_passes();
+    }
+}
+
+const FAULTS_IN_ITS_WORKER: &str = r#"(module
+    (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+    (memory (export "memory") 1)
+    (func (export "_initialize"))
+    (func (export "watm_init_v1") (result i32) (i32.const 0))
+    (func (export "watm_ctrlpipe_v1") (param i32) (result i32) (i32.const 0))
+    (func (export "watm_dial_v1") (param i32) (result i32) (call $water_dial_fixed))
+    (func (export "watm_start_v1") (result i32) (i32.load (i32.const -4))))"#;
+
+const GRACE: Duration = Duration::from_millis(100);
+
+/// A guest that only computes is stopped in time.
 #[track_caller]
-fn interrupts_work() {
-    let handled = HANDLED.load(Ordering::SeqCst);
-    let pair = hasty();
+fn a_guest_that_computes_is_stopped() {
+    let pair = Pair::with(Dialer::builder(&wat("loop_start_worker")).close_grace(GRACE));
     let started = Instant::now();
     let error = pair.conn.close().expect_err("it computes for ever");
     let elapsed = started.elapsed();
     assert!(matches!(error, TransportError::Interrupted), "{error:?}");
     assert!(elapsed < GRACE + Duration::from_secs(1), "{elapsed:?}");
-    assert_eq!(
-        HANDLED.load(Ordering::SeqCst),
-        handled,
-        "the application has nothing to do with it"
-    );
+}
+
+/// A guest that reaches over the end of its memory, which the engine learns by a signal.
+#[track_caller]
+fn a_guest_that_traps_is_no_harm() {
+    let pair = Pair::dial(&text(FAULTS_IN_ITS_WORKER));
+    let ended = pair.conn.wait(Some(SHORT)).expect("it ends");
+    let error = ended.expect_err("it faults");
+    assert!(matches!(error, TransportError::Trapped { .. }), "{error:?}");
 }
 
 #[track_caller]

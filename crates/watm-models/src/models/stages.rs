@@ -47,17 +47,28 @@ pub fn a_deadline_hits_its_own_stage_alone() {
     assert_ne!(ready, expired);
 }
 
-/// An interrupt is never sent to a worker that has taken back how it is interrupted: its thread
+/// A connection that is stopped while its worker makes the guest ready is interrupted.
+pub fn whoever_stops_interrupts() {
+    let link = Arc::new(Link::default());
+    let interrupted = Arc::new(AtomicBool::default());
+    let (stopped, flag) = (Arc::clone(&link), Arc::clone(&interrupted));
+    let supervisor = thread::spawn(move || stopped.raise(Level::Stopping));
+    link.set_interrupt(Some(Box::new(move || flag.store(true, Ordering::Relaxed))));
+    supervisor.join().expect("the supervisor goes on");
+    assert!(interrupted.load(Ordering::Relaxed));
+}
+
+/// An interrupt is never sent to a worker that has taken back how it is interrupted: its store
 /// may be gone.
 pub fn no_interrupt_after_the_end() {
     let link = Arc::new(Link::default());
     let gone = Arc::new(AtomicBool::default());
     let checked = Arc::clone(&gone);
     link.set_interrupt(Some(Box::new(move || {
-        assert!(!checked.load(Ordering::Relaxed), "the thread is gone");
+        assert!(!checked.load(Ordering::Relaxed), "the store is gone");
     })));
     let supervised = Arc::clone(&link);
-    let supervisor = thread::spawn(move || supervised.interrupt());
+    let supervisor = thread::spawn(move || supervised.raise(Level::Stopping));
     link.set_interrupt(None);
     gone.store(true, Ordering::Relaxed);
     supervisor.join().expect("the supervisor goes on");
