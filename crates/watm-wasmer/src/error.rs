@@ -203,7 +203,8 @@ pub enum TransportError {
     },
     /// The module did not end in time after it was asked to, and was interrupted.
     Interrupted,
-    /// The transport ended well, but the peer did not take all that it wrote in time.
+    /// The transport ended well, but what it wrote did not all leave: the peer did not take it in
+    /// time, or the network failed, and the module was gone or has not asked.
     Undelivered,
     /// The host itself failed.
     Host(Arc<io::Error>),
@@ -260,7 +261,7 @@ impl fmt::Display for TransportError {
                 f.write_str("the module did not end when it was asked to and was interrupted")
             }
             Self::Undelivered => f.write_str(
-                "the transport ended, but the peer did not take all that it wrote within the drain timeout",
+                "the transport ended, but not all that it wrote was delivered: the peer did not take it within the drain timeout, or the network failed",
             ),
             Self::Host(error) => write!(f, "the host failed: {error}"),
         }

@@ -121,6 +121,8 @@ pub(crate) struct Host {
         reason = "they come out of descriptors in their boxes"
     )]
     lingering: Vec<Box<NetStream>>,
+    /// Bytes of a socket that the guest has closed were lost.
+    lost: bool,
     /// Whether some write-behind buffer may hold bytes.
     unsent: bool,
     /// The descriptor whose write was refused by the call just before, if it was.
@@ -156,6 +158,7 @@ impl Host {
             fixed: None,
             incoming: None,
             lingering: Vec::new(),
+            lost: false,
             unsent: false,
             refused: None,
             seen_level: Level::Running,
@@ -915,7 +918,8 @@ impl Host {
     /// Whether the application or the embedder has changed something since the guest looked.
     fn take_in_changes(&mut self, what: u32) -> bool {
         let level = self.link.level();
-        let changed = level != self.seen_level || self.has_changed(what);
+        let failed = self.link.take_failure();
+        let changed = failed || level != self.seen_level || self.has_changed(what);
         self.seen_level = level;
         changed
     }
@@ -1030,7 +1034,7 @@ impl Host {
                 waits |= !net.out.flush();
             }
         }
-        self.lingering.retain_mut(|net| !net.is_delivered());
+        self.lost |= settle(&mut self.lingering);
         self.unsent = waits || !self.lingering.is_empty();
     }
 
@@ -1088,10 +1092,12 @@ impl Host {
         match descriptor.kind {
             Kind::Internal => self.closed_internal = self.internal.take(),
             Kind::Net(mut net) => {
-                let _ = net.out.shutdown_write();
-                if !net.is_delivered() {
+                net.out.close();
+                if net.is_delivered() {
+                    self.lost |= net.out.is_lossy();
+                } else {
                     if self.lingering.len() == LINGERING_SOCKETS {
-                        self.lingering.remove(0);
+                        self.lost |= self.lingering.remove(0).out.is_lossy();
                     }
                     self.lingering.push(net);
                     self.unsent = true;
@@ -1248,21 +1254,25 @@ impl Host {
             }
         }
         for net in &nets {
-            // Sends all that waits first; an error was the guest's, or is nobody's any more.
-            let _ = net.out.shutdown_write();
+            // Sends all that waits first.
+            net.out.close();
         }
         let mut pause = Duration::from_micros(200);
         loop {
-            nets.retain_mut(|net| !net.is_delivered());
+            self.lost |= settle(&mut nets);
             let left = deadline.saturating_duration_since(Instant::now());
             if nets.is_empty() {
-                return Ok(());
+                return if self.lost {
+                    Err(io::Error::other("the network failed before it had left"))
+                } else {
+                    Ok(())
+                };
             }
             let stopped = self.link.is_stopping();
             if stopped || left == Duration::ZERO {
-                let undelivered = nets.iter().any(|net| !net.out.flush());
+                self.lost |= nets.iter().any(|net| !net.out.flush());
                 let message = "the peer did not take all that was written in time";
-                return if undelivered {
+                return if self.lost {
                     Err(io::Error::new(io::ErrorKind::TimedOut, message))
                 } else {
                     Ok(())
@@ -1301,6 +1311,19 @@ impl Host {
             Ok(())
         }
     }
+}
+
+/// Lets go of the sockets over which all has left, or never will. Returns whether anything of what
+/// the guest believes to be on its way was lost.
+#[expect(clippy::vec_box, reason = "they were boxed where they come from")]
+fn settle(nets: &mut Vec<Box<NetStream>>) -> bool {
+    let mut lost = false;
+    nets.retain_mut(|net| {
+        let done = net.is_delivered();
+        lost |= done && net.out.is_lossy();
+        !done
+    });
+    lost
 }
 
 /// What a guest has read from one descriptor without looking at another.

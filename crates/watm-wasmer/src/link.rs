@@ -29,7 +29,7 @@ pub(crate) enum Level {
 
 /// What a sleeping worker wants to be woken for.
 pub(crate) mod interest {
-    /// A change of the level. Always set while the worker sleeps.
+    /// A change of the level, or a failure. Always set while the worker sleeps.
     pub(crate) const LEVEL: u32 = 1;
     /// Bytes or the end of stream from the application.
     pub(crate) const DATA: u32 = 2;
@@ -97,6 +97,8 @@ pub(crate) struct Link {
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
     outcome: OnceLock<Result<End, TransportError>>,
+    /// Something went wrong without the guest's doing, which it may have to be told.
+    failed: AtomicBool,
     /// The transport ended well, but not all that it wrote was taken by the peer in time.
     undelivered: AtomicBool,
     finished: Mutex<bool>,
@@ -165,6 +167,17 @@ impl Link {
                 log::error!("a worker could not be woken: {error}");
             }
         }
+    }
+
+    /// Says that something went wrong that the guest may have to be told, and wakes the worker.
+    pub(crate) fn note_failure(&self) {
+        self.failed.store(true, Ordering::Release);
+        self.notify(interest::LEVEL);
+    }
+
+    /// Whether something has gone wrong since the last call of this.
+    pub(crate) fn take_failure(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) && self.failed.swap(false, Ordering::Acquire)
     }
 
     /// Called by the worker before it sleeps; afterwards it looks at its conditions once more.

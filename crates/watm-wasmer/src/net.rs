@@ -31,6 +31,8 @@ pub(crate) struct NetStream {
     readable: bool,
     /// The reactor has seen the peer's end: no event will announce it again.
     ended: bool,
+    /// The peer has sent urgent data: a short read says nothing any more.
+    urgent: bool,
     /// A read has found the end.
     end: bool,
     error: Option<Errno>,
@@ -60,6 +62,7 @@ impl NetStream {
             token,
             readable: true,
             ended: false,
+            urgent: false,
             end: false,
             error: None,
             buf: Vec::new(),
@@ -78,6 +81,7 @@ impl NetStream {
     pub(crate) fn apply(&mut self, readiness: Readiness) -> bool {
         self.readable |= readiness.readable;
         self.ended |= readiness.ended;
+        self.urgent |= readiness.urgent;
         !readiness.writable || self.out.set_writable()
     }
 
@@ -93,10 +97,15 @@ impl NetStream {
 
     /// Whether a read would not have to wait; looks into the socket if that is not known.
     pub(crate) fn poll_read(&mut self) -> bool {
+        // What the guest waits for may never come, since what it wrote was lost: it reads why. But
+        // first what did come.
+        let failed =
+            self.len == 0 && !self.end && self.error.is_none() && self.out.untold_error().is_some();
+        self.readable |= failed;
         if self.len == 0 && self.readable && !self.end && self.error.is_none() {
             self.fill();
         }
-        self.len > 0 || self.end || self.error.is_some()
+        self.len > 0 || self.end || self.error.is_some() || failed
     }
 
     /// Whether all was read and the peer sends no more.
@@ -160,6 +169,7 @@ impl NetStream {
     pub(crate) fn peek_error(&self) -> Result<(), Errno> {
         match self.error {
             Some(error) if self.len == 0 => Err(error),
+            None if self.len == 0 && !self.end => self.out.untold_error().map_or(Ok(()), Err),
             _ => Ok(()),
         }
     }
@@ -209,7 +219,16 @@ impl NetStream {
             self.end = true;
             return Err(error);
         }
-        if self.end { Ok(0) } else { Err(Errno::Again) }
+        if self.end {
+            return Ok(0);
+        }
+        match self.out.untold_error() {
+            Some(error) => {
+                self.out.tell_error();
+                Err(error)
+            }
+            None => Err(Errno::Again),
+        }
     }
 
     /// Fills the empty buffer with one system call.
@@ -236,13 +255,13 @@ impl NetStream {
                     self.end = true;
                     // The system tells a reset to one call alone. If that was a send, what is read
                     // here looks like an ordinary end.
-                    self.error = self.out.error().filter(|error| *error != Errno::Pipe);
+                    self.error = self.out.tell_error().filter(|error| *error != Errno::Pipe);
                     return None;
                 }
                 Ok(len) => {
                     // A short read has emptied the socket; more, or the end, is a new event,
-                    // unless the event of the end came before.
-                    self.readable = len == into.len() || self.ended;
+                    // unless the event of the end came before, or urgent data cut it short.
+                    self.readable = len == into.len() || self.ended || self.urgent;
                     self.link
                         .traffic
                         .received
@@ -313,6 +332,29 @@ mod tests {
         wait(&mut reactor, &mut net);
         assert!(net.poll_read());
         assert_eq!(net.read(&mut buf), Ok(1));
+    }
+
+    #[test]
+    fn a_guest_that_waits_for_an_answer_to_what_was_lost_reads_why() {
+        let (mut reactor, mut net, peer) = pair();
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        wait(&mut reactor, &mut net);
+        peer.shutdown(Shutdown::Read).expect("it is open");
+        wait(&mut reactor, &mut net);
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        assert!(!net.poll_read());
+        let taken = net.out.push(3, std::iter::once(&b"abc"[..]));
+        assert_eq!(taken, Ok((3, true)));
+        assert!(net.out.flush(), "what can never leave does not wait");
+        (&peer).write_all(b"xyz").expect("room");
+        assert!(net.poll_read());
+        assert_eq!(net.read(&mut buf), Ok(3), "what came comes first");
+        assert!(net.poll_read());
+        assert_eq!(net.peek_error(), Err(Errno::Pipe));
+        assert_eq!(net.read(&mut buf), Err(Errno::Pipe));
+        assert!(!net.poll_read(), "it is told once");
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
     }
 
     #[test]

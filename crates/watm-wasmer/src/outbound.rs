@@ -1,8 +1,8 @@
 //! Write-behind: the guest's small writes collect here and leave in one system call.
 //!
 //! The worker pushes and flushes; the supervisor flushes what has waited too long because the
-//! guest computes. Errors stay here and surface at the guest's next call. Knows nothing of
-//! guest memory: it is handed slices.
+//! guest computes. Errors stay here and surface at the guest's next call, for which a worker that
+//! sleeps is woken. Knows nothing of guest memory: it is handed slices.
 
 use std::io;
 use std::net::Shutdown;
@@ -34,7 +34,10 @@ struct State {
     sent: usize,
     /// Whether the socket may take bytes: cached, cleared by a refusal, set by the reactor.
     writable: bool,
+    /// Why nothing leaves any more. What waited then is lost.
     error: Option<Errno>,
+    /// Whether the guest knows of the error.
+    told: bool,
     closing: Closing,
     /// Counts the times that `buf` became empty.
     generation: u64,
@@ -59,6 +62,7 @@ impl Outbound {
                 sent: 0,
                 writable: true,
                 error: None,
+                told: false,
                 closing: Closing::Open,
                 generation: 0,
                 watched: false,
@@ -74,17 +78,13 @@ impl Outbound {
         slices: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(usize, bool), Errno> {
         let mut state = lock(&self.state);
-        if let Some(error) = state.error {
-            return Err(error);
-        }
+        state.tell()?;
         if state.closing != Closing::Open {
             return Err(Errno::Pipe);
         }
         if state.waiting() + total > WRITE_LIMIT {
             self.flush_locked(&mut state);
-            if let Some(error) = state.error {
-                return Err(error);
-            }
+            state.tell()?;
             let waiting = state.waiting();
             if waiting > 0 && waiting + total > WRITE_LIMIT {
                 return Err(Errno::Again);
@@ -115,11 +115,11 @@ impl Outbound {
             state.watched = true;
             supervisor::watch(self);
         }
-        match state.error {
+        if taken == 0 {
             // Nothing of this write left: say so at once.
-            Some(error) if taken == 0 => Err(error),
-            _ => Ok((taken, waits)),
+            state.tell()?;
         }
+        Ok((taken, waits))
     }
 
     /// Whether a write of `len` bytes would be taken (or fail at once).
@@ -150,16 +150,44 @@ impl Outbound {
     /// Shuts down for writing once all is sent.
     pub(crate) fn shutdown_write(&self) -> Result<(), Errno> {
         let mut state = lock(&self.state);
+        self.close_locked(&mut state);
+        state.tell()
+    }
+
+    /// The same for a guest that will not hear of errors any more.
+    pub(crate) fn close(&self) {
+        self.close_locked(&mut lock(&self.state));
+    }
+
+    fn close_locked(&self, state: &mut State) {
         if state.closing == Closing::Open {
             state.closing = Closing::Wanted;
         }
-        self.flush_locked(&mut state);
-        state.error.map_or(Ok(()), Err)
+        self.flush_locked(state);
     }
 
     /// The error that stopped sending, if any.
     pub(crate) fn error(&self) -> Option<Errno> {
         lock(&self.state).error
+    }
+
+    /// The error that stopped sending, for the guest, which knows of it from then on.
+    pub(crate) fn tell_error(&self) -> Option<Errno> {
+        lock(&self.state).tell().err()
+    }
+
+    /// The error that stopped sending, as long as the guest, which believes that all it wrote is on
+    /// its way, does not know of it.
+    pub(crate) fn untold_error(&self) -> Option<Errno> {
+        let state = lock(&self.state);
+        state.error.filter(|_| !state.told)
+    }
+
+    /// Whether bytes that the guest believes to be on their way were lost, or will be if nothing
+    /// is sent any more.
+    pub(crate) fn is_lossy(&self) -> bool {
+        let state = lock(&self.state);
+        state.waiting() > 0 || state.error.is_some() && !state.told
     }
 
     fn flush_locked(&self, state: &mut State) {
@@ -205,6 +233,7 @@ impl Outbound {
                 }
                 Err(error) => {
                     state.error = Some(Errno::from_io(&error));
+                    self.link.note_failure();
                     return 0;
                 }
             }
@@ -233,6 +262,12 @@ impl Delayed for Outbound {
 }
 
 impl State {
+    /// Tells the guest of the error, if there is one.
+    fn tell(&mut self) -> Result<(), Errno> {
+        self.told |= self.error.is_some();
+        self.error.map_or(Ok(()), Err)
+    }
+
     fn waiting(&self) -> usize {
         self.buf.len() - self.sent
     }
@@ -325,6 +360,22 @@ mod tests {
         assert!(out.flush(), "what can never leave does not wait");
         assert_eq!(push(&out, b"abc"), Err(Errno::Pipe));
         assert!(out.accepts(1), "a write that fails at once does not wait");
+    }
+
+    #[test]
+    fn an_error_that_nobody_was_told_of_is_a_loss() {
+        let (out, peer) = pair();
+        drop(peer);
+        assert!(!out.is_lossy());
+        push(&out, b"abc").expect("room");
+        assert!(out.is_lossy(), "it has not left yet");
+        out.close();
+        assert!(out.is_lossy(), "it will never leave");
+        assert!(out.link.take_failure());
+        assert!(!out.link.take_failure());
+        assert_eq!(out.untold_error(), Some(Errno::Pipe));
+        assert_eq!(out.tell_error(), Some(Errno::Pipe));
+        assert!(!out.is_lossy(), "the guest knows");
     }
 
     #[test]

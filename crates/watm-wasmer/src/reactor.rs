@@ -20,6 +20,8 @@ pub(crate) struct Readiness {
     pub(crate) writable: bool,
     /// The peer sends no more: what is left, and the end, can be read with no further event.
     pub(crate) ended: bool,
+    /// There is urgent data, at which a read ends early.
+    pub(crate) urgent: bool,
 }
 
 impl Readiness {
@@ -29,6 +31,7 @@ impl Readiness {
             readable: event.is_readable() || event.is_read_closed() || broken,
             writable: event.is_writable() || event.is_write_closed() || broken,
             ended: event.is_read_closed() || broken,
+            urgent: event.is_priority(),
         }
     }
 }
@@ -57,7 +60,7 @@ impl Reactor {
     /// Watches a socket for everything (edge-triggered) and returns the token of its events.
     pub(crate) fn watch(&mut self, fd: RawFd) -> io::Result<usize> {
         let token = self.next;
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         self.registry()
             .register(&mut SourceFd(&fd), Token(token), interest)?;
         self.next += 1;
@@ -111,6 +114,7 @@ impl Reactor {
                         known.readable |= readiness.readable;
                         known.writable |= readiness.writable;
                         known.ended |= readiness.ended;
+                        known.urgent |= readiness.urgent;
                     }
                     None => self.missed.push((found.0, readiness)),
                 }

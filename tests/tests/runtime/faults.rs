@@ -403,6 +403,28 @@ fn what_a_peer_sends_behind_its_own_end_of_reading_arrives() {
 }
 
 /// A socket that can do nothing at all, or not what is wanted.
+/// Urgent data ends a read before the bytes behind it, which come without any further event.
+#[test]
+fn urgent_data_of_a_peer_hides_nothing_that_comes_behind_it() {
+    for name in ["plain16k", "halfclose"] {
+        let pair = Pair::dial(&built(name));
+        pair.conn.set_read_timeout(Some(SHORT)).expect("a timeout");
+        let urgent = SockRef::from(&pair.peer);
+        for round in 0..200 {
+            // All three are there before the worker looks, more often than not.
+            (&pair.peer).write_all(b"before").expect("room");
+            urgent.send_out_of_band(b"!").expect("room");
+            (&pair.peer).write_all(b"behind").expect("room");
+            let mut got = [0; 12];
+            (&pair.conn)
+                .read_exact(&mut got)
+                .unwrap_or_else(|error| panic!("{name}, round {round}: {error}"));
+            assert_eq!(&got, b"beforebehind");
+        }
+        pair.conn.close().expect("a clean end");
+    }
+}
+
 fn useless() -> Vec<(&'static str, Socket)> {
     let tcp = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let (listening, _) = listener();

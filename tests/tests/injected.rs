@@ -1,0 +1,130 @@
+//! Every system call of a worker fails once, at each of its calls in turn: a connection carries
+//! all of its bytes then, or ends with an error that says why. The faults are made by a library
+//! that is preloaded into a program of its own (`src/injector`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Calls that are tried at most. After a few dozen of them every kind of place was hit.
+const MOST_CALLS: u32 = 40;
+
+fn injector() -> &'static Path {
+    static INJECTOR: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, library) = INJECTOR.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let library = directory.path().join("injector.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/injector/injector.c");
+        let built = Command::new("cc")
+            .args(["-O1", "-Wall", "-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status();
+        assert!(built.expect("a C compiler").success());
+        (directory, library)
+    });
+    library
+}
+
+/// How the program ended with this fault, and whether the fault was met.
+#[track_caller]
+fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
+    let output = Command::new(env!("CARGO_BIN_EXE_one_conversation"))
+        .arg(module)
+        .env("LD_PRELOAD", injector())
+        .env("INJECT_CALL", call)
+        .env("INJECT_AT", at.to_string())
+        .env("INJECT_ERROR", error.to_string())
+        .output()
+        .expect("the program");
+    let (said, told) = (
+        String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(
+        output.status.success(),
+        "{module}, {call} number {at} with error {error}: {}: {said}\n{told}",
+        output.status
+    );
+    (said, told.contains("injected"))
+}
+
+/// Lets each call fail in turn until there are no more, and hands what came of it to `expect`.
+#[track_caller]
+fn for_each_call(call: &str, error: i32, expect: impl Fn(&str) -> bool) {
+    for module in ["plain16k", "halfclose"] {
+        let mut met = 0;
+        for at in 1..=MOST_CALLS {
+            let (end, injected) = converse(module, call, at, error);
+            if !injected {
+                assert!(end.starts_with("whole: Ok"), "{end}");
+                break;
+            }
+            met += 1;
+            assert!(
+                expect(&end),
+                "{module}, {call} number {at} with error {error}: {end}"
+            );
+        }
+        assert!(met > 0, "{module} never called {call}");
+    }
+}
+
+fn is_whole(end: &str) -> bool {
+    end.starts_with("whole: Ok")
+}
+
+fn is_whole_or_an_error(end: &str) -> bool {
+    end.starts_with("whole: ") || end.starts_with("cut: ") || end.starts_with("dial: ")
+}
+
+#[test]
+fn short_calls_and_signals_lose_nothing() {
+    for (call, error) in [
+        ("send", 0),
+        ("recv", libc::EINTR),
+        ("send", libc::EINTR),
+        ("epoll_wait", libc::EINTR),
+    ] {
+        for_each_call(call, error, is_whole);
+    }
+}
+
+#[test]
+fn a_socket_that_fails_at_any_call_is_an_error_and_never_a_loss_without_a_word() {
+    for (call, error) in [
+        ("recv", libc::ECONNRESET),
+        ("recv", libc::ETIMEDOUT),
+        ("recv", libc::ENOMEM),
+        ("send", libc::ECONNRESET),
+        ("send", libc::EPIPE),
+        ("send", libc::ENOBUFS),
+    ] {
+        for_each_call(call, error, is_whole_or_an_error);
+    }
+}
+
+#[test]
+fn a_shortage_while_a_connection_is_set_up_fails_that_dial() {
+    for (call, error) in [
+        ("socket", libc::EMFILE),
+        ("socket", libc::ENOBUFS),
+        ("connect", libc::ECONNREFUSED),
+        ("connect", libc::ENETUNREACH),
+        ("connect", libc::EADDRNOTAVAIL),
+        ("epoll_create1", libc::EMFILE),
+        ("epoll_ctl", libc::ENOMEM),
+        ("epoll_ctl", libc::ENOSPC),
+    ] {
+        for_each_call(call, error, is_whole_or_an_error);
+    }
+}
+
+#[test]
+fn options_that_a_socket_does_not_have_and_shutdowns_that_fail_harm_nothing() {
+    for (call, error) in [
+        ("setsockopt", libc::ENOPROTOOPT),
+        ("shutdown", libc::ENOTCONN),
+    ] {
+        for_each_call(call, error, is_whole);
+    }
+}
