@@ -111,9 +111,29 @@ impl Instance {
             // The module was checked, so this cannot happen; it is still no reason to panic.
             Err(error) => return Err(CallError::Trap(error.to_string())),
         };
-        function
-            .call(&mut self.store, params)
-            .map_err(|error| call_error(error, &self.link))
+        match function.call(&mut self.store, params) {
+            Ok(results) => Ok(results),
+            Err(error) => Err(self.call_error(error)),
+        }
+    }
+
+    fn call_error(&mut self, error: RuntimeError) -> CallError {
+        match error.downcast_ref::<Unwind>() {
+            Some(Unwind::Exit(code)) => return CallError::Exit(*code),
+            Some(Unwind::Stop) => return CallError::Stopped,
+            None => {}
+        }
+        // Whatever the guest did at its end, the reason is that the worker was stopped.
+        if self.link.is_stopping() {
+            return CallError::Stopped;
+        }
+        CallError::Trap(
+            if stop_points::was_unreachable(&self.instance, &mut self.store) {
+                "unreachable".into()
+            } else {
+                error.message()
+            },
+        )
     }
 }
 
@@ -150,18 +170,4 @@ impl Guest for Instance {
     fn host(&mut self) -> &mut Host {
         &mut self.env.as_mut(&mut self.store).host
     }
-}
-
-fn call_error(error: RuntimeError, link: &Link) -> CallError {
-    match error.downcast_ref::<Unwind>() {
-        Some(Unwind::Exit(code)) => return CallError::Exit(*code),
-        Some(Unwind::Stop) => return CallError::Stopped,
-        None => {}
-    }
-    let message = error.message();
-    // Whatever the guest did at its end, the reason is that the worker was stopped.
-    if link.is_stopping() {
-        return CallError::Stopped;
-    }
-    CallError::Trap(message)
 }

@@ -12,6 +12,11 @@
 //! and the registry that the engine keeps for them is locked on the guest's own stack, where a
 //! guest that overflows it leaves the lock taken for all others.
 //!
+//! Nor by `unreachable`, which the engine makes a call of its library: that takes locks and memory on
+//! the guest's stack, and a guest that has left it little room overflows it there. What the guest ends
+//! by is a division by 0, which is a trap of the processor. The guest's own `unreachable` becomes one
+//! as well, and the second global says that it was none.
+//!
 //! The start function is taken out of the module as well, for the instance to call, since the
 //! flag can be found only once there is an instance.
 
@@ -23,11 +28,13 @@ use wasmer::sys::wasmparser::{BlockType, Operator};
 use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
 use wasmer::{
     AsStoreMut, ExportIndex, GlobalInit, GlobalType, Instance, LocalFunctionIndex, ModuleInfo,
-    Mutability, Store, StoreObjects, Type,
+    Mutability, Store, StoreObjects, Type, Value,
 };
 
 /// Under which name the flag is exported. A module's own export of that name is hidden by it.
 const FLAG: &str = "\0watm stop flag";
+/// Under which name the global is exported that is 1 after an `unreachable`.
+const UNREACHABLE: &str = "\0watm unreachable";
 /// Under which name the start function is exported, if there is one.
 pub(crate) const START: &str = "\0watm start function";
 
@@ -42,7 +49,7 @@ pub(crate) struct StopPoints {
 #[derive(Clone, Copy, Debug)]
 struct Globals {
     flag: u32,
-    /// What is written before a look at the flag, and never read.
+    /// What is written before a look at the flag: 0; 1 before an `unreachable`.
     written: u32,
 }
 
@@ -65,6 +72,8 @@ impl ModuleMiddleware for StopPoints {
         };
         let (flag, written) = (add_global(), add_global());
         info.exports.insert(FLAG.into(), ExportIndex::Global(flag));
+        info.exports
+            .insert(UNREACHABLE.into(), ExportIndex::Global(written));
         // Whatever the module itself exports under that name is not its start function.
         info.exports.shift_remove(START);
         if let Some(start) = info.start_function.take() {
@@ -117,12 +126,20 @@ impl InFunction {
                 Operator::If {
                     blockty: BlockType::Empty,
                 },
-                Operator::Unreachable,
-                Operator::End,
             ]);
+            state.extend(TRAP);
+            state.push_operator(Operator::End);
         }
     }
 }
+
+/// Ends the guest without a call.
+const TRAP: [Operator<'static>; 4] = [
+    Operator::I32Const { value: 0 },
+    Operator::I32Const { value: 0 },
+    Operator::I32DivU,
+    Operator::Drop,
+];
 
 impl<'a> FunctionMiddleware<'a> for InFunction {
     fn feed(
@@ -133,6 +150,15 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
         if !std::mem::replace(&mut self.begun, true) {
             self.add_stop_point(state);
         }
+        if let (Operator::Unreachable, Some(Globals { written, .. })) = (&operator, self.globals) {
+            state.extend([
+                Operator::I32Const { value: 1 },
+                Operator::GlobalSet {
+                    global_index: written,
+                },
+            ]);
+            state.extend(TRAP);
+        }
         let wants = wants_stop_point(&operator);
         state.push_operator(operator);
         if wants {
@@ -140,6 +166,12 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
         }
         Ok(())
     }
+}
+
+/// Whether a guest that has trapped did so by `unreachable`.
+pub(crate) fn was_unreachable(instance: &Instance, store: &mut Store) -> bool {
+    let global = instance.exports.get_global(UNREACHABLE);
+    global.is_ok_and(|global| global.get(store) == Value::I32(1))
 }
 
 /// The flag of one instance. Must be gone before the store of the instance is.
@@ -181,7 +213,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::thread::JoinHandle;
     use std::time::{Duration, Instant};
-    use wasmer::{Function, Imports, Value};
+    use wasmer::{Function, Imports};
 
     fn instance(store: &mut Store, text: &str) -> Instance {
         instance_with(store, text, &Imports::new())
@@ -329,6 +361,43 @@ mod tests {
             let stopped = end.recv_timeout(limit);
             assert_eq!(stopped, Ok(true), "{body}");
         }
+    }
+
+    /// With how little room a guest may end: as little as it needs itself. What overflows the stack
+    /// beyond that is the engine's library, with its locks taken.
+    #[test]
+    fn an_unreachable_needs_no_stack() {
+        let text = r#"(module (func $f (export "f") (param $depth i32) (param $ends i32)
+            (if (local.get $depth)
+              (then (call $f (i32.sub (local.get $depth) (i32.const 1)) (local.get $ends)))
+              (else (if (local.get $ends) (then (unreachable)))))))"#;
+        let mut store = engine::store(1 << 20);
+        let instance = instance(&mut store, text);
+        let function = instance.exports.get_function("f").expect("f").clone();
+        let mut overflows = |depth: i32, ends: i32| match function
+            .call(&mut store, &[Value::I32(depth), Value::I32(ends)])
+        {
+            Ok(_) => false,
+            Err(error) if error.message().contains("divide") => {
+                assert!(ends == 1 && was_unreachable(&instance, &mut store));
+                false
+            }
+            Err(error) => {
+                assert!(error.message().contains("stack"), "{error}");
+                true
+            }
+        };
+        let (mut least, mut most) = (0, 10_000_000);
+        while most - least > 1 {
+            let depth = i32::midpoint(least, most);
+            *(if overflows(depth, 0) {
+                &mut most
+            } else {
+                &mut least
+            }) = depth;
+        }
+        assert!(!overflows(least, 1), "at a depth of {least}");
+        assert!(overflows(most, 1));
     }
 
     #[test]
