@@ -24,7 +24,7 @@ pub use peers::{
 };
 
 mod process;
-pub use process::{ThreadTimes, open_descriptors, resident_bytes, threads};
+pub use process::{ThreadTimes, open_descriptors, resident_bytes, thread_ids, threads};
 
 mod streams;
 pub use streams::{

@@ -6,7 +6,15 @@ use std::fs;
 
 /// The threads whose names begin with `prefix`; all for an empty one.
 pub fn threads(prefix: &str) -> usize {
-    tasks().filter(|(_, name)| name.starts_with(prefix)).count()
+    thread_ids(prefix).len()
+}
+
+/// The system's numbers of these threads.
+pub fn thread_ids(prefix: &str) -> Vec<libc::pid_t> {
+    tasks()
+        .filter(|(_, name)| name.starts_with(prefix))
+        .map(|(id, _)| id.parse().expect("a number"))
+        .collect()
 }
 
 /// Open descriptors, that of the look itself not counted.

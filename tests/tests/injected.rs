@@ -48,25 +48,33 @@ fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
     (said, told.contains("injected"))
 }
 
-/// Lets each call fail in turn until there are no more, and hands what came of it to `expect`.
+/// Lets each call of each of these functions fail in turn, with its error, until there are no more,
+/// and hands what came of it to `expect`.
 #[track_caller]
-fn for_each_call(call: &str, error: i32, expect: impl Fn(&str) -> bool) {
-    for module in ["plain16k", "halfclose"] {
-        let mut met = 0;
-        for at in 1..=MOST_CALLS {
-            let (end, injected) = converse(module, call, at, error);
-            if !injected {
-                assert!(end.starts_with("whole: Ok"), "{end}");
-                break;
-            }
-            met += 1;
-            assert!(
-                expect(&end),
-                "{module}, {call} number {at} with error {error}: {end}"
-            );
+fn for_each_call(faults: &[(&str, i32)], expect: impl Fn(&str) -> bool) {
+    for &(call, error) in faults {
+        for module in ["plain16k", "halfclose"] {
+            let met = fail_each(module, call, error, &expect);
+            assert!(met > 0, "{module} never called {call}");
         }
-        assert!(met > 0, "{module} never called {call}");
     }
+}
+
+/// Returns how many calls there were to fail.
+#[track_caller]
+fn fail_each(module: &str, call: &str, error: i32, expect: impl Fn(&str) -> bool) -> u32 {
+    for at in 1..=MOST_CALLS {
+        let (end, injected) = converse(module, call, at, error);
+        if !injected {
+            assert!(end.starts_with("whole: Ok"), "{end}");
+            return at - 1;
+        }
+        assert!(
+            expect(&end),
+            "{module}, {call} number {at} with error {error}: {end}"
+        );
+    }
+    MOST_CALLS
 }
 
 fn is_whole(end: &str) -> bool {
@@ -79,52 +87,56 @@ fn is_whole_or_an_error(end: &str) -> bool {
 
 #[test]
 fn short_calls_and_signals_lose_nothing() {
-    for (call, error) in [
-        ("send", 0),
-        ("recv", libc::EINTR),
-        ("send", libc::EINTR),
-        ("epoll_wait", libc::EINTR),
-    ] {
-        for_each_call(call, error, is_whole);
-    }
+    for_each_call(
+        &[
+            ("send", 0),
+            ("recv", libc::EINTR),
+            ("send", libc::EINTR),
+            ("epoll_wait", libc::EINTR),
+        ],
+        is_whole,
+    );
 }
 
 #[test]
 fn a_socket_that_fails_at_any_call_is_an_error_and_never_a_loss_without_a_word() {
-    for (call, error) in [
-        ("recv", libc::ECONNRESET),
-        ("recv", libc::ETIMEDOUT),
-        ("recv", libc::ENOMEM),
-        ("send", libc::ECONNRESET),
-        ("send", libc::EPIPE),
-        ("send", libc::ENOBUFS),
-    ] {
-        for_each_call(call, error, is_whole_or_an_error);
-    }
+    for_each_call(
+        &[
+            ("recv", libc::ECONNRESET),
+            ("recv", libc::ETIMEDOUT),
+            ("recv", libc::ENOMEM),
+            ("send", libc::ECONNRESET),
+            ("send", libc::EPIPE),
+            ("send", libc::ENOBUFS),
+        ],
+        is_whole_or_an_error,
+    );
 }
 
 #[test]
 fn a_shortage_while_a_connection_is_set_up_fails_that_dial() {
-    for (call, error) in [
-        ("socket", libc::EMFILE),
-        ("socket", libc::ENOBUFS),
-        ("connect", libc::ECONNREFUSED),
-        ("connect", libc::ENETUNREACH),
-        ("connect", libc::EADDRNOTAVAIL),
-        ("epoll_create1", libc::EMFILE),
-        ("epoll_ctl", libc::ENOMEM),
-        ("epoll_ctl", libc::ENOSPC),
-    ] {
-        for_each_call(call, error, is_whole_or_an_error);
-    }
+    for_each_call(
+        &[
+            ("socket", libc::EMFILE),
+            ("socket", libc::ENOBUFS),
+            ("connect", libc::ECONNREFUSED),
+            ("connect", libc::ENETUNREACH),
+            ("connect", libc::EADDRNOTAVAIL),
+            ("epoll_create1", libc::EMFILE),
+            ("epoll_ctl", libc::ENOMEM),
+            ("epoll_ctl", libc::ENOSPC),
+        ],
+        is_whole_or_an_error,
+    );
 }
 
 #[test]
 fn options_that_a_socket_does_not_have_and_shutdowns_that_fail_harm_nothing() {
-    for (call, error) in [
-        ("setsockopt", libc::ENOPROTOOPT),
-        ("shutdown", libc::ENOTCONN),
-    ] {
-        for_each_call(call, error, is_whole);
-    }
+    for_each_call(
+        &[
+            ("setsockopt", libc::ENOPROTOOPT),
+            ("shutdown", libc::ENOTCONN),
+        ],
+        is_whole,
+    );
 }

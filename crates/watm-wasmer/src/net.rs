@@ -222,13 +222,7 @@ impl NetStream {
         if self.end {
             return Ok(0);
         }
-        match self.out.untold_error() {
-            Some(error) => {
-                self.out.tell_error();
-                Err(error)
-            }
-            None => Err(Errno::Again),
-        }
+        Err(self.out.take_untold_error().unwrap_or(Errno::Again))
     }
 
     /// Fills the empty buffer with one system call.

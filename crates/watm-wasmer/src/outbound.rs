@@ -183,6 +183,15 @@ impl Outbound {
         state.error.filter(|_| !state.told)
     }
 
+    /// The same, for a guest that knows of it from then on.
+    pub(crate) fn take_untold_error(&self) -> Option<Errno> {
+        let mut state = lock(&self.state);
+        if state.told {
+            return None;
+        }
+        state.tell().err()
+    }
+
     /// Whether bytes that the guest believes to be on their way were lost, or will be if nothing
     /// is sent any more.
     pub(crate) fn is_lossy(&self) -> bool {

@@ -16,7 +16,6 @@ use watm_abi::Role;
 use crate::error::SetupError;
 use crate::link::{Level, Link, lock};
 use crate::settings::Settings;
-
 use crate::worker::{self, Connection};
 
 /// Stack of the filling thread in bytes.

@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use watm_tests::{Pair, SHORT, alternate, built, eventually, exchange, text, wat};
+use watm_tests::{Pair, SHORT, alternate, built, eventually, exchange, text, thread_ids, wat};
 use watm_wasmer::{Dialer, TransportError};
 
 /// How often the application's handler ran, and on which thread at last.
@@ -112,16 +112,7 @@ fn send_to_thread(thread: libc::pid_t) {
 
 /// The threads of the runtime's workers.
 fn workers() -> Vec<libc::pid_t> {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("a listing");
-    let worker = |id: &String| {
-        std::fs::read_to_string(format!("/proc/self/task/{id}/comm"))
-            .is_ok_and(|name| name.starts_with("watm-worker"))
-    };
-    tasks
-        .filter_map(|task| task.ok()?.file_name().into_string().ok())
-        .filter(worker)
-        .filter_map(|id| id.parse().ok())
-        .collect()
+    thread_ids("watm-worker")
 }
 
 /// What came before the application's handler, if it is to be asked: that of the runtime.
