@@ -50,6 +50,15 @@ fn every_function_of_the_host_keeps_its_promises_whatever_it_is_passed() {
     assert!(ends[&HostCallEnd::Answered] > 20, "{ends:?}");
 }
 
+/// What the fuzz target of that name ended at.
+#[test]
+fn host_calls_that_fuzzing_found_keep_their_promises() {
+    let found = include_bytes!("found/sock_recv_answers_over_the_buffers");
+    let case = HostCallCase::arbitrary_take_rest(Unstructured::new(found));
+    let end = host_calls(&case.expect("a case"));
+    assert_eq!(end, HostCallEnd::Answered);
+}
+
 #[test]
 fn whatever_a_file_holds_is_loaded_or_refused() {
     let ends = run(0..300, |case: &LoadCase| load(case));

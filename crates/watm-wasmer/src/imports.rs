@@ -370,7 +370,7 @@ fn env_function(
 }
 
 /// Reads for `fd_read` and `sock_recv`. Where the answers go is checked first, so that no byte is
-/// taken that could not be reported.
+/// taken that could not be reported, and written last: it may be where the array of buffers lies.
 fn receive(
     ctx: &mut Ctx<'_>,
     fd: i32,
@@ -382,11 +382,14 @@ fn receive(
     call(ctx, |host, memory| {
         memory.slice(len_at.cast_unsigned(), 4)?;
         if let Some(flags_at) = flags_at {
-            memory.write_u16(flags_at.cast_unsigned(), 0)?;
+            memory.slice(flags_at.cast_unsigned(), 2)?;
         }
         let iovecs =
             IovecArray::decode(memory, iovecs.0.cast_unsigned(), iovecs.1.cast_unsigned())?;
         let len = host.read(memory, fd.cast_unsigned(), &iovecs, flags)?;
+        if let Some(flags_at) = flags_at {
+            memory.write_u16(flags_at.cast_unsigned(), 0)?;
+        }
         Ok(memory.write_u32(len_at.cast_unsigned(), len)?)
     })
 }
