@@ -27,7 +27,7 @@ use crate::module::{hex, load_compiled};
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
 /// The layout of a file: this, a checksum, the artifact. Part of the key, too, so that it changes
 /// whenever compiling does.
-const MAGIC: &[u8; 8] = b"WATMART3";
+const MAGIC: &[u8; 8] = b"WATMART4";
 const CHECKSUM: usize = 32;
 const EXTENSION: &str = "artifact";
 /// How files are named while they are written.

@@ -18,6 +18,7 @@ use wasmer::{CompileError, DeserializeError, Engine, MemoryType, Module, Pages, 
 use crate::compile_limit::CompileLimit;
 use crate::error::LoadError;
 use crate::stop_points::StopPoints;
+use crate::traps::Traps;
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 65536;
@@ -45,8 +46,8 @@ fn new_engine(compiler: Cranelift) -> Engine {
         .into()
 }
 
-/// Compiles a module to an artifact for [`load`]. Each has a compiler of its own, since stop
-/// points are made for one module.
+/// Compiles a module to an artifact for [`load`]. Each has a compiler of its own, since traps and
+/// stop points are made for one module.
 ///
 /// # Errors
 ///
@@ -60,6 +61,8 @@ pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadErr
     if let Some(limit) = &limit {
         compiler.push_middleware(Arc::clone(limit) as _);
     }
+    // Before the stop points, which belong behind what the traps put in place of an instruction.
+    compiler.push_middleware(Arc::new(Traps::default()));
     compiler.push_middleware(Arc::new(StopPoints::default()));
     let module = Module::new(&new_engine(compiler), wasm).map_err(|error| match error {
         CompileError::Validate(message) => LoadError::Malformed(message),
@@ -183,4 +186,18 @@ impl Tunables for Limits {
     fn vmconfig(&self) -> &VMConfig {
         self.base.vmconfig()
     }
+}
+
+/// An instance of a module in the text format.
+#[cfg(test)]
+pub(crate) fn instance(
+    store: &mut Store,
+    text: &str,
+    imports: &wasmer::Imports,
+) -> wasmer::Instance {
+    let module = wat::parse_str(text).expect("a module");
+    let artifact = compile(&module, COMPILE_TIMEOUT).expect("an artifact");
+    // SAFETY: it was just compiled.
+    let module = unsafe { load(artifact) }.expect("a module");
+    wasmer::Instance::new(store, &module, imports).expect("an instance")
 }

@@ -12,6 +12,7 @@ use crate::imports::{self, Env, Unwind};
 use crate::link::Link;
 use crate::settings::Settings;
 use crate::stop_points::{self, StopFlag};
+use crate::traps;
 use crate::wasi::{self, Handover};
 use crate::worker::{CallError, Guest};
 
@@ -128,11 +129,8 @@ impl Instance {
             return CallError::Stopped;
         }
         CallError::Trap(
-            if stop_points::was_unreachable(&self.instance, &mut self.store) {
-                "unreachable".into()
-            } else {
-                error.message()
-            },
+            traps::cause(&self.instance, &mut self.store)
+                .map_or_else(|| error.message(), Into::into),
         )
     }
 }

@@ -78,6 +78,7 @@ mod supervisor;
 mod surroundings;
 mod sync;
 mod tidy;
+mod traps;
 mod wasi;
 mod worker;
 

@@ -12,10 +12,7 @@
 //! and the registry that the engine keeps for them is locked on the guest's own stack, where a
 //! guest that overflows it leaves the lock taken for all others.
 //!
-//! Nor by `unreachable`, which the engine makes a call of its library: that takes locks and memory on
-//! the guest's stack, and a guest that has left it little room overflows it there. What the guest ends
-//! by is a division by 0, which is a trap of the processor. The guest's own `unreachable` becomes one
-//! as well, and the second global says that it was none.
+//! What the guest ends by is a division by 0, as in [`traps`](crate::traps).
 //!
 //! The start function is taken out of the module as well, for the instance to call, since the
 //! flag can be found only once there is an instance.
@@ -28,13 +25,13 @@ use wasmer::sys::wasmparser::{BlockType, Operator};
 use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
 use wasmer::{
     AsStoreMut, ExportIndex, GlobalInit, GlobalType, Instance, LocalFunctionIndex, ModuleInfo,
-    Mutability, Store, StoreObjects, Type, Value,
+    Mutability, Store, StoreObjects, Type,
 };
+
+use crate::traps::TRAP;
 
 /// Under which name the flag is exported. A module's own export of that name is hidden by it.
 const FLAG: &str = "\0watm stop flag";
-/// Under which name the global is exported that is 1 after an `unreachable`.
-const UNREACHABLE: &str = "\0watm unreachable";
 /// Under which name the start function is exported, if there is one.
 pub(crate) const START: &str = "\0watm start function";
 
@@ -49,7 +46,7 @@ pub(crate) struct StopPoints {
 #[derive(Clone, Copy, Debug)]
 struct Globals {
     flag: u32,
-    /// What is written before a look at the flag: 0; 1 before an `unreachable`.
+    /// What is written before a look at the flag.
     written: u32,
 }
 
@@ -72,8 +69,6 @@ impl ModuleMiddleware for StopPoints {
         };
         let (flag, written) = (add_global(), add_global());
         info.exports.insert(FLAG.into(), ExportIndex::Global(flag));
-        info.exports
-            .insert(UNREACHABLE.into(), ExportIndex::Global(written));
         // Whatever the module itself exports under that name is not its start function.
         info.exports.shift_remove(START);
         if let Some(start) = info.start_function.take() {
@@ -133,14 +128,6 @@ impl InFunction {
     }
 }
 
-/// Ends the guest without a call.
-const TRAP: [Operator<'static>; 4] = [
-    Operator::I32Const { value: 0 },
-    Operator::I32Const { value: 0 },
-    Operator::I32DivU,
-    Operator::Drop,
-];
-
 impl<'a> FunctionMiddleware<'a> for InFunction {
     fn feed(
         &mut self,
@@ -150,15 +137,6 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
         if !std::mem::replace(&mut self.begun, true) {
             self.add_stop_point(state);
         }
-        if let (Operator::Unreachable, Some(Globals { written, .. })) = (&operator, self.globals) {
-            state.extend([
-                Operator::I32Const { value: 1 },
-                Operator::GlobalSet {
-                    global_index: written,
-                },
-            ]);
-            state.extend(TRAP);
-        }
         let wants = wants_stop_point(&operator);
         state.push_operator(operator);
         if wants {
@@ -166,12 +144,6 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
         }
         Ok(())
     }
-}
-
-/// Whether a guest that has trapped did so by `unreachable`.
-pub(crate) fn was_unreachable(instance: &Instance, store: &mut Store) -> bool {
-    let global = instance.exports.get_global(UNREACHABLE);
-    global.is_ok_and(|global| global.get(store) == Value::I32(1))
 }
 
 /// The flag of one instance. Must be gone before the store of the instance is.
@@ -213,18 +185,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::thread::JoinHandle;
     use std::time::{Duration, Instant};
-    use wasmer::{Function, Imports};
+    use wasmer::{Function, Imports, Value};
 
     fn instance(store: &mut Store, text: &str) -> Instance {
-        instance_with(store, text, &Imports::new())
-    }
-
-    fn instance_with(store: &mut Store, text: &str, imports: &Imports) -> Instance {
-        let module = wat::parse_str(text).expect("a module");
-        let artifact = engine::compile(&module, engine::COMPILE_TIMEOUT).expect("an artifact");
-        // SAFETY: it was just compiled.
-        let module = unsafe { engine::load(artifact) }.expect("a module");
-        Instance::new(store, &module, imports).expect("an instance")
+        engine::instance(store, text, &Imports::new())
     }
 
     #[test]
@@ -282,7 +246,7 @@ mod tests {
             ("loop", 0),
             ("straight", 1),
         ] {
-            let instance = instance_with(&mut store, text, &imports);
+            let instance = engine::instance(&mut store, text, &imports);
             let function = instance.exports.get_function(name).expect(name).clone();
             let results = function.call(&mut store, &[Value::I32(0)]).expect(name);
             assert_eq!(results.len(), arguments);
@@ -361,43 +325,6 @@ mod tests {
             let stopped = end.recv_timeout(limit);
             assert_eq!(stopped, Ok(true), "{body}");
         }
-    }
-
-    /// With how little room a guest may end: as little as it needs itself. What overflows the stack
-    /// beyond that is the engine's library, with its locks taken.
-    #[test]
-    fn an_unreachable_needs_no_stack() {
-        let text = r#"(module (func $f (export "f") (param $depth i32) (param $ends i32)
-            (if (local.get $depth)
-              (then (call $f (i32.sub (local.get $depth) (i32.const 1)) (local.get $ends)))
-              (else (if (local.get $ends) (then (unreachable)))))))"#;
-        let mut store = engine::store(1 << 20);
-        let instance = instance(&mut store, text);
-        let function = instance.exports.get_function("f").expect("f").clone();
-        let mut overflows = |depth: i32, ends: i32| match function
-            .call(&mut store, &[Value::I32(depth), Value::I32(ends)])
-        {
-            Ok(_) => false,
-            Err(error) if error.message().contains("divide") => {
-                assert!(ends == 1 && was_unreachable(&instance, &mut store));
-                false
-            }
-            Err(error) => {
-                assert!(error.message().contains("stack"), "{error}");
-                true
-            }
-        };
-        let (mut least, mut most) = (0, 10_000_000);
-        while most - least > 1 {
-            let depth = i32::midpoint(least, most);
-            *(if overflows(depth, 0) {
-                &mut most
-            } else {
-                &mut least
-            }) = depth;
-        }
-        assert!(!overflows(least, 1), "at a depth of {least}");
-        assert!(overflows(most, 1));
     }
 
     #[test]

@@ -1,0 +1,711 @@
+//! Traps that need no stack of the guest, and no library.
+//!
+//! What the engine makes calls of its library — `unreachable`, and what copies, fills and reads
+//! memory and tables — takes locks and memory there when it traps: on the guest's stack, which a guest
+//! that has left little room overflows, so that the locks stay taken for everybody. So the compiled code
+//! asks first whether the instruction would trap, and ends by a division by 0 instead, which is a trap
+//! of the processor. A global variable, added to the module out of reach of its own code, says what it was.
+//!
+//! What lies above an operand on the stack is kept in further such globals meanwhile, since no
+//! local variables can be added. Memory only grows, so what was once seen of its size is good until
+//! an instruction goes beyond; only then it is asked for.
+//!
+//! `table.init` of external references is carried out by `table.fill`: such a segment holds nothing but
+//! nulls, and the library takes them for functions and panics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use wasmer::sys::wasmparser::{BlockType, HeapType, Operator};
+use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
+use wasmer::{
+    ExportIndex, GlobalInit, GlobalType, Instance, LocalFunctionIndex, ModuleInfo, Mutability,
+    Store, Type, Value,
+};
+
+/// Under which name the cause of a trap is exported. A module's own export of that name is hidden by it.
+const CAUSE: &str = "\0watm trap";
+
+/// Ends the guest without a call.
+pub(crate) const TRAP: [Operator<'static>; 4] = [
+    Operator::I32Const { value: 0 },
+    Operator::I32Const { value: 0 },
+    Operator::I32DivU,
+    Operator::Drop,
+];
+
+/// Why a guest ended by a division that was not its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Unreachable = 1,
+    Memory = 2,
+    Table = 3,
+}
+
+/// What a guest that has trapped did, if its module says so.
+pub(crate) fn cause(instance: &Instance, store: &mut Store) -> Option<&'static str> {
+    let cause = instance.exports.get_global(CAUSE).ok()?.get(store);
+    // In the words of the engine.
+    [
+        (Cause::Unreachable, "unreachable"),
+        (Cause::Memory, "out of bounds memory access"),
+        (
+            Cause::Table,
+            "undefined element: out of bounds table access",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(one, text)| (cause == Value::I32(one as i32)).then_some(text))
+}
+
+/// Adds the checks to one module while it is compiled.
+#[derive(Debug, Default)]
+pub(crate) struct Traps {
+    /// Known before the first function is compiled.
+    module: OnceLock<Arc<Module>>,
+}
+
+/// What is to be known of the module, and the indices of the globals that were added.
+#[derive(Debug)]
+struct Module {
+    cause: u32,
+    /// Three operands.
+    first: u32,
+    second: u32,
+    third: u32,
+    /// An operand that is a reference.
+    function: u32,
+    external: u32,
+    /// Where an access to memory ends.
+    end: u32,
+    /// Bytes that memory has at least.
+    size: u32,
+    data: Segments,
+    elements: Segments,
+    /// What each table holds.
+    tables: Vec<Type>,
+}
+
+/// The passive segments of one kind.
+#[derive(Debug)]
+struct Segments {
+    /// How many bytes or elements each has.
+    lengths: BTreeMap<u32, u32>,
+    /// The first of the globals that have a bit for each segment, which is 1 once it was dropped.
+    dropped: u32,
+}
+
+impl Segments {
+    fn new(
+        lengths: impl Iterator<Item = (u32, usize)>,
+        add_global: &mut impl FnMut(Type, GlobalInit) -> u32,
+    ) -> Self {
+        let lengths: BTreeMap<_, _> = lengths
+            .map(|(segment, length)| (segment, length.try_into().unwrap_or(u32::MAX)))
+            .collect();
+        let words = lengths
+            .last_key_value()
+            .map_or(0, |(last, _)| last / u64::BITS + 1);
+        let mut dropped = None;
+        for _ in 0..words {
+            dropped.get_or_insert(add_global(Type::I64, GlobalInit::I64Const(0)));
+        }
+        Self {
+            lengths,
+            dropped: dropped.unwrap_or(0),
+        }
+    }
+
+    /// The global and the bit in it.
+    fn bit(&self, segment: u32) -> (u32, i64) {
+        (
+            self.dropped + segment / u64::BITS,
+            1 << (segment % u64::BITS),
+        )
+    }
+
+    /// Pushes what is left of a segment.
+    fn push_length(&self, segment: u32, state: &mut MiddlewareReaderState<'_>) {
+        let Some(&length) = self.lengths.get(&segment) else {
+            // An active one is dropped from the start.
+            return state.push_operator(Operator::I64Const { value: 0 });
+        };
+        let (global_index, bit) = self.bit(segment);
+        state.extend([
+            Operator::I64Const { value: 0 },
+            Operator::I64Const {
+                value: length.into(),
+            },
+            Operator::GlobalGet { global_index },
+            Operator::I64Const { value: bit },
+            Operator::I64And,
+            Operator::I64Const { value: 0 },
+            Operator::I64Ne,
+            Operator::Select,
+        ]);
+    }
+
+    fn drop(&self, segment: u32, state: &mut MiddlewareReaderState<'_>) {
+        if self.lengths.contains_key(&segment) {
+            let (global_index, bit) = self.bit(segment);
+            state.extend([
+                Operator::GlobalGet { global_index },
+                Operator::I64Const { value: bit },
+                Operator::I64Or,
+                Operator::GlobalSet { global_index },
+            ]);
+        }
+    }
+}
+
+impl ModuleMiddleware for Traps {
+    fn generate_function_middleware<'a>(
+        &self,
+        _function: LocalFunctionIndex,
+    ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
+        Box::new(InFunction(self.module.get().cloned()))
+    }
+
+    fn transform_module_info(&self, info: &mut ModuleInfo) -> Result<(), MiddlewareError> {
+        let mut add_global = |ty, initial| {
+            info.global_initializers.push(initial);
+            info.globals.push(GlobalType::new(ty, Mutability::Var))
+        };
+        let cause = add_global(Type::I32, GlobalInit::I32Const(0));
+        let mut add_global = |ty, initial| add_global(ty, initial).as_u32();
+        let [first, second, third] =
+            std::array::from_fn(|_| add_global(Type::I32, GlobalInit::I32Const(0)));
+        let module = Module {
+            cause: cause.as_u32(),
+            first,
+            second,
+            third,
+            function: add_global(Type::FuncRef, GlobalInit::RefNullConst),
+            external: add_global(Type::ExternRef, GlobalInit::RefNullConst),
+            end: add_global(Type::I64, GlobalInit::I64Const(0)),
+            size: add_global(Type::I64, GlobalInit::I64Const(0)),
+            data: Segments::new(
+                info.passive_data
+                    .iter()
+                    .map(|(index, data)| (index.as_u32(), data.len())),
+                &mut add_global,
+            ),
+            elements: Segments::new(
+                info.passive_elements
+                    .iter()
+                    .map(|(index, elements)| (index.as_u32(), elements.len())),
+                &mut add_global,
+            ),
+            tables: info.tables.values().map(|table| table.ty).collect(),
+        };
+        info.exports
+            .insert(CAUSE.into(), ExportIndex::Global(cause));
+        self.module
+            .set(Arc::new(module))
+            .map_err(|_| MiddlewareError::new("traps", "they were made for one module already"))
+    }
+}
+
+#[derive(Debug)]
+struct InFunction(Option<Arc<Module>>);
+
+impl<'a> FunctionMiddleware<'a> for InFunction {
+    fn feed(
+        &mut self,
+        operator: Operator<'a>,
+        state: &mut MiddlewareReaderState<'a>,
+    ) -> Result<(), MiddlewareError> {
+        match &self.0 {
+            Some(module) => module.feed(operator, state),
+            None => state.push_operator(operator),
+        }
+        Ok(())
+    }
+}
+
+impl Module {
+    fn feed<'a>(&self, operator: Operator<'a>, state: &mut MiddlewareReaderState<'a>) {
+        let Self {
+            first,
+            second,
+            third,
+            ..
+        } = *self;
+        match operator {
+            Operator::Unreachable => self.trap(Cause::Unreachable, state),
+            Operator::MemoryCopy { .. } => {
+                Self::take([third, second, first], state);
+                state.extend(
+                    [first, second, first, second]
+                        .map(|global_index| Operator::GlobalGet { global_index }),
+                );
+                state.extend([Operator::I32GtU, Operator::Select]);
+                self.check_memory(state);
+                Self::put([first, second, third], state);
+            }
+            Operator::MemoryFill { .. } => {
+                Self::take([third, second, first], state);
+                Self::put([first], state);
+                self.check_memory(state);
+                Self::put([first, second, third], state);
+            }
+            Operator::MemoryInit { data_index, .. } => {
+                Self::take([third, second, first], state);
+                Self::put([first], state);
+                self.check_memory(state);
+                self.check(second, Cause::Memory, state, |state| {
+                    self.data.push_length(data_index, state);
+                });
+                Self::put([first, second, third], state);
+            }
+            Operator::TableGet { table } => {
+                Self::take([first], state);
+                self.check_element(table, state);
+                Self::put([first], state);
+            }
+            Operator::TableSet { table } => {
+                let value = self.reference(table);
+                Self::take([value, first], state);
+                self.check_element(table, state);
+                Self::put([first, value], state);
+            }
+            Operator::TableFill { table } => {
+                let value = self.reference(table);
+                Self::take([third, value, first], state);
+                self.check_table(first, table, state);
+                Self::put([first, value, third], state);
+            }
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => {
+                Self::take([third, second, first], state);
+                self.check_table(first, dst_table, state);
+                self.check_table(second, src_table, state);
+                Self::put([first, second, third], state);
+            }
+            Operator::TableInit { elem_index, table } => {
+                Self::take([third, second, first], state);
+                self.check_table(first, table, state);
+                self.check(second, Cause::Table, state, |state| {
+                    self.elements.push_length(elem_index, state);
+                });
+                if self.reference(table) == self.external {
+                    Self::put([first], state);
+                    state.push_operator(Operator::RefNull {
+                        hty: HeapType::EXTERN,
+                    });
+                    Self::put([third], state);
+                    return state.push_operator(Operator::TableFill { table });
+                }
+                Self::put([first, second, third], state);
+            }
+            Operator::DataDrop { data_index } => self.data.drop(data_index, state),
+            Operator::ElemDrop { elem_index } => self.elements.drop(elem_index, state),
+            _ => {}
+        }
+        state.push_operator(operator);
+    }
+
+    /// Takes operands from the stack, the uppermost first.
+    fn take<const N: usize>(globals: [u32; N], state: &mut MiddlewareReaderState<'_>) {
+        state.extend(globals.map(|global_index| Operator::GlobalSet { global_index }));
+    }
+
+    /// Puts operands on the stack, the undermost first.
+    fn put<const N: usize>(globals: [u32; N], state: &mut MiddlewareReaderState<'_>) {
+        state.extend(globals.map(|global_index| Operator::GlobalGet { global_index }));
+    }
+
+    /// Where an operand of a table's type is kept.
+    fn reference(&self, table: u32) -> u32 {
+        match self.tables.get(table as usize) {
+            Some(Type::ExternRef) => self.external,
+            _ => self.function,
+        }
+    }
+
+    fn trap(&self, cause: Cause, state: &mut MiddlewareReaderState<'_>) {
+        state.extend([
+            Operator::I32Const {
+                value: cause as i32,
+            },
+            Operator::GlobalSet {
+                global_index: self.cause,
+            },
+        ]);
+        state.extend(TRAP);
+    }
+
+    /// Traps if what lies on the stack is not 0.
+    fn trap_if(&self, cause: Cause, state: &mut MiddlewareReaderState<'_>) {
+        state.push_operator(Operator::If {
+            blockty: BlockType::Empty,
+        });
+        self.trap(cause, state);
+        state.push_operator(Operator::End);
+    }
+
+    /// Traps if an access from the element in `first` has no room in the table.
+    fn check_element(&self, table: u32, state: &mut MiddlewareReaderState<'_>) {
+        Self::put([self.first], state);
+        state.extend([Operator::TableSize { table }, Operator::I32GeU]);
+        self.trap_if(Cause::Table, state);
+    }
+
+    fn check_table(&self, start: u32, table: u32, state: &mut MiddlewareReaderState<'_>) {
+        self.check(start, Cause::Table, state, |state| {
+            state.extend([Operator::TableSize { table }, Operator::I64ExtendI32U]);
+        });
+    }
+
+    /// Traps if `third` units from `start` on end behind the limit.
+    fn check<'a>(
+        &self,
+        start: u32,
+        cause: Cause,
+        state: &mut MiddlewareReaderState<'a>,
+        push_limit: impl FnOnce(&mut MiddlewareReaderState<'a>),
+    ) {
+        Self::put([start], state);
+        self.add_third(state);
+        push_limit(state);
+        state.push_operator(Operator::I64GtU);
+        self.trap_if(cause, state);
+    }
+
+    /// Makes the start that lies on the stack the end.
+    fn add_third(&self, state: &mut MiddlewareReaderState<'_>) {
+        state.push_operator(Operator::I64ExtendI32U);
+        Self::put([self.third], state);
+        state.extend([Operator::I64ExtendI32U, Operator::I64Add]);
+    }
+
+    /// Traps if `third` bytes from the start that lies on the stack do not lie in memory.
+    fn check_memory(&self, state: &mut MiddlewareReaderState<'_>) {
+        self.add_third(state);
+        Self::take([self.end], state);
+        let begin_if_beyond = |state: &mut MiddlewareReaderState<'_>| {
+            Self::put([self.end, self.size], state);
+            state.extend([
+                Operator::I64GtU,
+                Operator::If {
+                    blockty: BlockType::Empty,
+                },
+            ]);
+        };
+        begin_if_beyond(state);
+        // 65,536 bytes for each page; one byte less for all 65,536 pages, to whose end the library
+        // lets nothing reach.
+        let pages = [Operator::MemorySize { mem: 0 }, Operator::I64ExtendI32U];
+        state.extend(&pages);
+        state.extend([Operator::I64Const { value: 16 }, Operator::I64Shl]);
+        state.extend(&pages);
+        state.extend([
+            Operator::I64Const { value: 16 },
+            Operator::I64ShrU,
+            Operator::I64Sub,
+        ]);
+        Self::take([self.size], state);
+        begin_if_beyond(state);
+        self.trap(Cause::Memory, state);
+        state.extend([Operator::End, Operator::End]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine;
+    use wasmer::Imports;
+
+    /// All that is checked, with memory of 1 page of at most 3, and tables of 10 functions and of
+    /// 7 external references.
+    const ALL: &str = r#"(module
+        (memory (export "memory") 1 3) (table $f (export "functions") 10 12 funcref)
+        (table $x 7 8 externref)
+        (data $d "abcde") (data $active (i32.const 100) "active")
+        (elem $e func $one $one $one) (elem $nulls externref (ref.null extern) (ref.null extern))
+        (elem $declared declare func $one) (elem (table $f) (i32.const 4) func $one)
+        (func $one)
+        (func (export "memory.grow") (drop (memory.grow (i32.const 1))))
+        (func (export "table.grow") (drop (table.grow $f (ref.null func) (i32.const 1))))
+        (func (export "data.drop") (data.drop $d) (data.drop $active))
+        (func (export "elem.drop") (elem.drop $e) (elem.drop $nulls) (elem.drop $declared))
+        (func (export "memory.copy") (param i32 i32 i32)
+          (memory.copy (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "memory.fill") (param i32 i32 i32)
+          (memory.fill (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "memory.init") (param i32 i32 i32)
+          (memory.init $d (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "memory.init active") (param i32 i32 i32)
+          (memory.init $active (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "table.get") (param i32 i32 i32) (drop (table.get $f (local.get 0))))
+        (func (export "table.set") (param i32 i32 i32)
+          (table.set $f (local.get 0) (ref.func $one)))
+        (func (export "table.fill") (param i32 i32 i32)
+          (table.fill $f (local.get 0) (ref.null func) (local.get 2)))
+        (func (export "table.copy") (param i32 i32 i32)
+          (table.copy $f $f (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "table.init") (param i32 i32 i32)
+          (table.init $f $e (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "table.get extern") (param i32 i32 i32) (drop (table.get $x (local.get 0))))
+        (func (export "table.set extern") (param i32 i32 i32)
+          (table.set $x (local.get 0) (ref.null extern)))
+        (func (export "table.fill extern") (param i32 i32 i32)
+          (table.fill $x (local.get 0) (ref.null extern) (local.get 2)))
+        (func (export "table.init extern") (param i32 i32 i32)
+          (table.init $x $nulls (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "table.init declared") (param i32 i32 i32)
+          (table.init $f $declared (local.get 0) (local.get 1) (local.get 2))))"#;
+
+    /// What the instructions do according to the specification.
+    struct Model {
+        memory: Vec<u8>,
+        /// Which elements are functions.
+        functions: Vec<bool>,
+        external: usize,
+        data: &'static [u8],
+        elements: usize,
+        nulls: usize,
+    }
+
+    /// A range, if it lies within a length.
+    fn range(start: u32, count: u32, length: usize) -> Option<std::ops::Range<usize>> {
+        let (start, count) = (start as usize, count as usize);
+        (start + count <= length).then_some(start..start + count)
+    }
+
+    impl Model {
+        /// Whether an instruction succeeds.
+        fn run(&mut self, name: &str, a: u32, b: u32, c: u32) -> bool {
+            self.try_run(name, a, b, c).is_some()
+        }
+
+        fn try_run(&mut self, name: &str, a: u32, b: u32, c: u32) -> Option<()> {
+            let functions = self.functions.len();
+            match name {
+                "memory.copy" => {
+                    let from = range(b, c, self.memory.len())?;
+                    range(a, c, self.memory.len())?;
+                    self.memory.copy_within(from, a as usize);
+                }
+                "memory.fill" => {
+                    let to = range(a, c, self.memory.len())?;
+                    self.memory[to].fill(b.to_le_bytes()[0]);
+                }
+                "memory.init" | "memory.init active" => {
+                    let data = if name == "memory.init" {
+                        self.data
+                    } else {
+                        b""
+                    };
+                    let data = &data[range(b, c, data.len())?];
+                    let to = range(a, c, self.memory.len())?;
+                    self.memory[to].copy_from_slice(data);
+                }
+                "table.get" => {
+                    range(a, 1, functions)?;
+                }
+                "table.set" => self.functions[range(a, 1, functions)?].fill(true),
+                "table.fill" => self.functions[range(a, c, functions)?].fill(false),
+                "table.copy" => {
+                    let from = range(b, c, functions)?;
+                    range(a, c, functions)?;
+                    self.functions.copy_within(from, a as usize);
+                }
+                "table.init" => {
+                    range(b, c, self.elements)?;
+                    self.functions[range(a, c, functions)?].fill(true);
+                }
+                "table.get extern" | "table.set extern" => {
+                    range(a, 1, self.external)?;
+                }
+                "table.fill extern" => {
+                    range(a, c, self.external)?;
+                }
+                "table.init extern" => {
+                    range(b, c, self.nulls)?;
+                    range(a, c, self.external)?;
+                }
+                "table.init declared" => {
+                    range(b, c, 0)?;
+                    range(a, c, functions)?;
+                }
+                _ => unreachable!("{name}"),
+            }
+            Some(())
+        }
+    }
+
+    #[test]
+    fn instructions_do_and_refuse_what_the_specification_says() {
+        let mut store = engine::store(1 << 20);
+        let instance = engine::instance(&mut store, ALL, &Imports::new());
+        let memory = instance.exports.get_memory("memory").expect("one").clone();
+        let functions = instance
+            .exports
+            .get_table("functions")
+            .expect("one")
+            .clone();
+        let mut model = Model {
+            memory: vec![0; 65536],
+            functions: vec![false; 10],
+            external: 7,
+            data: b"abcde",
+            elements: 3,
+            nulls: 2,
+        };
+        model.memory[100..106].copy_from_slice(b"active");
+        model.functions[4] = true;
+        let small = [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 1 << 31, u32::MAX];
+        let large = [
+            0,
+            1,
+            5,
+            99,
+            65530,
+            65535,
+            65536,
+            65537,
+            131_072,
+            131_073,
+            u32::MAX - 1,
+            u32::MAX,
+        ];
+        let mut refused = 0;
+        for step in ["", "memory.grow", "table.grow", "data.drop", "elem.drop"] {
+            match step {
+                "memory.grow" => model.memory.resize(131_072, 0),
+                "table.grow" => model.functions.push(false),
+                "data.drop" => model.data = b"",
+                "elem.drop" => (model.elements, model.nulls) = (0, 0),
+                _ => {}
+            }
+            if !step.is_empty() {
+                let function = instance.exports.get_function(step).expect(step).clone();
+                function.call(&mut store, &[]).expect(step);
+            }
+            for name in instance
+                .exports
+                .iter()
+                .functions()
+                .map(|(name, _)| name.clone())
+                .collect::<Vec<_>>()
+            {
+                let function = instance.exports.get_function(&name).expect(&name).clone();
+                if function.ty(&store).params().is_empty() {
+                    continue;
+                }
+                let in_memory = name.starts_with("memory");
+                let values = if in_memory { &large[..] } else { &small[..] };
+                let message = if in_memory {
+                    "out of bounds memory access"
+                } else {
+                    "undefined element: out of bounds table access"
+                };
+                for (a, b, c) in values.iter().flat_map(|a| {
+                    values
+                        .iter()
+                        .flat_map(move |b| values.iter().map(move |c| (*a, *b, *c)))
+                }) {
+                    let what = format!("{name} {a} {b} {c} after {step:?}");
+                    let arguments = [a, b, c].map(|value| Value::I32(value.cast_signed()));
+                    let result = function.call(&mut store, &arguments);
+                    assert_eq!(result.is_ok(), model.run(&name, a, b, c), "{what}");
+                    if let Err(error) = result {
+                        refused += 1;
+                        assert!(error.message().contains("divide"), "{what}: {error}");
+                        assert_eq!(cause(&instance, &mut store), Some(message), "{what}");
+                        continue;
+                    }
+                    if in_memory {
+                        let view = memory.view(&store);
+                        assert_eq!(view.data_size(), model.memory.len() as u64);
+                        assert!(
+                            view.copy_to_vec().expect("it is there") == model.memory,
+                            "{what}"
+                        );
+                    } else {
+                        for (index, is_function) in (0..).zip(&model.functions) {
+                            let element = functions.get(&mut store, index).expect(&what);
+                            assert_eq!(
+                                matches!(element, Value::FuncRef(Some(_))),
+                                *is_function,
+                                "{what}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        assert!(refused > 1000);
+    }
+
+    /// With how little room a guest may end: nearly as little as it needs itself. What overflows the
+    /// stack beyond that may be the engine's library, with its locks taken; there is room only for
+    /// asking for the size of memory or a table, which takes none.
+    #[test]
+    fn a_trap_needs_no_stack() {
+        for instruction in [
+            "(unreachable)",
+            "(memory.copy (i32.const -1) (i32.const 0) (i32.const 1))",
+            "(memory.copy (i32.const 0) (i32.const -1) (i32.const 1))",
+            "(memory.fill (i32.const -1) (i32.const 0) (i32.const 1))",
+            "(memory.init $d (i32.const 0) (i32.const 6) (i32.const 0))",
+            "(memory.init $d (i32.const -1) (i32.const 0) (i32.const 1))",
+            "(drop (table.get $f (i32.const -1)))",
+            "(table.set $f (i32.const -1) (ref.null func))",
+            "(table.set $x (i32.const -1) (ref.null extern))",
+            "(table.fill $f (i32.const -1) (ref.null func) (i32.const 1))",
+            "(table.copy $f $f (i32.const 0) (i32.const -1) (i32.const 1))",
+            "(table.copy $f $f (i32.const -1) (i32.const 0) (i32.const 1))",
+            "(table.init $f $e (i32.const -1) (i32.const 0) (i32.const 1))",
+            "(table.init $f $e (i32.const 0) (i32.const -1) (i32.const 1))",
+            "(i32.store (i32.const -1) (i32.const 0))",
+            "(call_indirect $f (i32.const -1))",
+            "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
+            "(drop (i32.trunc_f32_s (f32.const nan)))",
+        ] {
+            let text = format!(
+                r#"(module (memory 1) (table $f 10 funcref) (table $x 7 externref)
+                (data $d "abcde") (elem $e func $run)
+                (func $run (export "run") (param $depth i32) (param $ends i32)
+                  (if (local.get $depth)
+                    (then (call $run (i32.sub (local.get $depth) (i32.const 1)) (local.get $ends)))
+                    (else (if (local.get $ends) (then {instruction}))))))"#
+            );
+            let mut store = engine::store(1 << 20);
+            let instance = engine::instance(&mut store, &text, &Imports::new());
+            let run = instance.exports.get_function("run").expect("one").clone();
+            let mut overflows = |depth: i32, ends: i32| match run
+                .call(&mut store, &[Value::I32(depth), Value::I32(ends)])
+            {
+                Ok(_) => {
+                    assert_eq!(ends, 0, "{instruction}");
+                    false
+                }
+                Err(error) => {
+                    let overflows = error.message().contains("stack");
+                    assert!(overflows || ends == 1, "{instruction}: {error}");
+                    overflows
+                }
+            };
+            let (mut least, mut most) = (0, 10_000_000);
+            while most - least > 1 {
+                let depth = i32::midpoint(least, most);
+                *(if overflows(depth, 0) {
+                    &mut most
+                } else {
+                    &mut least
+                }) = depth;
+            }
+            // A frame takes 16 bytes at least.
+            assert!(
+                !overflows(least - 40, 1),
+                "{instruction} at a depth of {least}"
+            );
+            assert!(overflows(most, 1), "{instruction}");
+        }
+    }
+}
