@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use watm_tests::{
     EchoServer, Pair, ReservedPort, ThreadTimes, accept_one, alternate, built, connect, copy_as,
-    echo_messages, eventually, expect_end, listener, open_descriptors, read_numbers, read_vec,
-    reset, resident_bytes, text, threads, wat, with_worker, within,
+    echo_messages, eventually, expect_end, listener, open_descriptors, path_of, read_numbers,
+    read_vec, reset, resident_bytes, text, threads, wat, with_worker, within,
 };
 use watm_wasmer::{
-    DialAttempt, DialHook, Dialer, FixedDialer, Listener, Relay, Stream, TransportModule,
+    ArtifactCache, DialAttempt, DialHook, Dialer, FixedDialer, Listener, ModuleLoader, Relay,
+    Stream, TransportModule,
 };
 
 /// Lets one test at a time run.
@@ -102,6 +103,30 @@ fn a_thousand_connections_leave_memory_threads_and_descriptors_where_they_were()
     eventually("the first ones have ended", || threads("watm-worker") == 0);
     let before = Uses::now();
     each(1000);
+    before.expect_back(SLACK);
+}
+
+#[test]
+fn modules_that_are_loaded_again_and_again_leave_no_code_behind() {
+    let _turn = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    let cache = ArtifactCache::open(directory.path()).expect("a cache");
+    let loader = ModuleLoader::new().cache(&cache);
+    let each = |count: usize| {
+        for i in 0..count {
+            let module = loader.load_file(path_of("rust_tcp")).expect("a module");
+            if i % 10 == 0 {
+                // The last that needs its code is a connection.
+                let pair = Pair::dial(&module);
+                drop(module);
+                alternate(&pair.conn, &pair.peer, 64, |_| {});
+            }
+        }
+    };
+    each(20);
+    eventually("the first ones have ended", || threads("watm-worker") == 0);
+    let before = Uses::now();
+    each(300);
     before.expect_back(SLACK);
 }
 

@@ -16,10 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
-use wasmer::Module;
 use wasmer::sys::{CpuFeature, Triple};
 
-use crate::engine;
+use crate::engine::{self, Compiled};
 use crate::error::LoadError;
 use crate::module::{hex, load_compiled};
 
@@ -233,7 +232,7 @@ impl ArtifactCache {
         &self,
         sha256: &[u8; 32],
         compile: impl FnOnce() -> Result<Vec<u8>, LoadError>,
-    ) -> Result<Module, LoadError> {
+    ) -> Result<Compiled, LoadError> {
         let key = key(sha256);
         if let Some(module) = self.load(&key) {
             return Ok(module);
@@ -258,13 +257,13 @@ impl ArtifactCache {
     }
 
     /// Loads an artifact; one that cannot be used is removed.
-    fn load(&self, key: &Key) -> Option<Module> {
+    fn load(&self, key: &Key) -> Option<Compiled> {
         let path = self.path(key);
         let loaded = read(&path, key).and_then(|artifact| {
             // SAFETY: the engine wants an artifact that it made itself, unchanged. The file is the
             // user's own and was written by `store`; the checksum says that nothing of it was
             // lost, and the key that the same engine made it for this machine.
-            unsafe { engine::load(artifact) }
+            unsafe { Compiled::load(artifact) }
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
         });
         match loaded {

@@ -1,5 +1,8 @@
-//! The one engine of the process, how modules are compiled for it, and the tunables that bound
+//! The engines that hold modules, how modules are compiled for them, and the tunables that bound
 //! what an instance may use.
+//!
+//! An engine keeps the code of all its modules for as long as it lives, so each module has one of
+//! its own, that goes with it.
 
 use std::error::Error;
 use std::ptr::NonNull;
@@ -29,7 +32,7 @@ const TABLE_LIMIT: u32 = 1 << 20;
 /// How long compiling a module may take, unless the loader says otherwise.
 pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The engine that holds all modules.
+/// An engine that holds no module, for what is asked of any.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| new_engine(Cranelift::default()))
@@ -77,26 +80,36 @@ pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadErr
         .map_err(|error| failed(&error))
 }
 
-/// A module from its artifact.
-///
-/// # Safety
-///
-/// The artifact was made by [`compile`] of this version for this machine, and is unchanged.
-pub(crate) unsafe fn load(artifact: Vec<u8>) -> Result<Module, DeserializeError> {
-    // SAFETY: what the engine asks for is what the caller promises.
-    unsafe { Module::deserialize(engine(), artifact) }
+/// A module that is ready to be instantiated, with the engine that holds its code.
+pub(crate) struct Compiled {
+    pub(crate) module: Module,
+    engine: Engine,
 }
 
-/// A store whose instances use no more than `memory_limit` bytes of memory.
-pub(crate) fn store(memory_limit: u64) -> Store {
-    let mut engine = engine().clone();
-    let pages =
-        u32::try_from(memory_limit / PAGE).map_or(MOST_PAGES, |pages| pages.min(MOST_PAGES));
-    engine.set_tunables(Limits {
-        base: BaseTunables::new(),
-        pages: Pages(pages),
-    });
-    Store::new(engine)
+impl Compiled {
+    /// A module from its artifact.
+    ///
+    /// # Safety
+    ///
+    /// The artifact was made by [`compile`] of this version for this machine, and is unchanged.
+    pub(crate) unsafe fn load(artifact: Vec<u8>) -> Result<Self, DeserializeError> {
+        let engine = new_engine(Cranelift::default());
+        // SAFETY: what the engine asks for is what the caller promises.
+        let module = unsafe { Module::deserialize(&engine, artifact) }?;
+        Ok(Self { module, engine })
+    }
+
+    /// A store for an instance, with no more than `memory_limit` bytes of memory.
+    pub(crate) fn store(&self, memory_limit: u64) -> Store {
+        let mut engine = self.engine.clone();
+        let pages =
+            u32::try_from(memory_limit / PAGE).map_or(MOST_PAGES, |pages| pages.min(MOST_PAGES));
+        engine.set_tunables(Limits {
+            base: BaseTunables::new(),
+            pages: Pages(pages),
+        });
+        Store::new(engine)
+    }
 }
 
 struct Limits {
@@ -188,16 +201,21 @@ impl Tunables for Limits {
     }
 }
 
-/// An instance of a module in the text format.
+/// A module in the text format, and a store for it.
 #[cfg(test)]
-pub(crate) fn instance(
-    store: &mut Store,
-    text: &str,
-    imports: &wasmer::Imports,
-) -> wasmer::Instance {
+pub(crate) fn compiled(text: &str) -> (Compiled, Store) {
     let module = wat::parse_str(text).expect("a module");
     let artifact = compile(&module, COMPILE_TIMEOUT).expect("an artifact");
     // SAFETY: it was just compiled.
-    let module = unsafe { load(artifact) }.expect("a module");
-    wasmer::Instance::new(store, &module, imports).expect("an instance")
+    let compiled = unsafe { Compiled::load(artifact) }.expect("a module");
+    let store = compiled.store(1 << 20);
+    (compiled, store)
+}
+
+/// An instance of a module in the text format that imports nothing.
+#[cfg(test)]
+pub(crate) fn instance(text: &str) -> (wasmer::Instance, Store) {
+    let (compiled, mut store) = compiled(text);
+    let instance = wasmer::Instance::new(&mut store, &compiled.module, &wasmer::Imports::new());
+    (instance.expect("an instance"), store)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
 use watm_abi::{ModuleKind, names};
 
-use crate::engine;
 use crate::error::{SetupError, TransportError};
 use crate::host::Host;
 use crate::imports::{self, Env, Unwind};
@@ -34,8 +33,9 @@ impl Instance {
         host: Host,
         link: &Arc<Link>,
     ) -> Result<Self, SetupError> {
-        let module = settings.module.compiled();
-        let mut store = engine::store(settings.memory_limit);
+        let compiled = settings.module.compiled();
+        let module = &compiled.module;
+        let mut store = compiled.store(settings.memory_limit);
 
         let mut imports = Imports::new();
         let mut surroundings = None;

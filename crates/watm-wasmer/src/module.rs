@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use wasmer::Module;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use watm_abi::{
     Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, ModuleKind, Role, Roles, Signature,
@@ -17,7 +16,7 @@ use watm_abi::{
 };
 
 use crate::cache::ArtifactCache;
-use crate::engine;
+use crate::engine::{self, Compiled};
 use crate::error::LoadError;
 
 /// Bytes of a module file at most, unless the loader says otherwise.
@@ -359,7 +358,7 @@ struct Inner {
     info: ModuleInfo,
     kind: ModuleKind,
     name: String,
-    compiled: Module,
+    compiled: Compiled,
 }
 
 /// A transport module, checked and compiled. Cheap to clone and to share between threads.
@@ -423,7 +422,7 @@ impl TransportModule {
         &self.inner.name
     }
 
-    pub(crate) fn compiled(&self) -> &Module {
+    pub(crate) fn compiled(&self) -> &Compiled {
         &self.inner.compiled
     }
 
@@ -655,9 +654,9 @@ fn compile(bytes: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
 }
 
 /// The module that was just compiled to `artifact`.
-pub(crate) fn load_compiled(artifact: Vec<u8>) -> Result<Module, LoadError> {
+pub(crate) fn load_compiled(artifact: Vec<u8>) -> Result<Compiled, LoadError> {
     // SAFETY: it comes from `compile` and was in nobody else's hands.
-    unsafe { engine::load(artifact) }.map_err(|error| LoadError::Compile(error.to_string()))
+    unsafe { Compiled::load(artifact) }.map_err(|error| LoadError::Compile(error.to_string()))
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -187,10 +187,6 @@ mod tests {
     use std::time::{Duration, Instant};
     use wasmer::{Function, Imports, Value};
 
-    fn instance(store: &mut Store, text: &str) -> Instance {
-        engine::instance(store, text, &Imports::new())
-    }
-
     #[test]
     fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_changes_nothing()
     {
@@ -223,7 +219,7 @@ mod tests {
                 (local.tee $turns (i32.add (local.get $turns) (i32.const 1))) (i32.const 10)))))
             (func (export "straight") (param i32) (result i32)
               (if (local.get 0) (then (call $raise))) (i32.load (i32.const 0))))"#;
-        let mut store = engine::store(1 << 20);
+        let (compiled, mut store) = engine::compiled(text);
         let flag = Arc::new(Mutex::new(None::<StopFlag>));
         let raised = Arc::clone(&flag);
         let raise = Function::new_typed(&mut store, move || {
@@ -246,7 +242,8 @@ mod tests {
             ("loop", 0),
             ("straight", 1),
         ] {
-            let instance = engine::instance(&mut store, text, &imports);
+            let instance =
+                Instance::new(&mut store, &compiled.module, &imports).expect("an instance");
             let function = instance.exports.get_function(name).expect(name).clone();
             let results = function.call(&mut store, &[Value::I32(0)]).expect(name);
             assert_eq!(results.len(), arguments);
@@ -303,8 +300,7 @@ mod tests {
             let (flags, flag) = crossbeam_channel::bounded(1);
             let (ended, end) = crossbeam_channel::bounded(1);
             let guest = std::thread::spawn(move || {
-                let mut store = engine::store(1 << 20);
-                let instance = instance(&mut store, &text);
+                let (instance, mut store) = engine::instance(&text);
                 let function = instance.exports.get_function("f").expect("f");
                 let flag = StopFlag::of(&instance, &mut store).expect("a flag");
                 flags.send(flag).expect("somebody listens");
@@ -331,8 +327,7 @@ mod tests {
     fn a_start_function_is_left_to_the_caller() {
         let text = r#"(module (global $g (export "g") (mut i32) (i32.const 0))
             (func $start (global.set $g (i32.const 1))) (start $start))"#;
-        let mut store = engine::store(1 << 20);
-        let instance = instance(&mut store, text);
+        let (instance, mut store) = engine::instance(text);
         let global = instance.exports.get_global("g").expect("a global").clone();
         assert_eq!(global.get(&mut store), Value::I32(0));
         let start = instance.exports.get_function(START).expect("a function");
@@ -343,8 +338,7 @@ mod tests {
     #[test]
     fn an_export_that_has_the_name_of_the_start_function_is_not_taken_for_one() {
         let text = r#"(module (func (export "\00watm start function") unreachable))"#;
-        let mut store = engine::store(1 << 20);
-        let instance = instance(&mut store, text);
+        let (instance, _store) = engine::instance(text);
         assert!(instance.exports.get_function(START).is_err());
     }
 }

@@ -417,7 +417,6 @@ impl Module {
 mod tests {
     use super::*;
     use crate::engine;
-    use wasmer::Imports;
 
     /// All that is checked, with memory of 1 page of at most 3, and tables of 10 functions and of
     /// 7 external references.
@@ -540,8 +539,7 @@ mod tests {
 
     #[test]
     fn instructions_do_and_refuse_what_the_specification_says() {
-        let mut store = engine::store(1 << 20);
-        let instance = engine::instance(&mut store, ALL, &Imports::new());
+        let (instance, mut store) = engine::instance(ALL);
         let memory = instance.exports.get_memory("memory").expect("one").clone();
         let functions = instance
             .exports
@@ -675,8 +673,7 @@ mod tests {
                     (then (call $run (i32.sub (local.get $depth) (i32.const 1)) (local.get $ends)))
                     (else (if (local.get $ends) (then {instruction}))))))"#
             );
-            let mut store = engine::store(1 << 20);
-            let instance = engine::instance(&mut store, &text, &Imports::new());
+            let (instance, mut store) = engine::instance(&text);
             let run = instance.exports.get_function("run").expect("one").clone();
             let mut overflows = |depth: i32, ends: i32| match run
                 .call(&mut store, &[Value::I32(depth), Value::I32(ends)])
