@@ -15,6 +15,7 @@ use crate::watchdog;
 
 const HANDSHAKE: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_millis(10);
+const MEMORY_LIMIT: u64 = 16 << 20;
 /// What an end may take beyond the time that it has: library code that was begun, and a machine
 /// that is busy.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -66,6 +67,9 @@ impl<'a> Arbitrary<'a> for ModuleCase {
             custom_page_sizes_enabled: false,
             wide_arithmetic_enabled: false,
             max_memories: 1,
+            // Within the limits, so that most can be instantiated.
+            max_memory32_bytes: MEMORY_LIMIT,
+            max_table_elements: 10_000,
             max_tables: 4,
             max_imports: 16,
             ..wasm_smith::Config::default()
@@ -137,7 +141,7 @@ fn run(case: &ModuleCase) -> ModuleEnd {
         .handshake_timeout(HANDSHAKE)
         .close_grace(GRACE)
         .drain_timeout(GRACE)
-        .memory_limit(16 << 20)
+        .memory_limit(MEMORY_LIMIT)
         .build()
         .expect("it is a dialer");
     let started = Instant::now();

@@ -415,6 +415,8 @@ impl Module {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::engine;
 
@@ -704,5 +706,38 @@ mod tests {
             );
             assert!(overflows(most, 1), "{instruction}");
         }
+    }
+
+    /// A frame that reaches over the guard page behind the stack.
+    #[test]
+    fn a_recursion_of_large_frames_is_a_trap() {
+        const VALUES: usize = 3000;
+        let mut body = String::new();
+        for value in 1..VALUES {
+            let _ = write!(
+                body,
+                "(local.set {value} (i64.load offset={value} (i32.const 0)))"
+            );
+        }
+        body.push_str("(local.set 0 (call $run (i64.sub (local.get 0) (i64.const 1))))");
+        for value in 1..VALUES {
+            let _ = write!(
+                body,
+                "(local.set 0 (i64.xor (local.get 0) (local.get {value})))"
+            );
+        }
+        let locals = " i64".repeat(VALUES - 1);
+        let text = format!(
+            r#"(module (memory 1) (func $run (export "run") (param i64) (result i64) (local {locals})
+            (if (i64.eqz (local.get 0)) (then (return (i64.const 0)))) {body} (local.get 0)))"#
+        );
+        let (instance, mut store) = engine::instance(&text);
+        let run = instance.exports.get_function("run").expect("one").clone();
+        let mut run = |depth: i64| run.call(&mut store, &[Value::I64(depth)]);
+        run(20).expect("the stack suffices");
+        // Its frames take more than a page, then.
+        let error = run(1000).expect_err("the stack does not suffice");
+        assert!(error.message().contains("stack"), "{error}");
+        run(20).expect("nothing was harmed");
     }
 }
