@@ -15,6 +15,8 @@ use crate::peer;
 pub(crate) const MEMORY: u32 = 65536;
 /// How long an answer may take before the guest is taken for one that waits.
 const ANSWER: Duration = Duration::from_millis(250);
+/// How long the guest may take to start on a machine that is busy.
+const START: Duration = Duration::from_secs(30);
 /// How long closing may take: the grace period, and a machine that is busy.
 const GRACE: Duration = Duration::from_millis(40);
 
@@ -82,10 +84,11 @@ impl Remote {
             (dialer.expect("a dialer"), directory)
         });
         let conn = dialer.dial(&peer::address()).expect("a connection");
-        conn.set_read_timeout(Some(ANSWER)).expect("a timeout");
+        conn.set_read_timeout(Some(START)).expect("a timeout");
         conn.set_write_timeout(Some(ANSWER)).expect("a timeout");
         let mut numbers = [0; 12];
         (&conn).read_exact(&mut numbers).expect("its descriptors");
+        conn.set_read_timeout(Some(ANSWER)).expect("a timeout");
         let number = |at: usize| u32::from_le_bytes(numbers[at..at + 4].try_into().expect("four"));
         let (internal, net, control) = (number(0), number(4), number(8));
         Self {
