@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{ElementItems, ExternalKind, Parser, Payload, TypeRef};
 use watm_abi::{
     Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, ModuleKind, Role, Roles, Signature,
     ValType, check,
@@ -26,6 +26,10 @@ const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 const TABLE_COUNT_LIMIT: usize = 8;
 /// Functions of a module at most. Each takes a kilobyte and more while it is compiled.
 const FUNCTION_COUNT_LIMIT: usize = 100_000;
+/// Of all else at most that takes memory for each instance, beside its linear memory.
+const ITEM_COUNT_LIMIT: usize = 10_000;
+/// Elements of all segments together at most, as many as a table may have.
+const ELEMENT_COUNT_LIMIT: usize = 1 << 20;
 /// Bytes of one function's code at most: compiling it takes time by the square, up to ten seconds
 /// for this many.
 const FUNCTION_SIZE_LIMIT: usize = 512 << 10;
@@ -59,11 +63,23 @@ pub struct ModuleInfo {
     imports: Vec<ImportDecl>,
     exports: Vec<ExportDecl>,
     memory: Option<MemoryInfo>,
-    tables: usize,
-    functions: usize,
+    counts: Counts,
     largest_function: usize,
     producers: Vec<Producer>,
     entry: Result<Entry, Vec<InterfaceError>>,
+}
+
+/// How many of each a module has.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    tables: usize,
+    functions: usize,
+    imports: usize,
+    exports: usize,
+    globals: usize,
+    data: usize,
+    element_segments: usize,
+    elements: usize,
 }
 
 impl ModuleInfo {
@@ -84,8 +100,7 @@ impl ModuleInfo {
             imports: Vec::new(),
             exports: Vec::new(),
             memory: None,
-            tables: 0,
-            functions: 0,
+            counts: Counts::default(),
             largest_function: 0,
             producers: Vec::new(),
             entry: Err(Vec::new()),
@@ -152,17 +167,24 @@ impl ModuleInfo {
     /// Whether compiling it and making an instance are bounded.
     fn check_complexity(&self) -> Result<(), LoadError> {
         let too_complex = |what: String| Err(LoadError::TooComplex(what));
-        if self.tables > TABLE_COUNT_LIMIT {
-            return too_complex(format!(
-                "it has {} tables, more than {TABLE_COUNT_LIMIT}",
-                self.tables
-            ));
-        }
-        if self.functions > FUNCTION_COUNT_LIMIT {
-            return too_complex(format!(
-                "it has {} functions, more than {FUNCTION_COUNT_LIMIT}",
-                self.functions
-            ));
+        let counts = &self.counts;
+        for (count, what, limit) in [
+            (counts.tables, "tables", TABLE_COUNT_LIMIT),
+            (counts.functions, "functions", FUNCTION_COUNT_LIMIT),
+            (counts.imports, "imports", ITEM_COUNT_LIMIT),
+            (counts.exports, "exports", ITEM_COUNT_LIMIT),
+            (counts.globals, "global variables", ITEM_COUNT_LIMIT),
+            (counts.data, "data segments", ITEM_COUNT_LIMIT),
+            (
+                counts.element_segments,
+                "element segments",
+                ITEM_COUNT_LIMIT,
+            ),
+            (counts.elements, "elements", ELEMENT_COUNT_LIMIT),
+        ] {
+            if count > limit {
+                return too_complex(format!("it has {count} {what}, more than {limit}"));
+            }
         }
         if self.largest_function > FUNCTION_SIZE_LIMIT {
             return too_complex(format!(
@@ -221,8 +243,19 @@ impl ModuleInfo {
                         memories.push(ty?);
                     }
                 }
-                Payload::TableSection(reader) => self.tables += reader.count() as usize,
-                Payload::CodeSectionStart { count, .. } => self.functions += count as usize,
+                Payload::TableSection(reader) => self.counts.tables += reader.count() as usize,
+                Payload::GlobalSection(reader) => self.counts.globals += reader.count() as usize,
+                Payload::DataSection(reader) => self.counts.data += reader.count() as usize,
+                Payload::ElementSection(reader) => {
+                    self.counts.element_segments += reader.count() as usize;
+                    for segment in reader {
+                        self.counts.elements += match segment?.items {
+                            ElementItems::Functions(items) => items.count() as usize,
+                            ElementItems::Expressions(_, items) => items.count() as usize,
+                        };
+                    }
+                }
+                Payload::CodeSectionStart { count, .. } => self.counts.functions += count as usize,
                 Payload::CodeSectionEntry(body) => {
                     self.largest_function = self.largest_function.max(body.as_bytes().len());
                 }
@@ -247,6 +280,8 @@ impl ModuleInfo {
                 _ => {}
             }
         }
+        self.counts.imports = self.imports.len();
+        self.counts.exports = exports.len();
         self.memory = memories.first().map(|ty| MemoryInfo {
             min_pages: ty.initial,
             max_pages: ty.maximum,

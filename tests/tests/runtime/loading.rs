@@ -554,6 +554,45 @@ fn a_module_with_a_million_functions_is_refused_before_it_is_compiled() {
     assert!(error.to_string().contains("functions, more than 100000"));
 }
 
+/// Each of these takes memory for each connection, beside the linear memory that is bounded.
+#[test]
+fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
+    type Make = fn(usize) -> String;
+    let items: [(_, _, Make); 5] = [
+        ("global variables", 10_000, |count| {
+            "(global i64 (i64.const 0))".repeat(count)
+        }),
+        ("exports", 10_000, |count| {
+            // Those of the interface are there already.
+            (5..count).fold(String::new(), |all, i| {
+                all + &format!("(export \"{i}\" (memory 0))")
+            })
+        }),
+        ("data segments", 10_000, |count| "(data \"\")".repeat(count)),
+        ("element segments", 10_000, |count| {
+            "(elem func)".repeat(count)
+        }),
+        ("elements", 1 << 20, |count| {
+            format!("(func $item)(elem func {})", "$item ".repeat(count))
+        }),
+    ];
+    let expect_refused = |what: &str, module: String, limit: usize| {
+        let error = TransportModule::from_bytes(module).expect_err(what);
+        assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
+        let said = format!("{} {what}, more than {limit}", limit + 1);
+        assert!(error.to_string().contains(&said), "{error}");
+    };
+    for (what, limit, make) in items {
+        let fits = TransportModule::from_bytes(with_functions(&make(limit)));
+        drop(Pair::dial(&fits.expect(what)));
+        expect_refused(what, with_functions(&make(limit + 1)), limit);
+    }
+    // The other way to write them.
+    let nulls = "(ref.null func)".repeat((1 << 20) + 1);
+    let module = with_functions(&format!("(elem funcref {nulls})"));
+    expect_refused("elements", module, 1 << 20);
+}
+
 #[test]
 fn a_function_that_would_take_minutes_to_compile_is_refused() {
     // Ten bytes of code each.
