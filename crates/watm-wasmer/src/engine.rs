@@ -28,7 +28,7 @@ pub(crate) const PAGE: u64 = 65536;
 /// Pages that a memory can have at all.
 const MOST_PAGES: u32 = 65536;
 /// Elements of a table at most.
-const TABLE_LIMIT: u32 = 1 << 20;
+pub(crate) const TABLE_LIMIT: u32 = 1 << 20;
 /// How long compiling a module may take, unless the loader says otherwise.
 pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -49,7 +49,7 @@ fn new_engine(compiler: Cranelift) -> Engine {
         .into()
 }
 
-/// Compiles a module to an artifact for [`load`]. Each has a compiler of its own, since traps and
+/// Compiles a module to an artifact for [`Compiled::load`]. Each has a compiler of its own, since traps and
 /// stop points are made for one module.
 ///
 /// # Errors

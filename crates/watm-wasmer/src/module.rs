@@ -29,7 +29,7 @@ const FUNCTION_COUNT_LIMIT: usize = 100_000;
 /// Of all else at most that takes memory for each instance, beside its linear memory.
 const ITEM_COUNT_LIMIT: usize = 10_000;
 /// Elements of all segments together at most, as many as a table may have.
-const ELEMENT_COUNT_LIMIT: usize = 1 << 20;
+const ELEMENT_COUNT_LIMIT: usize = engine::TABLE_LIMIT as usize;
 /// Bytes of one function's code at most: compiling it takes time by the square, up to ten seconds
 /// for this many.
 const FUNCTION_SIZE_LIMIT: usize = 512 << 10;

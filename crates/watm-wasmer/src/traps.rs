@@ -235,10 +235,7 @@ impl Module {
             Operator::Unreachable => self.trap(Cause::Unreachable, state),
             Operator::MemoryCopy { .. } => {
                 Self::take([third, second, first], state);
-                state.extend(
-                    [first, second, first, second]
-                        .map(|global_index| Operator::GlobalGet { global_index }),
-                );
+                Self::put([first, second, first, second], state);
                 state.extend([Operator::I32GtU, Operator::Select]);
                 self.check_memory(state);
                 Self::put([first, second, third], state);
