@@ -291,6 +291,10 @@ pub(crate) struct RelayArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// The most connections that are carried at the same time; more wait in the system's queue
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = count())]
+    pub(crate) max_connections: u32,
+
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
 
@@ -468,7 +472,7 @@ pub(crate) struct AcceptArgs {
     pub(crate) listen: Option<String>,
 
     /// With --listen: the most connections that are carried at the same time
-    #[arg(long, value_name = "COUNT", default_value_t = 4096, requires = "listen",
+    #[arg(long, value_name = "COUNT", default_value_t = 2048, requires = "listen",
         value_parser = count())]
     pub(crate) max_connections: u32,
 
@@ -730,7 +734,7 @@ mod tests {
         assert_eq!(args.transport.close_grace, Duration::from_secs(3));
         assert_eq!(args.transport.keepalive, Duration::from_secs(60));
         assert_eq!(args.transport.connect_timeout, Duration::from_secs(10));
-        assert_eq!(args.accept.max_connections, 4096);
+        assert_eq!(args.accept.max_connections, 2048);
     }
 
     #[test]

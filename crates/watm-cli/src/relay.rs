@@ -1,6 +1,9 @@
 //! `watm relay`: accepts connections and passes each on through a module to a remote. The bytes
 //! never come here: the library moves them.
 
+use std::sync::Arc;
+use std::thread;
+
 use watm_wasmer::{AddressPolicy, Relay};
 
 use crate::announce::announce;
@@ -11,9 +14,10 @@ use crate::{open_files, serve, setup};
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
-    let handshakes = usize::try_from(args.handshakes.handshake_limit).unwrap_or(usize::MAX);
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let mut builder = setup::configure(Relay::builder(&module), &args.transport)?
-        .handshake_limit(handshakes)
+        .handshake_limit(count(args.handshakes.handshake_limit))
+        .connection_limit(count(args.max_connections))
         .stock(args.stock.stock.into())
         .policy(AddressPolicy::from(&args.policy));
     if let Some(remote) = &args.remote {
@@ -21,14 +25,25 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     }
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let relay = builder.bind(&args.listen)?.spawn()?;
+    let relay = Arc::new(builder.bind(&args.listen)?.spawn()?);
     announce(relay.local_addr(), args.quiet)?;
 
-    // The library does not tell when accepting has failed for good, it logs it: so the sender
-    // only keeps the channel open.
-    let (_never, failures) = serve::failures();
+    let (failed, failures) = serve::failures();
+    let watched = Arc::clone(&relay);
+    let watching = thread::Builder::new()
+        .name("watm-accepting".into())
+        .spawn(move || match watched.wait() {
+            Ok(()) => {}
+            Err(error) => {
+                let _ = failed.try_send(Failure::because("cannot accept connections", error));
+            }
+        })
+        .map_err(|error| Failure::because("cannot start a thread", error))?;
     let ended = serve::until_stopped(&signals, &failures);
     relay.shutdown();
+    if watching.join().is_err() {
+        log::error!("the thread that watches the relay panicked");
+    }
     log::info!("relayed: {:?}", relay.stats());
     ended
 }

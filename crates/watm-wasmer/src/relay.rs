@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use watm_abi::Role;
@@ -19,9 +19,6 @@ use crate::module::TransportModule;
 use crate::settings::{Builder, Settings};
 use crate::supervisor;
 use crate::worker::{Connection, Workers};
-
-/// Connections that a relay carries at the same time at most; more wait in the system's queue.
-const CONNECTION_LIMIT: usize = 8192;
 
 /// What a relay has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +46,18 @@ pub struct RelayStats {
 struct Book {
     open: HashMap<u64, Arc<Link>>,
     stats: RelayStats,
+    /// It was told to end.
+    closed: bool,
+    /// Why the listening socket accepts nothing any more.
+    failure: Option<io::Error>,
 }
 
 struct Shared {
     workers: Workers,
     remote: Option<(Network, String)>,
     book: Mutex<Book>,
+    /// The relay was told to end, or its listening socket failed.
+    no_longer_listening: Condvar,
     handshakes: Handshakes,
 }
 
@@ -100,6 +103,7 @@ impl Relay {
             workers: Workers::new(self.settings, Role::Relay),
             remote: self.remote,
             book: Mutex::default(),
+            no_longer_listening: Condvar::new(),
             handshakes,
         });
         let accept_loop = AcceptLoop::spawn(self.listener, |waker| Wrap {
@@ -144,6 +148,30 @@ impl RelayHandle {
         }
     }
 
+    /// Waits until the relay accepts no more connections, because it was told to end. Connections
+    /// may still be open then.
+    ///
+    /// # Errors
+    ///
+    /// Its listening socket failed: nobody can connect any more, and only the connections that are
+    /// open go on. A lack of descriptors or memory is no such failure; accepting goes on after it.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut book = lock(&self.shared.book);
+        loop {
+            if let Some(error) = &book.failure {
+                return Err(io::Error::new(error.kind(), error.to_string()));
+            }
+            if book.closed {
+                return Ok(());
+            }
+            book = self
+                .shared
+                .no_longer_listening
+                .wait(book)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Stops listening, tells all transports to end over the control pipe, and waits until they
     /// have: within the grace period, and a little more for guests that do not cooperate.
     pub fn shutdown(&self) {
@@ -158,7 +186,12 @@ impl RelayHandle {
         lock(&self.accept_loop).close();
         self.shared.workers.close_stock();
         self.shared.handshakes.stop_all();
-        let links: Vec<_> = lock(&self.shared.book).open.values().cloned().collect();
+        let links: Vec<_> = {
+            let mut book = lock(&self.shared.book);
+            book.closed = true;
+            book.open.values().cloned().collect()
+        };
+        self.shared.no_longer_listening.notify_all();
         let deadline = Instant::now() + self.shared.workers.settings.close_grace;
         for link in &links {
             link.raise(Level::Cancelled);
@@ -191,7 +224,8 @@ struct Wrap {
 
 impl Accepting for Wrap {
     fn wants_more(&self) -> bool {
-        lock(&self.shared.book).open.len() < CONNECTION_LIMIT
+        let limit = self.shared.workers.settings.connection_limit;
+        lock(&self.shared.book).open.len() < limit
     }
 
     fn accepted(&self, stream: TcpStream) {
@@ -234,6 +268,8 @@ impl Accepting for Wrap {
 
     fn failed(&self, error: io::Error) {
         log::error!("the relay accepts no more connections: {error}");
+        lock(&self.shared.book).failure = Some(error);
+        self.shared.no_longer_listening.notify_all();
     }
 }
 
@@ -257,6 +293,13 @@ impl Builder<Relay> {
     /// module that chooses its own remotes can relay.
     pub fn remote(mut self, address: impl Into<String>) -> Self {
         self.remote = Some(address.into());
+        self
+    }
+
+    /// Connections that the relay carries at the same time at most, those being set up included;
+    /// more wait in the system's queue. 4,096 by default.
+    pub fn connection_limit(mut self, count: usize) -> Self {
+        self.settings.connection_limit = count;
         self
     }
 

@@ -52,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) descriptor_limit: usize,
     pub(crate) handshake_limit: usize,
     pub(crate) backlog: usize,
+    pub(crate) connection_limit: usize,
     pub(crate) timing: bool,
     pub(crate) stock: usize,
     pub(crate) stock_refill_rate: u32,
@@ -110,6 +111,7 @@ impl<R> Builder<R> {
                 descriptor_limit: 64,
                 handshake_limit: 256,
                 backlog: 128,
+                connection_limit: 4096,
                 timing: false,
                 stock: 0,
                 stock_refill_rate: 200,
@@ -341,6 +343,9 @@ impl<R> Builder<R> {
                 "handshake_limit",
                 "it and the backlog must be at least 1",
             ));
+        }
+        if settings.connection_limit == 0 {
+            return Err(invalid("connection_limit", "it must be at least 1"));
         }
         if settings.stock > STOCK_LIMIT {
             return Err(invalid("stock", "it must be at most 1024"));

@@ -195,6 +195,29 @@ fn close_unblocks_accept_in_every_thread() {
 }
 
 #[test]
+fn a_listener_whose_socket_fails_says_so_to_all_who_accept() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let broken = socket2::Socket::from(socket.try_clone().expect("a clone"));
+    let listener = Listener::builder(&built("plain")).listen(socket);
+    let listener = Arc::new(listener.expect("a listener"));
+    let accepting: Vec<_> = (0..2)
+        .map(|_| {
+            let listener = Arc::clone(&listener);
+            std::thread::spawn(move || listener.accept())
+        })
+        .collect();
+    // A socket that was shut down accepts no more.
+    broken
+        .shutdown(std::net::Shutdown::Both)
+        .expect("a shutdown");
+    for thread in accepting {
+        let result = within(SHORT, move || thread.join()).expect("no panic");
+        assert!(matches!(result, Err(AcceptError::Host(_))), "{result:?}");
+    }
+    assert_eq!(listener.incoming().count(), 0);
+}
+
+#[test]
 fn close_ends_the_iterator_of_incoming_connections() {
     let listener = listen(&built("plain"));
     let serving = {

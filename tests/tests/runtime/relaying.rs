@@ -355,6 +355,60 @@ fn a_silent_client_does_not_delay_the_next_and_one_handshake_too_many_drops_the_
 }
 
 #[test]
+fn clients_beyond_the_limit_wait_until_one_has_ended() {
+    let (remote, address) = listener();
+    let module = built("plain");
+    let relay = spawn(Relay::builder(&module).remote(&address).connection_limit(2));
+    let (client, server) = through(&relay, &remote);
+    let other = through(&relay, &remote);
+    let waiting = connect(relay.local_addr());
+    // Long enough for it to be accepted, if it were.
+    alternate(&client, &server, 256 * 1024, |_| {});
+    assert_eq!((relay.stats().accepted, relay.stats().active), (2, 2));
+    drop(other);
+    let server = accept_one(&remote);
+    alternate(&waiting, &server, 1024, |_| {});
+    assert_eq!(relay.stats().accepted, 3);
+}
+
+#[test]
+fn waiting_for_a_relay_ends_when_it_is_told_to_end() {
+    let (_remote, address) = listener();
+    let relay = Arc::new(relay(&built("plain"), &address));
+    let waiting = {
+        let relay = Arc::clone(&relay);
+        std::thread::spawn(move || relay.wait())
+    };
+    relay.shutdown();
+    within(SHORT, move || waiting.join())
+        .expect("no panic")
+        .expect("no failure");
+    relay.wait().expect("at once, from then on");
+}
+
+#[test]
+fn a_relay_whose_socket_fails_says_so_and_goes_on_with_what_is_open() {
+    let (remote, address) = listener();
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let broken = socket2::Socket::from(socket.try_clone().expect("a clone"));
+    let relay = Relay::builder(&built("plain"))
+        .remote(&address)
+        .listen(socket)
+        .expect("a relay")
+        .spawn()
+        .expect("a thread");
+    let (client, server) = through(&relay, &remote);
+    let relay = Arc::new(relay);
+    let waiting = Arc::clone(&relay);
+    // A socket that was shut down accepts no more.
+    broken.shutdown(Shutdown::Both).expect("a shutdown");
+    within(SHORT, move || waiting.wait()).expect_err("it failed");
+    alternate(&client, &server, 1024, |_| {});
+    relay.shutdown();
+    relay.wait().expect_err("the failure stays");
+}
+
+#[test]
 fn a_module_that_fails_in_its_set_up_is_a_refusal() {
     let (_remote, address) = listener();
     for module in [built("exit3"), built("xor")] {

@@ -10,7 +10,7 @@ use watm_tests::{
 };
 use watm_wasmer::{
     AddressPolicy, Builder, ConfigError, Conn, DialError, DialOptions, Dialer, Errno, FixedDialer,
-    GuestError, Listener, Stdio, TransportError,
+    GuestError, ListenError, Listener, Relay, Stdio, TransportError,
 };
 
 fn xor(key: &[u8], text: &[u8]) -> Vec<u8> {
@@ -596,6 +596,13 @@ fn limits_that_cannot_work_are_refused() {
             ConfigError::Invalid { setting: found, .. } => assert_eq!(found, setting),
             other => panic!("{other:?}"),
         }
+    }
+    let relay = Relay::builder(&built("plain")).connection_limit(0);
+    match relay.bind("127.0.0.1:0").expect_err("no connection") {
+        ListenError::Config(ConfigError::Invalid { setting, .. }) => {
+            assert_eq!(setting, "connection_limit");
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{dial, open_files, relay};
 
 /// What `watm` itself takes by default.
 const CONNECTIONS: u32 = 4096;
+const CLIENTS: u32 = 2048;
 const HANDSHAKES: u32 = 256;
 const STOCK: u16 = 4;
 const BUFFER: usize = 64 * 1024;
@@ -66,6 +67,7 @@ fn relay_args(args: &BenchArgs) -> RelayArgs {
         listen: LOOPBACK.to_owned(),
         remote: Some(args.target.clone()),
         quiet: false,
+        max_connections: CONNECTIONS,
         policy: PolicyArgs {
             allow: Vec::new(),
             deny: Vec::new(),
@@ -86,7 +88,7 @@ fn dial_args(args: &BenchArgs, listen: Option<String>) -> DialArgs {
         remote: args.target.clone(),
         accept: AcceptArgs {
             listen,
-            max_connections: CONNECTIONS,
+            max_connections: CLIENTS,
             keep_open: true,
             quiet: false,
         },

@@ -240,30 +240,32 @@ fn what_came_before_an_error_arrives_before_the_reset() {
 fn a_client_beyond_the_limit_waits_for_its_turn() {
     let server = Server::echo();
     let module = built("halfclose");
-    let (_dial, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-        "--max-connections",
-        "1",
-    ]);
-    let first = connect(&entrance);
-    round_trip(&first, b"first");
-    let second = connect(&entrance);
-    (&second).write_all(b"second").expect("written");
-    round_trip(&first, b"still the first");
-    second.set_nonblocking(true).expect("non-blocking");
-    let early = (&second).read(&mut [0]).expect_err("nothing yet");
-    assert_eq!(early.kind(), ErrorKind::WouldBlock);
-    second.set_nonblocking(false).expect("blocking");
-    drop(first);
-    let mut answer = [0; 6];
-    (&second).read_exact(&mut answer).expect("its turn");
-    assert_eq!(&answer, b"second");
+    for command in ["dial", "relay"] {
+        let (_watm, entrance) = Watm::listening(&[
+            command,
+            "--module",
+            &module,
+            "--remote",
+            &server.address,
+            "--listen",
+            "127.0.0.1:0",
+            "--max-connections",
+            "1",
+        ]);
+        let first = connect(&entrance);
+        round_trip(&first, b"first");
+        let second = connect(&entrance);
+        (&second).write_all(b"second").expect("written");
+        round_trip(&first, b"still the first");
+        second.set_nonblocking(true).expect("non-blocking");
+        let early = (&second).read(&mut [0]).expect_err("nothing yet");
+        assert_eq!(early.kind(), ErrorKind::WouldBlock);
+        second.set_nonblocking(false).expect("blocking");
+        drop(first);
+        let mut answer = [0; 6];
+        (&second).read_exact(&mut answer).expect("its turn");
+        assert_eq!(&answer, b"second");
+    }
 }
 
 #[test]
