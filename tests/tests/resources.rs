@@ -13,8 +13,8 @@ use watm_tests::{
     read_vec, reset, resident_bytes, text, threads, wat, with_worker, within,
 };
 use watm_wasmer::{
-    ArtifactCache, DialAttempt, DialHook, Dialer, FixedDialer, Listener, ModuleLoader, Relay,
-    Stream, TransportModule,
+    ArtifactCache, DialAttempt, DialError, DialHook, Dialer, FixedDialer, Listener, ModuleLoader,
+    Relay, Stream, TransportModule,
 };
 
 /// Lets one test at a time run.
@@ -719,6 +719,93 @@ fn a_lack_of_descriptors_stops_accepting_for_as_long_as_it_lasts_and_costs_no_pr
     alternate(&conn, &std::net::TcpStream::from(client), 1024, |_| {});
     let server = accept_one(&remote);
     alternate(&server, &std::net::TcpStream::from(relayed), 1024, |_| {});
+}
+
+/// Takes all of the process's memory mappings but one in `part`.
+struct Mappings {
+    at: *mut libc::c_void,
+    len: usize,
+}
+
+impl Mappings {
+    fn all_but_one_in(part: usize) -> Self {
+        let number = |path| -> usize {
+            let text = std::fs::read_to_string(path).expect("a number of the system");
+            text.trim().parse().expect("a number")
+        };
+        let limit = number("/proc/sys/vm/max_map_count");
+        let used = std::fs::read_to_string("/proc/self/maps").expect("the mappings");
+        let wanted = limit - limit / part - used.lines().count();
+        let len = wanted * 4096;
+        // SAFETY: new pages, of nobody else, that nobody touches. Each second one gets other rights, so
+        // that none is of a piece with the next.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            let at = libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0);
+            assert_ne!(at, libc::MAP_FAILED, "address space");
+            for page in (0..wanted).step_by(2) {
+                let at = at.byte_add(page * 4096);
+                assert_eq!(libc::mprotect(at, 4096, libc::PROT_READ), 0, "a mapping");
+            }
+            Self { at, len }
+        }
+    }
+}
+
+impl Drop for Mappings {
+    fn drop(&mut self) {
+        // SAFETY: the pages are ours, and nobody has a reference into them.
+        unsafe { libc::munmap(self.at, self.len) };
+    }
+}
+
+#[test]
+fn a_process_with_few_mappings_left_starts_no_connection_and_lives_on() {
+    let _turn = alone();
+    let module = built("plain");
+    let (remote, address) = listener();
+    let dialer = Dialer::builder(&module).build().expect("a dialer");
+    let mut conn = dialer.dial(&address).expect("a connection");
+    let mut peer = accept_one(&remote);
+    let listening = Listener::builder(&module).bind("127.0.0.1:0");
+    let listening = listening.expect("a listener");
+    let relay = Relay::builder(&module).remote(&address).bind("127.0.0.1:0");
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+
+    // With less than this left, threads and allocations of anybody may abort the process.
+    let shortage = Mappings::all_but_one_in(9);
+    let mut tries = 0;
+    let error = loop {
+        match dialer.dial(&address) {
+            Ok(conn) => drop(conn),
+            Err(error) => break error,
+        }
+        drop(accept_one(&remote));
+        tries += 1;
+        assert!(tries < 1000, "it goes on for ever");
+    };
+    match error {
+        DialError::Host(error) => {
+            assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Clients wait to be accepted, and what is open goes on.
+    let early = [listening.local_addr(), relay.local_addr()].map(connect);
+    alternate(&conn, &peer, 64 * 1024, |_| {});
+    assert_eq!(relay.stats().accepted, 0);
+    dialer.dial(&address).expect_err("still");
+
+    drop(shortage);
+    let [client, relayed] = early;
+    let accepted = within(watm_tests::SHORT, move || {
+        listening.accept().expect("a connection")
+    });
+    alternate(&accepted, &client, 1024, |_| {});
+    alternate(&accept_one(&remote), &relayed, 1024, |_| {});
+    drop(dialer.dial(&address).expect("a connection"));
+    conn.write_all(b"on and on").expect("room");
+    assert_eq!(read_vec(&mut peer, 9), b"on and on");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Accepting plain TCP connections, until it is closed from another thread.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use watm_wasmer::ListenError;
 
@@ -12,12 +13,15 @@ use crate::poll::{Interest, wait};
 
 /// How long accepting rests when the system has no descriptor or memory for a socket.
 const REST: Duration = Duration::from_millis(50);
+/// How often that is told, while it goes on.
+const WARNING_EVERY: Duration = Duration::from_secs(10);
 
 /// A listening socket.
 pub(crate) struct PlainListener {
     listener: TcpListener,
     local: SocketAddr,
     closed: UnixStream,
+    warned: Cell<Option<Instant>>,
 }
 
 /// Closes a [`PlainListener`], wherever it is.
@@ -38,6 +42,7 @@ impl PlainListener {
             listener,
             local,
             closed,
+            warned: Cell::new(None),
         };
         Ok((listener, Closer(closer)))
     }
@@ -68,7 +73,7 @@ impl PlainListener {
                 Ok((stream, _)) => return Ok(Some(stream)),
                 Err(error) if is_passing(&error) => {}
                 Err(error) if is_shortage(&error) => {
-                    log::warn!("accepting rests for {REST:?}: {error}");
+                    self.warn(&error);
                     let [closed] = wait([(self.closed.as_fd(), Interest::Readable)], Some(REST))?;
                     if closed {
                         return Ok(None);
@@ -76,6 +81,20 @@ impl PlainListener {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+impl PlainListener {
+    fn warn(&self, error: &io::Error) {
+        let now = Instant::now();
+        if self
+            .warned
+            .get()
+            .is_none_or(|when| now - when >= WARNING_EVERY)
+        {
+            self.warned.set(Some(now));
+            log::warn!("accepting rests, {REST:?} at a time, until this is over: {error}");
         }
     }
 }

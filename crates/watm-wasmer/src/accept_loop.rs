@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -16,9 +16,12 @@ use std::os::fd::AsRawFd;
 
 use crate::error::ListenError;
 use crate::link::{Level, Link, lock};
+use crate::mappings;
 
-/// How long accepting rests when the system has no descriptor or memory for a socket.
+/// How long accepting rests when the system has no descriptor or memory for another connection.
 const REST: Duration = Duration::from_millis(50);
+/// How often that is told, while it goes on.
+const WARNING_EVERY: Duration = Duration::from_secs(10);
 
 const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -118,9 +121,9 @@ fn accept_all(
     let mut events = Events::with_capacity(4);
     // Edge-triggered: what was not accepted yet is remembered here.
     let mut pending = true;
-    let mut rest = None;
+    let mut rest = Rest::default();
     loop {
-        match poll.poll(&mut events, rest.take()) {
+        match poll.poll(&mut events, rest.left()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return accepting.failed(error),
@@ -129,19 +132,53 @@ fn accept_all(
             return;
         }
         pending |= events.iter().any(|event| event.token() == LISTENER);
-        while pending && accepting.wants_more() && !closed.load(Ordering::Acquire) {
+        // Whoever ends wakes the loop, but a rest is a rest.
+        while pending && rest.is_over() && accepting.wants_more() && !closed.load(Ordering::Acquire)
+        {
+            // A client that waits is better off than one that is accepted and dropped.
+            if let Err(error) = mappings::check_room() {
+                rest.begin(&error);
+                break;
+            }
             match listener.accept() {
                 Ok((stream, _)) => accepting.accepted(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => pending = false,
                 Err(error) if is_passing(&error) => {}
-                Err(error) if is_shortage(&error) => {
-                    log::warn!("accepting rests for {REST:?}: {error}");
-                    rest = Some(REST);
-                    break;
-                }
+                Err(error) if is_shortage(&error) => rest.begin(&error),
                 Err(error) => return accepting.failed(error),
             }
         }
+    }
+}
+
+/// The pauses that accepting makes while the system is short of something.
+#[derive(Default)]
+struct Rest {
+    until: Option<Instant>,
+    warned: Option<Instant>,
+}
+
+impl Rest {
+    fn begin(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        self.until = Some(now + REST);
+        if self.warned.is_none_or(|when| now - when >= WARNING_EVERY) {
+            self.warned = Some(now);
+            log::warn!("accepting rests, {REST:?} at a time, until this is over: {error}");
+        }
+    }
+
+    /// How long it still lasts, if there is one.
+    fn left(&self) -> Option<Duration> {
+        Some(self.until?.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_over(&mut self) -> bool {
+        if self.left().is_some_and(|left| !left.is_zero()) {
+            return false;
+        }
+        self.until = None;
+        true
     }
 }
 

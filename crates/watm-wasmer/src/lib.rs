@@ -65,6 +65,7 @@ mod host;
 mod imports;
 mod instance;
 mod link;
+mod mappings;
 mod net;
 mod outbound;
 mod pipe;

@@ -20,6 +20,11 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// Whether it is about to happen.
 static PENDING: AtomicBool = AtomicBool::new(false);
 
+/// The workers that there are.
+pub(crate) fn workers() -> usize {
+    WORKERS.load(Ordering::Relaxed)
+}
+
 /// One worker; to be dropped when it ends.
 pub(crate) struct Counted(());
 

@@ -19,6 +19,7 @@ use crate::error::{End, SetupError, TransportError};
 use crate::host::{Ends, Host, HostSetup};
 use crate::instance::Instance;
 use crate::link::{Level, Link, Stage};
+use crate::mappings;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
 use crate::stdio::StdStream;
@@ -242,10 +243,13 @@ fn without_a_word() -> SetupError {
 
 fn spawn(job: Job, source: Source) -> Result<(), SetupError> {
     let link = Arc::clone(&job.link);
-    thread::Builder::new()
-        .name("watm-worker".into())
-        .stack_size(STACK)
-        .spawn(move || run(job, source))
+    mappings::take_room()
+        .and_then(|()| {
+            thread::Builder::new()
+                .name("watm-worker".into())
+                .stack_size(STACK)
+                .spawn(move || run(job, source))
+        })
         .map(|_| ())
         .map_err(|error| {
             link.finish();
