@@ -5,6 +5,7 @@
 //! its own, that goes with it.
 
 use std::error::Error;
+use std::num::NonZero;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(crate) const PAGE: u64 = 65536;
 const MOST_PAGES: u32 = 65536;
 /// Elements of a table at most.
 pub(crate) const TABLE_LIMIT: u32 = 1 << 20;
+/// Functions that are compiled at the same time at most, which bounds the memory that it takes.
+const COMPILE_THREADS: NonZero<usize> = NonZero::new(4).expect("it is not zero");
 /// How long compiling a module may take, unless the loader says otherwise.
 pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -61,6 +64,8 @@ pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadErr
         .checked_add(timeout)
         .map(|deadline| Arc::new(CompileLimit::until(deadline)));
     let mut compiler = Cranelift::default();
+    let threads = compiler.num_threads.min(COMPILE_THREADS);
+    compiler.num_threads(threads);
     if let Some(limit) = &limit {
         compiler.push_middleware(Arc::clone(limit) as _);
     }

@@ -60,6 +60,7 @@
 mod accept_loop;
 mod cells;
 mod compile_limit;
+mod complexity;
 mod engine;
 mod host;
 mod imports;

@@ -16,6 +16,7 @@ use watm_abi::{
 };
 
 use crate::cache::ArtifactCache;
+use crate::complexity;
 use crate::engine::{self, Compiled};
 use crate::error::LoadError;
 
@@ -30,8 +31,8 @@ const FUNCTION_COUNT_LIMIT: usize = 100_000;
 const ITEM_COUNT_LIMIT: usize = 10_000;
 /// Elements of all segments together at most, as many as a table may have.
 const ELEMENT_COUNT_LIMIT: usize = engine::TABLE_LIMIT as usize;
-/// Bytes of one function's code at most: compiling it takes time by the square, up to ten seconds
-/// for this many.
+/// Bytes of one function's code at most, however simple it is: at the worst, compiling as many takes
+/// four seconds and a GiB.
 const FUNCTION_SIZE_LIMIT: usize = 512 << 10;
 
 /// The linear memory that a module declares.
@@ -647,10 +648,12 @@ impl ModuleLoader {
         let kind = entry.kind;
         info.check_complexity()?;
         let compile = || {
+            let wasm = to_binary(bytes)?;
+            complexity::check(&wasm)?;
             if let Some(tell) = &self.before_compiling {
                 tell(size);
             }
-            compile(bytes, self.compile_timeout)
+            compile(&wasm, self.compile_timeout)
         };
         let compiled = match &self.cache {
             Some(cache) => cache.load_or(&info.sha256, compile)?,

@@ -604,6 +604,39 @@ fn a_function_that_would_take_minutes_to_compile_is_refused() {
 }
 
 #[test]
+fn a_small_function_that_would_take_minutes_and_gigabytes_is_refused() {
+    let values = "i32 ".repeat(1000);
+    let wide = format!("(type $wide (func (param {values}) (result {values})))");
+    let loops = "(loop (br_if 0 (local.get 0)))".repeat(30_000);
+    let nested = "(loop (local.set 1 (i32.add (local.get 0) (local.get 1)))".repeat(900)
+        + &"(br_if 0 (local.get 0)))".repeat(900);
+    let locals = "i32 ".repeat(1000);
+    let all = (0..1000).map(|i| format!("(drop (local.get {i}))"));
+    let nested = format!(
+        "(local {locals}) {nested} {nested} (loop {})",
+        all.collect::<String>()
+    );
+    let values = "(i32.const 1)".repeat(1000);
+    let calls = format!(
+        "{values} {} unreachable",
+        "i32.const 0 call_indirect (type $wide) ".repeat(170)
+    );
+    for (function, why) in [
+        (format!("(func (param i32) {loops})"), "blocks and branches"),
+        (format!("(func (param i32) {nested})"), "values across"),
+        (format!("(func {calls})"), "values to calls"),
+    ] {
+        let text = with_functions(&format!("{wide} (table 1 funcref) {function}"));
+        let binary = wat::parse_str(&text).expect("a module");
+        for module in [text.into_bytes(), binary] {
+            let error = TransportModule::from_bytes(module).expect_err(why);
+            assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}
+
+#[test]
 fn compiling_is_given_up_after_a_while() {
     let function = "(func (result i32)".to_owned()
         + &"(block (loop (if (i32.add (i32.const 70000) (i32.const 70000)) (then (nop)))))"
