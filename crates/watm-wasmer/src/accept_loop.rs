@@ -277,3 +277,34 @@ impl Handshakes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_lasts_its_time_whoever_wakes_the_loop_meanwhile() {
+        let mut rest = Rest::default();
+        assert!(rest.is_over());
+        assert_eq!(rest.left(), None);
+        rest.begin(&io::ErrorKind::OutOfMemory.into());
+        assert!(!rest.is_over());
+        assert!(rest.left().is_some_and(|left| left > Duration::ZERO));
+        rest.until = Some(Instant::now());
+        assert_eq!(rest.left(), Some(Duration::ZERO), "it has to be noticed");
+        assert!(rest.is_over());
+        assert_eq!(rest.left(), None);
+    }
+
+    #[test]
+    fn a_shortage_is_told_now_and_then() {
+        let mut rest = Rest::default();
+        rest.begin(&io::ErrorKind::OutOfMemory.into());
+        let warned = rest.warned.expect("a time");
+        rest.begin(&io::ErrorKind::OutOfMemory.into());
+        assert_eq!(rest.warned, Some(warned));
+        rest.warned = warned.checked_sub(WARNING_EVERY);
+        rest.begin(&io::ErrorKind::OutOfMemory.into());
+        assert!(rest.warned.is_some_and(|again| again >= warned));
+    }
+}

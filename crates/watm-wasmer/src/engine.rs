@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -59,11 +60,18 @@ fn new_engine(compiler: Cranelift) -> Engine {
 ///
 /// [`LoadError::Malformed`], [`LoadError::CompileTimeout`] and [`LoadError::Compile`].
 pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
+    compile_with(Cranelift::default(), wasm, timeout)
+}
+
+fn compile_with(
+    mut compiler: Cranelift,
+    wasm: &[u8],
+    timeout: Duration,
+) -> Result<Vec<u8>, LoadError> {
     let failed = |error: &dyn Error| LoadError::Compile(error.to_string());
     let limit = Instant::now()
         .checked_add(timeout)
         .map(|deadline| Arc::new(CompileLimit::until(deadline)));
-    let mut compiler = Cranelift::default();
     let threads = compiler.num_threads.min(COMPILE_THREADS);
     compiler.num_threads(threads);
     if let Some(limit) = &limit {
@@ -72,7 +80,12 @@ pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadErr
     // Before the stop points, which belong behind what the traps put in place of an instruction.
     compiler.push_middleware(Arc::new(Traps::default()));
     compiler.push_middleware(Arc::new(StopPoints::default()));
-    let module = Module::new(&new_engine(compiler), wasm).map_err(|error| match error {
+    // Nothing in the compiler should panic; if something does, that module is not loaded.
+    let module = catch_unwind(AssertUnwindSafe(|| {
+        Module::new(&new_engine(compiler), wasm)
+    }))
+    .map_err(|_| LoadError::Compile("the compiler panicked".into()))?
+    .map_err(|error| match error {
         CompileError::Validate(message) => LoadError::Malformed(message),
         error => failed(&error),
     })?;
@@ -223,4 +236,32 @@ pub(crate) fn instance(text: &str) -> (wasmer::Instance, Store) {
     let (compiled, mut store) = compiled(text);
     let instance = wasmer::Instance::new(&mut store, &compiled.module, &wasmer::Imports::new());
     (instance.expect("an instance"), store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmer::LocalFunctionIndex;
+    use wasmer::sys::{FunctionMiddleware, ModuleMiddleware};
+
+    #[derive(Debug)]
+    struct Panics;
+
+    impl ModuleMiddleware for Panics {
+        fn generate_function_middleware<'a>(
+            &self,
+            _: LocalFunctionIndex,
+        ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
+            panic!("what a compiler does not expect")
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_compiler_is_an_error() {
+        let wasm = wat::parse_str("(module (func))").expect("a module");
+        let mut compiler = Cranelift::default();
+        compiler.push_middleware(Arc::new(Panics));
+        let error = compile_with(compiler, &wasm, COMPILE_TIMEOUT).expect_err("it panics");
+        assert!(matches!(error, LoadError::Compile(_)), "{error:?}");
+    }
 }

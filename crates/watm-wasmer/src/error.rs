@@ -3,7 +3,7 @@
 //! host.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,15 +69,24 @@ impl fmt::Display for LoadError {
                     "the module's SHA-256 is {found}, but {expected} was expected; it was not loaded"
                 )
             }
-            Self::Malformed(message) => write!(f, "the module is not valid WebAssembly: {message}"),
+            Self::Malformed(message) => {
+                write!(
+                    f,
+                    "the module is not valid WebAssembly: {}",
+                    Quoted(message)
+                )
+            }
             Self::Interface(problems) => {
-                for (i, problem) in problems.iter().enumerate() {
+                for (i, problem) in problems.iter().take(PROBLEMS_SHOWN).enumerate() {
                     if i > 0 {
                         f.write_str("; ")?;
                     }
                     write!(f, "{problem}")?;
                 }
-                Ok(())
+                match problems.len().saturating_sub(PROBLEMS_SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
             }
             Self::TooComplex(message) => write!(f, "the module is not loaded: {message}"),
             Self::CompileTimeout { limit } => write!(
@@ -85,8 +94,34 @@ impl fmt::Display for LoadError {
                 "the module could not be compiled within {limit:?}; allow more time if it is trusted \
                  and large, or the machine slow"
             ),
-            Self::Compile(message) => write!(f, "the module could not be compiled: {message}"),
+            Self::Compile(message) => {
+                write!(f, "the module could not be compiled: {}", Quoted(message))
+            }
         }
+    }
+}
+
+/// Problems of a module's interface that a message names.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// A message that may quote what is in a module: not all of it, and nothing that moves a cursor.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 1000;
+        let mut rest = self.0.chars();
+        for c in rest.by_ref().take(MOST) {
+            if c.is_control() && c != '\n' {
+                write!(f, "{}", c.escape_debug())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        if rest.next().is_some() {
+            f.write_str("...")?;
+        }
+        Ok(())
     }
 }
 
@@ -515,6 +550,22 @@ pub(crate) fn missing_role(role: Role, available: watm_abi::Roles) -> ConfigErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_quotes_a_module_in_part_and_without_what_moves_a_cursor() {
+        let long = format!("a\u{1b}[31m\nb{}", "\u{e9}".repeat(5000));
+        for error in [
+            LoadError::Malformed(long.clone()),
+            LoadError::Compile(long.clone()),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains("a\\u{1b}[31m\nb\u{e9}"), "{text}");
+            assert!(text.ends_with("\u{e9}..."), "{text}");
+            assert!(text.chars().count() < 1100, "{text}");
+        }
+        let text = LoadError::Malformed("short".into()).to_string();
+        assert!(text.ends_with(": short"), "{text}");
+    }
 
     #[test]
     fn a_failed_transport_never_asks_to_try_again() {

@@ -675,6 +675,22 @@ fn a_name_cannot_disturb_a_log() {
 }
 
 #[test]
+fn a_module_with_thousands_of_problems_has_a_short_message() {
+    let imports: String = (0..5000)
+        .map(|i| format!("(import \"nobody\" \"function{i}\" (func))"))
+        .collect();
+    let module = format!("(module {imports} (memory (export \"memory\") 1))");
+    let error = TransportModule::from_bytes(module).expect_err("nobody provides these");
+    let text = error.to_string();
+    assert!(text.contains("function7"), "{text}");
+    assert!(text.ends_with(" more") && text.len() < 5000, "{text}");
+    match error {
+        LoadError::Interface(problems) => assert!(problems.len() >= 5000),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn bytes_that_are_no_module_are_malformed() {
     let whole = std::fs::read(path_of("plain")).expect("the file");
     let component = b"\0asm\x0d\0\x01\0";
