@@ -27,6 +27,12 @@ const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 const TABLE_COUNT_LIMIT: usize = 8;
 /// Functions of a module at most. Each takes a kilobyte and more while it is compiled.
 const FUNCTION_COUNT_LIMIT: usize = 100_000;
+/// Parameters and results of all functions together at most, and of all types, for each of which there
+/// is code as well; local variables of all functions. They take time for each function also when
+/// compiling is given up. A function with a thousand parameters takes 20 milliseconds for them.
+const FUNCTION_VALUE_LIMIT: usize = 500_000;
+const TYPE_VALUE_LIMIT: usize = 100_000;
+const LOCAL_COUNT_LIMIT: usize = 5_000_000;
 /// Of all else at most that takes memory for each instance, beside its linear memory.
 const ITEM_COUNT_LIMIT: usize = 10_000;
 /// Elements of all segments together at most, as many as a table may have.
@@ -73,8 +79,16 @@ pub struct ModuleInfo {
 /// How many of each a module has.
 #[derive(Clone, Debug, Default)]
 struct Counts {
+    types: usize,
+    /// Parameters and results in all types.
+    type_values: usize,
+    tags: usize,
     tables: usize,
     functions: usize,
+    /// Parameters and results of all functions that are not imported.
+    function_values: usize,
+    /// Local variables of all functions.
+    locals: usize,
     imports: usize,
     exports: usize,
     globals: usize,
@@ -170,8 +184,21 @@ impl ModuleInfo {
         let too_complex = |what: String| Err(LoadError::TooComplex(what));
         let counts = &self.counts;
         for (count, what, limit) in [
+            (counts.types, "types", ITEM_COUNT_LIMIT),
+            (
+                counts.type_values,
+                "parameters and results in its types",
+                TYPE_VALUE_LIMIT,
+            ),
+            (counts.tags, "tags", ITEM_COUNT_LIMIT),
             (counts.tables, "tables", TABLE_COUNT_LIMIT),
             (counts.functions, "functions", FUNCTION_COUNT_LIMIT),
+            (
+                counts.function_values,
+                "parameters and results of functions",
+                FUNCTION_VALUE_LIMIT,
+            ),
+            (counts.locals, "local variables", LOCAL_COUNT_LIMIT),
             (counts.imports, "imports", ITEM_COUNT_LIMIT),
             (counts.exports, "exports", ITEM_COUNT_LIMIT),
             (counts.globals, "global variables", ITEM_COUNT_LIMIT),
@@ -199,6 +226,8 @@ impl ModuleInfo {
 
     fn read_sections(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
         let mut types: Vec<Option<Signature>> = Vec::new();
+        // Parameters and results of each.
+        let mut type_values: Vec<usize> = Vec::new();
         let mut functions: Vec<u32> = Vec::new();
         let mut memories: Vec<wasmparser::MemoryType> = Vec::new();
         let mut exports = Vec::new();
@@ -207,12 +236,19 @@ impl ModuleInfo {
                 Payload::TypeSection(reader) => {
                     for group in reader {
                         for ty in group?.into_types() {
-                            types.push(match &ty.composite_type.inner {
-                                wasmparser::CompositeInnerType::Func(func) => signature(func),
-                                _ => None,
-                            });
+                            let (signature, values) = match &ty.composite_type.inner {
+                                wasmparser::CompositeInnerType::Func(func) => {
+                                    let values = func.params().len() + func.results().len();
+                                    (signature(func), values)
+                                }
+                                _ => (None, 0),
+                            };
+                            types.push(signature);
+                            type_values.push(values);
                         }
                     }
+                    self.counts.types = types.len();
+                    self.counts.type_values = type_values.iter().sum();
                 }
                 Payload::ImportSection(reader) => {
                     for import in reader.into_imports() {
@@ -236,7 +272,10 @@ impl ModuleInfo {
                 }
                 Payload::FunctionSection(reader) => {
                     for ty in reader {
-                        functions.push(ty?);
+                        let ty = ty?;
+                        self.counts.function_values +=
+                            type_values.get(ty as usize).copied().unwrap_or(0);
+                        functions.push(ty);
                     }
                 }
                 Payload::MemorySection(reader) => {
@@ -244,6 +283,7 @@ impl ModuleInfo {
                         memories.push(ty?);
                     }
                 }
+                Payload::TagSection(reader) => self.counts.tags += reader.count() as usize,
                 Payload::TableSection(reader) => self.counts.tables += reader.count() as usize,
                 Payload::GlobalSection(reader) => self.counts.globals += reader.count() as usize,
                 Payload::DataSection(reader) => self.counts.data += reader.count() as usize,
@@ -259,6 +299,9 @@ impl ModuleInfo {
                 Payload::CodeSectionStart { count, .. } => self.counts.functions += count as usize,
                 Payload::CodeSectionEntry(body) => {
                     self.largest_function = self.largest_function.max(body.as_bytes().len());
+                    for locals in body.get_locals_reader()? {
+                        self.counts.locals += locals?.0 as usize;
+                    }
                 }
                 Payload::ExportSection(reader) => {
                     for export in reader {

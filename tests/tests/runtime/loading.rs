@@ -593,6 +593,36 @@ fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
     expect_refused("elements", module, 1 << 20);
 }
 
+/// These take time to compile for each function and each type, where giving up is not looked at: 8 KiB
+/// were worth a minute, and a megabyte hours.
+#[test]
+fn a_module_with_too_many_parameters_or_locals_is_refused_before_it_is_compiled() {
+    let wide = "i32 ".repeat(1000);
+    let locals = |functions: usize| {
+        let locals = "i32 ".repeat(10_000);
+        format!("(func (local {locals}))").repeat(functions)
+    };
+    TransportModule::from_bytes(with_functions(&locals(400))).expect("some fit");
+    for (what, module) in [
+        ("types, more than 10000", "(type (func))".repeat(10_000)),
+        (
+            "parameters and results in its types, more than 100000",
+            format!("(type (func (param {wide})))").repeat(100),
+        ),
+        (
+            "parameters and results of functions, more than 500000",
+            format!("(type $wide (func (param {wide})))")
+                + &"(func (type $wide) unreachable)".repeat(500),
+        ),
+        ("local variables, more than 5000000", locals(501)),
+        ("tags, more than 10000", "(tag (param i32))".repeat(10_001)),
+    ] {
+        let error = TransportModule::from_bytes(with_functions(&module)).expect_err(what);
+        assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
 #[test]
 fn a_function_that_would_take_minutes_to_compile_is_refused() {
     // Ten bytes of code each.
