@@ -104,7 +104,7 @@ fn a_silent_client_does_not_delay_the_next() {
 fn handshakes_run_side_by_side() {
     // All begin, and only then all end, in the other order.
     let listener = listen(&built("handshake"));
-    let clients: Vec<_> = (0..20)
+    let clients: Vec<_> = (0..8)
         .map(|_| {
             let mut client = connect(listener.local_addr());
             client.write_all(&HELLO[..8]).expect("room");
