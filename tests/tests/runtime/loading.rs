@@ -594,7 +594,7 @@ fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
 }
 
 /// These take time to compile for each function and each type, where giving up is not looked at: 8 KiB
-/// were worth a minute, and a megabyte hours.
+/// were worth seconds, and a megabyte minutes.
 #[test]
 fn a_module_with_too_many_parameters_or_locals_is_refused_before_it_is_compiled() {
     let wide = "i32 ".repeat(1000);
