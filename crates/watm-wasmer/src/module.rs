@@ -23,6 +23,10 @@ use crate::error::LoadError;
 /// Bytes of a module file at most, unless the loader says otherwise.
 const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 
+/// Bytes of a module in the text format at most.
+#[cfg(feature = "wat")]
+const TEXT_SIZE_LIMIT: usize = 4 << 20;
+
 /// Tables of a module at most; each is bounded by itself.
 const TABLE_COUNT_LIMIT: usize = 8;
 /// Functions of a module at most. Each takes a kilobyte and more while it is compiled.
@@ -410,6 +414,12 @@ fn signature(func: &wasmparser::FuncType) -> Option<Signature> {
     ))
 }
 
+/// Whether the bytes are meant as a module in the text format.
+#[cfg(feature = "wat")]
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.trim_start().starts_with(['(', ';']))
+}
+
 /// The binary form of a module that may be in the text format.
 fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     if bytes.is_empty() {
@@ -417,17 +427,22 @@ fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     }
     #[cfg(feature = "wat")]
     if !bytes.starts_with(b"\0asm") {
+        let no_module = || LoadError::Malformed("it does not begin with `\\0asm`".into());
+        if bytes.len() > TEXT_SIZE_LIMIT {
+            return Err(if is_text(bytes) {
+                LoadError::TooComplex(format!(
+                    "its text has {} bytes, more than {TEXT_SIZE_LIMIT}, and would take a hundred times \
+                     as much memory to read; assemble it to the binary format",
+                    bytes.len()
+                ))
+            } else {
+                no_module()
+            });
+        }
         return match wat::parse_bytes(bytes) {
             Ok(binary) => Ok(binary),
-            Err(error)
-                if std::str::from_utf8(bytes)
-                    .is_ok_and(|text| text.trim_start().starts_with('(')) =>
-            {
-                Err(LoadError::Malformed(error.to_string()))
-            }
-            Err(_) => Err(LoadError::Malformed(
-                "it does not begin with `\\0asm`".into(),
-            )),
+            Err(error) if is_text(bytes) => Err(LoadError::Malformed(error.to_string())),
+            Err(_) => Err(no_module()),
         };
     }
     Ok(bytes.into())
@@ -457,7 +472,8 @@ pub struct TransportModule {
 }
 
 impl TransportModule {
-    /// Loads a module from its bytes, in the binary or (with the feature `wat`) the text format.
+    /// Loads a module from its bytes, in the binary or (with the feature `wat`, up to 4 MiB) the text
+    /// format.
     ///
     /// # Errors
     ///

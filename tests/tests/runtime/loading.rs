@@ -540,10 +540,30 @@ fn a_path_to_something_else_than_a_file_is_refused_at_once() {
 }
 
 /// The text of a valid module with more functions.
-fn with_functions(functions: &str) -> String {
+fn text_with_functions(functions: &str) -> String {
     let text = wat_text("no_wasi");
     let end = text.rfind(')').expect("the end of the module");
     format!("{}{functions})", &text[..end])
+}
+
+fn with_functions(functions: &str) -> Vec<u8> {
+    wat::parse_str(text_with_functions(functions)).expect("a module")
+}
+
+#[test]
+fn a_long_text_is_refused_before_it_is_read() {
+    // Forty times as many bytes of memory for each.
+    let functions = "(func)".repeat(700_000);
+    for text in [
+        text_with_functions(&functions),
+        format!(";; text\n{}", text_with_functions(&functions)),
+    ] {
+        let error = TransportModule::from_bytes(text).expect_err("too long");
+        assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
+        assert!(error.to_string().contains("text has 42"), "{error}");
+    }
+    let error = TransportModule::from_bytes("x".repeat(5 << 20)).expect_err("no text");
+    assert!(matches!(&error, LoadError::Malformed(_)), "{error:?}");
 }
 
 #[test]
@@ -576,7 +596,7 @@ fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
             format!("(func $item)(elem func {})", "$item ".repeat(count))
         }),
     ];
-    let expect_refused = |what: &str, module: String, limit: usize| {
+    let expect_refused = |what: &str, module: Vec<u8>, limit: usize| {
         let error = TransportModule::from_bytes(module).expect_err(what);
         assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
         let said = format!("{} {what}, more than {limit}", limit + 1);
@@ -656,7 +676,7 @@ fn a_small_function_that_would_take_minutes_and_gigabytes_is_refused() {
         (format!("(func (param i32) {nested})"), "values across"),
         (format!("(func {calls})"), "values to calls"),
     ] {
-        let text = with_functions(&format!("{wide} (table 1 funcref) {function}"));
+        let text = text_with_functions(&format!("{wide} (table 1 funcref) {function}"));
         let binary = wat::parse_str(&text).expect("a module");
         for module in [text.into_bytes(), binary] {
             let error = TransportModule::from_bytes(module).expect_err(why);
