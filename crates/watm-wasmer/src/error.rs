@@ -101,6 +101,11 @@ impl fmt::Display for LoadError {
     }
 }
 
+/// The same error once more, for another who is to be told of it.
+pub(crate) fn copy_of(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}
+
 /// Problems of a module's interface that a message names.
 const PROBLEMS_SHOWN: usize = 20;
 

@@ -11,7 +11,7 @@ use watm_abi::Role;
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
 use crate::conn::Conn;
 use crate::dialer::connect;
-use crate::error::{AcceptError, ConfigError, ListenError};
+use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
 use crate::host::Ends;
 use crate::link::lock;
 use crate::module::TransportModule;
@@ -87,10 +87,7 @@ impl Listener {
                 return Ok(conn);
             }
             if let Some(error) = &queue.failure {
-                return Err(AcceptError::Host(io::Error::new(
-                    error.kind(),
-                    error.to_string(),
-                )));
+                return Err(AcceptError::Host(copy_of(error)));
             }
             queue = self
                 .shared

@@ -109,12 +109,14 @@ impl ModuleInfo {
     /// [`LoadError::Malformed`] if they are not a WebAssembly module. A module that does not
     /// follow the interface is no error here: see [`ModuleInfo::problems`].
     pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
-        let hash = Sha256::digest(bytes).into();
-        let size = bytes.len() as u64;
-        let wasm = to_binary(bytes)?;
+        Self::read(bytes, &to_binary(bytes)?)
+    }
+
+    /// Reads what a module declares, from its file and the binary form of that.
+    fn read(file: &[u8], wasm: &[u8]) -> Result<Self, LoadError> {
         let mut info = Self {
-            sha256: hash,
-            size,
+            sha256: Sha256::digest(file).into(),
+            size: file.len() as u64,
             name: None,
             imports: Vec::new(),
             exports: Vec::new(),
@@ -124,12 +126,12 @@ impl ModuleInfo {
             producers: Vec::new(),
             entry: Err(Vec::new()),
         };
-        if Parser::is_component(&wasm) {
+        if Parser::is_component(wasm) {
             return Err(LoadError::Malformed(
                 "it is a component; a transport module is a core module".into(),
             ));
         }
-        info.read_sections(&wasm)
+        info.read_sections(wasm)
             .map_err(|error| LoadError::Malformed(error.to_string()))?;
         info.entry = check(&info.imports, &info.exports);
         Ok(info)
@@ -699,7 +701,8 @@ impl ModuleLoader {
                 });
             }
         }
-        let info = ModuleInfo::parse(bytes)?;
+        let wasm = to_binary(bytes)?;
+        let info = ModuleInfo::read(bytes, &wasm)?;
         let entry = info
             .entry
             .as_ref()
@@ -707,7 +710,6 @@ impl ModuleLoader {
         let kind = entry.kind;
         info.check_complexity()?;
         let compile = || {
-            let wasm = to_binary(bytes)?;
             complexity::check(&wasm)?;
             if let Some(tell) = &self.before_compiling {
                 tell(size);
@@ -739,12 +741,12 @@ impl ModuleLoader {
     }
 }
 
-fn compile(bytes: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
+fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
     let started = Instant::now();
-    let artifact = engine::compile(&to_binary(bytes)?, timeout)?;
+    let artifact = engine::compile(wasm, timeout)?;
     log::info!(
         "compiled a module of {} bytes in {:.0?}",
-        bytes.len(),
+        wasm.len(),
         started.elapsed()
     );
     Ok(artifact)

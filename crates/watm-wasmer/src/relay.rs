@@ -12,7 +12,7 @@ use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
 use crate::connect::{Network, split_address};
-use crate::error::{ConfigError, ListenError};
+use crate::error::{ConfigError, ListenError, copy_of};
 use crate::host::Ends;
 use crate::link::{Level, Link, lock};
 use crate::module::TransportModule;
@@ -159,7 +159,7 @@ impl RelayHandle {
         let mut book = lock(&self.shared.book);
         loop {
             if let Some(error) = &book.failure {
-                return Err(io::Error::new(error.kind(), error.to_string()));
+                return Err(copy_of(error));
             }
             if book.closed {
                 return Ok(());
