@@ -83,9 +83,7 @@ impl PlainListener {
             }
         }
     }
-}
 
-impl PlainListener {
     fn warn(&self, error: &io::Error) {
         let now = Instant::now();
         if self

@@ -32,9 +32,8 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let watched = Arc::clone(&relay);
     let watching = thread::Builder::new()
         .name("watm-accepting".into())
-        .spawn(move || match watched.wait() {
-            Ok(()) => {}
-            Err(error) => {
+        .spawn(move || {
+            if let Err(error) = watched.wait() {
                 let _ = failed.try_send(Failure::because("cannot accept connections", error));
             }
         })

@@ -17,6 +17,14 @@ struct Tunnel {
     entrance: String,
 }
 
+/// A command that accepts plain connections, or those of its module, for `remote`; and where.
+fn accepting(command: &str, module: &str, remote: &str, options: &[&str]) -> (Watm, String) {
+    let mut args = vec![command, "--module", module, "--remote", remote];
+    args.extend(["--listen", "127.0.0.1:0"]);
+    args.extend(options);
+    Watm::listening(&args)
+}
+
 impl Tunnel {
     /// A tunnel to `server`, through `module` with further options.
     fn to(server: &Server, module: &str, options: &[&str]) -> Self {
@@ -25,10 +33,7 @@ impl Tunnel {
         args.extend(["--forward", forward]);
         args.extend(options);
         let (listen, middle) = Watm::listening(&args);
-        let mut args = vec!["dial", "--module", module, "--remote", &middle];
-        args.extend(["--listen", "127.0.0.1:0"]);
-        args.extend(options);
-        let (dial, entrance) = Watm::listening(&args);
+        let (dial, entrance) = accepting("dial", module, &middle, options);
         Self {
             _listen: listen,
             _dial: dial,
@@ -138,15 +143,7 @@ fn many_clients_do_not_disturb_each_other() {
 fn a_failed_dial_ends_only_its_own_client() {
     let remote = free_address();
     let module = built("plain");
-    let (mut dial, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--remote",
-        &remote,
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    let (mut dial, entrance) = accepting("dial", &module, &remote, &[]);
     let client = connect(&entrance);
     let error = (&client).read(&mut [0]).expect_err("no end of stream");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -185,15 +182,7 @@ fn a_target_that_refuses_ends_only_its_own_connection() {
 fn a_transport_that_fails_resets_its_client_and_is_logged() {
     let server = Server::echo();
     let module = wat("unreachable_start");
-    let (mut dial, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    let (mut dial, entrance) = accepting("dial", &module, &server.address, &[]);
     let client = connect(&entrance);
     let error = (&client).read(&mut [0]).expect_err("no end of stream");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -216,15 +205,7 @@ fn what_came_before_an_error_arrives_before_the_reset() {
         linger.expect("linger");
     });
     let module = built("plain");
-    let (_dial, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    let (_dial, entrance) = accepting("dial", &module, &server.address, &[]);
     let client = connect(&entrance);
     let mut received = vec![0; LEN];
     (&client)
@@ -241,17 +222,12 @@ fn a_client_beyond_the_limit_waits_for_its_turn() {
     let server = Server::echo();
     let module = built("halfclose");
     for command in ["dial", "relay"] {
-        let (_watm, entrance) = Watm::listening(&[
+        let (_watm, entrance) = accepting(
             command,
-            "--module",
             &module,
-            "--remote",
             &server.address,
-            "--listen",
-            "127.0.0.1:0",
-            "--max-connections",
-            "1",
-        ]);
+            &["--max-connections", "1"],
+        );
         let first = connect(&entrance);
         round_trip(&first, b"first");
         let second = connect(&entrance);
@@ -310,15 +286,7 @@ fn a_shortage_of_descriptors_passes() {
 fn the_port_is_free_again_after_the_end() {
     let module = built("plain");
     let server = Server::echo();
-    let (dial, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    let (dial, entrance) = accepting("dial", &module, &server.address, &[]);
     round_trip(&connect(&entrance), b"there");
     drop(dial);
     TcpListener::bind(&entrance).expect("the port is free");
