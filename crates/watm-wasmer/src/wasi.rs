@@ -10,9 +10,10 @@ use wasmer_wasix::runtime::task_manager::tokio::TokioTaskManager;
 use wasmer_wasix::{PluggableRuntime, WasiEnvBuilder, WasiFunctionEnv};
 use watm_abi::Errno;
 
+use crate::config_directory::ConfigDirectory;
+use crate::directory::Confined;
 use crate::engine::engine;
 use crate::settings::Settings;
-use crate::surroundings::{ConfigDirectory, Confined};
 
 /// The name under which modules import WASI Preview 1.
 pub(crate) const WASI: &str = watm_abi::names::WASI_MODULE;
@@ -72,12 +73,8 @@ pub(crate) fn environment(
         preopens.push(("/conf", false));
     }
     for directory in &settings.directories {
-        let confined = Confined::new(
-            shared.tokio.handle().clone(),
-            &directory.host,
-            directory.writable,
-        )
-        .map_err(|error| format!("the directory {}: {error}", directory.host.display()))?;
+        let confined = Confined::new(&directory.host, directory.writable)
+            .map_err(|error| format!("the directory {}: {error}", directory.host.display()))?;
         files
             .mount(&directory.guest, Arc::new(confined))
             .map_err(|e| e.to_string())?;

@@ -260,3 +260,68 @@ fn a_standard_stream_that_was_closed_is_not_there_any_more() {
         assert_eq!(init_error(Dialer::builder(&module)), Some(Errno::Badf));
     }
 }
+
+#[test]
+fn moving_things_around_reaches_nothing_outside_of_a_directory() {
+    // WASI's implementation moved what was behind a link: out of where it was, into the guest's hands.
+    let rename = |from: (u32, u32), to: (u32, u32)| {
+        format!(
+            "(call $path_rename (i32.const 4) (i32.const {}) (i32.const {}) (i32.const 4) (i32.const {}) (i32.const {}))",
+            from.0, from.1, to.0, to.1
+        )
+    };
+    let fields = r#"
+      (data (i32.const 200) "sub")
+      (data (i32.const 210) "other/sub")
+      (data (i32.const 220) "other/sub/secrets/secret")
+      (data (i32.const 250) "sub/inward")
+      (data (i32.const 270) "inward")
+      (data (i32.const 280) "sub/secrets")
+      (data (i32.const 300) "secrets")"#;
+    let open = "(call $path_open (i32.const 4) (i32.const 1) (i32.const 220) (i32.const 24) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64))";
+    for (what, body, expected) in [
+        ("a directory", rename((200, 3), (210, 9)), None),
+        (
+            "a directory, and in",
+            format!("(drop {}) {open}", rename((200, 3), (210, 9))),
+            Some(Errno::Noent),
+        ),
+        (
+            "a link inside, to where it leads out",
+            rename((250, 10), (270, 6)),
+            Some(Errno::Noent),
+        ),
+        (
+            "a link to the outside",
+            rename((280, 11), (300, 7)),
+            Some(Errno::Noent),
+        ),
+    ] {
+        let host = tempfile::tempdir().expect("a directory");
+        let [inside, secrets] = ["inside", "secrets"].map(|name| host.path().join(name));
+        for directory in [
+            &inside,
+            &secrets,
+            &inside.join("sub"),
+            &inside.join("other"),
+        ] {
+            std::fs::create_dir(directory).expect("a directory");
+        }
+        std::fs::write(secrets.join("secret"), "secret").expect("a file");
+        std::fs::write(inside.join("own"), "own").expect("a file");
+        std::os::unix::fs::symlink(&secrets, inside.join("sub/secrets")).expect("a link");
+        std::os::unix::fs::symlink("../own", inside.join("sub/inward")).expect("a link");
+        let module = guest(fields, &format!("(i32.sub (i32.const 0) {body})"));
+        let builder = Dialer::builder(&module).dir_writable(&inside, "/data");
+        assert_eq!(init_error(builder), expected, "{what}");
+        let content = std::fs::read_to_string(secrets.join("secret"));
+        assert_eq!(content.expect("it is where it was"), "secret", "{what}");
+        let links = ["sub/secrets", "other/sub/secrets", "secrets"];
+        let is_link = |name: &str| inside.join(name).is_symlink();
+        assert_eq!(
+            links.iter().filter(|name| is_link(name)).count(),
+            1,
+            "{what}"
+        );
+    }
+}
