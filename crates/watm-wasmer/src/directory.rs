@@ -25,6 +25,10 @@ use crate::config_directory::{BoxFuture, OpenFile, changes, normal};
 /// Entries of a directory that is listed at most: WASI's implementation keeps all of them at once.
 const ENTRY_LIMIT: usize = 100_000;
 
+/// Bytes that one call reads or writes at most, so that it ends soon: an array of buffers may name the
+/// guest's memory a thousand times.
+const CALL_LIMIT: usize = 16 << 20;
+
 /// A directory of the host, and nothing around it.
 #[derive(Debug)]
 pub(crate) struct Confined {
@@ -180,6 +184,7 @@ impl FileOpener for Confined {
             directory: Arc::clone(&self.directory),
             path,
             writable: self.writable,
+            left: CALL_LIMIT,
         }))
     }
 }
@@ -193,6 +198,8 @@ struct ConfinedFile {
     /// Where it was opened.
     path: PathBuf,
     writable: bool,
+    /// What the call that began with the last seek, as each does, may still read or write.
+    left: usize,
 }
 
 impl ConfinedFile {
@@ -274,8 +281,11 @@ impl AsyncRead for ConfinedFile {
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.file.read(buf.initialize_unfilled());
-        Poll::Ready(read.map(|len| buf.advance(len)))
+        let len = buf.remaining().min(self.left);
+        Poll::Ready(self.file.read(buf.initialize_unfilled_to(len)).map(|len| {
+            self.left -= len;
+            buf.advance(len);
+        }))
     }
 }
 
@@ -288,7 +298,8 @@ impl AsyncWrite for ConfinedFile {
         if !self.writable {
             return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
         }
-        Poll::Ready(self.file.write(data))
+        let data = &data[..data.len().min(self.left)];
+        Poll::Ready(self.file.write(data).inspect(|len| self.left -= len))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -302,6 +313,7 @@ impl AsyncWrite for ConfinedFile {
 
 impl AsyncSeek for ConfinedFile {
     fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        self.left = CALL_LIMIT;
         self.file.seek(position).map(|_| ())
     }
 
@@ -546,6 +558,35 @@ mod tests {
             done.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         host.expect_secret();
+    }
+
+    #[test]
+    fn a_call_reads_and_writes_so_much_and_no_more() {
+        use virtual_fs::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+        let host = Host::new();
+        let fs = host.given(true);
+        let mut options = fs.new_open_options();
+        let mut file = options.read(true).write(true).open("/own").expect("a file");
+        file.set_len(1 << 40).expect("a sparse file");
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut buffer = vec![1; CALL_LIMIT - 1000];
+            for write in [false, true] {
+                for _ in 0..2 {
+                    file.seek(SeekFrom::Start(5)).await.expect("a place");
+                    let mut lens = Vec::new();
+                    for _ in 0..3 {
+                        let len = if write {
+                            file.write(&buffer).await
+                        } else {
+                            file.read(&mut buffer).await
+                        };
+                        lens.push(len.expect("bytes"));
+                    }
+                    assert_eq!(lens, [CALL_LIMIT - 1000, 1000, 0], "{write}");
+                }
+            }
+        });
     }
 
     #[test]

@@ -79,6 +79,7 @@ mod spin;
 mod stock;
 mod stop_points;
 mod supervisor;
+mod surroundings;
 mod sync;
 mod tidy;
 mod traps;

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Runtime;
-use virtual_fs::{MountFileSystem, NullFile};
+use virtual_fs::{FileSystem, NullFile};
 use wasmer::{AsStoreMut, AsStoreRef, Imports, Module, RuntimeError, Store, TypedFunction};
 use wasmer_wasix::runtime::task_manager::tokio::TokioTaskManager;
 use wasmer_wasix::{PluggableRuntime, WasiEnvBuilder, WasiFunctionEnv};
@@ -14,6 +14,7 @@ use crate::config_directory::ConfigDirectory;
 use crate::directory::Confined;
 use crate::engine::engine;
 use crate::settings::Settings;
+use crate::surroundings::Surroundings;
 
 /// The name under which modules import WASI Preview 1.
 pub(crate) const WASI: &str = watm_abi::names::WASI_MODULE;
@@ -64,11 +65,11 @@ pub(crate) fn environment(
     let mut builder = WasiEnvBuilder::new(settings.module.name());
     builder.add_args(&settings.args);
     builder.add_envs(settings.envs.iter().map(|(name, value)| (name, value)));
-    let files = MountFileSystem::new();
+    let mut files = Surroundings::new();
     let mut preopens = Vec::new();
     if let Some(config) = config {
         files
-            .mount("/conf", Arc::new(ConfigDirectory::new(Arc::clone(config))))
+            .add("/conf", ConfigDirectory::new(Arc::clone(config)))
             .map_err(|e| e.to_string())?;
         preopens.push(("/conf", false));
     }
@@ -76,11 +77,12 @@ pub(crate) fn environment(
         let confined = Confined::new(&directory.host, directory.writable)
             .map_err(|error| format!("the directory {}: {error}", directory.host.display()))?;
         files
-            .mount(&directory.guest, Arc::new(confined))
+            .add(&directory.guest, confined)
             .map_err(|e| e.to_string())?;
         preopens.push((directory.guest.as_str(), directory.writable));
     }
-    builder.set_mount_fs(files);
+    let files: Arc<dyn FileSystem + Send + Sync> = Arc::new(files);
+    builder.set_fs(files);
     // The standard streams are ours. What lies under them must not be the host's own, which a
     // guest could reach once it has closed ours.
     builder.set_stdin(Box::new(NullFile::default()));

@@ -23,6 +23,7 @@ fn guest(fields: &str, body: &str) -> TransportModule {
   (import "wasi_snapshot_preview1" "path_symlink" (func $path_symlink (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_unlink_file" (func $path_unlink_file (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_rename" (func $path_rename (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_create_directory" (func $path_create_directory (param i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 100) "file")
   (data (i32.const 110) "data/file")
@@ -279,23 +280,19 @@ fn moving_things_around_reaches_nothing_outside_of_a_directory() {
       (data (i32.const 280) "sub/secrets")
       (data (i32.const 300) "secrets")"#;
     let open = "(call $path_open (i32.const 4) (i32.const 1) (i32.const 220) (i32.const 24) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64))";
-    for (what, body, expected) in [
-        ("a directory", rename((200, 3), (210, 9)), None),
+    for (what, body, works) in [
+        ("a directory", rename((200, 3), (210, 9)), true),
         (
             "a directory, and in",
             format!("(drop {}) {open}", rename((200, 3), (210, 9))),
-            Some(Errno::Noent),
+            false,
         ),
         (
             "a link inside, to where it leads out",
             rename((250, 10), (270, 6)),
-            Some(Errno::Noent),
+            false,
         ),
-        (
-            "a link to the outside",
-            rename((280, 11), (300, 7)),
-            Some(Errno::Noent),
-        ),
+        ("a link to the outside", rename((280, 11), (300, 7)), false),
     ] {
         let host = tempfile::tempdir().expect("a directory");
         let [inside, secrets] = ["inside", "secrets"].map(|name| host.path().join(name));
@@ -313,7 +310,8 @@ fn moving_things_around_reaches_nothing_outside_of_a_directory() {
         std::os::unix::fs::symlink("../own", inside.join("sub/inward")).expect("a link");
         let module = guest(fields, &format!("(i32.sub (i32.const 0) {body})"));
         let builder = Dialer::builder(&module).dir_writable(&inside, "/data");
-        assert_eq!(init_error(builder), expected, "{what}");
+        let error = init_error(builder);
+        assert_eq!(error.is_none(), works, "{what}: {error:?}");
         let content = std::fs::read_to_string(secrets.join("secret"));
         assert_eq!(content.expect("it is where it was"), "secret", "{what}");
         let links = ["sub/secrets", "other/sub/secrets", "secrets"];
@@ -324,4 +322,61 @@ fn moving_things_around_reaches_nothing_outside_of_a_directory() {
             "{what}"
         );
     }
+}
+
+#[test]
+fn nothing_is_moved_from_one_directory_to_another() {
+    // It was copied, in a call that nothing can stop: a sparse file of terabytes.
+    let module = guest(
+        r#"(data (i32.const 200) "../other/moved")"#,
+        "(i32.sub (i32.const 0) (i32.or
+           (i32.shl (call $path_rename (i32.const 4) (i32.const 100) (i32.const 4) (i32.const 5) (i32.const 100) (i32.const 4)) (i32.const 8))
+           (call $path_rename (i32.const 4) (i32.const 100) (i32.const 4) (i32.const 4) (i32.const 200) (i32.const 14))))",
+    );
+    let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    let [from, to] = directories.each_ref().map(tempfile::TempDir::path);
+    let file = std::fs::File::create(from.join("file")).expect("a file");
+    file.set_len(1 << 40).expect("a sparse file");
+    std::fs::write(to.join("file"), "there already").expect("a file");
+    let builder = Dialer::builder(&module)
+        .dir_writable(from, "/data")
+        .dir_writable(to, "/other");
+    let server = EchoServer::start();
+    let dialled = builder.build().expect("a dialer").dial(&server.address());
+    match dialled.expect_err("it is refused") {
+        DialError::Transport(TransportError::Failed { error, .. }) => {
+            let twice = i32::from(Errno::Notsup.raw()) * 0x101;
+            assert_eq!(error, GuestError::Unknown(-twice));
+        }
+        other => panic!("{other:?}"),
+    }
+    let kept = std::fs::read_to_string(to.join("file")).expect("a file");
+    assert_eq!(kept, "there already");
+    assert!(from.join("file").exists() && !to.join("moved").exists());
+}
+
+#[test]
+fn directories_as_deep_as_a_path_can_name_are_made_and_moved() {
+    // WASI's implementation goes through what it knows of a directory level by level.
+    let depth = 2040;
+    let module = guest(
+        &format!(
+            r#"(data (i32.const 1024) "{}a") (data (i32.const 200) "b")"#,
+            "a/".repeat(depth - 1)
+        ),
+        &format!(
+            "(local.set $i (i32.const 1))
+             (loop $deeper
+               (local.set $result (call $path_create_directory (i32.const 4) (i32.const 1024) (local.get $i)))
+               (if (local.get $result) (then (return (i32.sub (i32.const 0) (local.get $result)))))
+               (local.set $i (i32.add (local.get $i) (i32.const 2)))
+               (br_if $deeper (i32.lt_u (local.get $i) (i32.const {}))))
+             (i32.sub (i32.const 0) (call $path_rename (i32.const 4) (i32.const 1024) (i32.const 1) (i32.const 4) (i32.const 200) (i32.const 1)))",
+            2 * depth
+        ),
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let builder = Dialer::builder(&module).dir_writable(directory.path(), "/data");
+    assert_eq!(init_error(builder), None);
+    assert!(directory.path().join("b/a/a").exists());
 }
