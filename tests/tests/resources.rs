@@ -858,7 +858,7 @@ fn a_guest_that_opens_files_while_there_are_no_descriptors_is_told_so_and_goes_o
     std::fs::write(directory.path().join("file"), "content").expect("a file");
     let builder = || Dialer::builder(&wat("open_path")).dir(directory.path(), "/data");
     let ask = |pair: &Pair| {
-        (&pair.conn).write_all(b"r4file").expect("room");
+        (&pair.conn).write_all(b"r3file").expect("room");
         let answer = read_numbers(&read_vec(&pair.conn, 8)[..]);
         if answer[0] == 0 {
             assert_eq!(read_vec(&pair.conn, 7), b"content");
@@ -875,7 +875,6 @@ fn a_guest_that_opens_files_while_there_are_no_descriptors_is_told_so_and_goes_o
         drop(shortage);
         assert_eq!(ask(&pair), 0);
     }
-    // The threads that files need stay for a while, so only these are counted.
     eventually("no descriptor is left over", || {
         open_descriptors() <= before
     });
@@ -1024,20 +1023,20 @@ fn looking_for_and_making_any_number_of_files_does_not_grow_the_process() {
         (
             "names that are not there",
             100_000,
-            "(if (i32.eqz (call $stat (i32.const 4) (i32.const 0) (i32.const 200) (i32.const 12) (i32.const 512))) (then (unreachable)))",
+            "(if (i32.eqz (call $stat (i32.const 3) (i32.const 0) (i32.const 200) (i32.const 12) (i32.const 512))) (then (unreachable)))",
         ),
         (
             "files that are made and removed",
             3000,
-            "(if (call $open (i32.const 4) (i32.const 0) (i32.const 200) (i32.const 12) (i32.const 1) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 512)) (then (unreachable)))
+            "(if (call $open (i32.const 3) (i32.const 0) (i32.const 200) (i32.const 12) (i32.const 1) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 512)) (then (unreachable)))
              (drop (call $close (i32.load (i32.const 512))))
-             (if (call $unlink (i32.const 4) (i32.const 200) (i32.const 12)) (then (unreachable)))",
+             (if (call $unlink (i32.const 3) (i32.const 200) (i32.const 12)) (then (unreachable)))",
         ),
         (
             "directories that are made and removed",
             300,
-            "(if (call $mkdir (i32.const 4) (i32.const 200) (i32.const 12)) (then (unreachable)))
-             (if (call $rmdir (i32.const 4) (i32.const 200) (i32.const 12)) (then (unreachable)))",
+            "(if (call $mkdir (i32.const 3) (i32.const 200) (i32.const 12)) (then (unreachable)))
+             (if (call $rmdir (i32.const 3) (i32.const 200) (i32.const 12)) (then (unreachable)))",
         ),
     ] {
         let module = times(count, body);
@@ -1073,16 +1072,16 @@ fn a_path_or_an_array_of_buffers_of_absurd_size_is_refused_at_once() {
                      (i64.store (i32.add (i32.const 65536) (local.get $i)) (i64.const 0x0010000000000000))
                      (local.set $i (i32.add (local.get $i) (i32.const 8)))
                      (br_if $fill (i32.lt_u (local.get $i) (i32.const 64000000))))
-                   (if (call $open (i32.const 4) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 512)) (then (unreachable)))";
+                   (if (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 512)) (then (unreachable)))";
     let cases = [
-        (fill, format!("(call $stat (i32.const 4) (i32.const 0) {path} {len} (i32.const 512))")),
-        (fill, format!("(call $open (i32.const 4) (i32.const 0) {path} {len} (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 512))")),
-        (fill, format!("(call $unlink (i32.const 4) {path} {len})")),
-        (fill, format!("(call $mkdir (i32.const 4) {path} {len})")),
-        (fill, format!("(call $rmdir (i32.const 4) {path} {len})")),
-        (fill, format!("(call $rename (i32.const 4) {path} {len} (i32.const 4) (i32.const 100) (i32.const 4))")),
-        (fill, format!("(call $rename (i32.const 4) (i32.const 100) (i32.const 4) (i32.const 4) {path} {len})")),
-        (fill, format!("(call $readlink (i32.const 4) {path} {len} (i32.const 512) (i32.const 8) (i32.const 520))")),
+        (fill, format!("(call $stat (i32.const 3) (i32.const 0) {path} {len} (i32.const 512))")),
+        (fill, format!("(call $open (i32.const 3) (i32.const 0) {path} {len} (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 512))")),
+        (fill, format!("(call $unlink (i32.const 3) {path} {len})")),
+        (fill, format!("(call $mkdir (i32.const 3) {path} {len})")),
+        (fill, format!("(call $rmdir (i32.const 3) {path} {len})")),
+        (fill, format!("(call $rename (i32.const 3) {path} {len} (i32.const 3) (i32.const 100) (i32.const 4))")),
+        (fill, format!("(call $rename (i32.const 3) (i32.const 100) (i32.const 4) (i32.const 3) {path} {len})")),
+        (fill, format!("(call $readlink (i32.const 3) {path} {len} (i32.const 512) (i32.const 8) (i32.const 520))")),
         (buffers, "(call $write (i32.load (i32.const 512)) (i32.const 65536) (i32.const 8000000) (i32.const 520))".to_owned()),
         (buffers, "(call $read (i32.load (i32.const 512)) (i32.const 65536) (i32.const 8000000) (i32.const 520))".to_owned()),
     ];

@@ -8,6 +8,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod files;
+pub use files::{FileCase, FileEnd, FileOperation, Given, Location, files};
+
 mod host_calls;
 pub use host_calls::{Argument, Call, HostCallCase, HostCallEnd, Preparation, host_calls};
 

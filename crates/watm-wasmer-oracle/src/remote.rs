@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use watm_abi::{Signature, ValType, imports, names};
-use watm_wasmer::{Conn, Dialer, TransportError, TransportModule};
+use watm_wasmer::{Builder, Conn, Dialer, TransportError, TransportModule};
 
 use crate::peer;
 
@@ -66,23 +66,34 @@ pub(crate) enum Answer<T> {
 }
 
 impl Remote {
+    /// One with a configuration and a directory for reading.
     pub(crate) fn start() -> Self {
         static DIALER: OnceLock<(Dialer, tempfile::TempDir)> = OnceLock::new();
         let (dialer, _) = DIALER.get_or_init(|| {
             let directory = tempfile::tempdir().expect("a directory");
             std::fs::write(directory.path().join("file"), "contents of a file").expect("a file");
-            let module = TransportModule::from_bytes(text()).expect("a module");
-            let dialer = Dialer::builder(&module)
+            let dialer = Self::builder()
                 .config(*b"a configuration")
                 .dir(directory.path(), "/data")
                 .env("NAME", "value")
                 .arg("guest")
-                .close_grace(GRACE)
-                .drain_timeout(Duration::from_millis(500))
-                .descriptor_limit(16)
                 .build();
             (dialer.expect("a dialer"), directory)
         });
+        Self::of(dialer)
+    }
+
+    /// What makes dialers of it.
+    pub(crate) fn builder() -> Builder<Dialer> {
+        static MODULE: OnceLock<TransportModule> = OnceLock::new();
+        let module = MODULE.get_or_init(|| TransportModule::from_bytes(text()).expect("a module"));
+        Dialer::builder(module)
+            .close_grace(GRACE)
+            .drain_timeout(Duration::from_millis(500))
+            .descriptor_limit(16)
+    }
+
+    pub(crate) fn of(dialer: &Dialer) -> Self {
         let conn = dialer.dial(&peer::address()).expect("a connection");
         conn.set_read_timeout(Some(START)).expect("a timeout");
         conn.set_write_timeout(Some(ANSWER)).expect("a timeout");

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use watm_wasmer_oracle::{
-    HostCallCase, HostCallEnd, LoadCase, LoadEnd, ModuleCase, ModuleEnd, host_calls, load, modules,
+    FileCase, FileEnd, HostCallCase, HostCallEnd, LoadCase, LoadEnd, ModuleCase, ModuleEnd, files,
+    host_calls, load, modules,
 };
 
 /// Bytes that a case is made of.
@@ -60,6 +61,12 @@ fn host_calls_that_fuzzing_found_keep_their_promises() {
 }
 
 #[test]
+fn whatever_is_done_with_files_nothing_is_touched_but_what_was_given() {
+    let ends = run(0..150, |case: &FileCase| files(case));
+    assert!(ends[&FileEnd::Answered] > 50, "{ends:?}");
+}
+
+#[test]
 fn whatever_a_file_holds_is_loaded_or_refused() {
     let ends = run(0..300, |case: &LoadCase| load(case));
     assert!(ends.contains_key(&LoadEnd::Malformed), "{ends:?}");
@@ -74,7 +81,7 @@ fn whatever_a_module_does_its_end_is_one_of_those_that_are_promised() {
     );
 }
 
-/// For as long as `ORACLE_SECONDS` says, each oracle for a third of it, from `ORACLE_SEED` on.
+/// For as long as `ORACLE_SECONDS` says, each oracle for a fourth of it, from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
 #[allow(clippy::print_stdout, reason = "it is run by hand")]
@@ -84,7 +91,7 @@ fn for_long() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let seed: u64 = number("ORACLE_SEED", 1000);
-    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 3;
+    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 4;
     let seeds = || {
         let until = Instant::now() + each;
         (seed..).take_while(move |_| Instant::now() < until)
@@ -93,6 +100,7 @@ fn for_long() {
         "host_calls: {:?}",
         run(seeds(), |case: &HostCallCase| host_calls(case))
     );
+    println!("files: {:?}", run(seeds(), |case: &FileCase| files(case)));
     println!("load: {:?}", run(seeds(), |case: &LoadCase| load(case)));
     println!(
         "modules: {:?}",

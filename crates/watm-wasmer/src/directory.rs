@@ -1,378 +1,383 @@
-//! The directories of the host that a guest was given.
+//! A directory that a guest was given, or has opened in one.
 //!
-//! A directory is opened once, and everything in it is reached from there by the system's own means of
-//! staying below (`openat2`, or step by step where there is none), so that no path and no symbolic
-//! link leads out of it, whatever is renamed meanwhile. Links are not followed when something is
-//! moved or removed.
+//! Knows paths, and neither descriptors nor the guest's memory. A directory of the host is opened once,
+//! and everything in it is reached from there by the system's own means of staying below (`openat2`,
+//! or step by step where there is none), so that no path and no symbolic link leads out of it,
+//! whatever is renamed meanwhile. Links are not followed when something is moved or removed.
 
-use std::fs::{File, FileTimes, Metadata as HostMetadata};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirEntryExt as _;
+use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, SystemTimeSpec};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, FileTypeExt, MetadataExt, OpenOptionsExt};
-use virtual_fs::{
-    AsyncRead, AsyncSeek, AsyncWrite, DirEntry, FileOpener, FileSystem, FileType, FsError,
-    Metadata, OpenOptions, OpenOptionsConfig, ReadBuf, ReadDir, VirtualFile,
-};
+use cap_std::fs::{Dir, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use cap_std::time::SystemTime as CapTime;
+use watm_abi::{Errno, FileType, Filestat};
 
-use crate::config_directory::{BoxFuture, OpenFile, changes, normal};
-
-/// Entries of a directory that is listed at most: WASI's implementation keeps all of them at once.
+/// The configuration is the only file of its directory.
+const CONFIG_NAME: &str = "watm.cfg";
+/// Entries of a directory that is listed at most: they are kept while the guest reads them.
 const ENTRY_LIMIT: usize = 100_000;
 
-/// Bytes that one call reads or writes at most, so that it ends soon: an array of buffers may name the
-/// guest's memory a thousand times.
-const CALL_LIMIT: usize = 16 << 20;
+pub(crate) type Answer<T> = Result<T, Errno>;
 
-/// A directory of the host, and nothing around it.
-#[derive(Debug)]
-pub(crate) struct Confined {
-    directory: Arc<Dir>,
-    /// Where it was when it was opened, to tell what links that name it mean.
-    root: PathBuf,
+/// A directory, and nothing around it.
+#[derive(Clone)]
+pub(crate) struct Directory {
+    place: Place,
     writable: bool,
 }
 
-impl Confined {
-    pub(crate) fn new(directory: &Path, writable: bool) -> io::Result<Self> {
-        let root = directory.canonicalize()?;
-        let directory = Arc::new(Dir::open_ambient_dir(&root, ambient_authority())?);
+#[derive(Clone)]
+enum Place {
+    Host(Arc<Dir>),
+    /// The configuration, which is its only file.
+    Config(Arc<[u8]>),
+}
+
+/// What was found where something was opened.
+pub(crate) enum Found {
+    Directory(Directory),
+    File(File),
+    Config(Arc<[u8]>),
+}
+
+/// How something is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct How {
+    /// Whether a symbolic link at the path's end is followed.
+    pub(crate) follow: bool,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) create: bool,
+    /// Nothing else than a directory will do.
+    pub(crate) directory: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) truncate: bool,
+}
+
+/// An entry of a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) ino: u64,
+    pub(crate) file_type: FileType,
+}
+
+/// When something was accessed and modified, as far as it is to be set.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) accessed: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
+}
+
+impl Directory {
+    /// Opens a directory of the host.
+    pub(crate) fn open_host(path: &Path, writable: bool) -> io::Result<Self> {
+        let directory = Dir::open_ambient_dir(path, ambient_authority())?;
         Ok(Self {
-            directory,
-            root,
+            place: Place::Host(Arc::new(directory)),
             writable,
         })
     }
 
-    fn check_writable(&self) -> Result<(), FsError> {
-        check_writable(self.writable)
-    }
-
-    /// A path within the host's directory, which may be the directory itself.
-    fn within(path: &Path) -> Result<PathBuf, FsError> {
-        let path = normal(path)?;
-        if path.as_os_str().is_empty() {
-            return Ok(".".into());
+    /// The directory in which a guest finds its configuration.
+    pub(crate) fn of_config(bytes: Arc<[u8]>) -> Self {
+        Self {
+            place: Place::Config(bytes),
+            writable: false,
         }
-        Ok(path)
     }
 
-    /// A path to something that may be made, moved or removed: not the directory itself.
-    fn below(&self, path: &Path) -> Result<PathBuf, FsError> {
-        self.check_writable()?;
-        let path = normal(path)?;
-        if path.as_os_str().is_empty() {
-            return Err(FsError::PermissionDenied);
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The directory of the host, if there is something that may be changed in it.
+    fn to_change(&self) -> Answer<&Dir> {
+        match &self.place {
+            Place::Host(directory) if self.writable => Ok(directory),
+            _ => Err(Errno::Notcapable),
         }
-        Ok(path)
-    }
-}
-
-impl FileSystem for Confined {
-    fn readlink(&self, path: &Path) -> Result<PathBuf, FsError> {
-        let read = self.directory.read_link_contents(normal(path)?);
-        let target = read.map_err(fs_error)?;
-        let as_seen =
-            |target: &Path| Some(Path::new("/").join(target.strip_prefix(&self.root).ok()?));
-        let seen = as_seen(&target).or_else(|| {
-            let absolute = target.is_absolute().then_some(&target)?;
-            as_seen(&absolute.canonicalize().ok()?)
-        });
-        Ok(seen.unwrap_or(target))
     }
 
-    fn read_dir(&self, path: &Path) -> Result<ReadDir, FsError> {
-        let name = Path::new("/").join(normal(path)?);
-        let mut entries = Vec::new();
-        for entry in self
-            .directory
-            .read_dir(Self::within(path)?)
-            .map_err(fs_error)?
-        {
-            let entry = entry.map_err(fs_error)?;
-            if entries.len() == ENTRY_LIMIT {
-                return Err(FsError::StorageFull);
+    pub(crate) fn open(&self, path: &str, how: How) -> Answer<Found> {
+        let changes = !how.directory && (how.write || how.create || how.truncate);
+        if changes && !self.writable {
+            return Err(Errno::Notcapable);
+        }
+        let directory = match &self.place {
+            Place::Host(directory) => directory,
+            Place::Config(bytes) => {
+                return match (is_config(path)?, how.directory) {
+                    (true, true) => Err(Errno::Notdir),
+                    (true, false) => Ok(Found::Config(Arc::clone(bytes))),
+                    (false, _) => Ok(Found::Directory(self.clone())),
+                };
             }
-            match entry.metadata() {
-                Ok(metadata) => entries.push(DirEntry {
-                    path: name.join(entry.file_name()),
-                    metadata: Ok(described(&metadata)),
-                }),
-                // Removed since.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(fs_error(error)),
-            }
+        };
+        if how.directory {
+            return self.open_directory(directory, path, how.follow);
         }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(ReadDir::new(entries))
-    }
-
-    fn create_dir(&self, path: &Path) -> Result<(), FsError> {
-        let path = self.below(path)?;
-        self.directory.create_dir(path).map_err(fs_error)
-    }
-
-    fn remove_dir(&self, path: &Path) -> Result<(), FsError> {
-        let path = self.below(path)?;
-        self.directory.remove_dir(path).map_err(fs_error)
-    }
-
-    fn rename<'a>(&'a self, from: &'a Path, to: &'a Path) -> BoxFuture<'a, Result<(), FsError>> {
-        Box::pin(async move {
-            let (from, to) = (self.below(from)?, self.below(to)?);
-            self.directory
-                .rename(from, &self.directory, to)
-                .map_err(fs_error)
-        })
-    }
-
-    fn metadata(&self, path: &Path) -> Result<Metadata, FsError> {
-        let metadata = self.directory.metadata(Self::within(path)?);
-        metadata.map(|found| described(&found)).map_err(fs_error)
-    }
-
-    fn symlink_metadata(&self, path: &Path) -> Result<Metadata, FsError> {
-        let metadata = self.directory.symlink_metadata(Self::within(path)?);
-        metadata.map(|found| described(&found)).map_err(fs_error)
-    }
-
-    fn remove_file(&self, path: &Path) -> Result<(), FsError> {
-        let path = self.below(path)?;
-        self.directory.remove_file(path).map_err(fs_error)
-    }
-
-    fn new_open_options(&self) -> OpenOptions<'_> {
-        OpenOptions::new(self)
-    }
-}
-
-impl FileOpener for Confined {
-    fn open(&self, path: &Path, how: &OpenOptionsConfig) -> Result<OpenFile, FsError> {
-        if changes(how) {
-            self.check_writable()?;
-        }
-        let path = Self::within(path)?;
         // A device is not a file to share, and opening it may do something already.
-        match self.directory.metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => return Err(FsError::NotAFile),
-            Ok(metadata) if !metadata.is_file() => return Err(FsError::PermissionDenied),
+        match stat(directory, path, how.follow) {
+            Ok(_) if how.create && how.exclusive => return Err(Errno::Exist),
+            Ok(found) if found.is_symlink() => return Err(Errno::Loop),
+            Ok(found) if found.is_dir() => {
+                if how.create || how.truncate {
+                    return Err(Errno::Isdir);
+                }
+                return self.open_directory(directory, path, how.follow);
+            }
+            Ok(found) if !found.is_file() => return Err(Errno::Perm),
             _ => {}
         }
-        let mut options = cap_std::fs::OpenOptions::new();
+        let mut options = OpenOptions::new();
         options
-            .read(how.read())
-            .write(how.write())
-            // To be cut and to grow at the end is what one can be asked for, not the other with it.
-            .append(how.append() && !how.truncate())
-            .truncate(how.truncate())
-            .create(how.create())
-            .create_new(how.create_new())
+            .read(how.read)
+            // The system makes and cuts files for those who write only.
+            .write(changes)
+            .create(how.create && !how.exclusive)
+            .create_new(how.create && how.exclusive)
+            .truncate(how.truncate)
+            .follow(if how.follow {
+                FollowSymlinks::Yes
+            } else {
+                FollowSymlinks::No
+            })
             // A pipe that has come into its place would be waited for.
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let opened = self.directory.open_with(&path, &options);
-        let file = opened.map_err(fs_error)?.into_std();
-        if !file.metadata().map_err(fs_error)?.is_file() {
-            return Err(FsError::PermissionDenied);
+        let file = directory
+            .open_with(path, &options)
+            .map_err(errno)?
+            .into_std();
+        if !file.metadata().map_err(errno)?.is_file() {
+            return Err(Errno::Perm);
         }
-        Ok(Box::new(ConfinedFile {
-            file,
-            directory: Arc::clone(&self.directory),
-            path,
+        Ok(Found::File(file))
+    }
+
+    fn open_directory(&self, directory: &Dir, path: &str, follow: bool) -> Answer<Found> {
+        let opened = if follow {
+            directory.open_dir(path)
+        } else {
+            directory.open_dir_nofollow(path)
+        };
+        Ok(Found::Directory(Self {
+            place: Place::Host(Arc::new(opened.map_err(errno)?)),
             writable: self.writable,
-            left: CALL_LIMIT,
         }))
     }
-}
 
-/// An open file of such a directory. It is read and written on the thread of the guest, which waits
-/// for it anyway. WASI's implementation changes and removes files through their handles, too.
-#[derive(Debug)]
-struct ConfinedFile {
-    file: File,
-    directory: Arc<Dir>,
-    /// Where it was opened.
-    path: PathBuf,
-    writable: bool,
-    /// What the call that began with the last seek, as each does, may still read or write.
-    left: usize,
-}
-
-impl ConfinedFile {
-    fn time(&self, of: impl FnOnce(&HostMetadata) -> io::Result<SystemTime>) -> u64 {
-        self.file
-            .metadata()
-            .and_then(|metadata| of(&metadata))
-            .map_or(0, nanoseconds)
-    }
-}
-
-impl VirtualFile for ConfinedFile {
-    fn last_accessed(&self) -> u64 {
-        self.time(HostMetadata::accessed)
-    }
-
-    fn last_modified(&self) -> u64 {
-        self.time(HostMetadata::modified)
-    }
-
-    fn created_time(&self) -> u64 {
-        self.time(HostMetadata::created)
-    }
-
-    fn set_times(&mut self, accessed: Option<u64>, modified: Option<u64>) -> Result<(), FsError> {
-        check_writable(self.writable)?;
-        let mut times = FileTimes::new();
-        let time = |nanoseconds| UNIX_EPOCH + Duration::from_nanos(nanoseconds);
-        if let Some(accessed) = accessed {
-            times = times.set_accessed(time(accessed));
+    /// What the directory itself is.
+    pub(crate) fn filestat(&self) -> Answer<Filestat> {
+        match &self.place {
+            Place::Host(directory) => directory
+                .dir_metadata()
+                .map(|it| filestat(&it))
+                .map_err(errno),
+            Place::Config(_) => Ok(config_stat(None)),
         }
-        if let Some(modified) = modified {
-            times = times.set_modified(time(modified));
+    }
+
+    pub(crate) fn filestat_at(&self, path: &str, follow: bool) -> Answer<Filestat> {
+        match &self.place {
+            Place::Host(directory) => stat(directory, path, follow)
+                .map(|it| filestat(&it))
+                .map_err(errno),
+            Place::Config(bytes) => Ok(config_stat(is_config(path)?.then_some(bytes))),
         }
-        self.file.set_times(times).map_err(fs_error)
     }
 
-    fn size(&self) -> u64 {
-        self.file.metadata().map_or(0, |metadata| metadata.len())
+    /// Sets the times of the directory itself.
+    pub(crate) fn set_times(&self, times: Times) -> Answer<()> {
+        self.set_times_at(".", true, times)
     }
 
-    fn set_len(&mut self, len: u64) -> Result<(), FsError> {
-        check_writable(self.writable)?;
-        self.file.set_len(len).map_err(fs_error)
-    }
-
-    /// Removes it, if it is still where it was opened.
-    fn unlink(&mut self) -> Result<(), FsError> {
-        use std::os::unix::fs::MetadataExt as _;
-        check_writable(self.writable)?;
-        let there = self.directory.symlink_metadata(&self.path);
-        let there = there.map_err(fs_error)?;
-        let own = self.file.metadata().map_err(fs_error)?;
-        if (there.dev(), there.ino()) != (own.dev(), own.ino()) {
-            return Err(FsError::EntryNotFound);
+    pub(crate) fn set_times_at(&self, path: &str, follow: bool, times: Times) -> Answer<()> {
+        let directory = self.to_change()?;
+        let [accessed, modified] = [times.accessed, times.modified]
+            .map(|time| time.map(|time| SystemTimeSpec::Absolute(CapTime::from_std(time))));
+        if follow {
+            directory.set_times(path, accessed, modified).map_err(errno)
+        } else {
+            directory
+                .set_symlink_times(path, accessed, modified)
+                .map_err(errno)
         }
-        self.directory.remove_file(&self.path).map_err(fs_error)
     }
 
-    fn poll_read_ready(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = self.file.stream_position();
-        Poll::Ready(
-            read.map(|read| {
-                usize::try_from(self.size().saturating_sub(read)).unwrap_or(usize::MAX)
-            }),
-        )
-    }
-
-    fn poll_write_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        /// Anything goes; this is what is said of a file of the host elsewhere.
-        const ALWAYS: usize = 8192;
-        Poll::Ready(Ok(ALWAYS))
-    }
-}
-
-impl AsyncRead for ConfinedFile {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let len = buf.remaining().min(self.left);
-        Poll::Ready(self.file.read(buf.initialize_unfilled_to(len)).map(|len| {
-            self.left -= len;
-            buf.advance(len);
-        }))
-    }
-}
-
-impl AsyncWrite for ConfinedFile {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if !self.writable {
-            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+    /// Its entries by name, itself and the one above included.
+    pub(crate) fn entries(&self) -> Answer<Vec<Entry>> {
+        let entry = |name: &str, ino, file_type: FileType| Entry {
+            name: name.to_owned(),
+            ino,
+            file_type,
+        };
+        let mut entries = Vec::from([".", ".."].map(|name| entry(name, 0, FileType::Directory)));
+        match &self.place {
+            Place::Config(_) => {
+                let ino = config_stat(Some(&[])).ino;
+                entries.push(entry(CONFIG_NAME, ino, FileType::RegularFile));
+            }
+            Place::Host(directory) => {
+                for found in directory.entries().map_err(errno)? {
+                    let found = found.map_err(errno)?;
+                    if entries.len() == ENTRY_LIMIT {
+                        return Err(Errno::Overflow);
+                    }
+                    let file_type = found.file_type().map_or(FileType::Unknown, file_type);
+                    entries.push(entry(
+                        &found.file_name().to_string_lossy(),
+                        found.ino(),
+                        file_type,
+                    ));
+                }
+            }
         }
-        let data = &data[..data.len().min(self.left)];
-        Poll::Ready(self.file.write(data).inspect(|len| self.left -= len))
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    pub(crate) fn create_directory(&self, path: &str) -> Answer<()> {
+        self.to_change()?.create_dir(path).map_err(errno)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    pub(crate) fn remove_directory(&self, path: &str) -> Answer<()> {
+        self.to_change()?.remove_dir(path).map_err(errno)
+    }
+
+    pub(crate) fn unlink_file(&self, path: &str) -> Answer<()> {
+        self.to_change()?.remove_file(path).map_err(errno)
+    }
+
+    pub(crate) fn rename(&self, from: &str, to_directory: &Self, to: &str) -> Answer<()> {
+        let (directory, to_directory) = (self.to_change()?, to_directory.to_change()?);
+        directory.rename(from, to_directory, to).map_err(errno)
+    }
+
+    pub(crate) fn read_link(&self, path: &str) -> Answer<String> {
+        match &self.place {
+            Place::Host(directory) => {
+                let target = directory.read_link_contents(path).map_err(errno)?;
+                Ok(target.to_string_lossy().into_owned())
+            }
+            Place::Config(_) => is_config(path).and(Err(Errno::Inval)),
+        }
     }
 }
 
-impl AsyncSeek for ConfinedFile {
-    fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
-        self.left = CALL_LIMIT;
-        self.file.seek(position).map(|_| ())
+/// Whether the path, in the directory of the configuration, is the file, or else the directory.
+fn is_config(path: &str) -> Answer<bool> {
+    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    if path.is_empty() {
+        return Err(Errno::Noent);
     }
-
-    fn poll_complete(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        Poll::Ready(self.file.stream_position())
-    }
-}
-
-fn check_writable(writable: bool) -> Result<(), FsError> {
-    if writable {
-        Ok(())
-    } else {
-        Err(FsError::PermissionDenied)
+    match (path.starts_with('/'), parts.next(), parts.next()) {
+        (true, ..) | (_, Some(".."), _) | (_, _, Some("..")) => Err(Errno::Notcapable),
+        (_, None, _) => Ok(false),
+        (_, Some(CONFIG_NAME), None) => Ok(true),
+        (_, Some(CONFIG_NAME), Some(_)) => Err(Errno::Notdir),
+        _ => Err(Errno::Noent),
     }
 }
 
-fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| u64::try_from(since.as_nanos()).ok())
-        .unwrap_or(0)
-}
-
-/// In the terms of WASI's implementation.
-fn described(metadata: &cap_std::fs::Metadata) -> Metadata {
-    let ft = metadata.file_type();
-    let time = |time: io::Result<cap_std::time::SystemTime>| {
-        time.map_or(0, |time| nanoseconds(time.into_std()))
+/// Makes writes go to the end of a file, or to its place.
+pub(crate) fn set_appending(file: &File, appending: bool) -> Answer<()> {
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open for as long as the file is borrowed, and the flags are numbers.
+    let done = unsafe {
+        match libc::fcntl(fd, libc::F_GETFL) {
+            -1 => -1,
+            flags if appending => libc::fcntl(fd, libc::F_SETFL, flags | libc::O_APPEND),
+            flags => libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_APPEND),
+        }
     };
-    Metadata {
-        ft: FileType {
-            dir: ft.is_dir(),
-            file: ft.is_file(),
-            symlink: ft.is_symlink(),
-            char_device: ft.is_char_device(),
-            block_device: ft.is_block_device(),
-            socket: ft.is_socket(),
-            fifo: ft.is_fifo(),
-        },
-        accessed: time(metadata.accessed()),
-        created: time(metadata.created()),
-        modified: time(metadata.modified()),
-        len: metadata.len(),
+    if done == -1 {
+        return Err(errno(io::Error::last_os_error()));
+    }
+    Ok(())
+}
+
+fn stat(directory: &Dir, path: &str, follow: bool) -> io::Result<Metadata> {
+    if follow {
+        directory.metadata(path)
+    } else {
+        directory.symlink_metadata(path)
     }
 }
 
-/// In the terms of WASI's implementation, which takes what it does not know for an error of the device.
-fn fs_error(error: io::Error) -> FsError {
-    match error.kind() {
-        io::ErrorKind::NotADirectory => FsError::BaseNotDirectory,
-        io::ErrorKind::IsADirectory => FsError::NotAFile,
-        io::ErrorKind::DirectoryNotEmpty => FsError::DirectoryNotEmpty,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FsError::WriteZero,
-        io::ErrorKind::ReadOnlyFilesystem => FsError::PermissionDenied,
-        io::ErrorKind::CrossesDevices => FsError::Unsupported,
-        io::ErrorKind::InvalidFilename => FsError::InvalidInput,
-        _ if error.raw_os_error() == Some(libc::ELOOP) => FsError::PermissionDenied,
-        _ => error.into(),
+fn file_type(found: cap_std::fs::FileType) -> FileType {
+    if found.is_file() {
+        FileType::RegularFile
+    } else if found.is_dir() {
+        FileType::Directory
+    } else if found.is_symlink() {
+        FileType::SymbolicLink
+    } else if found.is_char_device() {
+        FileType::CharacterDevice
+    } else if found.is_block_device() {
+        FileType::BlockDevice
+    } else if found.is_socket() {
+        FileType::SocketStream
+    } else {
+        FileType::Unknown
     }
+}
+
+/// What an open file is.
+pub(crate) fn filestat_of(file: &File) -> Answer<Filestat> {
+    Metadata::from_file(file)
+        .map(|it| filestat(&it))
+        .map_err(errno)
+}
+
+fn filestat(found: &Metadata) -> Filestat {
+    let time = |seconds: i64, nanoseconds: i64| {
+        u64::try_from(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)).unwrap_or(0)
+    };
+    Filestat {
+        dev: found.dev(),
+        ino: found.ino(),
+        file_type: file_type(found.file_type()),
+        nlink: found.nlink(),
+        size: found.len(),
+        atim: time(found.atime(), found.atime_nsec()),
+        mtim: time(found.mtime(), found.mtime_nsec()),
+        ctim: time(found.ctime(), found.ctime_nsec()),
+    }
+}
+
+/// What the configuration is, or its directory.
+pub(crate) fn config_stat(bytes: Option<&[u8]>) -> Filestat {
+    Filestat {
+        dev: 0,
+        ino: if bytes.is_some() { 2 } else { 1 },
+        file_type: if bytes.is_some() {
+            FileType::RegularFile
+        } else {
+            FileType::Directory
+        },
+        nlink: 1,
+        size: bytes.map_or(0, |bytes| bytes.len() as u64),
+        atim: 0,
+        mtim: 0,
+        ctim: 0,
+    }
+}
+
+/// The number that a guest is told. A path that leads out of its directory is refused without asking the
+/// system, and has a number of its own in WASI.
+pub(crate) fn errno(error: io::Error) -> Errno {
+    if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
+        return Errno::Notcapable;
+    }
+    Errno::from_io(&error)
 }
 
 #[cfg(test)]
@@ -380,26 +385,27 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::task::Waker;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    fn open(fs: &dyn FileSystem, path: &str) -> Result<OpenFile, FsError> {
-        fs.new_open_options().read(true).open(path)
-    }
-
-    fn rename(fs: &dyn FileSystem, from: &str, to: &str) -> Result<(), FsError> {
-        let mut renaming = fs.rename(Path::new(from), Path::new(to));
-        match renaming
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Ready(result) => result,
-            Poll::Pending => panic!("it has nothing to wait for"),
-        }
-    }
+    const READ: How = How {
+        follow: true,
+        read: true,
+        write: false,
+        create: false,
+        directory: false,
+        exclusive: false,
+        truncate: false,
+    };
+    const CREATE: How = How {
+        write: true,
+        create: true,
+        ..READ
+    };
 
     /// A directory to give, beside a directory of secrets.
     struct Host {
-        _both: tempfile::TempDir,
+        both: tempfile::TempDir,
         inside: PathBuf,
         secrets: PathBuf,
     }
@@ -419,14 +425,18 @@ mod tests {
             fs::write(inside.join("own"), "own").expect("a file");
             fs::write(secrets.join("secret"), "secret").expect("a file");
             Self {
-                _both: both,
+                both,
                 inside,
                 secrets,
             }
         }
 
-        fn given(&self, writable: bool) -> Confined {
-            Confined::new(&self.inside, writable).expect("a directory")
+        fn given(&self, writable: bool) -> Directory {
+            Directory::open_host(&self.inside, writable).expect("a directory")
+        }
+
+        fn link(&self, target: impl AsRef<Path>, name: &str) {
+            symlink(target, self.inside.join(name)).expect("a link");
         }
 
         #[track_caller]
@@ -438,159 +448,149 @@ mod tests {
         }
     }
 
+    fn is_file(found: Answer<Found>) -> bool {
+        matches!(found, Ok(Found::File(_)))
+    }
+
     #[test]
     fn no_path_and_no_link_leads_out_of_a_directory() {
         let host = Host::new();
-        let link = |target: &str, name: &str| {
-            symlink(target, host.inside.join(name)).expect("a link");
-        };
-        link("../secrets/secret", "link");
-        link("..", "up");
-        link("own", "good");
-        link("../new", "dangling");
-        link(host.secrets.to_str().expect("a name"), "absolute");
-        let fs = host.given(true);
-        for good in ["/own", "/good"] {
-            assert!(open(&fs, good).is_ok(), "{good}");
+        host.link("../secrets/secret", "link");
+        host.link("..", "up");
+        host.link("own", "good");
+        host.link("../new", "dangling");
+        host.link(&host.secrets, "absolute");
+        host.link("loop", "loop");
+        let given = host.given(true);
+        for good in ["own", "good", "./own", "sub/../own", "sub/.././own"] {
+            assert!(is_file(given.open(good, READ)), "{good}");
         }
         for bad in [
-            "/link",
-            "/up/secrets/secret",
-            "/../secrets/secret",
-            "/absolute/secret",
-            "/dangling",
+            "link",
+            "up/secrets/secret",
+            "../secrets/secret",
+            "sub/../../secrets/secret",
+            "absolute/secret",
+            "dangling",
+            "/etc/passwd",
+            "..",
+            "up",
+            "absolute",
         ] {
-            assert!(open(&fs, bad).is_err(), "{bad}");
-            assert!(fs.metadata(Path::new(bad)).is_err(), "{bad}");
-            let mut options = fs.new_open_options();
-            assert!(options.write(true).create(true).open(bad).is_err(), "{bad}");
+            for how in [READ, CREATE] {
+                let error = given.open(bad, how).err();
+                assert_eq!(error, Some(Errno::Notcapable), "{bad} {how:?}");
+            }
+            let error = given.filestat_at(bad, true).err();
+            assert_eq!(error, Some(Errno::Notcapable), "{bad}");
         }
-        for bad in ["/up", "/absolute"] {
-            assert!(fs.read_dir(Path::new(bad)).is_err(), "{bad}");
+        assert_eq!(given.open("loop", READ).err(), Some(Errno::Loop));
+        assert_eq!(given.open("", READ).err(), Some(Errno::Noent));
+        assert!(!host.both.path().join("new").exists());
+        for bad in ["up/new", "absolute/new", "/", "", ".", "../new", "/tmp/new"] {
+            assert!(given.create_directory(bad).is_err(), "{bad}");
+            assert!(given.rename("own", &given, bad).is_err(), "{bad}");
         }
-        assert!(!host.inside.join("../new").exists());
-        for bad in ["/up/new", "/absolute/new", "/", ""] {
-            assert!(fs.create_dir(Path::new(bad)).is_err(), "{bad}");
-            assert!(rename(&fs, "/own", bad).is_err(), "{bad}");
-        }
-        for bad in ["/up/secrets/secret", "/absolute/secret", "/"] {
-            assert!(fs.remove_file(Path::new(bad)).is_err(), "{bad}");
-            assert!(fs.remove_dir(Path::new(bad)).is_err(), "{bad}");
-            assert!(rename(&fs, bad, "/mine").is_err(), "{bad}");
+        for bad in [
+            "up/secrets/secret",
+            "absolute/secret",
+            "/",
+            ".",
+            "..",
+            "../secrets",
+        ] {
+            assert!(given.unlink_file(bad).is_err(), "{bad}");
+            assert!(given.remove_directory(bad).is_err(), "{bad}");
+            assert!(given.rename(bad, &given, "mine").is_err(), "{bad}");
+            let times = Times {
+                accessed: None,
+                modified: Some(SystemTime::UNIX_EPOCH),
+            };
+            assert!(
+                bad == "." || given.set_times_at(bad, true, times).is_err(),
+                "{bad}"
+            );
         }
         host.expect_secret();
-        assert!(fs.create_dir(Path::new("/dir")).is_ok());
+        given.create_directory("dir").expect("a directory");
+    }
+
+    #[test]
+    fn a_directory_that_was_opened_is_not_left_either() {
+        let host = Host::new();
+        host.link("own", "sub/link");
+        symlink("../own", host.inside.join("sub/up")).expect("a link");
+        let Ok(Found::Directory(sub)) = host.given(false).open("sub", READ) else {
+            panic!("it is a directory");
+        };
+        for bad in ["..", "../own", "up"] {
+            assert_eq!(sub.open(bad, READ).err(), Some(Errno::Notcapable), "{bad}");
+        }
+        assert_eq!(sub.create_directory("new").err(), Some(Errno::Notcapable));
     }
 
     #[test]
     fn moving_what_holds_a_link_touches_nothing_behind_it() {
         let host = Host::new();
-        symlink(&host.secrets, host.inside.join("sub/link")).expect("a link");
-        let fs = host.given(true);
+        host.link(&host.secrets, "sub/link");
+        let given = host.given(true);
         // The implementation that was used before moved what was behind the link.
-        rename(&fs, "/sub", "/other/sub").expect("a directory to move");
+        given
+            .rename("sub", &given, "other/sub")
+            .expect("a directory to move");
         host.expect_secret();
-        assert_eq!(
-            fs.readlink(Path::new("/other/sub/link")),
-            Ok(host.secrets.clone())
-        );
-        rename(&fs, "/other/sub/link", "/link").expect("a link to move");
-        fs.remove_file(Path::new("/link"))
-            .expect("a link to remove");
+        let target = given.read_link("other/sub/link").expect("a link");
+        assert_eq!(Path::new(&target), host.secrets);
+        given
+            .rename("other/sub/link", &given, "link")
+            .expect("a link to move");
+        given.unlink_file("link").expect("a link to remove");
         host.expect_secret();
-    }
-
-    #[test]
-    fn a_file_whose_place_another_took_is_not_removed_through_its_handle() {
-        let host = Host::new();
-        for directory in ["sub", "other"] {
-            fs::write(host.inside.join(directory).join("secret"), "guest's").expect("a file");
-        }
-        symlink(&host.secrets, host.inside.join("link")).expect("a link");
-        let fs = host.given(true);
-        let mut file = open(&fs, "/sub/secret").expect("a file");
-        rename(&fs, "/sub", "/gone").expect("a directory to move");
-        assert_eq!(file.unlink(), Err(FsError::EntryNotFound));
-        for (instead, expected) in [
-            ("/link", FsError::PermissionDenied),
-            ("/other", FsError::EntryNotFound),
-        ] {
-            rename(&fs, instead, "/sub").expect("something to move");
-            assert_eq!(file.unlink(), Err(expected), "{instead}");
-            rename(&fs, "/sub", instead).expect("something to move");
-        }
-        host.expect_secret();
-        rename(&fs, "/gone", "/sub").expect("a directory to move");
-        file.unlink().expect("it is where it was");
-        assert!(!host.inside.join("sub/secret").exists());
-        assert!(host.inside.join("other/secret").exists());
     }
 
     #[test]
     fn no_link_that_is_moved_in_between_leads_out_of_a_directory() {
         let host = Host::new();
-        symlink(&host.secrets, host.inside.join("sub/link")).expect("a link");
+        host.link(&host.secrets, "sub/link");
         fs::create_dir(host.inside.join("other/link")).expect("a directory");
         fs::write(host.inside.join("other/link/secret"), "guest's").expect("a file");
-        let fs = host.given(true);
-        let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        let given = host.given(true);
+        let done = AtomicBool::new(false);
+        let seen = std::thread::scope(|scope| {
             scope.spawn(|| {
                 // The one with the link and the one without, under the same name by turns.
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    for from in ["/sub", "/other"] {
-                        rename(&fs, from, "/turn").expect("a directory to move");
-                        rename(&fs, "/turn", from).expect("a directory to move");
+                while !done.load(Ordering::Relaxed) {
+                    for from in ["sub", "other"] {
+                        given
+                            .rename(from, &given, "turn")
+                            .expect("a directory to move");
+                        given
+                            .rename("turn", &given, from)
+                            .expect("a directory to move");
                     }
                 }
             });
+            let mut seen = 0;
             for _ in 0..20_000 {
-                if let Ok(file) = open(&fs, "/turn/link/secret") {
-                    assert_eq!(file.size(), 7, "the other file");
+                if let Ok(Found::File(file)) = given.open("turn/link/secret", READ) {
+                    assert_eq!(file.metadata().expect("a file").len(), 7, "the other file");
+                    seen += 1;
                 }
-                let _ = fs.remove_file(Path::new("/turn/link/none"));
-                if let Ok(metadata) = fs.metadata(Path::new("/turn/link/secret")) {
-                    assert_eq!(metadata.len, 7, "the other file");
+                if let Ok(found) = given.filestat_at("turn/link/secret", true) {
+                    assert_eq!(found.size, 7, "the other file");
                 }
-                let mut options = fs.new_open_options();
-                let _ = options.write(true).create(true).open("/turn/link/new");
+                let _ = given.open("turn/link/new", CREATE);
+                let _ = given.unlink_file("turn/link/new");
             }
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            done.store(true, Ordering::Relaxed);
+            seen
         });
+        assert!(seen > 0, "it was never there");
         host.expect_secret();
     }
 
     #[test]
-    fn a_call_reads_and_writes_so_much_and_no_more() {
-        use virtual_fs::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
-        let host = Host::new();
-        let fs = host.given(true);
-        let mut options = fs.new_open_options();
-        let mut file = options.read(true).write(true).open("/own").expect("a file");
-        file.set_len(1 << 40).expect("a sparse file");
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.expect("a runtime").block_on(async {
-            let mut buffer = vec![1; CALL_LIMIT - 1000];
-            for write in [false, true] {
-                for _ in 0..2 {
-                    file.seek(SeekFrom::Start(5)).await.expect("a place");
-                    let mut lens = Vec::new();
-                    for _ in 0..3 {
-                        let len = if write {
-                            file.write(&buffer).await
-                        } else {
-                            file.read(&mut buffer).await
-                        };
-                        lens.push(len.expect("bytes"));
-                    }
-                    assert_eq!(lens, [CALL_LIMIT - 1000, 1000, 0], "{write}");
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn pipes_devices_and_directories_are_not_opened() {
+    fn pipes_and_devices_are_not_opened_and_not_waited_for() {
         let host = Host::new();
         let made = std::process::Command::new("mkfifo")
             .arg(host.inside.join("pipe"))
@@ -598,71 +598,167 @@ mod tests {
         assert!(made.expect("mkfifo").success());
         let _socket =
             std::os::unix::net::UnixListener::bind(host.inside.join("socket")).expect("a socket");
-        let fs = host.given(true);
-        assert_eq!(open(&fs, "/pipe").err(), Some(FsError::PermissionDenied));
-        assert_eq!(open(&fs, "/socket").err(), Some(FsError::PermissionDenied));
-        assert_eq!(open(&fs, "/sub").err(), Some(FsError::NotAFile));
-        let devices = Confined::new(Path::new("/dev"), true).expect("a directory");
-        let mut options = devices.new_open_options();
-        assert!(options.read(true).write(true).open("/null").is_err());
+        let given = host.given(true);
+        let devices = Directory::open_host(Path::new("/dev"), true).expect("a directory");
+        for how in [READ, CREATE] {
+            for name in ["pipe", "socket"] {
+                assert_eq!(given.open(name, how).err(), Some(Errno::Perm), "{name}");
+            }
+            assert_eq!(devices.open("null", how).err(), Some(Errno::Perm));
+        }
     }
 
     #[test]
     fn a_directory_given_for_reading_stays_as_it_is() {
         let host = Host::new();
-        let fs = host.given(false);
-        let mut file = open(&fs, "/own").expect("it can be read");
-        assert!(file.unlink().is_err() && file.set_len(0).is_err());
-        assert!(file.set_times(Some(1), Some(1)).is_err());
-        assert!(fs.new_open_options().write(true).open("/own").is_err());
-        assert!(fs.remove_file(Path::new("/own")).is_err());
-        assert!(fs.create_dir(Path::new("/dir")).is_err());
-        assert!(fs.remove_dir(Path::new("/sub")).is_err());
-        assert!(rename(&fs, "/own", "/other/own").is_err());
-        assert_eq!(fs.read_dir(Path::new("/")).expect("a listing").count(), 3);
+        let given = host.given(false);
+        assert!(is_file(given.open("own", READ)));
+        let truncate = How {
+            truncate: true,
+            ..READ
+        };
+        let write = How {
+            write: true,
+            ..READ
+        };
+        for how in [CREATE, truncate, write] {
+            for name in ["own", "new"] {
+                assert_eq!(
+                    given.open(name, how).err(),
+                    Some(Errno::Notcapable),
+                    "{how:?}"
+                );
+            }
+        }
+        let writable = host.given(true);
+        let refused = Err(Errno::Notcapable);
+        assert_eq!(given.unlink_file("own"), refused);
+        assert_eq!(given.create_directory("dir"), refused);
+        assert_eq!(given.remove_directory("sub"), refused);
+        assert_eq!(given.rename("own", &given, "other/own"), refused);
+        assert_eq!(writable.rename("own", &given, "other/own"), refused);
+        assert_eq!(given.rename("own", &writable, "other/own"), refused);
+        assert_eq!(given.set_times(Times::default()), refused);
+        assert_eq!(given.set_times_at("own", true, Times::default()), refused);
+        assert_eq!(given.entries().map(|entries| entries.len()), Ok(5));
     }
 
     #[test]
-    fn files_and_listings_are_described() {
+    fn things_are_opened_as_they_are_asked_for() {
         let host = Host::new();
-        symlink("own", host.inside.join("link")).expect("a link");
-        let fs = host.given(true);
-        let names: Vec<_> = fs
-            .read_dir(Path::new("/"))
-            .expect("a listing")
-            .map(|entry| entry.expect("an entry").path)
+        host.link("own", "link");
+        let given = host.given(true);
+        let exclusive = How {
+            exclusive: true,
+            ..CREATE
+        };
+        let directory = How {
+            directory: true,
+            ..READ
+        };
+        let unfollowed = How {
+            follow: false,
+            ..READ
+        };
+        for (name, how, expected) in [
+            ("own", exclusive, Some(Errno::Exist)),
+            ("own", directory, Some(Errno::Notdir)),
+            ("own/x", READ, Some(Errno::Notdir)),
+            ("link", unfollowed, Some(Errno::Loop)),
+            ("link", READ, None),
+            ("sub", READ, None),
+            ("sub", directory, None),
+            ("sub", CREATE, Some(Errno::Isdir)),
+            ("new", READ, Some(Errno::Noent)),
+            ("new", exclusive, None),
+            ("new", exclusive, Some(Errno::Exist)),
+            (&"x".repeat(300), READ, Some(Errno::Nametoolong)),
+        ] {
+            assert_eq!(given.open(name, how).err(), expected, "{name} {how:?}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_is_described() {
+        let host = Host::new();
+        host.link("own", "link");
+        let given = host.given(true);
+        let entries = given.entries().expect("a listing");
+        let names: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.file_type))
             .collect();
         assert_eq!(
             names,
-            ["/link", "/other", "/own", "/sub"].map(PathBuf::from)
+            [
+                (".", FileType::Directory),
+                ("..", FileType::Directory),
+                ("link", FileType::SymbolicLink),
+                ("other", FileType::Directory),
+                ("own", FileType::RegularFile),
+                ("sub", FileType::Directory),
+            ]
         );
-        let own = fs.metadata(Path::new("/link")).expect("a file");
-        assert!(own.ft.file && own.len == 3 && own.modified > 0, "{own:?}");
-        let link = fs.symlink_metadata(Path::new("/link")).expect("a link");
-        assert!(link.ft.symlink && !link.ft.file, "{link:?}");
-        assert!(fs.metadata(Path::new("/")).expect("it is there").ft.dir);
-        let mut file = open(&fs, "/own").expect("a file");
-        file.set_times(Some(5_000_000_000), Some(7_000_000_009))
-            .expect("times");
-        assert_eq!(
-            (file.last_accessed(), file.last_modified()),
-            (5_000_000_000, 7_000_000_009)
-        );
-        assert_eq!(file.size(), 3);
-        assert_eq!(
-            fs.remove_dir(Path::new("/own")),
-            Err(FsError::BaseNotDirectory)
-        );
-        assert_eq!(
-            fs.metadata(Path::new("/own/x")).err(),
-            Some(FsError::BaseNotDirectory)
-        );
+        let time =
+            |seconds| Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(seconds));
+        let times = Times {
+            accessed: time(5_000_000_007),
+            modified: time(6_000_000_008),
+        };
+        given.set_times_at("own", true, times).expect("times");
+        let own = given.filestat_at("link", true).expect("a file");
+        assert_eq!((own.size, own.file_type), (3, FileType::RegularFile));
+        assert_eq!((own.atim, own.mtim), (5_000_000_007, 6_000_000_008));
+        assert_eq!(Some(own.ino), entries.get(4).map(|entry| entry.ino));
+        let link = given.filestat_at("link", false).expect("a link");
+        assert_eq!(link.file_type, FileType::SymbolicLink);
+        assert_eq!(given.read_link("link").as_deref(), Ok("own"));
+        assert_eq!(given.read_link("own").err(), Some(Errno::Inval));
+        let itself = given.filestat().expect("a directory");
+        assert_eq!(itself.file_type, FileType::Directory);
         fs::write(host.inside.join("sub/x"), "").expect("a file");
+        assert_eq!(given.remove_directory("sub"), Err(Errno::Notempty));
+        assert_eq!(given.remove_directory("own"), Err(Errno::Notdir));
+        assert_eq!(given.unlink_file("sub"), Err(Errno::Isdir));
+    }
+
+    #[test]
+    fn the_configuration_is_one_file_that_nobody_changes() {
+        let given = Directory::of_config((*b"key").into());
+        for good in ["watm.cfg", "./watm.cfg", ".//watm.cfg"] {
+            let found = given.open(good, READ);
+            assert!(
+                matches!(found, Ok(Found::Config(bytes)) if *bytes == *b"key"),
+                "{good}"
+            );
+        }
+        for (bad, expected) in [
+            ("other", Errno::Noent),
+            ("", Errno::Noent),
+            ("watm.cfg/x", Errno::Notdir),
+            ("..", Errno::Notcapable),
+            ("watm.cfg/../x", Errno::Notcapable),
+            ("/watm.cfg", Errno::Notcapable),
+        ] {
+            assert_eq!(given.open(bad, READ).err(), Some(expected), "{bad}");
+        }
+        assert!(matches!(given.open(".", READ), Ok(Found::Directory(_))));
+        let write = How {
+            write: true,
+            ..READ
+        };
+        for name in ["watm.cfg", "new"] {
+            assert_eq!(given.open(name, CREATE).err(), Some(Errno::Notcapable));
+            assert_eq!(given.open(name, write).err(), Some(Errno::Notcapable));
+            assert_eq!(given.unlink_file(name), Err(Errno::Notcapable));
+        }
+        let found = given.filestat_at("watm.cfg", true).expect("a file");
+        assert_eq!((found.size, found.file_type), (3, FileType::RegularFile));
         assert_eq!(
-            fs.remove_dir(Path::new("/sub")),
-            Err(FsError::DirectoryNotEmpty)
+            given.filestat().map(|found| found.file_type),
+            Ok(FileType::Directory)
         );
-        let long = format!("/{}", "x".repeat(300));
-        assert_eq!(open(&fs, &long).err(), Some(FsError::InvalidInput));
+        assert_eq!(given.entries().map(|entries| entries.len()), Ok(3));
+        assert_eq!(given.read_link("watm.cfg").err(), Some(Errno::Inval));
     }
 }

@@ -638,7 +638,7 @@ impl Host {
 
     // ---- waiting ------------------------------------------------------------------------------
 
-    /// `poll_oneoff`. `is_file` says whether a descriptor that is not ours is one of WASI's files,
+    /// `poll_oneoff`. `is_file` says whether a descriptor that is not ours is one of the files,
     /// which are always ready. Returns the number of events, which stand in memory.
     pub(crate) fn poll_oneoff<M: GuestMemory + ?Sized>(
         &mut self,
@@ -1048,21 +1048,15 @@ impl Host {
 
     // ---- clocks and chance --------------------------------------------------------------------
 
-    /// Whether `clock_time_get` of a clock is answered here.
-    pub(crate) fn has_clock(id: u32) -> bool {
-        matches!(
-            ClockId::from_raw(id),
-            Some(ClockId::Realtime | ClockId::Monotonic)
-        )
-    }
-
     /// `clock_time_get`, in nanoseconds.
     pub(crate) fn clock_time(&mut self, id: u32) -> Call<u64> {
         self.begin()?;
         let now = match ClockId::from_raw(id) {
             Some(ClockId::Realtime) => realtime_now(),
             Some(ClockId::Monotonic) => monotonic_now(),
-            _ => return Err(Errno::Inval.into()),
+            Some(ClockId::ProcessCputime) => clock_now(libc::CLOCK_PROCESS_CPUTIME_ID),
+            Some(ClockId::ThreadCputime) => clock_now(libc::CLOCK_THREAD_CPUTIME_ID),
+            None => return Err(Errno::Inval.into()),
         };
         u64::try_from(now.as_nanos()).map_err(|_| Errno::Overflow.into())
     }
@@ -1123,17 +1117,12 @@ impl Host {
         Ok(())
     }
 
-    /// Whether a number of our range is taken by one of WASI's files.
-    pub(crate) fn is_reserved(&self, fd: u32) -> bool {
-        self.table.is_reserved(fd)
-    }
-
-    /// Notes that a number is now taken by one of WASI's files.
+    /// Notes that a number is now taken by one of the files.
     pub(crate) fn reserve(&mut self, fd: u32) {
         let _ = self.table.reserve(fd);
     }
 
-    /// Notes that a number is no longer taken by one of WASI's files.
+    /// Notes that a number is no longer taken by one of the files.
     pub(crate) fn release(&mut self, fd: u32) {
         self.table.release(fd);
     }
@@ -1443,12 +1432,17 @@ fn realtime_now() -> Duration {
 
 /// The monotonic clock as the guest reads it.
 fn monotonic_now() -> Duration {
+    clock_now(libc::CLOCK_MONOTONIC)
+}
+
+/// A clock of the system's; zero should there be none of that number.
+fn clock_now(clock: libc::clockid_t) -> Duration {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the pointer is to one timespec, which lives here.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     Duration::new(
         now.tv_sec.try_into().unwrap_or(0),
         now.tv_nsec.try_into().unwrap_or(0),

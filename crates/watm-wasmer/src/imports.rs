@@ -1,8 +1,8 @@
 //! The functions that a guest imports, as the engine sees them.
 //!
-//! Each takes the guest's numbers apart, lends the host its memory, and turns the answer into
-//! what the engine expects. Which descriptors are ours is decided here; those that are not are
-//! handed on to WASI's implementation.
+//! Each takes the guest's numbers apart, lends the host or its files the guest's memory, and turns the
+//! answer into what the engine expects. Which of the two a descriptor belongs to is decided here.
+//! Arguments and environment are left to WASI's implementation.
 
 use std::fmt;
 
@@ -10,63 +10,27 @@ use wasmer::{
     AsStoreMut, AsStoreRef, Extern, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, Module,
     RuntimeError, Value,
 };
-use watm_abi::{
-    Errno, Fdstat, FileType, GuestMemory, IovecArray, RiFlags, Rights, encode_result, names,
-};
+use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, encode_result, names};
 
+use crate::files::{At, Files, Opening};
 use crate::host::{Abort, Call, FIRST_FD, Host};
-use crate::wasi::{Handover, WASI};
+use crate::wasi::WASI;
 
 /// What every host function can reach.
 pub(crate) struct Env {
     pub(crate) host: Host,
     /// Set once the instance exists; before, nothing of the guest runs but its start function.
     pub(crate) memory: Option<Memory>,
-    pub(crate) wasi: Handover,
-    /// Files that the guest has opened in WASI's implementation.
-    files: Vec<u32>,
-    file_limit: usize,
-    /// Descriptors that the guest has closed but that WASI's implementation keeps: it never lets go
-    /// of preopened directories, under whatever number. To the guest they are closed.
-    kept: Vec<u32>,
+    pub(crate) files: Files,
 }
 
-/// Files at most that WASI's implementation has open or keeps, so that with the standard streams, the
-/// root and the directories (21 at most) their numbers stay below ours.
-const FILE_NUMBERS: usize = 490;
-
 impl Env {
-    pub(crate) fn new(host: Host, file_limit: usize) -> Self {
+    pub(crate) fn new(host: Host, files: Files) -> Self {
         Self {
             host,
             memory: None,
-            wasi: Handover::default(),
-            files: Vec::new(),
-            file_limit,
-            kept: Vec::new(),
+            files,
         }
-    }
-
-    /// Whether the guest has a descriptor of WASI's implementation.
-    fn has_file(&self, store: &mut impl AsStoreMut, fd: u32) -> bool {
-        !self.kept.contains(&fd) && is_file(&self.wasi, store, fd)
-    }
-
-    /// Closes a descriptor of WASI's implementation for the guest.
-    fn close_file(&mut self, store: &mut impl AsStoreMut, fd: u32) -> Answer {
-        if self.kept.contains(&fd) {
-            return refuse(Errno::Badf);
-        }
-        let answer = self.wasi.fd_close(store, (fd.cast_signed(),))?;
-        if answer == 0 {
-            self.files.retain(|file| *file != fd);
-            if is_file(&self.wasi, store, fd) {
-                self.kept.push(fd);
-            } else {
-                self.host.release(fd);
-            }
-        }
-        Ok(answer)
     }
 }
 
@@ -146,74 +110,27 @@ fn owns(ctx: &Ctx<'_>, fd: i32) -> bool {
     ctx.data().host.owns(fd.cast_unsigned())
 }
 
-/// Hands a call on to WASI's implementation.
-macro_rules! hand_on {
-    ($ctx:ident, $name:ident, $($arg:expr),*) => {{
-        if $ctx.data().host.is_stopping() {
-            return Err(unwind(Unwind::Stop));
-        }
-        let (env, mut store) = $ctx.data_and_store_mut();
-        env.host.enter();
-        let answer = env.wasi.$name(&mut store, ($($arg,)*));
-        env.host.leave();
-        answer
-    }};
-}
-
-/// The descriptor of the root that WASI's implementation always has. Guests see it among their
-/// preopened directories, but nothing was given with it, so nothing can be reached through it.
-const ROOT: u32 = 3;
-
-/// The parameters of a path function that are descriptors of directories.
-fn directories(function: &str) -> &'static [usize] {
-    match function {
-        "path_link" => &[0, 4],
-        "path_rename" => &[0, 3],
-        "path_symlink" => &[2],
-        _ if function.starts_with("path_") => &[0],
-        _ => &[],
+/// Runs a function on files, which answers with an error number.
+fn on_files(
+    ctx: &mut Ctx<'_>,
+    f: impl FnOnce(&mut Files, &mut [u8]) -> Result<(), Errno>,
+) -> Answer {
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        host,
+        memory,
+        files,
+    } = env;
+    if host.is_stopping() {
+        return Err(unwind(Unwind::Stop));
     }
-}
-
-/// Bytes of a path at most: what Linux takes.
-const PATH_LIMIT: u32 = 4096;
-
-/// The parameters of a path function that are lengths of paths. WASI's implementation takes a path
-/// apart into a list that is many times as large as the path.
-fn path_lengths(function: &str) -> &'static [usize] {
-    match function {
-        "path_create_directory"
-        | "path_readlink"
-        | "path_remove_directory"
-        | "path_unlink_file" => &[2],
-        "path_filestat_get" | "path_filestat_set_times" | "path_open" => &[3],
-        "path_rename" => &[2, 5],
-        _ => &[],
-    }
-}
-
-/// The parameter that is the number of buffers. WASI's implementation goes through any number of
-/// them in one call, which nothing could interrupt.
-fn buffer_count(function: &str) -> Option<usize> {
-    match function {
-        "fd_pread" | "fd_pwrite" | "fd_read" | "fd_write" => Some(2),
-        _ => None,
-    }
-}
-
-/// The parameters of a function that are descriptors which have to be open.
-fn descriptors(function: &str) -> &'static [usize] {
-    if function.starts_with("fd_") {
-        &[0]
-    } else {
-        directories(function)
-    }
-}
-
-/// Functions that WASI's implementation has but that do harm there: links make it wait for itself
-/// or panic, and are kept in memory without a bound.
-fn is_withheld(function: &str) -> bool {
-    matches!(function, "path_link" | "path_symlink")
+    host.enter();
+    let result = match memory {
+        Some(memory) => f(files, bytes(memory, &mut store)),
+        None => f(files, &mut []),
+    };
+    host.leave();
+    errno(result.map_err(Abort::Errno))
 }
 
 /// Puts a guard before each function of WASI's implementation that the module imports: it keeps
@@ -229,45 +146,26 @@ pub(crate) fn guard(
         let Some(Extern::Function(function)) = imports.get_export(WASI, name) else {
             continue;
         };
-        let (pointers, directories) = (crate::wasi::pointers(name), directories(name));
-        let (path_lengths, buffer_count) = (path_lengths(name), buffer_count(name));
-        let descriptors = descriptors(name);
-        let withheld = is_withheld(name);
-        let name_is_readdir = name == "fd_readdir";
+        let pointers = crate::wasi::pointers(name);
+        if pointers.is_empty() {
+            // It is ours.
+            continue;
+        }
         let ty = function.ty(store);
         let guarded =
             Function::new_with_env(store, env, ty, move |mut ctx: Ctx<'_>, params: &[Value]| {
                 if ctx.data().host.is_stopping() {
                     return Err(unwind(Unwind::Stop));
                 }
-                let number = |at: &usize| match params.get(*at) {
-                    Some(Value::I32(number)) => number.cast_unsigned(),
-                    _ => 0,
+                let is_aligned = |(at, alignment): &(usize, u32)| match params.get(*at) {
+                    Some(Value::I32(address)) => address.cast_unsigned() % alignment == 0,
+                    _ => true,
                 };
-                let refusal = if withheld {
-                    Some(Errno::Notsup)
-                } else if ctx.data().memory.is_none() {
+                let refusal = if ctx.data().memory.is_none() {
                     // Nothing runs before there is one.
                     Some(Errno::Nosys)
-                } else if pointers
-                    .iter()
-                    .any(|(at, alignment)| number(at) % alignment != 0)
-                {
+                } else if !pointers.iter().all(is_aligned) {
                     Some(Errno::Inval)
-                } else if name_is_readdir && params.get(3) == Some(&Value::I64(-1)) {
-                    // It adds one to the cookie.
-                    Some(Errno::Inval)
-                } else if path_lengths.iter().any(|at| number(at) > PATH_LIMIT) {
-                    Some(Errno::Nametoolong)
-                } else if buffer_count.is_some_and(|at| number(&at) > watm_abi::MAX_IOVECS) {
-                    Some(Errno::Inval)
-                } else if descriptors
-                    .iter()
-                    .any(|at| ctx.data().kept.contains(&number(at)))
-                {
-                    Some(Errno::Badf)
-                } else if directories.iter().any(|at| number(at) == ROOT) {
-                    Some(Errno::Notcapable)
                 } else {
                     None
                 };
@@ -315,7 +213,7 @@ pub(crate) fn define(
         let (from, name) = (import.module(), import.name());
         let function = match from {
             names::ENV_MODULE => env_function(name, store, env),
-            WASI => wasi_function(name, store, env),
+            WASI => wasi_function(name, store, env).or_else(|| file_function(name, store, env)),
             _ => None,
         };
         if let Some(function) = function {
@@ -409,13 +307,6 @@ fn refuse(refusal: Errno) -> Answer {
     errno(Err(refusal.into()))
 }
 
-/// Whether WASI's implementation has a descriptor open.
-fn is_file(wasi: &Handover, store: &mut impl AsStoreMut, fd: u32) -> bool {
-    // The cheapest question: it needs no memory. Whatever it answers but EBADF, the file is there.
-    let answer = wasi.fd_advise(store, (fd.cast_signed(), 0, 0, 0));
-    matches!(answer, Ok(answer) if answer != i32::from(Errno::Badf.raw()))
-}
-
 fn poll_oneoff(
     ctx: &mut Ctx<'_>,
     subscriptions: i32,
@@ -427,57 +318,22 @@ fn poll_oneoff(
     let Env {
         host,
         memory: Some(memory),
-        wasi,
-        kept,
-        ..
+        files,
     } = env
     else {
         return refuse(Errno::Fault);
     };
-    // WASI's implementation needs the store that the memory is borrowed from, so the files among
-    // the subscriptions are found first.
-    host.enter();
-    let mut files = Vec::new();
-    let count = count.cast_unsigned();
-    if count <= watm_abi::MAX_SUBSCRIPTIONS {
-        let mut foreign = Vec::new();
-        let memory = bytes(memory, &mut store);
-        for at in 0..count {
-            let Some(at) = at
-                .checked_mul(watm_abi::SUBSCRIPTION_SIZE)
-                .and_then(|offset| subscriptions.cast_unsigned().checked_add(offset))
-            else {
-                break;
-            };
-            let (Ok(tag), Ok(fd)) = (
-                memory.read_u8(at.saturating_add(8)),
-                memory.read_u32(at.saturating_add(16)),
-            ) else {
-                break;
-            };
-            if tag != 0
-                && !host.owns(fd)
-                && !foreign.contains(&fd)
-                && foreign.len() < FIRST_FD as usize
-            {
-                foreign.push(fd);
-            }
-        }
-        for fd in foreign {
-            if !kept.contains(&fd) && is_file(wasi, &mut store, fd) {
-                files.push(fd);
-            }
-        }
-    }
     let memory = bytes(memory, &mut store);
+    host.enter();
     let result = memory
         .slice(count_at.cast_unsigned(), 4)
         .map(|_| ())
         .map_err(Abort::from)
         .and_then(|()| {
             let (subscriptions, events) = (subscriptions.cast_unsigned(), events.cast_unsigned());
+            let count = count.cast_unsigned();
             let ready = host.poll_oneoff(memory, subscriptions, events, count, &|fd| {
-                files.contains(&fd)
+                files.contains(fd)
             })?;
             Ok(memory.write_u32(count_at.cast_unsigned(), ready)?)
         });
@@ -485,191 +341,272 @@ fn poll_oneoff(
     errno(result)
 }
 
-fn fd_close(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
-    if owns(ctx, fd) {
-        let answer = call(ctx, |host, _| host.close(fd.cast_unsigned()))?;
-        close_hidden(ctx, fd)?;
-        return Ok(answer);
+fn fd_close(ctx: &mut Ctx<'_>, fd: u32) -> Answer {
+    if ctx.data().host.owns(fd) {
+        return call(ctx, |host, _| host.close(fd));
     }
-    if ctx.data().host.is_stopping() {
-        return Err(unwind(Unwind::Stop));
+    let answer = on_files(ctx, |files, _| files.take(fd).map(drop))?;
+    if answer == 0 {
+        ctx.data_mut().host.release(fd);
     }
-    let (env, mut store) = ctx.data_and_store_mut();
-    env.host.enter();
-    let answer = env.close_file(&mut store, fd.cast_unsigned());
-    env.host.leave();
-    answer
+    Ok(answer)
 }
 
-/// Closes the file that one of ours below our range stood over, so that it does not come to
-/// light: a standard stream, or a file that ours was moved onto.
-fn close_hidden(ctx: &mut Ctx<'_>, fd: i32) -> Answer {
-    if fd.cast_unsigned() >= FIRST_FD {
-        return Ok(0);
-    }
-    let (env, mut store) = ctx.data_and_store_mut();
-    env.close_file(&mut store, fd.cast_unsigned())
-}
-
-/// `fd_renumber`, where each of the two may be ours or a file. The target must be open, but for
-/// free numbers of our own range, so that no file can ever be put where a descriptor of ours
-/// will be.
-fn fd_renumber(ctx: &mut Ctx<'_>, from: i32, to: i32) -> Answer {
-    let (from_ours, to_ours) = (owns(ctx, from), owns(ctx, to));
-    let (from_fd, to_fd) = (from.cast_unsigned(), to.cast_unsigned());
-    let (env, mut store) = ctx.data_and_store_mut();
-    if env.host.is_stopping() {
+/// `fd_renumber`, where each of the two may be the host's or a file. The target must be open, but for
+/// free numbers of the host's range, where no file is put by itself.
+fn fd_renumber(ctx: &mut Ctx<'_>, from: u32, to: u32) -> Answer {
+    let Env { host, files, .. } = ctx.data_mut();
+    if host.is_stopping() {
         return Err(unwind(Unwind::Stop));
     }
-    if [from_fd, to_fd].contains(&ROOT) {
-        return refuse(Errno::Notsup);
-    }
-    if !from_ours && !env.has_file(&mut store, from_fd) {
-        return refuse(Errno::Badf);
-    }
-    let free_of_ours =
-        (FIRST_FD..watm_abi::FD_LIMIT).contains(&to_fd) && !env.host.is_reserved(to_fd);
-    let to_file = !to_ours && env.has_file(&mut store, to_fd);
+    let (from_ours, to_ours) = (host.owns(from), host.owns(to));
+    let (from_file, to_file) = (files.contains(from), files.contains(to));
+    let free_of_ours = (FIRST_FD..watm_abi::FD_LIMIT).contains(&to);
     let target_is_fine = to_ours || to_file || (from_ours && free_of_ours);
-    if !target_is_fine {
+    if !(from_ours || from_file) || !target_is_fine {
         return refuse(Errno::Badf);
+    }
+    if from == to {
+        return Ok(0);
     }
     if from_ours {
-        if to_file && to_fd >= FIRST_FD {
-            // A file that was moved into our range makes way, if it can.
-            env.close_file(&mut store, to_fd)?;
-            if env.host.is_reserved(to_fd) {
-                return refuse(Errno::Notsup);
+        if to_file {
+            drop(files.take(to));
+            host.release(to);
+        }
+        return errno(host.renumber(from, to));
+    }
+    match files.take(from) {
+        Ok(file) => {
+            host.release(from);
+            host.displace(to);
+            files.put(to, file);
+            if to >= FIRST_FD {
+                host.reserve(to);
             }
+            Ok(0)
         }
-        // A file below our range stays where it is, hidden: its number can be given to no other.
-        let answer = errno(env.host.renumber(from_fd, to_fd))?;
-        if answer == 0 && from_fd != to_fd {
-            close_hidden(ctx, from)?;
-        }
-        return Ok(answer);
+        Err(errno) => refuse(errno),
     }
-    if from_fd == to_fd {
-        return Ok(0);
-    }
-    let answer = env.wasi.fd_renumber(&mut store, (from, to))?;
-    if answer == 0 {
-        env.files.retain(|file| *file != to_fd);
-        if env.files.contains(&from_fd) {
-            env.files.push(to_fd);
-        }
-        env.host.displace(to_fd);
-        if to_fd >= FIRST_FD {
-            env.host.reserve(to_fd);
-        }
-        // WASI's implementation copies where the interface says moves.
-        env.close_file(&mut store, from_fd)?;
-    }
-    Ok(answer)
 }
 
-/// `path_open`, within the limit of open files, which also keeps their numbers below ours.
-#[allow(clippy::too_many_arguments, reason = "they are the interface's")]
-fn path_open(
+/// Reads or writes for the functions that do so on files, at a place of their own or at one that
+/// they are passed. Where the answer goes is checked first, and written last.
+fn move_bytes(
     ctx: &mut Ctx<'_>,
-    dir: i32,
-    dir_flags: i32,
-    path: i32,
-    path_len: i32,
-    open_flags: i32,
-    rights: i64,
-    inherited: i64,
-    fd_flags: i32,
-    opened: i32,
+    writes: bool,
+    fd: u32,
+    iovecs: (u32, u32),
+    place: Option<u64>,
+    len_at: u32,
 ) -> Answer {
-    let env = ctx.data();
-    if env.files.len() >= env.file_limit || env.files.len() + env.kept.len() >= FILE_NUMBERS {
-        return refuse(Errno::Mfile);
-    }
-    // An answer that could not be written would leave a file open that nobody knows of.
-    let at = opened.cast_unsigned();
-    let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        memory: Some(memory),
-        ..
-    } = env
-    else {
-        return refuse(Errno::Nosys);
-    };
-    if bytes(memory, &mut store).slice(at, 4).is_err() {
-        return refuse(Errno::Fault);
-    }
-    let answer = hand_on!(
-        ctx, path_open, dir, dir_flags, path, path_len, open_flags, rights, inherited, fd_flags,
-        opened
-    )?;
-    if answer != 0 {
-        return Ok(answer);
-    }
-    if rights & FD_WRITE != 0 && !is_writable(ctx, opened) {
-        return refuse(Errno::Notcapable);
-    }
-    let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        memory: Some(memory),
-        wasi,
-        files,
-        ..
-    } = env
-    else {
-        return refuse(Errno::Nosys);
-    };
-    let fd = bytes(memory, &mut store).read_u32(at).unwrap_or(u32::MAX);
-    if fd >= FIRST_FD {
-        // The limits keep this from happening; no number may ever mean two things.
-        wasi.fd_close(&mut store, (fd.cast_signed(),))?;
-        return refuse(Errno::Mfile);
-    }
-    files.push(fd);
-    Ok(answer)
+    on_files(ctx, |files, memory| {
+        memory.slice(len_at, 4)?;
+        let iovecs = IovecArray::decode(memory, iovecs.0, iovecs.1)?;
+        let len = if writes {
+            files.write(memory, fd, &iovecs, place)?
+        } else {
+            files.read(memory, fd, &iovecs, place)?
+        };
+        memory.write_u32(len_at, len)
+    })
 }
 
-/// The right to write to a descriptor, as `path_open` asks for it.
-const FD_WRITE: i64 = 1 << 6;
-
-/// Whether a file that was just opened for writing can be written to; it is closed again if not.
-/// WASI's implementation drops the rights that a directory does not have and says nothing.
-fn is_writable(ctx: &mut Ctx<'_>, opened: i32) -> bool {
-    /// Where the guest's memory lends room for a record; aligned, and never the null page's start.
-    const AT: u32 = 64;
-    let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        memory: Some(memory),
-        wasi,
-        ..
-    } = env
-    else {
-        return true;
-    };
-    let guest = bytes(memory, &mut store);
-    let (Ok(fd), Ok(saved)) = (
-        guest.read_u32(opened.cast_unsigned()),
-        guest.read_array::<{ watm_abi::FDSTAT_SIZE as usize }>(AT),
-    ) else {
-        return true;
-    };
-    let asked = wasi.fd_fdstat_get(&mut store, (fd.cast_signed(), AT.cast_signed()));
-    let guest = bytes(memory, &mut store);
-    let found = guest
-        .read_array(AT)
-        .ok()
-        .and_then(|record| Fdstat::decode(&record).ok());
-    let _ = guest.write_bytes(AT, &saved);
-    let writable = match (asked, found) {
-        (Ok(0), Some(stat)) => {
-            stat.file_type == FileType::Directory || stat.rights_base.contains(Rights::FD_WRITE)
-        }
-        _ => false,
-    };
-    if !writable {
-        let _ = wasi.fd_close(&mut store, (fd.cast_signed(),));
+/// Functions on files alone, which a descriptor of the host's does not have.
+fn file_function(
+    name: &str,
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) -> Option<Function> {
+    macro_rules! function {
+        (|$files:ident, $memory:ident, $($param:ident: $ty:ty),*| $body:expr) => {
+            Function::new_typed_with_env(
+                store,
+                env,
+                |mut ctx: Ctx<'_>, $($param: $ty),*| -> Answer {
+                    on_files(&mut ctx, |$files, $memory| $body)
+                },
+            )
+        };
     }
-    writable
+    const fn at(fd: u32, path: u32, len: u32) -> At {
+        At { fd, path, len }
+    }
+    Some(match name {
+        "fd_advise" => {
+            function!(
+                |files, _memory, fd: u32, _offset: u64, _len: u64, advice: u32| {
+                    files.advise(fd, advice)
+                }
+            )
+        }
+        "fd_allocate" => function!(|files, _memory, fd: u32, offset: u64, len: u64| {
+            files.allocate(fd, offset, len)
+        }),
+        "fd_datasync" | "fd_sync" => function!(|files, _memory, fd: u32| files.sync(fd)),
+        "fd_fdstat_set_rights" => {
+            function!(|files, _memory, fd: u32, base: u64, _inheriting: u64| {
+                files.set_rights(fd, base)
+            })
+        }
+        "fd_filestat_set_size" => {
+            function!(|files, _memory, fd: u32, size: u64| files.set_size(fd, size))
+        }
+        "fd_filestat_set_times" => {
+            function!(
+                |files, _memory, fd: u32, accessed: u64, modified: u64, which: u32| {
+                    files.set_times(fd, [accessed, modified], which)
+                }
+            )
+        }
+        "fd_prestat_get" => function!(|files, memory, fd: u32, prestat: u32| {
+            memory.write_bytes(prestat, &files.prestat(fd)?.encode())
+        }),
+        "fd_prestat_dir_name" => function!(|files, memory, fd: u32, name: u32, len: u32| {
+            let given = files.given_name(fd)?;
+            if given.len() > len as usize {
+                return Err(Errno::Nametoolong);
+            }
+            memory.write_bytes(name, given.as_bytes())
+        }),
+        "fd_readdir" => {
+            function!(
+                |files, memory, fd: u32, buf: u32, len: u32, from: u64, used: u32| {
+                    memory.slice(used, 4)?;
+                    let listed = files.list(memory, fd, (buf, len), from)?;
+                    memory.write_u32(used, listed)
+                }
+            )
+        }
+        "path_create_directory" => function!(|files, memory, fd: u32, path: u32, len: u32| {
+            files.create_directory(memory, at(fd, path, len))
+        }),
+        "path_filestat_get" => {
+            function!(
+                |files, memory, fd: u32, lookup: u32, path: u32, len: u32, stat: u32| {
+                    let found = files.filestat_at(memory, at(fd, path, len), lookup)?;
+                    memory.write_bytes(stat, &found.encode())
+                }
+            )
+        }
+        "path_filestat_set_times" => {
+            function!(|files,
+                       memory,
+                       fd: u32,
+                       lookup: u32,
+                       path: u32,
+                       len: u32,
+                       accessed: u64,
+                       modified: u64,
+                       which: u32| {
+                files.set_times_at(
+                    memory,
+                    at(fd, path, len),
+                    lookup,
+                    [accessed, modified],
+                    which,
+                )
+            })
+        }
+        // A guest that could make links could lead others astray.
+        "path_link" => {
+            function!(|_files,
+                       _memory,
+                       _a: u32,
+                       _b: u32,
+                       _c: u32,
+                       _d: u32,
+                       _e: u32,
+                       _f: u32,
+                       _g: u32| { Err(Errno::Notsup) })
+        }
+        "path_symlink" => {
+            function!(
+                |_files, _memory, _a: u32, _b: u32, _c: u32, _d: u32, _e: u32| {
+                    Err(Errno::Notsup)
+                }
+            )
+        }
+        "path_readlink" => {
+            function!(|files,
+                       memory,
+                       fd: u32,
+                       path: u32,
+                       len: u32,
+                       buf: u32,
+                       room: u32,
+                       used: u32| {
+                memory.slice(used, 4)?;
+                let len = files.read_link(memory, at(fd, path, len), (buf, room))?;
+                memory.write_u32(used, len)
+            })
+        }
+        "path_remove_directory" => function!(|files, memory, fd: u32, path: u32, len: u32| {
+            files.remove_directory(memory, at(fd, path, len))
+        }),
+        "path_rename" => {
+            function!(|files,
+                       memory,
+                       fd: u32,
+                       path: u32,
+                       len: u32,
+                       to: u32,
+                       to_path: u32,
+                       to_len: u32| {
+                files.rename(memory, at(fd, path, len), at(to, to_path, to_len))
+            })
+        }
+        "path_unlink_file" => function!(|files, memory, fd: u32, path: u32, len: u32| {
+            files.unlink_file(memory, at(fd, path, len))
+        }),
+        "path_open" => Function::new_typed_with_env(
+            store,
+            env,
+            |mut ctx: Ctx<'_>,
+             fd: u32,
+             lookup: u32,
+             path: u32,
+             len: u32,
+             how: u32,
+             rights: u64,
+             _inheriting: u64,
+             flags: u32,
+             opened: u32|
+             -> Answer {
+                let (env, mut store) = ctx.data_and_store_mut();
+                let Env {
+                    host,
+                    memory: Some(memory),
+                    files,
+                } = env
+                else {
+                    return refuse(Errno::Nosys);
+                };
+                if host.is_stopping() {
+                    return Err(unwind(Unwind::Stop));
+                }
+                let memory = bytes(memory, &mut store);
+                host.enter();
+                let opening = Opening {
+                    lookup,
+                    how,
+                    rights,
+                    flags,
+                };
+                // An answer that could not be written would leave a file open that nobody knows of.
+                let number = memory.slice(opened, 4).map(|_| ()).and_then(|()| {
+                    files.open(memory, At { fd, path, len }, opening, |fd| host.owns(fd))
+                });
+                host.leave();
+                errno(
+                    number
+                        .and_then(|number| memory.write_u32(opened, number))
+                        .map_err(Abort::Errno),
+                )
+            },
+        ),
+        _ => return None,
+    })
 }
 
 #[allow(
@@ -690,11 +627,7 @@ fn wasi_function(
     Some(match name {
         "clock_time_get" => {
             function!(
-                |mut ctx: Ctx<'_>, id: i32, precision: i64, at: i32| -> Answer {
-                    // The clocks that guests ask often; the others are no secret of ours.
-                    if !Host::has_clock(id.cast_unsigned()) {
-                        return hand_on!(ctx, clock_time_get, id, precision, at);
-                    }
+                |mut ctx: Ctx<'_>, id: i32, _precision: i64, at: i32| -> Answer {
                     call(&mut ctx, |host, memory| {
                         let now = host.clock_time(id.cast_unsigned())?;
                         Ok(memory.write_u64(at.cast_unsigned(), now)?)
@@ -702,15 +635,15 @@ fn wasi_function(
                 }
             )
         }
-        "fd_close" => function!(|mut ctx: Ctx<'_>, fd: i32| -> Answer { fd_close(&mut ctx, fd) }),
+        "fd_close" => function!(|mut ctx: Ctx<'_>, fd: i32| -> Answer {
+            fd_close(&mut ctx, fd.cast_unsigned())
+        }),
         "fd_fdstat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
             if !owns(&ctx, fd) {
-                let (env, mut store) = ctx.data_and_store_mut();
-                // WASI's implementation describes the standard streams even when they are closed.
-                if (0..3).contains(&fd) && !env.has_file(&mut store, fd.cast_unsigned()) {
-                    return refuse(Errno::Badf);
-                }
-                return hand_on!(ctx, fd_fdstat_get, fd, stat);
+                return on_files(&mut ctx, |files, memory| {
+                    let fdstat = files.fdstat(fd.cast_unsigned())?;
+                    memory.write_bytes(stat.cast_unsigned(), &fdstat.encode())
+                });
             }
             call(&mut ctx, |host, memory| {
                 let fdstat = host.fdstat(fd.cast_unsigned())?;
@@ -719,7 +652,9 @@ fn wasi_function(
         }),
         "fd_fdstat_set_flags" => function!(|mut ctx: Ctx<'_>, fd: i32, flags: i32| -> Answer {
             if !owns(&ctx, fd) {
-                return hand_on!(ctx, fd_fdstat_set_flags, fd, flags);
+                return on_files(&mut ctx, |files, _| {
+                    files.set_flags(fd.cast_unsigned(), flags.cast_unsigned())
+                });
             }
             call(&mut ctx, |host, _| {
                 host.set_flags(fd.cast_unsigned(), flags.cast_unsigned())
@@ -727,7 +662,10 @@ fn wasi_function(
         }),
         "fd_filestat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
             if !owns(&ctx, fd) {
-                return hand_on!(ctx, fd_filestat_get, fd, stat);
+                return on_files(&mut ctx, |files, memory| {
+                    let filestat = files.filestat(fd.cast_unsigned())?;
+                    memory.write_bytes(stat.cast_unsigned(), &filestat.encode())
+                });
             }
             call(&mut ctx, |host, memory| {
                 let filestat = host.filestat(fd.cast_unsigned())?;
@@ -742,7 +680,9 @@ fn wasi_function(
                                  done: i32|
          -> Answer {
             if !owns(&ctx, fd) {
-                return hand_on!(ctx, fd_pread, fd, iovs, len, at, done);
+                let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
+                let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
+                return move_bytes(&mut ctx, false, fd, iovecs, Some(at.cast_unsigned()), done);
             }
             refuse(Errno::Spipe)
         }),
@@ -754,7 +694,9 @@ fn wasi_function(
                                   done: i32|
          -> Answer {
             if !owns(&ctx, fd) {
-                return hand_on!(ctx, fd_pwrite, fd, iovs, len, at, done);
+                let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
+                let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
+                return move_bytes(&mut ctx, true, fd, iovecs, Some(at.cast_unsigned()), done);
             }
             refuse(Errno::Spipe)
         }),
@@ -762,7 +704,9 @@ fn wasi_function(
             function!(
                 |mut ctx: Ctx<'_>, fd: i32, iovs: i32, len: i32, done: i32| -> Answer {
                     if !owns(&ctx, fd) {
-                        return hand_on!(ctx, fd_read, fd, iovs, len, done);
+                        let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
+                        let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
+                        return move_bytes(&mut ctx, false, fd, iovecs, None, done);
                     }
                     receive(&mut ctx, fd, (iovs, len), RiFlags::default(), done, None)
                 }
@@ -770,14 +714,19 @@ fn wasi_function(
         }
         "fd_renumber" => {
             function!(|mut ctx: Ctx<'_>, from: i32, to: i32| -> Answer {
-                fd_renumber(&mut ctx, from, to)
+                fd_renumber(&mut ctx, from.cast_unsigned(), to.cast_unsigned())
             })
         }
         "fd_seek" => {
             function!(
                 |mut ctx: Ctx<'_>, fd: i32, offset: i64, whence: i32, at: i32| -> Answer {
                     if !owns(&ctx, fd) {
-                        return hand_on!(ctx, fd_seek, fd, offset, whence, at);
+                        return on_files(&mut ctx, |files, memory| {
+                            memory.slice(at.cast_unsigned(), 8)?;
+                            let place =
+                                files.seek(fd.cast_unsigned(), offset, whence.cast_unsigned())?;
+                            memory.write_u64(at.cast_unsigned(), place)
+                        });
                     }
                     refuse(Errno::Spipe)
                 }
@@ -785,7 +734,10 @@ fn wasi_function(
         }
         "fd_tell" => function!(|mut ctx: Ctx<'_>, fd: i32, at: i32| -> Answer {
             if !owns(&ctx, fd) {
-                return hand_on!(ctx, fd_tell, fd, at);
+                return on_files(&mut ctx, |files, memory| {
+                    let place = files.seek(fd.cast_unsigned(), 0, 1)?;
+                    memory.write_u64(at.cast_unsigned(), place)
+                });
             }
             refuse(Errno::Spipe)
         }),
@@ -793,24 +745,13 @@ fn wasi_function(
             function!(
                 |mut ctx: Ctx<'_>, fd: i32, iovs: i32, len: i32, done: i32| -> Answer {
                     if !owns(&ctx, fd) {
-                        return hand_on!(ctx, fd_write, fd, iovs, len, done);
+                        let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
+                        let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
+                        return move_bytes(&mut ctx, true, fd, iovecs, None, done);
                     }
                     send(&mut ctx, fd, (iovs, len), done)
                 }
             )
-        }
-        "path_open" => {
-            function!(|mut ctx: Ctx<'_>,
-                       a: i32,
-                       b: i32,
-                       c: i32,
-                       d: i32,
-                       e: i32,
-                       f: i64,
-                       g: i64,
-                       h: i32,
-                       i: i32|
-             -> Answer { path_open(&mut ctx, a, b, c, d, e, f, g, h, i) })
         }
         "poll_oneoff" => {
             function!(

@@ -6,13 +6,14 @@ use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
 use watm_abi::{ModuleKind, names};
 
 use crate::error::{SetupError, TransportError};
+use crate::files::Files;
 use crate::host::Host;
 use crate::imports::{self, Env, Unwind};
 use crate::link::Link;
 use crate::settings::Settings;
 use crate::stop_points::{self, StopFlag};
 use crate::traps;
-use crate::wasi::{self, Handover};
+use crate::wasi;
 use crate::worker::{CallError, Guest};
 
 pub(crate) struct Instance {
@@ -22,7 +23,6 @@ pub(crate) struct Instance {
     store: Store,
     kind: ModuleKind,
     link: Arc<Link>,
-    _files: Option<tokio::runtime::EnterGuard<'static>>,
 }
 
 impl Instance {
@@ -39,21 +39,18 @@ impl Instance {
 
         let mut imports = Imports::new();
         let mut surroundings = None;
-        let mut files = None;
         if wasi::is_needed(module) {
-            files = Some(wasi::enter().map_err(SetupError::Instantiate)?);
-            let wasi = wasi::environment(&mut store, settings, config.as_ref())
-                .map_err(SetupError::Instantiate)?;
+            let wasi = wasi::environment(&mut store, settings).map_err(SetupError::Instantiate)?;
             imports = wasi
                 .import_object(&mut store, module)
                 .map_err(|error| SetupError::Instantiate(error.to_string()))?;
             surroundings = Some(wasi);
         }
         let has_surroundings = surroundings.is_some();
-        let env = FunctionEnv::new(&mut store, Env::new(host, settings.descriptor_limit));
+        let files = Files::new(settings, config.as_ref()).map_err(SetupError::Instantiate)?;
+        let env = FunctionEnv::new(&mut store, Env::new(host, files));
         if has_surroundings {
             imports::guard(&mut imports, module, &mut store, &env);
-            env.as_mut(&mut store).wasi = Handover::new(&imports, &store);
         }
         imports::define(&mut imports, module, &mut store, &env);
 
@@ -77,7 +74,6 @@ impl Instance {
             store,
             kind: settings.module.kind(),
             link: Arc::clone(link),
-            _files: files,
         };
         made.run_start_function()?;
         Ok(made)

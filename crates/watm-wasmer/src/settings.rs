@@ -141,11 +141,16 @@ impl<R> Builder<R> {
     }
 
     /// Gives the module a directory of the host for reading, under the absolute path `guest`.
+    ///
+    /// It is opened for each connection, which takes a descriptor, and nothing outside of it can be reached:
+    /// neither over `..` nor over symbolic links, of which absolute ones are not followed at all. Pipes,
+    /// sockets and devices in it cannot be opened.
     pub fn dir(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.directory(host.into(), guest.into(), false)
     }
 
-    /// Gives the module a directory of the host for reading and writing.
+    /// Gives the module a directory of the host for reading and writing, with the same bounds as
+    /// [`dir`](Self::dir). How much is written is not limited.
     pub fn dir_writable(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.directory(host.into(), guest.into(), true)
     }

@@ -1,0 +1,334 @@
+//! Everything that can be done with files, by two guests that were given the same directories.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use arbitrary::Arbitrary;
+use watm_wasmer::TransportError;
+
+use crate::process;
+use crate::remote::{Answer, Remote, functions};
+use crate::watchdog;
+
+/// Operations of one case at most.
+const MOST_OPERATIONS: usize = 40;
+/// The highest error number of WASI.
+const LAST_ERRNO: i32 = 76;
+
+/// Where in the guest's memory things are: two paths, an array of buffers, what is read and written, results.
+const PATHS: [u32; 2] = [1024, 6144];
+const BUFFERS: u32 = 12_288;
+const BYTES: u32 = 16_384;
+const BYTES_LEN: u32 = 8192;
+const RESULT: u32 = 32_768;
+
+/// Operations, one after the other.
+#[derive(Debug, Arbitrary)]
+pub struct FileCase {
+    /// The operations; more than forty are left out.
+    pub operations: Vec<FileOperation>,
+}
+
+/// One operation.
+#[derive(Debug, Arbitrary)]
+pub struct FileOperation {
+    /// Whether the second guest does it.
+    pub second: bool,
+    /// Which function: the remainder counts.
+    pub function: u8,
+    /// Descriptors.
+    pub given: [Given; 2],
+    /// Paths.
+    pub paths: [Location; 2],
+    /// Flags.
+    pub flags: [u8; 2],
+    /// An offset, a size, a time, rights.
+    pub number: u64,
+}
+
+/// A descriptor.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum Given {
+    /// The directory that was given for writing.
+    Writable,
+    /// The one that was given for reading.
+    Readable,
+    /// One that was opened: the remainder counts.
+    Opened(u8),
+    /// Any.
+    Any(u8),
+}
+
+/// A path.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub enum Location {
+    /// So many of these names, each by its remainder.
+    Relative(u8, [u8; 4]),
+    /// The same from the root.
+    Absolute(u8, [u8; 4]),
+}
+
+/// How a case ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileEnd {
+    /// All operations were answered.
+    Answered,
+    /// A guest was gone or waited before.
+    Ended,
+}
+
+/// Names that there are at first, that can come to be, and that lead elsewhere.
+const NAMES: [&str; 16] = [
+    "file", "sub", "deep", "in", "out", "abs", "up", "gone", "loop", "pipe", "new", "secret",
+    "data", "read", "..", ".",
+];
+
+/// The functions that are called: those of files, and closing.
+const FUNCTIONS: [&str; 25] = [
+    "path_open",
+    "path_open",
+    "path_rename",
+    "path_rename",
+    "path_unlink_file",
+    "path_create_directory",
+    "path_remove_directory",
+    "path_filestat_get",
+    "path_filestat_set_times",
+    "path_readlink",
+    "fd_readdir",
+    "fd_read",
+    "fd_write",
+    "fd_pread",
+    "fd_pwrite",
+    "fd_seek",
+    "fd_tell",
+    "fd_close",
+    "fd_renumber",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_allocate",
+    "fd_fdstat_set_flags",
+    "fd_sync",
+];
+
+/// A directory for writing and one for reading, with links that lead out, in and nowhere, beside
+/// files that no guest may reach.
+struct Host {
+    both: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let both = tempfile::tempdir().expect("a directory");
+        let root = both.path();
+        for directory in ["data/sub/deep", "read/sub", "secrets/sub"] {
+            fs::create_dir_all(root.join(directory)).expect("a directory");
+        }
+        for file in [
+            "data/file",
+            "data/sub/file",
+            "data/sub/deep/file",
+            "read/file",
+            "secrets/secret",
+        ] {
+            fs::write(root.join(file), file).expect("a file");
+        }
+        let secrets = root.join("secrets");
+        for (target, name) in [
+            (Path::new("../file"), "data/sub/in"),
+            (Path::new("../../secrets"), "data/sub/out"),
+            (&secrets, "data/sub/abs"),
+            (&secrets, "data/abs"),
+            (Path::new("sub/deep"), "data/in"),
+            (Path::new(".."), "data/sub/deep/up"),
+            (Path::new("nothing"), "data/gone"),
+            (Path::new("loop"), "data/loop"),
+            (Path::new("../secrets"), "read/out"),
+            (&secrets, "read/abs"),
+        ] {
+            symlink(target, root.join(name)).expect("a link");
+        }
+        let _ = std::os::unix::net::UnixListener::bind(root.join("data/pipe"));
+        Self { both }
+    }
+
+    /// Everything below, with what would tell that it was touched.
+    fn listed(&self, name: &str) -> Vec<(PathBuf, u64, u64, i64, String)> {
+        let mut listed = Vec::new();
+        let mut left = vec![self.both.path().join(name)];
+        while let Some(path) = left.pop() {
+            let metadata = fs::symlink_metadata(&path).expect("it was there");
+            if metadata.is_dir() {
+                let entries = fs::read_dir(&path).expect("a listing");
+                left.extend(entries.map(|entry| entry.expect("an entry").path()));
+            }
+            let content = match metadata.is_file() {
+                true => fs::read_to_string(&path).expect("its content"),
+                false => String::new(),
+            };
+            listed.push((
+                path,
+                metadata.ino(),
+                metadata.nlink(),
+                metadata.mtime_nsec(),
+                content,
+            ));
+        }
+        listed.sort();
+        listed
+    }
+}
+
+impl Location {
+    fn text(self) -> String {
+        let (start, count, names) = match self {
+            Self::Relative(count, names) => ("", count, names),
+            Self::Absolute(count, names) => ("/", count, names),
+        };
+        let count = usize::from(count % 5);
+        let names = names.map(|name| NAMES[usize::from(name) % NAMES.len()]);
+        format!("{start}{}", names[..count].join("/"))
+    }
+}
+
+impl Given {
+    fn number(self, opened: &[u32]) -> u64 {
+        // In the order in which they were given.
+        const WRITABLE: u32 = 3;
+        const READABLE: u32 = 4;
+        u64::from(match self {
+            Self::Writable => WRITABLE,
+            Self::Readable => READABLE,
+            Self::Opened(which) if !opened.is_empty() => opened[usize::from(which) % opened.len()],
+            Self::Opened(which) | Self::Any(which) => u32::from(which % 16),
+        })
+    }
+}
+
+/// Has two guests do it, and checks after each operation that its answer is one that there is,
+/// and at the end that nothing was touched but what was given for writing.
+///
+/// # Panics
+///
+/// If one of it is not so, the host says that it failed itself, or something is left over.
+pub fn files(case: &FileCase) -> FileEnd {
+    let _watched = watchdog::watch(case);
+    let host = Host::new();
+    let before = ["secrets", "read"].map(|name| host.listed(name));
+    let path = |name: &str| host.both.path().join(name);
+    let dialer = Remote::builder()
+        .dir_writable(path("data"), "/data")
+        .dir(path("read"), "/read")
+        .build()
+        .expect("a dialer");
+    let mut guests = [(); 2].map(|()| (Remote::of(&dialer), Vec::new()));
+    let end = case
+        .operations
+        .iter()
+        .take(MOST_OPERATIONS)
+        .try_for_each(|operation| {
+            let (guest, opened) = &mut guests[usize::from(operation.second)];
+            run(operation, guest, opened)
+        });
+    for (guest, _) in guests {
+        if let Err(TransportError::Host(error)) = guest.end() {
+            panic!("the host failed: {error}");
+        }
+    }
+    let after = ["secrets", "read"].map(|name| host.listed(name));
+    assert_eq!(before, after);
+    drop(host);
+    process::look_now_and_then();
+    end.map_or(FileEnd::Ended, |()| FileEnd::Answered)
+}
+
+/// Nothing, once the guest is gone or waits.
+fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Option<()> {
+    fn came<T>(answer: Answer<T>) -> Option<T> {
+        match answer {
+            Answer::Came(value) => Some(value),
+            Answer::Waits | Answer::Ended => None,
+        }
+    }
+    let name = FUNCTIONS[usize::from(operation.function) % FUNCTIONS.len()];
+    let texts = operation.paths.map(Location::text);
+    for (at, text) in PATHS.into_iter().zip(&texts) {
+        came(guest.poke(at, text.as_bytes()))?;
+    }
+    let buffer: Vec<u8> = [BYTES, BYTES_LEN]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    came(guest.poke(BUFFERS, &buffer))?;
+    let fds = operation.given.map(|given| given.number(opened));
+    let paths = [0, 1].map(|path| [u64::from(PATHS[path]), texts[path].len() as u64]);
+    let flags = operation.flags.map(u64::from);
+    let (number, result) = (operation.number, u64::from(RESULT));
+    let buffers = [fds[0], BUFFERS.into(), 1];
+    let [fd, path] = [fds[0], paths[0][0]];
+    let len = paths[0][1];
+    let arguments = match name {
+        "path_open" => {
+            // All rights, or any; creating, cutting and the like; appending and the like.
+            let rights = if number % 2 == 0 {
+                (1 << 30) - 1
+            } else {
+                number
+            };
+            vec![
+                fd,
+                flags[1] & 1,
+                path,
+                len,
+                flags[0] & 15,
+                rights,
+                rights,
+                flags[1] >> 1 & 31,
+                result,
+            ]
+        }
+        "path_rename" => vec![fd, path, len, fds[1], paths[1][0], paths[1][1]],
+        "path_unlink_file" | "path_create_directory" | "path_remove_directory" => {
+            vec![fd, path, len]
+        }
+        "path_filestat_get" => vec![fd, flags[0] & 1, path, len, result],
+        "path_filestat_set_times" => vec![
+            fd,
+            flags[0] & 1,
+            path,
+            len,
+            number,
+            number >> 7,
+            flags[1] & 15,
+        ],
+        "path_readlink" => vec![fd, path, len, BYTES.into(), flags[0], result],
+        "fd_readdir" => vec![fd, BYTES.into(), BYTES_LEN.into(), flags[0], result],
+        "fd_read" | "fd_write" => [&buffers[..], &[result]].concat(),
+        "fd_pread" | "fd_pwrite" => [&buffers[..], &[number, result]].concat(),
+        "fd_seek" => vec![fd, number, flags[0] & 3, result],
+        "fd_tell" | "fd_filestat_get" => vec![fd, result],
+        "fd_close" | "fd_sync" => vec![fd],
+        "fd_renumber" => fds.to_vec(),
+        "fd_filestat_set_size" => vec![fd, number],
+        "fd_filestat_set_times" => vec![fd, number, number >> 7, flags[0] & 15],
+        "fd_allocate" => vec![fd, number, flags[0]],
+        "fd_fdstat_set_flags" => vec![fd, flags[0] & 31],
+        other => panic!("{other} has no arguments here"),
+    };
+    let is_it = |function: &crate::remote::Function| function.name == name;
+    let number = functions()
+        .iter()
+        .position(is_it)
+        .expect("it is one of the host");
+    let errno = came(guest.call(number, &arguments))?;
+    assert!((0..=LAST_ERRNO).contains(&errno), "{name} answered {errno}");
+    if name == "path_open" && errno == 0 {
+        let memory = came(guest.memory())?;
+        let at = RESULT as usize;
+        let bytes = memory[at..at + 4].try_into().expect("four bytes");
+        opened.push(u32::from_le_bytes(bytes));
+    }
+    Some(())
+}
