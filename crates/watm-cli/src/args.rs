@@ -590,7 +590,7 @@ pub(crate) struct HandshakeArgs {
 /// What every command gives a transport: its surroundings, its time and its limits.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TransportArgs {
-    /// The module's configuration, which it reads as /conf/watm.cfg
+    /// The module's configuration, which it reads as /conf/watm.cfg; up to 16 MiB
     #[arg(long, value_name = "FILE", help_heading = "What the module is given")]
     pub(crate) config: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! From options to the library: loading the module and configuring what runs it.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use watm_wasmer::{AddressPolicy, ArtifactCache, Builder, ModuleLoader, Stdio, TransportModule};
@@ -13,6 +13,8 @@ use crate::failure::{Failure, chain, printable};
 
 /// From this size on, compiling takes long enough for a person to wonder.
 const LARGE_MODULE: u64 = 256 << 10;
+/// The most that a configuration may have: it is kept in memory.
+const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// A loader with the conditions and the cache that the options set. Says so when loading the
 /// module will take a while.
@@ -72,7 +74,7 @@ pub(crate) fn configure<R>(
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
     if let Some(path) = &args.config {
-        let bytes = fs::read(path).map_err(|error| {
+        let bytes = read_config(path).map_err(|error| {
             let message = format!("cannot read the configuration {}", path.display());
             Failure::because(message, error).hint("check the option --config")
         })?;
@@ -104,6 +106,18 @@ pub(crate) fn configure<R>(
         .descriptor_limit(args.descriptor_limit.into()))
 }
 
+/// Reads a configuration, which may come through a pipe.
+fn read_config(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = fs::File::open(path)?.take(CONFIG_LIMIT + 1);
+    file.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > CONFIG_LIMIT {
+        let message = format!("it is larger than {}", count(CONFIG_LIMIT));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
 impl From<&PolicyArgs> for AddressPolicy {
     fn from(args: &PolicyArgs) -> Self {
         policy(&args.allow, &args.deny, args.allow_all)
@@ -128,4 +142,26 @@ fn policy(
     };
     let allowing = allow.iter().cloned().fold(start, AddressPolicy::allow);
     deny.iter().cloned().fold(allowing, AddressPolicy::deny)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_has_an_end() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert_eq!(read_config(file.path()).expect("nothing"), b"");
+        fs::write(file.path(), "key").expect("a file");
+        assert_eq!(read_config(file.path()).expect("a key"), b"key");
+        file.as_file().set_len(CONFIG_LIMIT).expect("a size");
+        let most = read_config(file.path()).expect("just as much as may be");
+        assert_eq!(most.len() as u64, CONFIG_LIMIT);
+        file.as_file().set_len(1 << 40).expect("a sparse file");
+        for path in [file.path(), Path::new("/dev/zero")] {
+            let error = read_config(path).expect_err("too much");
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
+            assert!(error.to_string().contains("16.0 MiB"), "{error}");
+        }
+    }
 }
