@@ -259,7 +259,7 @@ impl ArtifactCache {
     /// Loads an artifact; one that cannot be used is removed.
     fn load(&self, key: &Key) -> Option<Compiled> {
         let path = self.path(key);
-        let loaded = read(&path, key).and_then(|artifact| {
+        let loaded = read(&path, key, self.max_size).and_then(|artifact| {
             // SAFETY: the engine wants an artifact that it made itself, unchanged. The file is the
             // user's own and was written by `store`; the checksum says that nothing of it was
             // lost, and the key that the same engine made it for this machine.
@@ -424,7 +424,7 @@ fn user() -> u32 {
 }
 
 /// Reads the artifact out of a file that is the user's own and whole.
-fn read(path: &Path, key: &Key) -> io::Result<Vec<u8>> {
+fn read(path: &Path, key: &Key, max_size: u64) -> io::Result<Vec<u8>> {
     let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
     let mut file = OpenOptions::new()
         .read(true)
@@ -440,11 +440,14 @@ fn read(path: &Path, key: &Key) -> io::Result<Vec<u8>> {
     if found.mode() & 0o022 != 0 {
         return Err(invalid("others can write it"));
     }
+    if found.len() > max_size {
+        return Err(invalid("it is larger than the whole cache"));
+    }
     let mut head = [0; MAGIC.len() + CHECKSUM];
     file.read_exact(&mut head)
         .map_err(|_| invalid("it is too short"))?;
     let mut artifact = Vec::new();
-    file.read_to_end(&mut artifact)?;
+    (&file).take(max_size).read_to_end(&mut artifact)?;
     if head[..MAGIC.len()] != *MAGIC || head[MAGIC.len()..] != checksum(key, &artifact) {
         return Err(invalid("it is damaged"));
     }
@@ -531,6 +534,11 @@ mod tests {
             assert_eq!(fs::read(&path).expect("a file").len(), whole.len());
             assert!(!compiles(&cache, 1), "it was repaired");
         }
+        // Larger than anything that could be read.
+        let file = OpenOptions::new().write(true).open(&path);
+        file.and_then(|file| file.set_len(1 << 40)).expect("a size");
+        assert!(compiles(&cache, 1));
+        assert!(!compiles(&cache, 1), "it was repaired");
     }
 
     #[test]
