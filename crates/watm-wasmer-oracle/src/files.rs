@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use arbitrary::Arbitrary;
 use watm_wasmer::TransportError;
 
+use crate::host_calls::LAST_ERRNO;
 use crate::process;
 use crate::remote::{Answer, Remote, functions};
 use crate::watchdog;
 
 /// Operations of one case at most.
 const MOST_OPERATIONS: usize = 40;
-/// The highest error number of WASI.
-const LAST_ERRNO: i32 = 76;
 
 /// Where in the guest's memory things are: two paths, an array of buffers, what is read and written, results.
 const PATHS: [u32; 2] = [1024, 6144];

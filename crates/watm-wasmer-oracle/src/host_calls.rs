@@ -13,7 +13,7 @@ use crate::watchdog;
 /// The first number of the host's own descriptors.
 const FIRST_FD: u32 = 512;
 /// The highest error number of WASI.
-const LAST_ERRNO: i32 = 76;
+pub(crate) const LAST_ERRNO: i32 = 76;
 /// Calls of one case at most.
 const MOST_CALLS: usize = 12;
 /// Calls of one guest, one after the other.

@@ -48,7 +48,7 @@ pub(crate) enum Found {
 }
 
 /// How something is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
     /// Whether a symbolic link at the path's end is followed.
     pub(crate) follow: bool,
@@ -62,7 +62,6 @@ pub(crate) struct How {
 }
 
 /// An entry of a directory.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) ino: u64,
@@ -177,19 +176,14 @@ impl Directory {
     /// What the directory itself is.
     pub(crate) fn filestat(&self) -> Answer<Filestat> {
         match &self.place {
-            Place::Host(directory) => directory
-                .dir_metadata()
-                .map(|it| filestat(&it))
-                .map_err(errno),
+            Place::Host(directory) => filestat(directory.dir_metadata()),
             Place::Config(_) => Ok(config_stat(None)),
         }
     }
 
     pub(crate) fn filestat_at(&self, path: &str, follow: bool) -> Answer<Filestat> {
         match &self.place {
-            Place::Host(directory) => stat(directory, path, follow)
-                .map(|it| filestat(&it))
-                .map_err(errno),
+            Place::Host(directory) => filestat(stat(directory, path, follow)),
             Place::Config(bytes) => Ok(config_stat(is_config(path)?.then_some(bytes))),
         }
     }
@@ -332,16 +326,15 @@ fn file_type(found: cap_std::fs::FileType) -> FileType {
 
 /// What an open file is.
 pub(crate) fn filestat_of(file: &File) -> Answer<Filestat> {
-    Metadata::from_file(file)
-        .map(|it| filestat(&it))
-        .map_err(errno)
+    filestat(Metadata::from_file(file))
 }
 
-fn filestat(found: &Metadata) -> Filestat {
+fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
+    let found = found.map_err(errno)?;
     let time = |seconds: i64, nanoseconds: i64| {
         u64::try_from(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)).unwrap_or(0)
     };
-    Filestat {
+    Ok(Filestat {
         dev: found.dev(),
         ino: found.ino(),
         file_type: file_type(found.file_type()),
@@ -350,7 +343,7 @@ fn filestat(found: &Metadata) -> Filestat {
         atim: time(found.atime(), found.atime_nsec()),
         mtim: time(found.mtime(), found.mtime_nsec()),
         ctim: time(found.ctime(), found.ctime_nsec()),
-    }
+    })
 }
 
 /// What the configuration is, or its directory.

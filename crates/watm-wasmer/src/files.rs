@@ -424,25 +424,21 @@ impl Files {
         let number = (FIRST_FILE..FIRST_FD)
             .find(|fd| !self.open.contains_key(fd) && !is_taken(*fd))
             .ok_or(Errno::Mfile)?;
+        let file = |content| Open {
+            given: None,
+            flags,
+            rights: granted(opening.rights, directory),
+            node: Node::File(content),
+        };
         let open = match directory.open(path, how)? {
             Found::Directory(directory) => Open::directory(directory, flags),
-            Found::File(file) => {
+            Found::File(opened) => {
                 if flags.contains(FdFlags::APPEND) {
-                    set_appending(&file, true)?;
+                    set_appending(&opened, true)?;
                 }
-                Open {
-                    given: None,
-                    flags,
-                    rights: granted(opening.rights, directory),
-                    node: Node::File(Content::Host(file)),
-                }
+                file(Content::Host(opened))
             }
-            Found::Config(bytes) => Open {
-                given: None,
-                flags,
-                rights: granted(opening.rights, directory),
-                node: Node::File(Content::Config { bytes, place: 0 }),
-            },
+            Found::Config(bytes) => file(Content::Config { bytes, place: 0 }),
         };
         self.open.insert(number, open);
         Ok(number)

@@ -1293,7 +1293,7 @@ impl Host {
         self.check_stop()
     }
 
-    fn check_stop(&self) -> Call<()> {
+    pub(crate) fn check_stop(&self) -> Call<()> {
         if self.link.is_stopping() {
             Err(Abort::Stop)
         } else {

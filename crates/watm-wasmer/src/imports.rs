@@ -86,12 +86,24 @@ fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> 
 
 /// Runs a host function and lends it the guest's memory.
 fn run<T>(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>) -> Call<T> {
+    lend(ctx, |host, _, memory| f(host, memory))
+}
+
+/// Runs a function with the host, the files and the guest's memory.
+fn lend<T>(
+    ctx: &mut Ctx<'_>,
+    f: impl FnOnce(&mut Host, &mut Files, &mut [u8]) -> Call<T>,
+) -> Call<T> {
     let (env, mut store) = ctx.data_and_store_mut();
-    let Env { host, memory, .. } = env;
+    let Env {
+        host,
+        memory,
+        files,
+    } = env;
     host.enter();
     let result = match memory {
-        Some(memory) => f(host, bytes(memory, &mut store)),
-        None => f(host, &mut []),
+        Some(memory) => f(host, files, bytes(memory, &mut store)),
+        None => f(host, files, &mut []),
     };
     host.leave();
     result
@@ -115,22 +127,10 @@ fn on_files(
     ctx: &mut Ctx<'_>,
     f: impl FnOnce(&mut Files, &mut [u8]) -> Result<(), Errno>,
 ) -> Answer {
-    let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        host,
-        memory,
-        files,
-    } = env;
-    if host.is_stopping() {
-        return Err(unwind(Unwind::Stop));
-    }
-    host.enter();
-    let result = match memory {
-        Some(memory) => f(files, bytes(memory, &mut store)),
-        None => f(files, &mut []),
-    };
-    host.leave();
-    errno(result.map_err(Abort::Errno))
+    errno(lend(ctx, |host, files, memory| {
+        host.check_stop()?;
+        Ok(f(files, memory)?)
+    }))
 }
 
 /// Puts a guard before each function of WASI's implementation that the module imports: it keeps
@@ -314,31 +314,15 @@ fn poll_oneoff(
     count: i32,
     count_at: i32,
 ) -> Answer {
-    let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        host,
-        memory: Some(memory),
-        files,
-    } = env
-    else {
-        return refuse(Errno::Fault);
-    };
-    let memory = bytes(memory, &mut store);
-    host.enter();
-    let result = memory
-        .slice(count_at.cast_unsigned(), 4)
-        .map(|_| ())
-        .map_err(Abort::from)
-        .and_then(|()| {
-            let (subscriptions, events) = (subscriptions.cast_unsigned(), events.cast_unsigned());
-            let count = count.cast_unsigned();
-            let ready = host.poll_oneoff(memory, subscriptions, events, count, &|fd| {
-                files.contains(fd)
-            })?;
-            Ok(memory.write_u32(count_at.cast_unsigned(), ready)?)
-        });
-    host.leave();
-    errno(result)
+    errno(lend(ctx, |host, files, memory| {
+        memory.slice(count_at.cast_unsigned(), 4)?;
+        let (subscriptions, events) = (subscriptions.cast_unsigned(), events.cast_unsigned());
+        let count = count.cast_unsigned();
+        let ready = host.poll_oneoff(memory, subscriptions, events, count, &|fd| {
+            files.contains(fd)
+        })?;
+        Ok(memory.write_u32(count_at.cast_unsigned(), ready)?)
+    }))
 }
 
 fn fd_close(ctx: &mut Ctx<'_>, fd: u32) -> Answer {
@@ -395,14 +379,17 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: u32, to: u32) -> Answer {
 fn move_bytes(
     ctx: &mut Ctx<'_>,
     writes: bool,
-    fd: u32,
-    iovecs: (u32, u32),
-    place: Option<u64>,
-    len_at: u32,
+    fd: i32,
+    iovecs: (i32, i32),
+    place: Option<i64>,
+    len_at: i32,
 ) -> Answer {
+    let (fd, place) = (fd.cast_unsigned(), place.map(i64::cast_unsigned));
+    let len_at = len_at.cast_unsigned();
     on_files(ctx, |files, memory| {
         memory.slice(len_at, 4)?;
-        let iovecs = IovecArray::decode(memory, iovecs.0, iovecs.1)?;
+        let iovecs =
+            IovecArray::decode(memory, iovecs.0.cast_unsigned(), iovecs.1.cast_unsigned())?;
         let len = if writes {
             files.write(memory, fd, &iovecs, place)?
         } else {
@@ -573,36 +560,20 @@ fn file_function(
              flags: u32,
              opened: u32|
              -> Answer {
-                let (env, mut store) = ctx.data_and_store_mut();
-                let Env {
-                    host,
-                    memory: Some(memory),
-                    files,
-                } = env
-                else {
-                    return refuse(Errno::Nosys);
-                };
-                if host.is_stopping() {
-                    return Err(unwind(Unwind::Stop));
-                }
-                let memory = bytes(memory, &mut store);
-                host.enter();
                 let opening = Opening {
                     lookup,
                     how,
                     rights,
                     flags,
                 };
-                // An answer that could not be written would leave a file open that nobody knows of.
-                let number = memory.slice(opened, 4).map(|_| ()).and_then(|()| {
-                    files.open(memory, At { fd, path, len }, opening, |fd| host.owns(fd))
-                });
-                host.leave();
-                errno(
-                    number
-                        .and_then(|number| memory.write_u32(opened, number))
-                        .map_err(Abort::Errno),
-                )
+                errno(lend(&mut ctx, |host, files, memory| {
+                    host.check_stop()?;
+                    // An answer that could not be written would leave a file open that nobody knows of.
+                    memory.slice(opened, 4)?;
+                    let number =
+                        files.open(memory, At { fd, path, len }, opening, |fd| host.owns(fd))?;
+                    Ok(memory.write_u32(opened, number)?)
+                }))
             },
         ),
         _ => return None,
@@ -680,9 +651,7 @@ fn wasi_function(
                                  done: i32|
          -> Answer {
             if !owns(&ctx, fd) {
-                let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
-                let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
-                return move_bytes(&mut ctx, false, fd, iovecs, Some(at.cast_unsigned()), done);
+                return move_bytes(&mut ctx, false, fd, (iovs, len), Some(at), done);
             }
             refuse(Errno::Spipe)
         }),
@@ -694,9 +663,7 @@ fn wasi_function(
                                   done: i32|
          -> Answer {
             if !owns(&ctx, fd) {
-                let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
-                let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
-                return move_bytes(&mut ctx, true, fd, iovecs, Some(at.cast_unsigned()), done);
+                return move_bytes(&mut ctx, true, fd, (iovs, len), Some(at), done);
             }
             refuse(Errno::Spipe)
         }),
@@ -704,9 +671,7 @@ fn wasi_function(
             function!(
                 |mut ctx: Ctx<'_>, fd: i32, iovs: i32, len: i32, done: i32| -> Answer {
                     if !owns(&ctx, fd) {
-                        let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
-                        let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
-                        return move_bytes(&mut ctx, false, fd, iovecs, None, done);
+                        return move_bytes(&mut ctx, false, fd, (iovs, len), None, done);
                     }
                     receive(&mut ctx, fd, (iovs, len), RiFlags::default(), done, None)
                 }
@@ -745,9 +710,7 @@ fn wasi_function(
             function!(
                 |mut ctx: Ctx<'_>, fd: i32, iovs: i32, len: i32, done: i32| -> Answer {
                     if !owns(&ctx, fd) {
-                        let iovecs = (iovs.cast_unsigned(), len.cast_unsigned());
-                        let (fd, done) = (fd.cast_unsigned(), done.cast_unsigned());
-                        return move_bytes(&mut ctx, true, fd, iovecs, None, done);
+                        return move_bytes(&mut ctx, true, fd, (iovs, len), None, done);
                     }
                     send(&mut ctx, fd, (iovs, len), done)
                 }

@@ -77,9 +77,9 @@ pub(crate) fn is_needed(module: &Module) -> bool {
         .any(|import| import.module() == WASI && !pointers(import.name()).is_empty())
 }
 
-/// The parameters of the functions that are left to it, which it takes for pointers to values, and the
-/// alignment of those; none for a function of ours. It dereferences them as they are, so an address that is not aligned must
-/// never reach it.
+/// The parameters of the functions that are left to it, which it takes for pointers to values, and
+/// the alignment of those; none for a function of ours. It dereferences them as they are, so an
+/// address that is not aligned must never reach it.
 pub(crate) fn pointers(function: &str) -> &'static [(usize, u32)] {
     match function {
         "args_get" | "environ_get" => &[(0, 4)],
