@@ -50,6 +50,11 @@ fn an_application_that_handles_faults_later_does_and_passes_on_those_of_guests()
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_ends_nothing() {
+    play("a limit on the size of files");
+}
+
+#[test]
 fn a_guest_can_have_the_standard_streams_of_the_process() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_inherited_streams"))
         .stdin(Stdio::piped())

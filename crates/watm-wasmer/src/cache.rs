@@ -21,6 +21,7 @@ use wasmer::sys::{CpuFeature, Triple};
 use crate::engine::{self, Compiled};
 use crate::error::LoadError;
 use crate::module::{hex, load_compiled};
+use crate::signals;
 
 /// Bytes that all artifacts may have together, unless the embedder says otherwise.
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
@@ -243,7 +244,7 @@ impl ArtifactCache {
             return Ok(module);
         }
         let artifact = compile()?;
-        if let Err(error) = self.store(&key, &artifact) {
+        if let Err(error) = signals::without(|| self.store(&key, &artifact)) {
             log::warn!(
                 "a compiled module could not be kept in {}: {error}",
                 self.directory.display()

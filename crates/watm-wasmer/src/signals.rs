@@ -1,7 +1,9 @@
 //! The signal masks of our threads: signals are the application's business.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::thread;
 
 /// Blocks the signals that belong to the application's threads on the calling thread.
 pub(crate) fn block_all() {
@@ -21,4 +23,20 @@ pub(crate) fn block_all() {
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut());
     }
+}
+
+/// Runs `f` on a thread of its own, for what the system answers with a signal beside the error: a
+/// file beyond the limit on its size (`SIGXFSZ`), which would end the process.
+pub(crate) fn without<T: Send>(f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let blocked = || {
+            block_all();
+            f()
+        };
+        thread::Builder::new()
+            .name("watm-write".into())
+            .spawn_scoped(scope, blocked)?
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")))
+    })
 }

@@ -7,8 +7,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use watm_tests::{Pair, SHORT, alternate, built, eventually, exchange, text, thread_ids, wat};
-use watm_wasmer::{Dialer, TransportError};
+use watm_tests::{
+    Pair, SHORT, alternate, built, eventually, exchange, path_of, read_numbers, read_vec, text,
+    thread_ids, wat,
+};
+use watm_wasmer::{ArtifactCache, Dialer, ModuleLoader, TransportError};
 
 /// How often the application's handler ran, and on which thread at last.
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
@@ -66,6 +69,12 @@ fn main() {
         }
         "a fault handler from after" => {
             a_fault_is_the_application_s_own(false);
+        }
+        "a limit on the size of files" => {
+            no_file_grows();
+            a_module_that_cannot_be_kept_is_still_loaded();
+            a_guest_that_may_write_learns_of_the_limit();
+            data_passes();
         }
         other => panic!("{other:?} is no scenario"),
     }
@@ -202,6 +211,45 @@ fn a_guest_that_traps_is_no_harm() {
     let ended = pair.conn.wait(Some(SHORT)).expect("it ends");
     let error = ended.expect_err("it faults");
     assert!(matches!(error, TransportError::Trapped { .. }), "{error:?}");
+}
+
+/// Sets the limit that the system answers with an error, and before that with a signal that ends a
+/// process.
+#[track_caller]
+fn no_file_grows() {
+    // SAFETY: the record is valid all-zero, filled in, and only read then.
+    unsafe {
+        let mut limit = MaybeUninit::<libc::rlimit>::zeroed().assume_init();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit), 0);
+        limit.rlim_cur = 0;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit), 0);
+    }
+}
+
+#[track_caller]
+fn a_module_that_cannot_be_kept_is_still_loaded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cache = ArtifactCache::open(directory.path().join("cache")).expect("a cache");
+    let loader = ModuleLoader::new().cache(&cache);
+    loader.load_file(path_of("plain")).expect("a module");
+    assert_eq!(cache.artifacts().expect("a listing").len(), 0);
+    let files = std::fs::read_dir(cache.directory()).expect("a listing");
+    let sizes = files.map(|file| file.expect("an entry").metadata().expect("a file").len());
+    assert_eq!(sizes.sum::<u64>(), 0, "nothing half done stays");
+}
+
+#[track_caller]
+fn a_guest_that_may_write_learns_of_the_limit() {
+    const FBIG: i32 = 22;
+    let directory = tempfile::tempdir().expect("a directory");
+    let builder = Dialer::builder(&wat("open_path")).dir_writable(directory.path(), "/data");
+    let pair = Pair::with(builder);
+    for path in ["one", "two"] {
+        let request = format!("w3{path}");
+        (&pair.conn).write_all(request.as_bytes()).expect("room");
+        assert_eq!(read_numbers(&read_vec(&pair.conn, 8)[..]), [0, -FBIG]);
+    }
+    pair.conn.close().expect("a clean end");
 }
 
 #[track_caller]
