@@ -5,10 +5,10 @@
 //! or step by step where there is none), so that no path and no symbolic link leads out of it,
 //! whatever is renamed meanwhile. Links are not followed when something is moved or removed.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::DirEntryExt as _;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,12 +17,13 @@ use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, SystemTimeSpec};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use cap_std::time::SystemTime as CapTime;
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use watm_abi::{Errno, FileType, Filestat};
 
 /// The configuration is the only file of its directory.
 const CONFIG_NAME: &str = "watm.cfg";
-/// Entries of a directory that is listed at most: they are kept while the guest reads them.
-const ENTRY_LIMIT: usize = 100_000;
+/// Bytes that the system tells about the entries of a directory at a time.
+const LISTED_AT_ONCE: usize = 4096;
 
 pub(crate) type Answer<T> = Result<T, Errno>;
 
@@ -62,10 +63,21 @@ pub(crate) struct How {
 }
 
 /// An entry of a directory.
-pub(crate) struct Entry {
-    pub(crate) name: String,
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'a str,
+    /// 0 for the directory above, which is outside.
     pub(crate) ino: u64,
     pub(crate) file_type: FileType,
+    /// The place of the entry behind it.
+    pub(crate) next: u64,
+}
+
+/// A directory that is being listed. The system remembers the entries and their places, as every file
+/// system does it: here, none is kept.
+pub(crate) struct Listing {
+    directory: Directory,
+    /// None for that of the configuration.
+    opened: Option<OwnedFd>,
 }
 
 /// When something was accessed and modified, as far as it is to be set.
@@ -73,6 +85,19 @@ pub(crate) struct Entry {
 pub(crate) struct Times {
     pub(crate) accessed: Option<SystemTime>,
     pub(crate) modified: Option<SystemTime>,
+}
+
+impl From<Times> for FileTimes {
+    fn from(times: Times) -> Self {
+        let mut set = Self::new();
+        if let Some(accessed) = times.accessed {
+            set = set.set_accessed(accessed);
+        }
+        if let Some(modified) = times.modified {
+            set = set.set_modified(modified);
+        }
+        set
+    }
 }
 
 impl Directory {
@@ -136,21 +161,14 @@ impl Directory {
             Ok(found) if !found.is_file() => return Err(Errno::Perm),
             _ => {}
         }
-        let mut options = OpenOptions::new();
+        let mut options = options(how.follow);
         options
             .read(how.read)
             // The system makes and cuts files for those who write only.
             .write(changes)
             .create(how.create && !how.exclusive)
             .create_new(how.create && how.exclusive)
-            .truncate(how.truncate)
-            .follow(if how.follow {
-                FollowSymlinks::Yes
-            } else {
-                FollowSymlinks::No
-            })
-            // A pipe that has come into its place would be waited for.
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+            .truncate(how.truncate);
         let file = directory
             .open_with(path, &options)
             .map_err(errno)?
@@ -195,47 +213,31 @@ impl Directory {
 
     pub(crate) fn set_times_at(&self, path: &str, follow: bool, times: Times) -> Answer<()> {
         let directory = self.to_change()?;
+        if follow {
+            let file = open_any(directory, path)?;
+            return file.set_times(times.into()).map_err(errno);
+        }
         let [accessed, modified] = [times.accessed, times.modified]
             .map(|time| time.map(|time| SystemTimeSpec::Absolute(CapTime::from_std(time))));
-        if follow {
-            directory.set_times(path, accessed, modified).map_err(errno)
-        } else {
-            directory
-                .set_symlink_times(path, accessed, modified)
-                .map_err(errno)
-        }
+        directory
+            .set_symlink_times(path, accessed, modified)
+            .map_err(errno)
     }
 
-    /// Its entries by name, itself and the one above included.
-    pub(crate) fn entries(&self) -> Answer<Vec<Entry>> {
-        let entry = |name: &str, ino, file_type: FileType| Entry {
-            name: name.to_owned(),
-            ino,
-            file_type,
-        };
-        let mut entries = Vec::from([".", ".."].map(|name| entry(name, 0, FileType::Directory)));
-        match &self.place {
-            Place::Config(_) => {
-                let ino = config_stat(Some(&[])).ino;
-                entries.push(entry(CONFIG_NAME, ino, FileType::RegularFile));
-            }
+    /// Begins to list its entries, itself and the one above included.
+    pub(crate) fn list(&self) -> Answer<Listing> {
+        let opened = match &self.place {
             Place::Host(directory) => {
-                for found in directory.entries().map_err(errno)? {
-                    let found = found.map_err(errno)?;
-                    if entries.len() == ENTRY_LIMIT {
-                        return Err(Errno::Overflow);
-                    }
-                    let file_type = found.file_type().map_or(FileType::Unknown, file_type);
-                    entries.push(entry(
-                        &found.file_name().to_string_lossy(),
-                        found.ino(),
-                        file_type,
-                    ));
-                }
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let opened = rustix::fs::openat(directory, ".", flags, Mode::empty());
+                Some(opened.map_err(system)?)
             }
-        }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+            Place::Config(_) => None,
+        };
+        Ok(Listing {
+            directory: self.clone(),
+            opened,
+        })
     }
 
     pub(crate) fn create_directory(&self, path: &str) -> Answer<()> {
@@ -281,21 +283,104 @@ fn is_config(path: &str) -> Answer<bool> {
     }
 }
 
-/// Makes writes go to the end of a file, or to its place.
-pub(crate) fn set_appending(file: &File, appending: bool) -> Answer<()> {
-    let fd = file.as_raw_fd();
-    // SAFETY: the descriptor is open for as long as the file is borrowed, and the flags are numbers.
-    let done = unsafe {
-        match libc::fcntl(fd, libc::F_GETFL) {
-            -1 => -1,
-            flags if appending => libc::fcntl(fd, libc::F_SETFL, flags | libc::O_APPEND),
-            flags => libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_APPEND),
+impl Listing {
+    /// Tells the entries from that place on, 0 at first, until there are no more or `each` wants none.
+    pub(crate) fn read(
+        &self,
+        from: u64,
+        mut each: impl FnMut(Entry<'_>) -> Answer<bool>,
+    ) -> Answer<()> {
+        let (Some(opened), Place::Host(directory)) = (&self.opened, &self.directory.place) else {
+            return read_config(from, each);
+        };
+        if i64::try_from(from).is_err() {
+            return Err(Errno::Inval);
         }
-    };
-    if done == -1 {
-        return Err(errno(io::Error::last_os_error()));
+        rustix::fs::seek(opened, SeekFrom::Start(from)).map_err(system)?;
+        let mut buf = [MaybeUninit::uninit(); LISTED_AT_ONCE];
+        let mut entries = RawDir::new(opened, &mut buf);
+        while let Some(found) = entries.next() {
+            let found = found.map_err(system)?;
+            let name = found.file_name().to_string_lossy();
+            let file_type = match found.file_type() {
+                // There are file systems that do not tell.
+                rustix::fs::FileType::Unknown => stat(directory, &name, false)
+                    .map_or(FileType::Unknown, |found| file_type(found.file_type())),
+                known => file_type_of(known),
+            };
+            let entry = Entry {
+                name: &name,
+                ino: if name == ".." { 0 } else { found.ino() },
+                file_type,
+                next: found.next_entry_cookie(),
+            };
+            if !each(entry)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is listed of the directory of the configuration.
+fn read_config(from: u64, mut each: impl FnMut(Entry<'_>) -> Answer<bool>) -> Answer<()> {
+    let entries = [
+        (".", config_stat(None)),
+        ("..", config_stat(None)),
+        (CONFIG_NAME, config_stat(Some(&[]))),
+    ];
+    for ((name, stat), next) in entries.into_iter().zip(1..) {
+        let entry = Entry {
+            name,
+            ino: if name == ".." { 0 } else { stat.ino },
+            file_type: stat.file_type,
+            next,
+        };
+        if next > from && !each(entry)? {
+            break;
+        }
     }
     Ok(())
+}
+
+/// Makes writes go to the end of a file, or to its place.
+pub(crate) fn set_appending(file: &File, appending: bool) -> Answer<()> {
+    let mut flags = rustix::fs::fcntl_getfl(file).map_err(system)?;
+    flags.set(OFlags::APPEND, appending);
+    rustix::fs::fcntl_setfl(file, flags).map_err(system)
+}
+
+/// How files are opened, beside what is done with them.
+fn options(follow: bool) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .follow(if follow {
+            FollowSymlinks::Yes
+        } else {
+            FollowSymlinks::No
+        })
+        // A pipe that has come into a file's place would be waited for.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+}
+
+/// Opens a file or a directory for what needs no more than that it is open.
+fn open_any(directory: &Dir, path: &str) -> Answer<File> {
+    let is_fit = |found: &Metadata| found.is_file() || found.is_dir();
+    if !is_fit(&directory.metadata(path).map_err(errno)?) {
+        return Err(Errno::Perm);
+    }
+    let file = directory
+        .open_with(path, options(true).read(true))
+        .or_else(|error| match error.raw_os_error() {
+            Some(libc::EACCES) => directory.open_with(path, options(true).write(true)),
+            _ => Err(error),
+        })
+        .map_err(errno)?;
+    if !is_fit(&file.metadata().map_err(errno)?) {
+        return Err(Errno::Perm);
+    }
+    Ok(file.into_std())
 }
 
 fn stat(directory: &Dir, path: &str, follow: bool) -> io::Result<Metadata> {
@@ -321,6 +406,19 @@ fn file_type(found: cap_std::fs::FileType) -> FileType {
         FileType::SocketStream
     } else {
         FileType::Unknown
+    }
+}
+
+/// The same of an entry that is listed.
+fn file_type_of(found: rustix::fs::FileType) -> FileType {
+    match found {
+        rustix::fs::FileType::RegularFile => FileType::RegularFile,
+        rustix::fs::FileType::Directory => FileType::Directory,
+        rustix::fs::FileType::Symlink => FileType::SymbolicLink,
+        rustix::fs::FileType::CharacterDevice => FileType::CharacterDevice,
+        rustix::fs::FileType::BlockDevice => FileType::BlockDevice,
+        rustix::fs::FileType::Socket => FileType::SocketStream,
+        rustix::fs::FileType::Fifo | rustix::fs::FileType::Unknown => FileType::Unknown,
     }
 }
 
@@ -371,6 +469,10 @@ pub(crate) fn errno(error: io::Error) -> Errno {
         return Errno::Notcapable;
     }
     Errno::from_io(&error)
+}
+
+fn system(error: rustix::io::Errno) -> Errno {
+    errno(error.into())
 }
 
 #[cfg(test)]
@@ -599,6 +701,84 @@ mod tests {
             }
             assert_eq!(devices.open("null", how).err(), Some(Errno::Perm));
         }
+        // Nor for this, which needs a descriptor.
+        let refused = Err(Errno::Perm);
+        let (done, awaited) = std::sync::mpsc::channel();
+        let times = Times::default();
+        std::thread::spawn(move || done.send(given.set_times_at("pipe", true, times)));
+        let answer = awaited.recv_timeout(std::time::Duration::from_secs(30));
+        assert_eq!(answer, Ok(refused), "it waits for a reader");
+        assert_eq!(devices.set_times_at("null", true, times), refused);
+    }
+
+    #[test]
+    fn times_are_set_of_what_can_only_be_written_and_of_directories() {
+        let host = Host::new();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode;
+        fs::set_permissions(host.inside.join("own"), mode(0o200)).expect("a mode");
+        let given = host.given(true);
+        let modified = Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1));
+        let times = Times {
+            accessed: None,
+            modified,
+        };
+        for path in ["own", "sub", "."] {
+            given.set_times_at(path, true, times).expect("times");
+            let found = given.filestat_at(path, true).expect("it is there");
+            assert_eq!(found.mtim, 1_000_000_000, "{path}");
+        }
+    }
+
+    /// Everything that is listed, a few at a time.
+    fn listed(given: &Directory, at_once: usize) -> Vec<(String, u64, FileType)> {
+        let listing = given.list().expect("a listing");
+        let (mut all, mut from) = (Vec::new(), 0);
+        loop {
+            let before = all.len();
+            listing
+                .read(from, |entry| {
+                    all.push((entry.name.to_owned(), entry.ino, entry.file_type));
+                    from = entry.next;
+                    Ok(all.len() < before + at_once)
+                })
+                .expect("entries");
+            if all.len() == before {
+                all.sort_by(|a: &(String, _, _), b| a.0.cmp(&b.0));
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_is_listed_from_any_place_on() {
+        let host = Host::new();
+        for number in 0..1000 {
+            let name = format!("{number:0200}");
+            fs::write(host.inside.join("sub").join(name), "").expect("a file");
+        }
+        let Ok(Found::Directory(sub)) = host.given(false).open("sub", READ) else {
+            panic!("it is a directory");
+        };
+        let all = listed(&sub, usize::MAX);
+        assert_eq!(all.len(), 1002);
+        assert_eq!(listed(&sub, 1), all);
+        assert_eq!(listed(&sub, 77), all);
+        let config = Directory::of_config((*b"key").into());
+        assert_eq!(listed(&config, 1), listed(&config, 9));
+        for directory in [sub, config] {
+            let listing = directory.list().expect("a listing");
+            let refused = listing.read(0, |_| Err(Errno::Overflow));
+            assert_eq!(refused, Err(Errno::Overflow));
+            for from in [1, 1 << 31, 1 << 62, i64::MAX as u64, u64::MAX] {
+                // It is the guest's affair what it gets there; the end comes.
+                let mut count = 0;
+                let _ = listing.read(from, |_| {
+                    count += 1;
+                    Ok(true)
+                });
+                assert!(count <= 1002);
+            }
+        }
     }
 
     #[test]
@@ -633,7 +813,7 @@ mod tests {
         assert_eq!(given.rename("own", &writable, "other/own"), refused);
         assert_eq!(given.set_times(Times::default()), refused);
         assert_eq!(given.set_times_at("own", true, Times::default()), refused);
-        assert_eq!(given.entries().map(|entries| entries.len()), Ok(5));
+        assert_eq!(listed(&given, 100).len(), 5);
     }
 
     #[test]
@@ -676,10 +856,10 @@ mod tests {
         let host = Host::new();
         host.link("own", "link");
         let given = host.given(true);
-        let entries = given.entries().expect("a listing");
+        let entries = listed(&given, 100);
         let names: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.name.as_str(), entry.file_type))
+            .map(|(name, _, file_type)| (name.as_str(), *file_type))
             .collect();
         assert_eq!(
             names,
@@ -702,12 +882,14 @@ mod tests {
         let own = given.filestat_at("link", true).expect("a file");
         assert_eq!((own.size, own.file_type), (3, FileType::RegularFile));
         assert_eq!((own.atim, own.mtim), (5_000_000_007, 6_000_000_008));
-        assert_eq!(Some(own.ino), entries.get(4).map(|entry| entry.ino));
+        assert_eq!(own.ino, entries[4].1);
+        assert_eq!(entries[1].1, 0, "what is outside");
         let link = given.filestat_at("link", false).expect("a link");
         assert_eq!(link.file_type, FileType::SymbolicLink);
         assert_eq!(given.read_link("link").as_deref(), Ok("own"));
         assert_eq!(given.read_link("own").err(), Some(Errno::Inval));
         let itself = given.filestat().expect("a directory");
+        assert_eq!(itself.ino, entries[0].1);
         assert_eq!(itself.file_type, FileType::Directory);
         fs::write(host.inside.join("sub/x"), "").expect("a file");
         assert_eq!(given.remove_directory("sub"), Err(Errno::Notempty));
@@ -751,7 +933,7 @@ mod tests {
             given.filestat().map(|found| found.file_type),
             Ok(FileType::Directory)
         );
-        assert_eq!(given.entries().map(|entries| entries.len()), Ok(3));
+        assert_eq!(listed(&given, 100).len(), 3);
         assert_eq!(given.read_link("watm.cfg").err(), Some(Errno::Inval));
     }
 }

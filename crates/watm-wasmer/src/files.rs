@@ -5,7 +5,7 @@
 //! see the limits below.
 
 use std::collections::BTreeMap;
-use std::fs::{File, FileTimes};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -15,7 +15,9 @@ use watm_abi::{
     Errno, FdFlags, Fdstat, FileType, Filestat, GuestMemory, IovecArray, Prestat, Rights,
 };
 
-use crate::directory::{self, Answer, Directory, Entry, Found, How, Times, errno, set_appending};
+use crate::directory::{
+    self, Answer, Directory, Entry, Found, How, Listing, Times, errno, set_appending,
+};
 use crate::host::FIRST_FD;
 use crate::settings::Settings;
 
@@ -29,6 +31,8 @@ const PATH_LIMIT: u32 = 4096;
 /// Bytes that one call reads or writes at most, so that it ends soon: an array of buffers may name the
 /// guest's memory a thousand times.
 const CALL_LIMIT: u32 = 16 << 20;
+/// Bytes that one call lists of a directory at most, for the same reason.
+const LIST_LIMIT: usize = 1 << 20;
 /// The size of the head of an entry of a directory, in bytes: `dirent`.
 const DIRENT_SIZE: usize = 24;
 
@@ -87,8 +91,8 @@ pub(crate) struct Files {
     open: BTreeMap<u32, Open>,
     /// Descriptors at most beside those that were given.
     limit: usize,
-    /// What was listed last, and through which descriptor.
-    listing: Option<(u32, Vec<Entry>)>,
+    /// What is being listed, and through which descriptor.
+    listing: Option<(u32, Listing)>,
 }
 
 /// Something open.
@@ -348,14 +352,7 @@ impl Files {
             return directory.set_times(times);
         }
         let file = self.file(fd, Rights::FD_WRITE)?.host()?;
-        let mut set = FileTimes::new();
-        if let Some(accessed) = times.accessed {
-            set = set.set_accessed(accessed);
-        }
-        if let Some(modified) = times.modified {
-            set = set.set_modified(modified);
-        }
-        file.set_times(set).map_err(errno)
+        file.set_times(times.into()).map_err(errno)
     }
 
     /// Reads at the file's place, which moves on, or elsewhere.
@@ -444,7 +441,7 @@ impl Files {
         Ok(number)
     }
 
-    /// Writes entries from that number on, as many as there is room for, the last one cut off where
+    /// Writes entries from that place on, as many as there is room for, the last one cut off where
     /// the room ends.
     pub(crate) fn list(
         &mut self,
@@ -455,30 +452,29 @@ impl Files {
     ) -> Answer<u32> {
         let listing = self.listing.take();
         let directory = self.directory(fd)?;
-        let mut room = memory.slice_mut(buf, len)?;
-        let entries = match listing {
-            Some((listed, entries)) if listed == fd && from > 0 => entries,
-            _ => directory.entries()?,
+        let room = memory.slice_mut(buf, len)?;
+        let listing = match listing {
+            Some((listed, listing)) if listed == fd && from > 0 => listing,
+            _ => directory.list()?,
         };
-        let mut number = from;
-        for entry in entries
-            .iter()
-            .skip(usize::try_from(from).unwrap_or(usize::MAX))
-        {
-            number = number.saturating_add(1);
-            for part in [&dirent(entry, number)[..], entry.name.as_bytes()] {
-                let fitting = part.len().min(room.len());
-                let (filled, left) = room.split_at_mut(fitting);
-                filled.copy_from_slice(&part[..fitting]);
-                room = left;
+        let mut used = 0;
+        listing.read(from, |entry| {
+            // A call that ends with room left says that this is all.
+            if used > LIST_LIMIT {
+                return Err(Errno::Overflow);
             }
-            if room.is_empty() {
-                break;
+            for part in [&dirent(&entry)[..], entry.name.as_bytes()] {
+                let left = &mut room[used..];
+                let fitting = part.len().min(left.len());
+                left[..fitting].copy_from_slice(&part[..fitting]);
+                used += fitting;
             }
+            Ok(used < room.len())
+        })?;
+        if used == room.len() {
+            self.listing = Some((fd, listing));
         }
-        let left = room.len() as u32;
-        self.listing = Some((fd, entries));
-        Ok(len - left)
+        Ok(used as u32)
     }
 
     pub(crate) fn filestat_at(&self, memory: &[u8], at: At, lookup: u32) -> Answer<Filestat> {
@@ -659,9 +655,9 @@ fn resolved([accessed, modified]: [u64; 2], which: u32) -> Answer<Times> {
 }
 
 /// The head of an entry, which its name follows; `next` is the number of the one behind it.
-fn dirent(entry: &Entry, next: u64) -> [u8; DIRENT_SIZE] {
+fn dirent(entry: &Entry<'_>) -> [u8; DIRENT_SIZE] {
     let mut head = [0; DIRENT_SIZE];
-    head[..8].copy_from_slice(&next.to_le_bytes());
+    head[..8].copy_from_slice(&entry.next.to_le_bytes());
     head[8..16].copy_from_slice(&entry.ino.to_le_bytes());
     head[16..20].copy_from_slice(&(entry.name.len() as u32).to_le_bytes());
     head[20] = entry.file_type.raw();
@@ -979,7 +975,6 @@ mod tests {
             }
             names
         };
-        let all = [".", "..", "a", "file", "longer name"];
         for len in [0, 1, 23, 24, 25, 40, 60, 100, 4096] {
             let mut found = Vec::new();
             let mut next = 0;
@@ -991,6 +986,7 @@ mod tests {
                 let piece = names(guest.memory.slice(BYTES, used).expect("bytes"));
                 // Removed between the pieces: what was begun goes on.
                 let _ = fs::remove_file(guest.host.path().join("writing/a"));
+                assert_eq!(guest.files.listing.is_some(), used == len);
                 let Some((last, _)) = piece.last() else { break };
                 next = *last;
                 found.extend(piece.into_iter().map(|(_, name)| name));
@@ -999,20 +995,17 @@ mod tests {
                 }
             }
             fs::write(guest.host.path().join("writing/a"), "").expect("a file");
+            found.sort();
+            found.retain(|name| name != "a");
             // The longest takes 35 bytes.
-            let expected = if len >= 35 {
-                &all[..]
-            } else {
-                &all[..found.len()]
-            };
-            assert_eq!(found, expected, "{len}");
+            if len >= 35 {
+                assert_eq!(found, [".", "..", "file", "longer name"], "{len}");
+            }
         }
-        for from in [6, u64::MAX] {
-            let end = guest
-                .files
-                .list(&mut guest.memory, WRITING, (BYTES, 100), from);
-            assert_eq!(end, Ok(0), "{from}");
-        }
+        let invalid = guest
+            .files
+            .list(&mut guest.memory, WRITING, (BYTES, 100), u64::MAX);
+        assert_eq!(invalid, Err(Errno::Inval));
         let outside = guest
             .files
             .list(&mut guest.memory, WRITING, (65_530, 100), 0);
@@ -1020,6 +1013,22 @@ mod tests {
         let file = guest.open(WRITING, "file", READ).expect("a file");
         let not_one = guest.files.list(&mut guest.memory, file, (BYTES, 100), 0);
         assert_eq!(not_one, Err(Errno::Notdir));
+    }
+
+    #[test]
+    fn a_call_lists_so_much_and_no_more() {
+        let mut guest = Guest::new();
+        for number in 0..4500 {
+            let name = format!("writing/{number:0220}");
+            fs::write(guest.host.path().join(name), "").expect("a file");
+        }
+        guest.memory = vec![0; BYTES as usize + 2 * LIST_LIMIT];
+        let mut list = |len: usize| {
+            let room = (BYTES, len as u32);
+            guest.files.list(&mut guest.memory, WRITING, room, 0)
+        };
+        assert_eq!(list(LIST_LIMIT), Ok(LIST_LIMIT as u32));
+        assert_eq!(list(2 * LIST_LIMIT), Err(Errno::Overflow));
     }
 
     #[test]
