@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use arbitrary::Arbitrary;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use watm_wasmer::TransportError;
 
 use crate::host_calls::LAST_ERRNO;
@@ -149,7 +151,9 @@ impl Host {
         ] {
             symlink(target, root.join(name)).expect("a link");
         }
-        let _ = std::os::unix::net::UnixListener::bind(root.join("data/pipe"));
+        // A pipe that nobody reads, and something else that is not to be opened.
+        mkfifoat(CWD, root.join("data/pipe"), Mode::RUSR | Mode::WUSR).expect("a pipe");
+        UnixListener::bind(root.join("data/sub/pipe")).expect("a socket");
         Self { both }
     }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use watm_wasmer_oracle::{
-    FileCase, FileEnd, HostCallCase, HostCallEnd, LoadCase, LoadEnd, ModuleCase, ModuleEnd, files,
-    host_calls, load, modules,
+    FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd, LoadCase, LoadEnd,
+    Location, ModuleCase, ModuleEnd, files, host_calls, load, modules,
 };
 
 /// Bytes that a case is made of.
@@ -64,6 +64,22 @@ fn host_calls_that_fuzzing_found_keep_their_promises() {
 fn whatever_is_done_with_files_nothing_is_touched_but_what_was_given() {
     let ends = run(0..150, |case: &FileCase| files(case));
     assert!(ends[&FileEnd::Answered] > 50, "{ends:?}");
+}
+
+#[test]
+fn a_pipe_is_waited_for_by_nothing_that_takes_its_path() {
+    let operation = |function, flag| FileOperation {
+        second: false,
+        function,
+        given: [Given::Writable; 2],
+        paths: [Location::Relative(1, [9; 4]); 2],
+        flags: [flag; 2],
+        number: 1 << 6,
+    };
+    for function in 0..25 {
+        let operations = vec![operation(function, 0), operation(function, 1)];
+        assert_eq!(files(&FileCase { operations }), FileEnd::Answered);
+    }
 }
 
 #[test]
