@@ -1,9 +1,14 @@
 //! The guest's standard streams: log lines of the module, or the host's own streams.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::net::{RecvFlags, SendFlags};
 use watm_abi::Errno;
 
 use crate::link::lock;
@@ -57,20 +62,14 @@ impl StdStream {
     /// Whether a read would not have to wait.
     pub(crate) fn is_readable(&self) -> bool {
         !matches!(self, Self::HostInput)
-            || is_ready(libc::STDIN_FILENO, libc::POLLIN, Duration::ZERO)
+            || is_ready(io::stdin().as_fd(), PollFlags::IN, Duration::ZERO)
     }
 
     /// Reads; `Again` if the host's standard input has nothing within a short while.
     pub(crate) fn read(&mut self, into: &mut [u8], wait: Duration) -> Result<usize, Errno> {
         match self {
             Self::Empty => Ok(0),
-            Self::HostInput if is_ready(libc::STDIN_FILENO, libc::POLLIN, wait) => {
-                // SAFETY: the pointer and the length are those of a slice that can be written.
-                moved(unsafe {
-                    libc::read(libc::STDIN_FILENO, into.as_mut_ptr().cast(), into.len())
-                })
-            }
-            Self::HostInput => Err(Errno::Again),
+            Self::HostInput => read_host(io::stdin().as_fd(), into, wait),
             _ => Err(Errno::Badf),
         }
     }
@@ -83,8 +82,8 @@ impl StdStream {
                 logger.write(data);
                 Ok(data.len())
             }
-            Self::HostOutput => write_host(libc::STDOUT_FILENO, data, wait),
-            Self::HostError => write_host(libc::STDERR_FILENO, data, wait),
+            Self::HostOutput => write_host(io::stdout().as_fd(), data, wait),
+            Self::HostError => write_host(io::stderr().as_fd(), data, wait),
             Self::Empty | Self::HostInput => Err(Errno::Badf),
         }
     }
@@ -94,36 +93,84 @@ impl StdStream {
     }
 }
 
-/// Bytes that a pipe takes without blocking once it takes any.
-const PIECE: usize = 512;
+/// Bytes of one write at most: a pipe takes them at once when it takes any.
+const PIECE: usize = 4096;
+/// How long to wait for a stream that is ready and takes nothing nevertheless.
+const HINDERED: Duration = Duration::from_millis(5);
 
-fn write_host(fd: libc::c_int, data: &[u8], wait: Duration) -> Result<usize, Errno> {
-    if !is_ready(fd, libc::POLLOUT, wait) {
+/// How a stream of the host is used without ever waiting in the call. It may be readier for one guest
+/// than for two, and a terminal is ready for less than a line.
+enum Way {
+    /// A pipe or a device, opened once more: the flag that says so is the application's on its own.
+    Reopened(OwnedFd),
+    Socket,
+    /// A file, which does not wait for anybody; or something that cannot be opened again.
+    AsItIs,
+}
+
+impl Way {
+    fn to(stream: BorrowedFd<'_>, access: OFlags) -> io::Result<Self> {
+        Ok(
+            match FileType::from_raw_mode(rustix::fs::fstat(stream)?.st_mode) {
+                FileType::Fifo | FileType::CharacterDevice => {
+                    let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
+                    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+                    rustix::fs::open(path, flags, Mode::empty())
+                        .map_or(Self::AsItIs, Self::Reopened)
+                }
+                FileType::Socket => Self::Socket,
+                _ => Self::AsItIs,
+            },
+        )
+    }
+}
+
+fn read_host(stream: BorrowedFd<'_>, into: &mut [u8], wait: Duration) -> Result<usize, Errno> {
+    if !is_ready(stream, PollFlags::IN, wait) {
+        return Err(Errno::Again);
+    }
+    let read = || match Way::to(stream, OFlags::RDONLY)? {
+        Way::Reopened(stream) => Ok(rustix::io::read(stream, into)?),
+        Way::Socket => Ok(rustix::net::recv(stream, into, RecvFlags::DONTWAIT)?.0),
+        Way::AsItIs => Ok(rustix::io::read(stream, into)?),
+    };
+    moved(read())
+}
+
+fn write_host(stream: BorrowedFd<'_>, data: &[u8], wait: Duration) -> Result<usize, Errno> {
+    if !is_ready(stream, PollFlags::OUT, wait) {
         return Err(Errno::Again);
     }
     let piece = &data[..data.len().min(PIECE)];
-    // SAFETY: the pointer and the length are those of a slice.
-    moved(unsafe { libc::write(fd, piece.as_ptr().cast(), piece.len()) })
+    let write = || match Way::to(stream, OFlags::WRONLY)? {
+        Way::Reopened(stream) => Ok(rustix::io::write(stream, piece)?),
+        Way::Socket => {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            Ok(rustix::net::send(stream, piece, flags)?)
+        }
+        Way::AsItIs => Ok(rustix::io::write(stream, piece)?),
+    };
+    let written = moved(write());
+    if written == Err(Errno::Again) {
+        thread::sleep(wait.min(HINDERED));
+    }
+    written
 }
 
 /// The result of a read or write; an interruption by a signal is no more than a try again.
-fn moved(len: libc::ssize_t) -> Result<usize, Errno> {
-    usize::try_from(len).map_err(|_| match Errno::from_io(&io::Error::last_os_error()) {
+fn moved(result: io::Result<usize>) -> Result<usize, Errno> {
+    result.map_err(|error| match Errno::from_io(&error) {
         Errno::Intr => Errno::Again,
         errno => errno,
     })
 }
 
 /// Whether a stream of the host is ready, or becomes so within a short while.
-fn is_ready(fd: libc::c_int, events: libc::c_short, wait: Duration) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events,
-        revents: 0,
-    };
-    let wait = libc::c_int::try_from(wait.as_millis()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the pointer is to one pollfd, which lives here.
-    unsafe { libc::poll(&raw mut poll, 1, wait) > 0 }
+fn is_ready(stream: BorrowedFd<'_>, events: PollFlags, wait: Duration) -> bool {
+    let mut poll = [PollFd::from_borrowed_fd(stream, events)];
+    // The times that are waited are milliseconds.
+    let wait = Timespec::try_from(wait).unwrap_or_default();
+    rustix::event::poll(&mut poll, Some(&wait)).is_ok_and(|ready| ready > 0)
 }
 
 /// Where the log lines of all instances of a dialer, listener or relay go.
@@ -267,6 +314,123 @@ fn printable(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::io::{IsTerminal, Read, Write};
+    use std::os::fd::FromRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+
+    /// Enough for a machine that is busy with other things.
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// A terminal that nobody looks at: whoever does would be the first.
+    fn terminal() -> (OwnedFd, OwnedFd) {
+        let (mut theirs, mut ours) = (-1, -1);
+        let none = std::ptr::null_mut();
+        // SAFETY: the two numbers are filled in with descriptors that are nobody else's.
+        unsafe {
+            let opened = libc::openpty(
+                &raw mut theirs,
+                &raw mut ours,
+                none,
+                none.cast(),
+                none.cast(),
+            );
+            assert_eq!(opened, 0);
+            (OwnedFd::from_raw_fd(theirs), OwnedFd::from_raw_fd(ours))
+        }
+    }
+
+    /// Each stream that can be full, and its other end.
+    fn streams() -> [(OwnedFd, OwnedFd); 3] {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let (one, other) = UnixStream::pair().expect("a pair");
+        let (theirs, ours) = terminal();
+        [
+            (writer.into(), reader.into()),
+            (one.into(), other.into()),
+            (ours, theirs),
+        ]
+    }
+
+    #[test]
+    fn a_stream_that_nobody_reads_holds_no_guest() {
+        for (stream, other) in streams() {
+            let stream = Arc::new(stream);
+            let (done, awaited) = mpsc::channel();
+            // Lines, which a terminal makes longer than they were.
+            for data in [[b'\n'; 3000], [b'x'; 3000]].repeat(16) {
+                let (stream, done) = (Arc::clone(&stream), done.clone());
+                thread::spawn(move || {
+                    let wait = Duration::from_millis(1);
+                    let mut all = 0;
+                    loop {
+                        match write_host(stream.as_fd(), &data, wait) {
+                            Ok(len) => all += len,
+                            Err(errno) => return done.send((errno, all)),
+                        }
+                    }
+                });
+            }
+            let ends = (0..32).map(|_| awaited.recv_timeout(LIMIT).expect("it waits"));
+            let mut all = 0;
+            for (errno, taken) in ends {
+                assert_eq!(errno, Errno::Again);
+                all += taken;
+            }
+            assert_ne!(all, 0);
+            drop(other);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_has_something_for_one_guest_holds_no_other() {
+        for (stream, other) in streams() {
+            // A terminal is written by who types.
+            let (stream, other) = if stream.is_terminal() {
+                (stream, other)
+            } else {
+                (other, stream)
+            };
+            let mut other = File::from(other);
+            let stream = Arc::new(stream);
+            let (done, awaited) = mpsc::channel();
+            for round in 1..=10 {
+                for _ in 0..8 {
+                    let (stream, done) = (Arc::clone(&stream), done.clone());
+                    thread::spawn(move || {
+                        let mut into = [0; 100];
+                        let read = read_host(stream.as_fd(), &mut into, Duration::from_millis(20));
+                        done.send((read, into))
+                    });
+                }
+                other.write_all(b"a line\n").expect("room");
+                let mut found = Vec::new();
+                for _ in 0..8 {
+                    match awaited.recv_timeout(LIMIT).expect("it waits") {
+                        (Ok(len), into) => found.extend_from_slice(&into[..len]),
+                        (Err(errno), _) => assert_eq!(errno, Errno::Again),
+                    }
+                }
+                // One that came late may find it in the next round.
+                assert!(b"a line\n".repeat(round).starts_with(&found), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_written_and_read_at_the_place_of_the_application() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"its own, ").expect("room");
+        let written = write_host(file.as_fd(), b"the guest's", Duration::ZERO);
+        assert_eq!(written, Ok(11));
+        io::Seek::rewind(&mut file).expect("a place");
+        let mut into = [0; 9];
+        assert_eq!(read_host(file.as_fd(), &mut into, Duration::ZERO), Ok(9));
+        let mut rest = String::new();
+        file.read_to_string(&mut rest).expect("text");
+        assert_eq!(rest, "the guest's");
+    }
 
     #[test]
     fn control_characters_are_escaped() {
