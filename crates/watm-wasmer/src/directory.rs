@@ -15,9 +15,9 @@ use std::time::SystemTime;
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, SystemTimeSpec};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use cap_std::time::SystemTime as CapTime;
-use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{FileType as SystemType, Mode, OFlags, RawDir, SeekFrom};
 use watm_abi::{Errno, FileType, Filestat};
 
 /// The configuration is the only file of its directory.
@@ -74,10 +74,13 @@ pub(crate) struct Entry<'a> {
 
 /// A directory that is being listed. The system remembers the entries and their places, as every file
 /// system does it: here, none is kept.
-pub(crate) struct Listing {
-    directory: Directory,
-    /// None for that of the configuration.
-    opened: Option<OwnedFd>,
+pub(crate) enum Listing {
+    Host {
+        directory: Arc<Dir>,
+        /// The directory once more, to read it.
+        opened: OwnedFd,
+    },
+    Config,
 }
 
 /// When something was accessed and modified, as far as it is to be set.
@@ -226,17 +229,16 @@ impl Directory {
 
     /// Begins to list its entries, itself and the one above included.
     pub(crate) fn list(&self) -> Answer<Listing> {
-        let opened = match &self.place {
+        Ok(match &self.place {
             Place::Host(directory) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(directory, ".", flags, Mode::empty());
-                Some(opened.map_err(system)?)
+                Listing::Host {
+                    directory: Arc::clone(directory),
+                    opened: opened.map_err(system)?,
+                }
             }
-            Place::Config(_) => None,
-        };
-        Ok(Listing {
-            directory: self.clone(),
-            opened,
+            Place::Config(_) => Listing::Config,
         })
     }
 
@@ -290,7 +292,7 @@ impl Listing {
         from: u64,
         mut each: impl FnMut(Entry<'_>) -> Answer<bool>,
     ) -> Answer<()> {
-        let (Some(opened), Place::Host(directory)) = (&self.opened, &self.directory.place) else {
+        let Self::Host { directory, opened } = self else {
             return read_config(from, each);
         };
         if i64::try_from(from).is_err() {
@@ -304,9 +306,9 @@ impl Listing {
             let name = found.file_name().to_string_lossy();
             let file_type = match found.file_type() {
                 // There are file systems that do not tell.
-                rustix::fs::FileType::Unknown => stat(directory, &name, false)
-                    .map_or(FileType::Unknown, |found| file_type(found.file_type())),
-                known => file_type_of(known),
+                SystemType::Unknown => stat(directory, &name, false)
+                    .map_or(FileType::Unknown, |found| file_type(type_of(&found))),
+                known => file_type(known),
             };
             let entry = Entry {
                 name: &name,
@@ -391,34 +393,19 @@ fn stat(directory: &Dir, path: &str, follow: bool) -> io::Result<Metadata> {
     }
 }
 
-fn file_type(found: cap_std::fs::FileType) -> FileType {
-    if found.is_file() {
-        FileType::RegularFile
-    } else if found.is_dir() {
-        FileType::Directory
-    } else if found.is_symlink() {
-        FileType::SymbolicLink
-    } else if found.is_char_device() {
-        FileType::CharacterDevice
-    } else if found.is_block_device() {
-        FileType::BlockDevice
-    } else if found.is_socket() {
-        FileType::SocketStream
-    } else {
-        FileType::Unknown
-    }
+fn type_of(found: &Metadata) -> SystemType {
+    SystemType::from_raw_mode(found.mode())
 }
 
-/// The same of an entry that is listed.
-fn file_type_of(found: rustix::fs::FileType) -> FileType {
+fn file_type(found: SystemType) -> FileType {
     match found {
-        rustix::fs::FileType::RegularFile => FileType::RegularFile,
-        rustix::fs::FileType::Directory => FileType::Directory,
-        rustix::fs::FileType::Symlink => FileType::SymbolicLink,
-        rustix::fs::FileType::CharacterDevice => FileType::CharacterDevice,
-        rustix::fs::FileType::BlockDevice => FileType::BlockDevice,
-        rustix::fs::FileType::Socket => FileType::SocketStream,
-        rustix::fs::FileType::Fifo | rustix::fs::FileType::Unknown => FileType::Unknown,
+        SystemType::RegularFile => FileType::RegularFile,
+        SystemType::Directory => FileType::Directory,
+        SystemType::Symlink => FileType::SymbolicLink,
+        SystemType::CharacterDevice => FileType::CharacterDevice,
+        SystemType::BlockDevice => FileType::BlockDevice,
+        SystemType::Socket => FileType::SocketStream,
+        SystemType::Fifo | SystemType::Unknown => FileType::Unknown,
     }
 }
 
@@ -435,7 +422,7 @@ fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
     Ok(Filestat {
         dev: found.dev(),
         ino: found.ino(),
-        file_type: file_type(found.file_type()),
+        file_type: file_type(type_of(&found)),
         nlink: found.nlink(),
         size: found.len(),
         atim: time(found.atime(), found.atime_nsec()),

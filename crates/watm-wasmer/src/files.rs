@@ -654,7 +654,7 @@ fn resolved([accessed, modified]: [u64; 2], which: u32) -> Answer<Times> {
     })
 }
 
-/// The head of an entry, which its name follows; `next` is the number of the one behind it.
+/// The head of an entry, which its name follows.
 fn dirent(entry: &Entry<'_>) -> [u8; DIRENT_SIZE] {
     let mut head = [0; DIRENT_SIZE];
     head[..8].copy_from_slice(&entry.next.to_le_bytes());

@@ -95,7 +95,8 @@ impl StdStream {
 
 /// Bytes of one write at most: a pipe takes them at once when it takes any.
 const PIECE: usize = 4096;
-/// How long to wait for a stream that is ready and takes nothing nevertheless.
+/// How long a guest rests when a stream is ready and takes nothing nevertheless: there is no event to
+/// wait for then, and without a rest it would spin.
 const HINDERED: Duration = Duration::from_millis(5);
 
 /// How a stream of the host is used without ever waiting in the call. It may be readier for one guest
