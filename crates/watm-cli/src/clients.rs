@@ -112,14 +112,28 @@ impl Clients {
 }
 
 impl Place {
-    /// Carries a client to its end, see [`Pair::carry`]. None if the command is ending.
+    /// Carries a client to its end, see [`Pair::carry`], and reports that: none if the command is
+    /// ending. The place stays taken until the worker has gone as well.
     pub(crate) fn carry(
-        &self,
+        self,
         conn: Conn,
         plain: TcpStream,
         patience: Duration,
-    ) -> Option<io::Result<Carried>> {
+        report: impl FnOnce(Option<io::Result<Carried>>),
+    ) {
         let pair = Arc::new(Pair::new(conn, plain));
+        report(self.carry_pair(&pair, patience));
+        self.free_after(pair.conn());
+    }
+
+    /// Closes a connection, and gives the place back once its worker has gone: a module that does
+    /// not end when it should keeps the place, and not a core beside that of the next.
+    pub(crate) fn free_after(self, conn: &Conn) {
+        let _ = conn.close();
+        let _ = conn.wait(None);
+    }
+
+    fn carry_pair(&self, pair: &Arc<Pair>, patience: Duration) -> Option<io::Result<Carried>> {
         let id = {
             let mut state = self.clients.lock();
             if state.stopped {
@@ -127,7 +141,7 @@ impl Place {
             }
             let id = state.next;
             state.next += 1;
-            state.carried.insert(id, Arc::clone(&pair));
+            state.carried.insert(id, Arc::clone(pair));
             id
         };
         let carried = pair.carry(patience);

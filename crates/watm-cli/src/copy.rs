@@ -62,6 +62,10 @@ impl Pair {
         }
     }
 
+    pub(crate) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
     /// Ends both directions now. Does not wait; [`Pair::carry`] returns soon after, within the
     /// grace period of the transport.
     pub(crate) fn cut(&self) {
@@ -92,6 +96,11 @@ impl Pair {
             let down = self.copy_down();
             self.await_both_ends(&up_ended, patience);
 
+            // What a transport that ended well has written has all the time that there is for it;
+            // a close would give it the grace period.
+            if let Some(Ok(_)) = self.conn.outcome() {
+                await_end(&self.conn, patience, || self.is_cut());
+            }
             let failed = matches!(self.conn.outcome(), Some(Err(_)));
             let transport = self.conn.close();
             if failed {

@@ -90,7 +90,7 @@ fn serve(
                 match listener.accept() {
                     Ok(Some(client)) => {
                         let dial = Arc::clone(&dial);
-                        serve::spawn_client(move || serve_one(&*dial, &place, client, patience));
+                        serve::spawn_client(move || serve_one(&*dial, place, client, patience));
                     }
                     Ok(None) => return,
                     Err(error) => {
@@ -112,7 +112,7 @@ fn serve(
     ended
 }
 
-fn serve_one(dial: &Dial, place: &Place, client: TcpStream, patience: Duration) {
+fn serve_one(dial: &Dial, place: Place, client: TcpStream, patience: Duration) {
     let name = client.peer_addr().map_or_else(
         |_| "a client".to_owned(),
         |address| format!("client {address}"),
@@ -124,7 +124,7 @@ fn serve_one(dial: &Dial, place: &Place, client: TcpStream, patience: Duration) 
     match dial() {
         Ok(conn) => {
             log::debug!("{name}: dialled {conn:?}");
-            report(&name, place.carry(conn, client, patience));
+            place.carry(conn, client, patience, |carried| report(&name, carried));
         }
         Err(error) => {
             log::warn!("{name} was dropped: {}", chain(&error));

@@ -48,7 +48,7 @@ impl Forward {
                     match accepting.accept() {
                         Ok(conn) => {
                             let forward = self.clone();
-                            serve::spawn_client(move || forward.serve(&place, conn));
+                            serve::spawn_client(move || forward.serve(place, conn));
                         }
                         Err(AcceptError::Closed) => return,
                         Err(error) => {
@@ -62,7 +62,7 @@ impl Forward {
         Ok(Forwarding { listener, thread })
     }
 
-    fn serve(&self, place: &Place, conn: Conn) {
+    fn serve(&self, place: Place, conn: Conn) {
         let client = conn.peer_addr().map_or_else(
             |_| "a client".to_owned(),
             |address| format!("client {address}"),
@@ -73,10 +73,12 @@ impl Forward {
         match connected {
             Ok(stream) => {
                 log::debug!("{client}: forwarded to {target}");
-                report(&client, place.carry(conn, stream, self.patience));
+                let patience = self.patience;
+                place.carry(conn, stream, patience, |carried| report(&client, carried));
             }
             Err(error) => {
                 log::warn!("{client} was dropped: no connection to {target}: {error}");
+                place.free_after(&conn);
             }
         }
     }

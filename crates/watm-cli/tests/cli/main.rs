@@ -12,6 +12,7 @@ mod demo;
 mod failures;
 mod fixed;
 mod inspect;
+mod limits;
 mod relay;
 mod signals;
 mod stdio;
