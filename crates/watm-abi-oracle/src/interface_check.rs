@@ -204,30 +204,35 @@ fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<In
         });
     }
     problems.extend(["_initialize", "_start"].into_iter().filter_map(wrong_type));
+    let mut imports_that_do_not_fit = Vec::new();
     for ImportDecl { module, name, kind } in imports {
         let (found, module, name) = (kind.to_string(), module.clone(), name.clone());
         match (import_signature(&module, &name), kind) {
-            (None, _) => problems.push(InterfaceError::ImportUnknown {
+            (None, _) => imports_that_do_not_fit.push(InterfaceError::ImportUnknown {
                 module,
                 name,
                 found,
             }),
             (Some(right), ItemKind::Function(signature)) if right == *signature => {}
             (Some(expected), ItemKind::Function(_)) => {
-                problems.push(InterfaceError::ImportSignature {
+                imports_that_do_not_fit.push(InterfaceError::ImportSignature {
                     module,
                     name,
                     expected,
                     found,
                 });
             }
-            (Some(_), _) => problems.push(InterfaceError::ImportKind {
+            (Some(_), _) => imports_that_do_not_fit.push(InterfaceError::ImportKind {
                 module,
                 name,
                 found,
             }),
         }
     }
+    let count = imports_that_do_not_fit.len().saturating_sub(20);
+    imports_that_do_not_fit.truncate(20);
+    problems.extend(imports_that_do_not_fit);
+    problems.extend((count > 0).then_some(InterfaceError::MoreImports { count }));
 
     if !problems.is_empty() {
         return Err(problems);
@@ -369,7 +374,7 @@ impl TypeChoice {
     fn resolve(&self, right: Option<Signature>) -> Signature {
         let value_type = |index: u8| ValType::ALL[usize::from(index) % ValType::ALL.len()];
         let (mut params, mut results) = match right {
-            Some(Signature { params, results }) => (params.into_owned(), results.into_owned()),
+            Some(Signature { params, results }) => (params.to_vec(), results.to_vec()),
             None => (Vec::new(), Vec::new()),
         };
         match self {

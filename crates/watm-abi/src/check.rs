@@ -37,6 +37,9 @@ impl Entry {
     }
 }
 
+/// How many imports that do not fit are named: a module can have any number of them.
+const IMPORTS_NAMED: usize = 20;
+
 /// What has to run once, right after a module is instantiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModuleKind {
@@ -67,10 +70,10 @@ impl ModuleKind {
 ///
 /// # Errors
 ///
-/// Everything that is wrong, the most important first: the memory, the exports that every module
-/// has, the roles, what runs first, and then the imports in the order of the module. A module for
-/// another version is recognised before all that, and reported as this alone. The list is never
-/// empty.
+/// What is wrong, the most important first: the memory, the exports that every module has, the
+/// roles, what runs first, and then the imports in the order of the module: the first 20 that do not
+/// fit, and [`InterfaceError::MoreImports`] in place of all others. A module for another version is
+/// recognised before all that, and reported as this alone. The list is never empty.
 pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
     // Valid modules have no name twice; of an invalid one the first counts.
     let mut by_name = HashMap::with_capacity(exports.len());
@@ -107,7 +110,7 @@ pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Ve
     }
     let reactor = check_function(&by_name, INITIALIZE, &mut problems);
     let command = check_function(&by_name, MAIN, &mut problems);
-    problems.extend(imports.iter().filter_map(import_problem));
+    check_imports(imports, &mut problems);
 
     if !problems.is_empty() {
         return Err(problems);
@@ -164,27 +167,43 @@ fn check_function(
     true
 }
 
-fn import_problem(import: &ImportDecl) -> Option<InterfaceError> {
+fn check_imports(imports: &[ImportDecl], problems: &mut Vec<InterfaceError>) {
+    let mut unfit = imports.iter().filter(|import| !fits(import));
+    problems.extend(unfit.by_ref().take(IMPORTS_NAMED).map(import_problem));
+    let count = unfit.count();
+    if count > 0 {
+        problems.push(InterfaceError::MoreImports { count });
+    }
+}
+
+fn fits(import: &ImportDecl) -> bool {
+    let provided = import_signature(&import.module, &import.name);
+    provided.is_some_and(
+        |expected| matches!(&import.kind, ItemKind::Function(found) if *found == expected),
+    )
+}
+
+/// What is wrong with an import that does not fit.
+fn import_problem(import: &ImportDecl) -> InterfaceError {
     let ImportDecl { module, name, kind } = import;
     let (module, name, found) = (module.clone(), name.clone(), kind.to_string());
     match (import_signature(&module, &name), kind) {
-        (None, _) => Some(InterfaceError::ImportUnknown {
+        (None, _) => InterfaceError::ImportUnknown {
             module,
             name,
             found,
-        }),
-        (Some(expected), ItemKind::Function(signature)) if *signature == expected => None,
-        (Some(expected), ItemKind::Function(_)) => Some(InterfaceError::ImportSignature {
+        },
+        (Some(expected), ItemKind::Function(_)) => InterfaceError::ImportSignature {
             module,
             name,
             expected,
             found,
-        }),
-        (Some(_), _) => Some(InterfaceError::ImportKind {
+        },
+        (Some(_), _) => InterfaceError::ImportKind {
             module,
             name,
             found,
-        }),
+        },
     }
 }
 
@@ -435,6 +454,22 @@ mod tests {
                 "the module imports `fd_write` from `wasi_snapshot_preview1` as a global, \
                  but WATM v1 provides a function",
             ]);
+    }
+
+    #[test]
+    fn of_many_imports_that_do_not_fit_the_first_are_named_and_the_others_counted() {
+        let with = |count: usize| {
+            (0..count).fold(Module::dialer(), |module, number| {
+                module.importing("env", &number.to_string(), ItemKind::Table)
+            })
+        };
+        assert_eq!(with(20).check().unwrap_err().len(), 20);
+        let problems = with(1020).check().unwrap_err();
+        assert_eq!(problems.len(), 21);
+        assert!(
+            matches!(&problems[19], InterfaceError::ImportUnknown { name, .. } if name == "19")
+        );
+        assert_eq!(problems[20], InterfaceError::MoreImports { count: 1000 });
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub use dial_string::{MAX_STRING, gather_string};
 mod errno;
 pub use errno::Errno;
 
+mod excerpt;
+pub use excerpt::{Excerpt, MAX_EXCERPT, is_disruptive};
+
 mod fdstat;
 pub use fdstat::{FDSTAT_SIZE, Fdstat, FileType};
 
@@ -100,7 +103,7 @@ mod role;
 pub use role::{Role, Roles};
 
 mod signature;
-pub use signature::{Signature, ValType};
+pub use signature::{Signature, ValType, ValTypes};
 
 mod sock;
 pub use sock::{RiFlags, RoFlags, SdFlags, SiFlags};

@@ -3,8 +3,10 @@
 //! Knows value types and their order. Must never know which function has which type, nor an
 //! engine's own types.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,16 +59,106 @@ impl fmt::Display for ValType {
     }
 }
 
-/// The type of a function.
+/// A list of value types. Clones share it, so that a module can give one long type to any number of
+/// functions.
+///
+/// [`Display`](fmt::Display) writes `(i32, i64)`. Of a list longer than any of the interface it writes
+/// the beginning, and how many more there are: such a list is a module's, and may have thousands.
+#[derive(Clone)]
+pub struct ValTypes(List);
+
+#[derive(Clone)]
+enum List {
+    Static(&'static [ValType]),
+    Shared(Arc<[ValType]>),
+}
+
+impl ValTypes {
+    /// How many types the longest list of the interface has: that of `path_open`.
+    const LONGEST: usize = 9;
+    /// How many types are written of a list that is longer than that.
+    const WRITTEN: usize = 7;
+}
+
+impl Deref for ValTypes {
+    type Target = [ValType];
+
+    fn deref(&self) -> &[ValType] {
+        match &self.0 {
+            List::Static(types) => types,
+            List::Shared(types) => types,
+        }
+    }
+}
+
+impl From<&'static [ValType]> for ValTypes {
+    fn from(types: &'static [ValType]) -> Self {
+        Self(List::Static(types))
+    }
+}
+
+impl<const N: usize> From<&'static [ValType; N]> for ValTypes {
+    fn from(types: &'static [ValType; N]) -> Self {
+        Self(List::Static(types))
+    }
+}
+
+impl From<Vec<ValType>> for ValTypes {
+    fn from(types: Vec<ValType>) -> Self {
+        Self(List::Shared(types.into()))
+    }
+}
+
+impl PartialEq for ValTypes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for ValTypes {}
+
+impl Hash for ValTypes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl fmt::Debug for ValTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ValTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = if self.len() > Self::LONGEST {
+            Self::WRITTEN
+        } else {
+            self.len()
+        };
+        f.write_str("(")?;
+        for (index, ty) in self.iter().take(written).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{ty}")?;
+        }
+        match self.len() - written {
+            0 => f.write_str(")"),
+            more => write!(f, ", and {more} more)"),
+        }
+    }
+}
+
+/// The type of a function. Cheap to clone.
 ///
 /// [`Display`](fmt::Display) writes `(i32, i64) -> i32`, with `()` for no parameter and for no
-/// result, and several results in parentheses.
+/// result, and several results in parentheses; of more types than any function of the interface has,
+/// not all. It never writes more than 200 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// The types of the parameters.
-    pub params: Cow<'static, [ValType]>,
+    pub params: ValTypes,
     /// The types of the results.
-    pub results: Cow<'static, [ValType]>,
+    pub results: ValTypes,
 }
 
 impl Signature {
@@ -78,10 +170,7 @@ impl Signature {
     /// let signature = Signature::new(vec![ValType::I32, ValType::I64], &[ValType::I32]);
     /// assert_eq!(signature.to_string(), "(i32, i64) -> i32");
     /// ```
-    pub fn new(
-        params: impl Into<Cow<'static, [ValType]>>,
-        results: impl Into<Cow<'static, [ValType]>>,
-    ) -> Self {
+    pub fn new(params: impl Into<ValTypes>, results: impl Into<ValTypes>) -> Self {
         Signature {
             params: params.into(),
             results: results.into(),
@@ -91,30 +180,20 @@ impl Signature {
     /// A signature that is known when the program is compiled.
     pub const fn from_static(params: &'static [ValType], results: &'static [ValType]) -> Self {
         Signature {
-            params: Cow::Borrowed(params),
-            results: Cow::Borrowed(results),
+            params: ValTypes(List::Static(params)),
+            results: ValTypes(List::Static(results)),
         }
     }
 }
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_list(f, &self.params)?;
-        f.write_str(" -> ")?;
+        write!(f, "{} -> ", self.params)?;
         match &*self.results {
             [one] => write!(f, "{one}"),
-            results => write_list(f, results),
+            _ => self.results.fmt(f),
         }
     }
-}
-
-fn write_list(f: &mut fmt::Formatter<'_>, types: &[ValType]) -> fmt::Result {
-    f.write_str("(")?;
-    for (index, ty) in types.iter().enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        write!(f, "{separator}{ty}")?;
-    }
-    f.write_str(")")
 }
 
 #[cfg(test)]
@@ -135,6 +214,31 @@ mod tests {
             format!("{:>5}|{:<10}|", I32, ValType::FuncRef),
             "  i32|funcref   |"
         );
+    }
+
+    #[test]
+    fn types_of_any_length_print_within_a_line() {
+        let most = |count| Signature::new(vec![ValType::ExternRef; count], vec![ValType::I32]);
+        let printed = most(9).to_string();
+        assert_eq!(
+            printed,
+            format!("({}externref) -> i32", "externref, ".repeat(8))
+        );
+        assert_eq!(
+            most(10).to_string(),
+            format!("({}and 3 more) -> i32", "externref, ".repeat(7))
+        );
+        let both = Signature::new(vec![ValType::ExternRef; 1000], vec![ValType::FuncRef; 1000]);
+        assert!(both.to_string().chars().count() <= crate::MAX_EXCERPT);
+        for (_, _, signature) in crate::imports() {
+            assert!(!signature.to_string().contains("more"), "{signature}");
+        }
+    }
+
+    #[test]
+    fn clones_share_their_types() {
+        let one = Signature::new(vec![ValType::I32; 1000], vec![]);
+        assert_eq!(one.params.as_ptr(), one.clone().params.as_ptr());
     }
 
     #[test]

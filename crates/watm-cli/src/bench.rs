@@ -162,12 +162,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(plot) = plot {
         plot.write(&report)?;
     }
-    let text = if args.json {
-        output::json(&report)?
+    if args.json {
+        output::json(&report)
     } else {
-        report.text()
-    };
-    output::print(&text)
+        output::print(&report.text())
+    }
 }
 
 fn configure(module: &TransportModule, args: &BenchArgs) -> Result<Builder<Dialer>, Failure> {

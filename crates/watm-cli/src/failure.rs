@@ -6,8 +6,10 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 
+use watm_abi::{MAX_EXCERPT, is_disruptive};
 use watm_wasmer::{
-    AcceptError, CacheError, ConfigError, DialError, ListenError, LoadError, TransportError,
+    AcceptError, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
+    TransportError,
 };
 
 /// What ends a command with exit code 1.
@@ -81,6 +83,21 @@ impl Failure {
     }
 }
 
+/// How to allow an address that a module has asked for, if it is one that means itself alone and the
+/// same thing to a shell: a module may ask for anything.
+fn allow_hint(address: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-[]".contains(c);
+    let fits = address.len() <= MAX_EXCERPT && address.chars().all(is_plain);
+    if !fits || address.starts_with('-') || address.parse::<AddressEntry>().is_err() {
+        return None;
+    }
+    // A shell takes brackets for a pattern.
+    let quote = if address.contains('[') { "'" } else { "" };
+    Some(format!(
+        "if the module may connect there: --allow {quote}{address}{quote}"
+    ))
+}
+
 /// An error and its causes, in one line. A cause that the message before it spells out already is
 /// not repeated. Some texts come from modules: nothing in them may move the cursor.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
@@ -101,7 +118,7 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if is_disruptive(c) {
             printable.extend(c.escape_default());
         } else {
             printable.push(c);
@@ -181,8 +198,11 @@ impl From<DialError> for Failure {
         let hint = match &error {
             DialError::Connect { source, .. } => connect_hint(source),
             DialError::Denied { address } => {
-                let hint = format!("if the module may connect there: --allow {address}");
-                return Self::new(error).hint(printable(&hint));
+                let hint = allow_hint(address);
+                return Self {
+                    hint: hint.map(Cow::from),
+                    ..Self::new(error)
+                };
             }
             DialError::Transport(error) => transport_hint(error),
             DialError::Instantiate(_) => Some(INSTANTIATE_HINT),
@@ -280,6 +300,30 @@ mod tests {
         };
         let text = chain(&error);
         assert_eq!(text.matches("invalid").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn only_an_address_that_means_itself_is_proposed_to_be_allowed() {
+        for (address, as_typed) in [
+            ("example.com:443", "example.com:443"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("[2001:db8::1]:22", "'[2001:db8::1]:22'"),
+        ] {
+            let hint = allow_hint(address).expect(address);
+            assert!(hint.ends_with(&format!(": --allow {as_typed}")), "{hint}");
+        }
+        let long = format!("{}:1", "x".repeat(MAX_EXCERPT));
+        for other in [
+            "x;touch pwned; :1",
+            "127.0.0.1 --allow-all:1",
+            "*:443",
+            "--allow-all",
+            "a'b:1",
+            "$(x):1",
+            &long,
+        ] {
+            assert_eq!(allow_hint(other), None);
+        }
     }
 
     #[test]

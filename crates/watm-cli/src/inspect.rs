@@ -1,11 +1,11 @@
 //! `watm inspect`: what a module is, what it can do, and what is wrong with it; as text for
 //! people or as JSON for programs.
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::path::Path;
 
-use serde::Serialize;
-use watm_abi::{ItemKind, Role, Signature};
+use serde::{Serialize, Serializer};
+use watm_abi::{Excerpt, ItemKind, Role, ValTypes};
 use watm_wasmer::ModuleInfo;
 
 use crate::args::InspectArgs;
@@ -35,30 +35,29 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let ok = problems.is_empty();
 
     let report = Report::new(&args.module, &info, problems);
-    let text = if args.json {
-        output::json(&report)?
+    if args.json {
+        output::json(&report)?;
     } else {
-        report.text()
-    };
-    output::print(&text)?;
+        output::write(|out| report.write(out))?;
+    }
     if ok { Ok(()) } else { Err(Failure::silent()) }
 }
 
 /// All that is shown. The JSON form is this, field by field; `watm inspect --help` documents it.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     format: u32,
     file: String,
-    name: Option<String>,
+    name: Option<&'a str>,
     size: u64,
     sha256: String,
     ok: bool,
     interface: Option<&'static str>,
     roles: Vec<&'static str>,
     memory: Option<Memory>,
-    producers: Vec<Producer>,
-    imports: Vec<Import>,
-    exports: Vec<Export>,
+    producers: Vec<Producer<'a>>,
+    imports: Vec<Import<'a>>,
+    exports: Vec<Export<'a>>,
     problems: Vec<String>,
 }
 
@@ -69,33 +68,35 @@ struct Memory {
 }
 
 #[derive(Serialize)]
-struct Producer {
-    field: String,
-    name: String,
-    version: String,
+struct Producer<'a> {
+    field: &'a str,
+    name: &'a str,
+    version: &'a str,
 }
 
 #[derive(Serialize)]
-struct Import {
-    module: String,
-    name: String,
+struct Import<'a> {
+    module: &'a str,
+    name: &'a str,
     #[serde(flatten)]
-    kind: Kind,
+    kind: Kind<'a>,
 }
 
 #[derive(Serialize)]
-struct Export {
-    name: String,
+struct Export<'a> {
+    name: &'a str,
     #[serde(flatten)]
-    kind: Kind,
+    kind: Kind<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-enum Kind {
+enum Kind<'a> {
     Function {
-        params: Vec<&'static str>,
-        results: Vec<&'static str>,
+        #[serde(serialize_with = "names")]
+        params: &'a ValTypes,
+        #[serde(serialize_with = "names")]
+        results: &'a ValTypes,
     },
     Memory {
         min_pages: u64,
@@ -108,13 +109,36 @@ enum Kind {
     Tag,
 }
 
-impl Report {
-    fn new(file: &Path, info: &ModuleInfo, problems: Vec<String>) -> Self {
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ref_option,
+    reason = "serde passes a field by reference"
+)]
+fn names<S: Serializer>(types: &&ValTypes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(types.iter().map(|ty| ty.name()))
+}
+
+impl<'a> Report<'a> {
+    fn new(file: &Path, info: &'a ModuleInfo, problems: Vec<String>) -> Self {
         let follows = info.problems().is_empty();
+        let producers = info.producers().iter().map(|producer| Producer {
+            field: &producer.field,
+            name: &producer.name,
+            version: &producer.version,
+        });
+        let imports = info.imports().iter().map(|import| Import {
+            module: &import.module,
+            name: &import.name,
+            kind: Kind::from(&import.kind),
+        });
+        let exports = info.exports().iter().map(|export| Export {
+            name: &export.name,
+            kind: Kind::from(&export.kind),
+        });
         Self {
             format: FORMAT,
             file: file.display().to_string(),
-            name: info.name().map(str::to_owned),
+            name: info.name(),
             size: info.size(),
             sha256: hex(info.sha256()),
             ok: problems.is_empty(),
@@ -124,88 +148,53 @@ impl Report {
                 min_pages: memory.min_pages,
                 max_pages: memory.max_pages,
             }),
-            producers: info
-                .producers()
-                .iter()
-                .map(|producer| Producer {
-                    field: producer.field.clone(),
-                    name: producer.name.clone(),
-                    version: producer.version.clone(),
-                })
-                .collect(),
-            imports: info
-                .imports()
-                .iter()
-                .map(|import| Import {
-                    module: import.module.clone(),
-                    name: import.name.clone(),
-                    kind: Kind::from(&import.kind),
-                })
-                .collect(),
-            exports: info
-                .exports()
-                .iter()
-                .map(|export| Export {
-                    name: export.name.clone(),
-                    kind: Kind::from(&export.kind),
-                })
-                .collect(),
+            producers: producers.collect(),
+            imports: imports.collect(),
+            exports: exports.collect(),
             problems,
         }
     }
 
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let mut line = |label: &str, value: &str| {
-            // Writing to a string cannot fail. What modules call things may hold anything.
-            let _ = writeln!(text, "{label:<11} {}", printable(value));
-        };
-        line("file", &self.file);
+    /// Writes the text for people. What modules call things may hold anything.
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut line = |label: &str, value: &str| writeln!(out, "{label:<11} {}", printable(value));
+        line("file", &self.file)?;
         if let Some(name) = &self.name {
-            line("name", name);
+            line("name", &Excerpt(name).to_string())?;
         }
-        line("size", &count(self.size));
-        line("sha256", &self.sha256);
-        line(
-            "interface",
-            self.interface.map_or("not WATM v1", |_| "WATM v1"),
-        );
-        line("roles", &or_none(self.roles.join(", ")));
-        line("memory", &self.memory_text());
-        for producer in &self.producers {
-            let Producer {
-                field,
-                name,
-                version,
-            } = producer;
-            let value = format!("{field} {name} {version}");
-            line("toolchain", value.trim_end());
+        line("size", &count(self.size))?;
+        line("sha256", &self.sha256)?;
+        let interface = self.interface.map_or("not WATM v1", |_| "WATM v1");
+        line("interface", interface)?;
+        line("roles", &or_none(self.roles.join(", ")))?;
+        line("memory", &self.memory_text())?;
+        for Producer {
+            field,
+            name,
+            version,
+        } in &self.producers
+        {
+            let value = [field, name, version].map(|text| Excerpt(text).to_string());
+            line("toolchain", value.join(" ").trim_end())?;
         }
-
-        let imports: Vec<_> = self
-            .imports
-            .iter()
-            .map(|import| {
-                let name = format!("{}.{}", import.module, import.name);
-                (printable(&name), import.kind.text())
-            })
-            .collect();
-        let exports: Vec<_> = self
+        let imports = self.imports.iter().map(|import| {
+            let (module, name) = (Excerpt(import.module), Excerpt(import.name));
+            (format!("{module}.{name}"), &import.kind)
+        });
+        list(out, "imports", imports)?;
+        let exports = self
             .exports
             .iter()
-            .map(|export| (printable(&export.name), export.kind.text()))
-            .collect();
-        list(&mut text, "imports", &imports);
-        list(&mut text, "exports", &exports);
+            .map(|export| (Excerpt(export.name).to_string(), &export.kind));
+        list(out, "exports", exports)?;
         if self.problems.is_empty() {
-            text.push_str("problems    none\n");
-        } else {
-            let _ = writeln!(text, "problems    {}", self.problems.len());
-            for problem in &self.problems {
-                let _ = writeln!(text, "  {problem}");
-            }
+            return writeln!(out, "problems    none");
         }
-        text
+        writeln!(out, "problems    {}", self.problems.len())?;
+        for problem in &self.problems {
+            writeln!(out, "  {problem}")?;
+        }
+        Ok(())
     }
 
     fn memory_text(&self) -> String {
@@ -229,14 +218,19 @@ fn or_none(text: String) -> String {
 }
 
 /// A titled list in two columns.
-fn list(text: &mut String, title: &str, items: &[(String, String)]) {
-    let _ = writeln!(text, "{title:<11} {}", items.len());
-    let width = items.iter().map(|(name, _)| name.chars().count()).max();
+fn list<'a>(
+    out: &mut dyn Write,
+    title: &str,
+    items: impl ExactSizeIterator<Item = (String, &'a Kind<'a>)> + Clone,
+) -> io::Result<()> {
+    writeln!(out, "{title:<11} {}", items.len())?;
+    let width = items.clone().map(|(name, _)| name.chars().count()).max();
     // One very long name does not push the others out of sight.
     let width = width.unwrap_or(0).min(48);
     for (name, kind) in items {
-        let _ = writeln!(text, "  {name:<width$}  {kind}");
+        writeln!(out, "  {name:<width$}  {}", kind.text())?;
     }
+    Ok(())
 }
 
 /// The name of a role in commands and in JSON.
@@ -249,16 +243,13 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-impl Kind {
+impl Kind<'_> {
     fn text(&self) -> String {
         match self {
-            Kind::Function { params, results } => {
-                let results = match results.as_slice() {
-                    [one] => (*one).to_owned(),
-                    several => format!("({})", several.join(", ")),
-                };
-                format!("({}) -> {results}", params.join(", "))
-            }
+            Kind::Function { params, results } => match &***results {
+                [one] => format!("{params} -> {one}"),
+                _ => format!("{params} -> {results}"),
+            },
             Kind::Memory {
                 shared, memory64, ..
             } => {
@@ -273,12 +264,12 @@ impl Kind {
     }
 }
 
-impl From<&ItemKind> for Kind {
-    fn from(kind: &ItemKind) -> Self {
+impl<'a> From<&'a ItemKind> for Kind<'a> {
+    fn from(kind: &'a ItemKind) -> Self {
         match kind {
-            ItemKind::Function(Signature { params, results }) => Kind::Function {
-                params: params.iter().map(|ty| ty.name()).collect(),
-                results: results.iter().map(|ty| ty.name()).collect(),
+            ItemKind::Function(signature) => Kind::Function {
+                params: &signature.params,
+                results: &signature.results,
             },
             ItemKind::Memory {
                 min_pages,

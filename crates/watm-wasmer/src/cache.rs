@@ -27,7 +27,7 @@ use crate::signals;
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
 /// The layout of a file: this, a checksum, the artifact. Part of the key, too, so that it changes
 /// whenever compiling does.
-const MAGIC: &[u8; 8] = b"WATMART4";
+const MAGIC: &[u8; 8] = b"WATMART5";
 const CHECKSUM: usize = 32;
 const EXTENSION: &str = "artifact";
 /// How files are named while they are written.
@@ -131,7 +131,7 @@ impl ArtifactCache {
     /// # Errors
     ///
     /// [`CacheError`] if the directory cannot be made, is owned by another user, or can be written
-    /// by others.
+    /// by others. If it comes to that later, modules are compiled without it.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, CacheError> {
         let path = directory.as_ref();
         let failed = |source| CacheError::Io {
@@ -145,25 +145,34 @@ impl ArtifactCache {
             .map_err(failed)?;
         // Links to the directory are the user's choice; what counts is where they lead.
         let directory = path.canonicalize().map_err(failed)?;
-        let found = fs::metadata(&directory).map_err(failed)?;
-        let refused = |reason| {
-            Err(CacheError::NotPrivate {
-                path: directory.clone(),
-                reason,
-            })
-        };
-        if !found.is_dir() {
-            return refused("it is no directory");
-        }
-        if found.uid() != user() {
-            return refused("it belongs to another user");
-        }
-        if found.mode() & 0o022 != 0 {
-            return refused("others can write it (`chmod 700` would repair that)");
-        }
-        Ok(Self {
+        let cache = Self {
             directory,
             max_size: DEFAULT_MAX_SIZE,
+        };
+        cache.check_private()?;
+        Ok(cache)
+    }
+
+    /// Whether nobody else can put a file into the directory. Asked each time, since it can change
+    /// while a program runs for long.
+    fn check_private(&self) -> Result<(), CacheError> {
+        let path = &self.directory;
+        let found = fs::metadata(path).map_err(|source| CacheError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let reason = if !found.is_dir() {
+            "it is no directory"
+        } else if found.uid() != user() {
+            "it belongs to another user"
+        } else if found.mode() & 0o022 != 0 {
+            "others can write it (`chmod 700` would repair that)"
+        } else {
+            return Ok(());
+        };
+        Err(CacheError::NotPrivate {
+            path: path.clone(),
+            reason,
         })
     }
 
@@ -234,6 +243,10 @@ impl ArtifactCache {
         sha256: &[u8; 32],
         compile: impl FnOnce() -> Result<Vec<u8>, LoadError>,
     ) -> Result<Compiled, LoadError> {
+        if let Err(error) = self.check_private() {
+            log::warn!("a module is compiled without its cache: {error}");
+            return load_compiled(compile()?);
+        }
         let key = key(sha256);
         if let Some(module) = self.load(&key) {
             return Ok(module);
@@ -447,7 +460,7 @@ fn read(path: &Path, key: &Key, max_size: u64) -> io::Result<Vec<u8>> {
     let mut head = [0; MAGIC.len() + CHECKSUM];
     file.read_exact(&mut head)
         .map_err(|_| invalid("it is too short"))?;
-    let mut artifact = Vec::new();
+    let mut artifact = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
     (&file).take(max_size).read_to_end(&mut artifact)?;
     if head[..MAGIC.len()] != *MAGIC || head[MAGIC.len()..] != checksum(key, &artifact) {
         return Err(invalid("it is damaged"));
@@ -471,7 +484,7 @@ mod tests {
 
     fn small_artifact() -> Result<Vec<u8>, LoadError> {
         let module = wat::parse_str("(module (func))").expect("a module");
-        engine::compile(&module, engine::COMPILE_TIMEOUT)
+        engine::compile(&module, Instant::now(), engine::COMPILE_TIMEOUT)
     }
 
     /// Loads a module over the cache and says whether it had to be compiled.
@@ -500,6 +513,25 @@ mod tests {
         assert!(compiles(&cache, 2), "another module");
         assert!(cache.clear().expect("it can be cleared") > 0);
         assert!(compiles(&cache, 1), "after clearing");
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_by_now_is_neither_read_nor_written() {
+        let (_directory, cache) = cache();
+        let set_mode = |mode| {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(cache.directory(), permissions).expect("to set the mode");
+        };
+        assert!(compiles(&cache, 1));
+        assert!(!compiles(&cache, 1));
+        set_mode(0o777);
+        assert!(compiles(&cache, 1), "what lies there may be anybody's");
+        cache.clear().expect("it can be cleared");
+        assert!(compiles(&cache, 1));
+        assert_eq!(cache.artifacts().expect("a list"), []);
+        set_mode(0o700);
+        assert!(compiles(&cache, 1));
+        assert!(!compiles(&cache, 1));
     }
 
     #[test]

@@ -2,17 +2,21 @@
 //!
 //! The engine cannot be stopped within a function, and its time and memory grow with more than the
 //! function's size. What they grow with was measured: the basic blocks, since dominators are found by
-//! walking over them; the values that live across each of them; and the values that are passed to
-//! calls, branches and blocks. At the limits a function takes some five seconds and half a GiB on
-//! a machine of these days. The largest functions of compilers, interpreters and codecs that are in
-//! use as WebAssembly have 41,000 blocks, carry 3.4 million values and pass 10,000.
+//! walking over them; the values that live across each of them; the values that are passed to calls,
+//! branches and blocks; how deep loops are nested, whose depth counts squared for each instruction in
+//! them; and the arithmetic that the compiler rearranges. At the limits a function takes some five
+//! seconds and half a GiB on a machine of these days. The largest functions of compilers, interpreters
+//! and codecs that are in use as WebAssembly have 41,000 blocks, carry 3.4 million values and pass 10,000.
+
+use std::time::{Duration, Instant};
 
 use wasmparser::{
     BlockType, CompositeInnerType, FrameKind, FuncType, FuncValidator, FuncValidatorAllocations,
-    FunctionBody, Operator, OperatorsReader, Parser, ValidPayload, Validator, WasmFeatures,
-    WasmModuleResources,
+    FunctionBody, Operator, OperatorsReader, Parser, ValidPayload, Validator, WasmModuleResources,
 };
+use watm_abi::Excerpt;
 
+use crate::engine;
 use crate::error::LoadError;
 
 /// What is counted of one function.
@@ -24,6 +28,10 @@ struct Complexity {
     carried: u64,
     /// Values that are passed to calls, branches and blocks, and come back.
     passed: u64,
+    /// Arithmetic instructions that the compiler rearranges, weighted by what that takes.
+    rearranged: u64,
+    /// Loops within loops, at the deepest.
+    loops: u64,
 }
 
 /// The most that a function may have.
@@ -31,32 +39,56 @@ const LIMIT: Complexity = Complexity {
     blocks: 50_000,
     carried: 5_000_000,
     passed: 300_000,
+    rearranged: 80_000,
+    loops: 50,
 };
+
+/// Values that the functions of a module may pass together for each byte of it, beside what one may:
+/// each takes time when the module is looked at already. Others pass one or two.
+const PASSED_FOR_A_BYTE: u64 = 16;
 
 /// Refuses a module with a function that would take too long to compile. Its bytes are in the binary
 /// format.
 ///
 /// # Errors
 ///
-/// [`LoadError::TooComplex`]; [`LoadError::Malformed`] if it is not valid.
-pub(crate) fn check(wasm: &[u8]) -> Result<(), LoadError> {
+/// [`LoadError::TooComplex`]; [`LoadError::Malformed`] if it is not valid;
+/// [`LoadError::CompileTimeout`] if as much as this took all the time that there is for compiling.
+pub(crate) fn check(wasm: &[u8], timeout: Duration) -> Result<(), LoadError> {
+    let begun = Instant::now();
     let mut found = None;
+    let (mut passed, most) = (0, LIMIT.passed + PASSED_FOR_A_BYTE * wasm.len() as u64);
     let measured = measure(wasm, |function, complexity| {
-        found = complexity
-            .excess()
-            .map(|excess| format!("function {function} {excess}"));
+        passed += complexity.passed;
+        found = if let Some(excess) = complexity.excess() {
+            Some(LoadError::TooComplex(format!(
+                "function {function} {excess}"
+            )))
+        } else if passed > most {
+            Some(LoadError::TooComplex(format!(
+                "its functions pass {passed} values to calls, branches and blocks, more than {most} for \
+                 its size"
+            )))
+        } else if begun.elapsed() > timeout {
+            Some(LoadError::CompileTimeout { limit: timeout })
+        } else {
+            None
+        };
         found.is_none()
     });
     match (found, measured) {
-        (Some(excess), _) => Err(LoadError::TooComplex(excess)),
-        (None, Err(error)) => Err(LoadError::Malformed(error.to_string())),
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => Err(LoadError::Malformed(
+            Excerpt(&error.to_string()).to_string(),
+        )),
         (None, Ok(())) => Ok(()),
     }
 }
 
-/// Measures one function after the other, for as long as `each` returns true.
+/// Measures one function after the other, for as long as `each` returns true. A function is measured
+/// until there is too much of anything: what the rest of it would take could be any amount.
 fn measure(wasm: &[u8], mut each: impl FnMut(u32, Complexity) -> bool) -> wasmparser::Result<()> {
-    let mut validator = Validator::new_with_features(WasmFeatures::all());
+    let mut validator = Validator::new_with_features(engine::proposals());
     let mut meter = Meter::default();
     let mut allocations = FuncValidatorAllocations::default();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -74,6 +106,14 @@ fn measure(wasm: &[u8], mut each: impl FnMut(u32, Complexity) -> bool) -> wasmpa
 }
 
 impl Complexity {
+    fn is_too_much(&self) -> bool {
+        self.blocks > LIMIT.blocks
+            || self.carried > LIMIT.carried
+            || self.passed > LIMIT.passed
+            || self.rearranged > LIMIT.rearranged
+            || self.loops > LIMIT.loops
+    }
+
     /// What there is too much of, if anything.
     fn excess(&self) -> Option<String> {
         [
@@ -90,6 +130,13 @@ impl Complexity {
                 "passes",
                 "values to calls, branches and blocks",
             ),
+            (
+                self.rearranged,
+                LIMIT.rearranged,
+                "has",
+                "additions, rotations and the like",
+            ),
+            (self.loops, LIMIT.loops, "nests", "loops"),
         ]
         .into_iter()
         .find(|(count, limit, ..)| count > limit)
@@ -133,6 +180,7 @@ impl Meter {
             blocks: 3,
             ..Complexity::default()
         };
+        let mut open_loops = 0_u64;
         let mut reader = body.get_binary_reader();
         validator.read_locals(&mut reader)?;
         let mut operators = OperatorsReader::new(reader);
@@ -142,8 +190,29 @@ impl Meter {
             counted.blocks += blocks;
             counted.carried += blocks * u64::from(validator.operand_stack_height());
             counted.passed += passed(&operator, validator);
+            counted.rearranged += rearranged(&operator);
+            match operator {
+                Operator::Loop { .. } => {
+                    open_loops += 1;
+                    counted.loops = counted.loops.max(open_loops);
+                }
+                Operator::End if is_in_loop(validator) => open_loops -= 1,
+                _ => {}
+            }
+            // Before the validator goes through as many.
+            if counted.is_too_much() {
+                return Ok(counted);
+            }
             // From here on it is known to be valid.
             validator.op(offset, &operator)?;
+            // Each block that is open has its end before it.
+            let open = Complexity {
+                blocks: counted.blocks + u64::from(validator.control_stack_height()),
+                ..counted
+            };
+            if open.is_too_much() {
+                return Ok(open);
+            }
             match operator {
                 Operator::LocalGet { local_index } => {
                     let piece = self.piece;
@@ -181,6 +250,7 @@ fn blocks(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::Loop { .. } => 4,
         Operator::If { .. } => 2,
+        Operator::TryTable { try_table } => 1 + try_table.catches.len() as u64,
         Operator::End | Operator::BrIf { .. } => 1,
         Operator::BrTable { targets } => 1 + u64::from(targets.len()),
         Operator::MemoryGrow { .. }
@@ -193,6 +263,39 @@ fn blocks(operator: &Operator<'_>) -> u64 {
         | Operator::TableFill { .. }
         | Operator::TableCopy { .. }
         | Operator::TableInit { .. } => 8,
+        _ => 0,
+    }
+}
+
+/// Whether the innermost block is a loop.
+fn is_in_loop<T: WasmModuleResources>(validator: &FuncValidator<T>) -> bool {
+    let innermost = validator.get_control_frame(0);
+    innermost.is_some_and(|frame| frame.kind == FrameKind::Loop)
+}
+
+/// What it takes the compiler to look for a better order of an instruction and others, in additions.
+fn rearranged(operator: &Operator<'_>) -> u64 {
+    match operator {
+        Operator::I32Rotl | Operator::I32Rotr | Operator::I64Rotl | Operator::I64Rotr => 2,
+        Operator::I32Add
+        | Operator::I64Add
+        | Operator::I32Sub
+        | Operator::I64Sub
+        | Operator::I32And
+        | Operator::I64And
+        | Operator::I32Or
+        | Operator::I64Or
+        | Operator::I32Xor
+        | Operator::I64Xor
+        // What these trap on is memory to compile, and more code than anything else.
+        | Operator::I32TruncF32S
+        | Operator::I32TruncF32U
+        | Operator::I32TruncF64S
+        | Operator::I32TruncF64U
+        | Operator::I64TruncF32S
+        | Operator::I64TruncF32U
+        | Operator::I64TruncF64S
+        | Operator::I64TruncF64U => 1,
         _ => 0,
     }
 }
@@ -249,14 +352,21 @@ mod tests {
 
     /// The complexity of the last function of a module in the text format.
     fn last(text: &str) -> Complexity {
-        let wasm = wat::parse_str(text).expect("a module");
+        last_of(&wat::parse_str(text).expect("a module"))
+    }
+
+    fn last_of(wasm: &[u8]) -> Complexity {
         let mut last = None;
-        measure(&wasm, |_, complexity| {
+        measure(wasm, |_, complexity| {
             last = Some(complexity);
             true
         })
         .expect("a valid module");
         last.expect("a function")
+    }
+
+    fn check_all(wasm: &[u8]) -> Result<(), LoadError> {
+        check(wasm, Duration::MAX)
     }
 
     fn function(types: &str, body: &str) -> Complexity {
@@ -350,6 +460,48 @@ mod tests {
     }
 
     #[test]
+    fn loops_within_loops_and_what_is_rearranged_are_counted() {
+        let loops = |body: &str| function("(param i32)", body).loops;
+        assert_eq!(
+            loops("block if end end".replace("if", "local.get 0 if").as_str()),
+            0
+        );
+        assert_eq!(loops("loop end loop block loop end end end loop end"), 2);
+        let deep = |depth: usize| {
+            let (open, close) = ("loop ".repeat(depth), "end ".repeat(depth));
+            wat::parse_str(format!("(module (func {open}{close}))")).expect("a module")
+        };
+        assert!(check_all(&deep(50)).is_ok());
+        let error = check_all(&deep(51)).expect_err("too deep");
+        assert!(error.to_string().contains("nests 51 loops"), "{error}");
+        let many = |instruction: &str, count: usize| {
+            let body = format!("local.get 0 {instruction} ").repeat(count);
+            let text = format!("(module (func (param i32) local.get 0 {body} drop))");
+            check_all(&wat::parse_str(text).expect("a module"))
+        };
+        assert!(many("i32.add", 80_000).is_ok());
+        assert!(matches!(
+            many("i32.add", 80_001),
+            Err(LoadError::TooComplex(_))
+        ));
+        assert!(many("i32.rotl", 40_000).is_ok());
+        assert!(matches!(
+            many("i32.rotl", 40_001),
+            Err(LoadError::TooComplex(_))
+        ));
+    }
+
+    #[test]
+    fn looking_at_a_module_takes_no_longer_than_compiling_may() {
+        let wasm = wat::parse_str("(module (func) (func))").expect("a module");
+        let error = check(&wasm, Duration::ZERO).expect_err("no time");
+        assert!(
+            matches!(error, LoadError::CompileTimeout { .. }),
+            "{error:?}"
+        );
+    }
+
+    #[test]
     fn what_is_known_of_one_function_says_nothing_of_the_next() {
         let both = last(
             "(module (func (param i32) block end (drop (local.get 0)) (local.set 0 (i32.const 1)))
@@ -367,7 +519,7 @@ mod tests {
             }
             text.push_str(tail);
             text.push_str("))");
-            match check(&wat::parse_str(text).expect("a module")) {
+            match check_all(&wat::parse_str(text).expect("a module")) {
                 Ok(()) => None,
                 Err(LoadError::TooComplex(why)) => Some(why),
                 Err(other) => panic!("{other:?}"),
@@ -391,9 +543,57 @@ mod tests {
     }
 
     #[test]
+    fn a_function_is_measured_until_there_is_too_much_of_anything() {
+        let wide = "i32 ".repeat(1000);
+        for (body, most) in [
+            // A thousand values for three bytes, and for each target of a branch.
+            (
+                format!(
+                    "unreachable {}",
+                    "(block (type $wide) unreachable) ".repeat(100_000)
+                ),
+                400_000,
+            ),
+            (
+                format!(
+                    "(block (type $wide) unreachable br_table {})",
+                    "0 ".repeat(400_000)
+                ),
+                401_000_000,
+            ),
+        ] {
+            let text = format!("(module (type $wide (func (result {wide}))) (func {body}))");
+            let wasm = wat::parse_str(text).expect("a module");
+            let passed = last_of(&wasm).passed;
+            assert!(passed < most, "{passed}");
+            assert!(matches!(check_all(&wasm), Err(LoadError::TooComplex(_))));
+        }
+        let nested = format!(
+            "(module (func {} {}))",
+            "block ".repeat(200_000),
+            "end ".repeat(200_000)
+        );
+        let wasm = wat::parse_str(nested).expect("a module");
+        assert_eq!(last_of(&wasm).blocks, LIMIT.blocks + 1);
+    }
+
+    #[test]
+    fn functions_that_pass_little_each_are_refused_for_what_they_pass_together() {
+        let values = "i32 ".repeat(1000);
+        let calls = "call 0 ".repeat(100);
+        let functions = format!("(func unreachable {calls} unreachable)").repeat(1000);
+        let text = format!("(module (func (param {values}) unreachable) {functions})");
+        let wasm = wat::parse_str(text).expect("a module");
+        match check_all(&wasm) {
+            Err(LoadError::TooComplex(why)) => assert!(why.contains("for its size"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn what_is_not_valid_is_refused() {
         let invalid = wat::parse_str("(module (func i32.add drop))").expect("a module");
-        assert!(matches!(check(&invalid), Err(LoadError::Malformed(_))));
-        assert!(matches!(check(b"\0asm"), Err(LoadError::Malformed(_))));
+        assert!(matches!(check_all(&invalid), Err(LoadError::Malformed(_))));
+        assert!(matches!(check_all(b"\0asm"), Err(LoadError::Malformed(_))));
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use watm_abi::Excerpt;
 
 use crate::link::Link;
 use crate::policy::AddressPolicy;
@@ -176,7 +177,7 @@ impl DialAttempt<'_> {
         if candidates.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
-                format!("{host} has no address for the network {network}"),
+                format!("{} has no address for the network {network}", Excerpt(host)),
             ));
         }
         if let Some(policy) = policy {
@@ -289,7 +290,10 @@ pub(crate) fn split_address(address: &str) -> io::Result<(&str, u16)> {
     let invalid = |problem: &str| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{address:?} is not an address: {problem}; expected host:port or [v6]:port"),
+            format!(
+                "`{}` is not an address: {problem}; expected host:port or [v6]:port",
+                Excerpt(address)
+            ),
         )
     };
     let (host, port) = match address.strip_prefix('[') {

@@ -19,6 +19,8 @@ use wasmer::sys::{
     BaseTunables, CompilerConfig, Cranelift, EngineBuilder, Features, NativeEngineExt, Tunables,
 };
 use wasmer::{CompileError, DeserializeError, Engine, MemoryType, Module, Pages, Store, TableType};
+use wasmparser::WasmFeatures;
+use watm_abi::Excerpt;
 
 use crate::compile_limit::CompileLimit;
 use crate::error::LoadError;
@@ -53,23 +55,37 @@ fn new_engine(compiler: Cranelift) -> Engine {
         .into()
 }
 
-/// Compiles a module to an artifact for [`Compiled::load`]. Each has a compiler of its own, since traps and
+/// The proposals that [`new_engine`] enables, in the terms of the validator that looks at a module
+/// first: those of WebAssembly 2.0, constant expressions that compute, and overlong indices.
+pub(crate) fn proposals() -> WasmFeatures {
+    WasmFeatures::WASM2
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::BULK_MEMORY_OPT
+        | WasmFeatures::CALL_INDIRECT_OVERLONG
+}
+
+/// Compiles a module to an artifact for [`Compiled::load`], within `timeout` of `begun`. Each has a compiler of its own, since traps and
 /// stop points are made for one module.
 ///
 /// # Errors
 ///
 /// [`LoadError::Malformed`], [`LoadError::CompileTimeout`] and [`LoadError::Compile`].
-pub(crate) fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
-    compile_with(Cranelift::default(), wasm, timeout)
+pub(crate) fn compile(
+    wasm: &[u8],
+    begun: Instant,
+    timeout: Duration,
+) -> Result<Vec<u8>, LoadError> {
+    compile_with(Cranelift::default(), wasm, begun, timeout)
 }
 
 fn compile_with(
     mut compiler: Cranelift,
     wasm: &[u8],
+    begun: Instant,
     timeout: Duration,
 ) -> Result<Vec<u8>, LoadError> {
-    let failed = |error: &dyn Error| LoadError::Compile(error.to_string());
-    let limit = Instant::now()
+    let failed = |error: &dyn Error| LoadError::Compile(Excerpt(&error.to_string()).to_string());
+    let limit = begun
         .checked_add(timeout)
         .map(|deadline| Arc::new(CompileLimit::until(deadline)));
     let threads = compiler.num_threads.min(COMPILE_THREADS);
@@ -86,7 +102,7 @@ fn compile_with(
     }))
     .map_err(|_| LoadError::Compile("the compiler panicked".into()))?
     .map_err(|error| match error {
-        CompileError::Validate(message) => LoadError::Malformed(message),
+        CompileError::Validate(message) => LoadError::Malformed(Excerpt(&message).to_string()),
         error => failed(&error),
     })?;
     if limit.is_some_and(|limit| limit.has_expired()) {
@@ -223,7 +239,7 @@ impl Tunables for Limits {
 #[cfg(test)]
 pub(crate) fn compiled(text: &str) -> (Compiled, Store) {
     let module = wat::parse_str(text).expect("a module");
-    let artifact = compile(&module, COMPILE_TIMEOUT).expect("an artifact");
+    let artifact = compile(&module, Instant::now(), COMPILE_TIMEOUT).expect("an artifact");
     // SAFETY: it was just compiled.
     let compiled = unsafe { Compiled::load(artifact) }.expect("a module");
     let store = compiled.store(1 << 20);
@@ -261,7 +277,8 @@ mod tests {
         let wasm = wat::parse_str("(module (func))").expect("a module");
         let mut compiler = Cranelift::default();
         compiler.push_middleware(Arc::new(Panics));
-        let error = compile_with(compiler, &wasm, COMPILE_TIMEOUT).expect_err("it panics");
+        let error =
+            compile_with(compiler, &wasm, Instant::now(), COMPILE_TIMEOUT).expect_err("it panics");
         assert!(matches!(error, LoadError::Compile(_)), "{error:?}");
     }
 }

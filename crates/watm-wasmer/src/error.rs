@@ -3,13 +3,13 @@
 //! host.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use watm_abi::{Errno, GuestError, InterfaceError, Role};
+use watm_abi::{Errno, Excerpt, GuestError, InterfaceError, Role};
 
 /// Why a module could not be loaded.
 #[derive(Debug)]
@@ -36,9 +36,11 @@ pub enum LoadError {
         /// The hash that was found, in hexadecimal.
         found: String,
     },
-    /// The bytes are not a valid WebAssembly module.
+    /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and cut after
+    /// 200 characters.
     Malformed(String),
-    /// The module does not follow the interface. All problems are listed, none is empty.
+    /// The module does not follow the interface. The list is never empty; of many imports that do not
+    /// fit it names 20.
     Interface(Vec<InterfaceError>),
     /// The module is valid, but has more of something than the runtime takes: a table too many, a
     /// function too large to be compiled in bounded time.
@@ -48,7 +50,7 @@ pub enum LoadError {
         /// The most that is allowed.
         limit: Duration,
     },
-    /// The engine could not compile the module.
+    /// The engine could not compile the module. What it said is escaped and cut after 200 characters.
     Compile(String),
 }
 
@@ -73,20 +75,15 @@ impl fmt::Display for LoadError {
                 write!(
                     f,
                     "the module is not valid WebAssembly: {}",
-                    Quoted(message)
+                    Excerpt(message)
                 )
             }
             Self::Interface(problems) => {
-                for (i, problem) in problems.iter().take(PROBLEMS_SHOWN).enumerate() {
-                    if i > 0 {
-                        f.write_str("; ")?;
-                    }
-                    write!(f, "{problem}")?;
+                for (i, problem) in problems.iter().enumerate() {
+                    let separator = if i == 0 { "" } else { "; " };
+                    write!(f, "{separator}{problem}")?;
                 }
-                match problems.len().saturating_sub(PROBLEMS_SHOWN) {
-                    0 => Ok(()),
-                    more => write!(f, "; and {more} more"),
-                }
+                Ok(())
             }
             Self::TooComplex(message) => write!(f, "the module is not loaded: {message}"),
             Self::CompileTimeout { limit } => write!(
@@ -95,7 +92,7 @@ impl fmt::Display for LoadError {
                  and large, or the machine slow"
             ),
             Self::Compile(message) => {
-                write!(f, "the module could not be compiled: {}", Quoted(message))
+                write!(f, "the module could not be compiled: {}", Excerpt(message))
             }
         }
     }
@@ -104,30 +101,6 @@ impl fmt::Display for LoadError {
 /// The same error once more, for another who is to be told of it.
 pub(crate) fn copy_of(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
-}
-
-/// Problems of a module's interface that a message names.
-const PROBLEMS_SHOWN: usize = 20;
-
-/// A message that may quote what is in a module: not all of it, and nothing that moves a cursor.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 1000;
-        let mut rest = self.0.chars();
-        for c in rest.by_ref().take(MOST) {
-            if c.is_control() && c != '\n' {
-                write!(f, "{}", c.escape_debug())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        if rest.next().is_some() {
-            f.write_str("...")?;
-        }
-        Ok(())
-    }
 }
 
 impl Error for LoadError {
@@ -337,6 +310,8 @@ pub(crate) enum SetupError {
     Instantiate(String),
     /// The time for it ran out, or the embedder gave up.
     TimedOut { after: Duration },
+    /// Too many others were being set up, and it was the oldest; or its listener closed.
+    Displaced,
     /// The embedder closed while it was under way.
     Closed,
     /// The host failed: no thread, no descriptors.
@@ -347,12 +322,15 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect { address, source } => {
-                write!(f, "no connection to {}: {source}", address.escape_debug())
+                write!(f, "no connection to {}: {source}", Excerpt(address))
             }
             Self::Denied { address } => write_denied(f, address),
             Self::Transport(error) => error.fmt(f),
             Self::Instantiate(message) => write_instantiate(f, message),
             Self::TimedOut { after } => write_timed_out(f, *after),
+            Self::Displaced => f.write_str(
+                "its handshake was the oldest of too many in progress, or the listener was closed",
+            ),
             Self::Closed => f.write_str("it was closed before the transport was set up"),
             Self::Host(error) => write!(f, "the host failed: {error}"),
         }
@@ -363,11 +341,12 @@ fn write_denied(f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
     write!(
         f,
         "the module asked for a connection to {}, which the address policy does not allow",
-        address.escape_debug()
+        Excerpt(address)
     )
 }
 
 fn write_instantiate(f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
+    let message = Excerpt(message);
     write!(f, "the module could not be instantiated: {message}")
 }
 
@@ -452,7 +431,7 @@ macro_rules! setup_error {
                     SetupError::Transport(error) => Self::Transport(error),
                     SetupError::Instantiate(message) => Self::Instantiate(message),
                     SetupError::TimedOut { after } => Self::TimedOut { after },
-                    SetupError::Closed => $closed,
+                    SetupError::Displaced | SetupError::Closed => $closed,
                     SetupError::Host(error) => Self::Host(error),
                 }
             }
@@ -462,7 +441,7 @@ macro_rules! setup_error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     Self::Connect { address, .. } => {
-                        write!(f, "no connection to {}", address.escape_debug())
+                        write!(f, "no connection to {}", Excerpt(address))
                     }
                     Self::Denied { address } => write_denied(f, address),
                     Self::Transport(_) => f.write_str("the transport could not be set up"),
@@ -564,9 +543,9 @@ mod tests {
             LoadError::Compile(long.clone()),
         ] {
             let text = error.to_string();
-            assert!(text.contains("a\\u{1b}[31m\nb\u{e9}"), "{text}");
-            assert!(text.ends_with("\u{e9}..."), "{text}");
-            assert!(text.chars().count() < 1100, "{text}");
+            assert!(text.contains("a\\u{1b}[31m\\nb\u{e9}"), "{text}");
+            assert!(text.ends_with("\u{e9}.."), "{text}");
+            assert!(text.chars().count() < 300, "{text}");
         }
         let text = LoadError::Malformed("short".into()).to_string();
         assert!(text.ends_with(": short"), "{text}");

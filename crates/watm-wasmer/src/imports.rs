@@ -7,13 +7,14 @@
 use std::fmt;
 
 use wasmer::{
-    AsStoreMut, AsStoreRef, Extern, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, Module,
+    AsStoreMut, AsStoreRef, Extern, Function, FunctionEnv, FunctionEnvMut, Imports, Memory,
     RuntimeError, Value,
 };
 use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, encode_result, names};
 
 use crate::files::{At, Files, Opening};
 use crate::host::{Abort, Call, FIRST_FD, Host};
+use crate::info::ImportedFunction;
 use crate::wasi::WASI;
 
 /// What every host function can reach.
@@ -135,14 +136,15 @@ fn on_files(
 
 /// Puts a guard before each function of WASI's implementation that the module imports: it keeps
 /// from it what it cannot bear, and makes the guest stop there when it should.
+///
+/// One guard for each: a call through guards of guards would take stack for each of them.
 pub(crate) fn guard(
     imports: &mut Imports,
-    module: &Module,
+    imported: &[ImportedFunction],
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<Env>,
 ) {
-    for import in module.imports().filter(|import| import.module() == WASI) {
-        let name = import.name();
+    for (_, name) in imported.iter().filter(|(module, _)| *module == WASI) {
         let Some(Extern::Function(function)) = imports.get_export(WASI, name) else {
             continue;
         };
@@ -205,19 +207,18 @@ fn preview1(mut answer: Vec<Value>) -> Vec<Value> {
 /// of WASI's implementation.
 pub(crate) fn define(
     imports: &mut Imports,
-    module: &Module,
+    imported: &[ImportedFunction],
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<Env>,
 ) {
-    for import in module.imports() {
-        let (from, name) = (import.module(), import.name());
-        let function = match from {
+    for &(module, name) in imported {
+        let function = match module {
             names::ENV_MODULE => env_function(name, store, env),
             WASI => wasi_function(name, store, env).or_else(|| file_function(name, store, env)),
             _ => None,
         };
         if let Some(function) = function {
-            imports.define(from, name, function);
+            imports.define(module, name, function);
         }
     }
 }
@@ -354,6 +355,7 @@ fn fd_renumber(ctx: &mut Ctx<'_>, from: u32, to: u32) -> Answer {
         return Ok(0);
     }
     if from_ours {
+        // It cannot fail: both numbers were looked at.
         if to_file {
             drop(files.take(to));
             host.release(to);

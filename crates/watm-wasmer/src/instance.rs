@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
-use watm_abi::{ModuleKind, names};
+use watm_abi::{Excerpt, ModuleKind, names};
 
 use crate::error::{SetupError, TransportError};
 use crate::files::Files;
@@ -35,11 +35,12 @@ impl Instance {
     ) -> Result<Self, SetupError> {
         let compiled = settings.module.compiled();
         let module = &compiled.module;
+        let imported = settings.module.imported();
         let mut store = compiled.store(settings.memory_limit);
 
         let mut imports = Imports::new();
         let mut surroundings = None;
-        if wasi::is_needed(module) {
+        if wasi::is_needed(imported) {
             let wasi = wasi::environment(&mut store, settings).map_err(SetupError::Instantiate)?;
             imports = wasi
                 .import_object(&mut store, module)
@@ -50,9 +51,9 @@ impl Instance {
         let files = Files::new(settings, config.as_ref()).map_err(SetupError::Instantiate)?;
         let env = FunctionEnv::new(&mut store, Env::new(host, files));
         if has_surroundings {
-            imports::guard(&mut imports, module, &mut store, &env);
+            imports::guard(&mut imports, imported, &mut store, &env);
         }
-        imports::define(&mut imports, module, &mut store, &env);
+        imports::define(&mut imports, imported, &mut store, &env);
 
         let instance = wasmer::Instance::new(&mut store, module, &imports)
             .map_err(|error| SetupError::Instantiate(error.to_string()))?;
@@ -126,7 +127,7 @@ impl Instance {
         }
         CallError::Trap(
             traps::cause(&self.instance, &mut self.store)
-                .map_or_else(|| error.message(), Into::into),
+                .map_or_else(|| Excerpt(&error.message()).to_string(), Into::into),
         )
     }
 }

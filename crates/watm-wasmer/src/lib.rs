@@ -61,6 +61,7 @@ mod accept_loop;
 mod cells;
 mod compile_limit;
 mod complexity;
+mod custom_sections;
 mod directory;
 mod engine;
 mod files;
@@ -103,8 +104,11 @@ pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError
 mod listener;
 pub use listener::{Acceptor, Listener};
 
+mod info;
+pub use info::{MemoryInfo, ModuleInfo, Producer};
+
 mod module;
-pub use module::{MemoryInfo, ModuleInfo, ModuleLoader, Producer, TransportModule};
+pub use module::{ModuleLoader, TransportModule};
 
 mod policy;
 pub use policy::{AddressEntry, AddressEntryError, AddressPolicy};

@@ -1,4 +1,4 @@
-//! Transport modules: what a file contains, whether it follows the interface, and its compiled form.
+//! Transport modules: files that follow the interface, and their compiled form.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -9,412 +9,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use wasmparser::{ElementItems, ExternalKind, Parser, Payload, TypeRef};
-use watm_abi::{
-    Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, ModuleKind, Role, Roles, Signature,
-    ValType, check,
-};
+use watm_abi::{Excerpt, ModuleKind, Role, Roles};
 
 use crate::cache::ArtifactCache;
 use crate::complexity;
+use crate::custom_sections;
 use crate::engine::{self, Compiled};
 use crate::error::LoadError;
+use crate::info::{ImportedFunction, ModuleInfo};
 
 /// Bytes of a module file at most, unless the loader says otherwise.
 const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 
 /// Bytes of a module in the text format at most.
 #[cfg(feature = "wat")]
-const TEXT_SIZE_LIMIT: usize = 4 << 20;
-
-/// Tables of a module at most; each is bounded by itself.
-const TABLE_COUNT_LIMIT: usize = 8;
-/// Functions of a module at most. Each takes a kilobyte and more while it is compiled.
-const FUNCTION_COUNT_LIMIT: usize = 100_000;
-/// Parameters and results of all functions together at most, and of all types, for each of which there
-/// is code as well; local variables of all functions. They take time for each function also when
-/// compiling is given up. A function with a thousand parameters takes 20 milliseconds for them.
-const FUNCTION_VALUE_LIMIT: usize = 500_000;
-const TYPE_VALUE_LIMIT: usize = 100_000;
-const LOCAL_COUNT_LIMIT: usize = 5_000_000;
-/// Of all else at most that takes memory for each instance, beside its linear memory.
-const ITEM_COUNT_LIMIT: usize = 10_000;
-/// Elements of all segments together at most, as many as a table may have.
-const ELEMENT_COUNT_LIMIT: usize = engine::TABLE_LIMIT as usize;
-/// Bytes of one function's code at most, however simple it is: at the worst, compiling as many takes
-/// four seconds and a GiB.
-const FUNCTION_SIZE_LIMIT: usize = 512 << 10;
-
-/// The linear memory that a module declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryInfo {
-    /// Pages of 64 KiB at the start.
-    pub min_pages: u64,
-    /// Pages of 64 KiB at most, if the module sets a limit.
-    pub max_pages: Option<u64>,
-}
-
-/// One entry of a module's `producers` section: what it was made with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Producer {
-    /// The field: `language`, `processed-by` or `sdk`.
-    pub field: String,
-    /// The name of the language or tool.
-    pub name: String,
-    /// Its version; may be empty.
-    pub version: String,
-}
-
-/// What a module file contains, found without compiling or running anything of it.
-#[derive(Clone, Debug)]
-pub struct ModuleInfo {
-    sha256: [u8; 32],
-    size: u64,
-    name: Option<String>,
-    imports: Vec<ImportDecl>,
-    exports: Vec<ExportDecl>,
-    memory: Option<MemoryInfo>,
-    counts: Counts,
-    largest_function: usize,
-    producers: Vec<Producer>,
-    entry: Result<Entry, Vec<InterfaceError>>,
-}
-
-/// How many of each a module has.
-#[derive(Clone, Debug, Default)]
-struct Counts {
-    types: usize,
-    /// Parameters and results in all types.
-    type_values: usize,
-    tags: usize,
-    tables: usize,
-    functions: usize,
-    /// Parameters and results of all functions that are not imported.
-    function_values: usize,
-    /// Local variables of all functions.
-    locals: usize,
-    imports: usize,
-    exports: usize,
-    globals: usize,
-    data: usize,
-    element_segments: usize,
-    elements: usize,
-}
-
-impl ModuleInfo {
-    /// Reads what the bytes of a module declare.
-    ///
-    /// # Errors
-    ///
-    /// [`LoadError::Malformed`] if they are not a WebAssembly module. A module that does not
-    /// follow the interface is no error here: see [`ModuleInfo::problems`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
-        Self::read(bytes, &to_binary(bytes)?)
-    }
-
-    /// Reads what a module declares, from its file and the binary form of that.
-    fn read(file: &[u8], wasm: &[u8]) -> Result<Self, LoadError> {
-        let mut info = Self {
-            sha256: Sha256::digest(file).into(),
-            size: file.len() as u64,
-            name: None,
-            imports: Vec::new(),
-            exports: Vec::new(),
-            memory: None,
-            counts: Counts::default(),
-            largest_function: 0,
-            producers: Vec::new(),
-            entry: Err(Vec::new()),
-        };
-        if Parser::is_component(wasm) {
-            return Err(LoadError::Malformed(
-                "it is a component; a transport module is a core module".into(),
-            ));
-        }
-        info.read_sections(wasm)
-            .map_err(|error| LoadError::Malformed(error.to_string()))?;
-        info.entry = check(&info.imports, &info.exports);
-        Ok(info)
-    }
-
-    /// The SHA-256 of the file.
-    pub fn sha256(&self) -> &[u8; 32] {
-        &self.sha256
-    }
-
-    /// The size of the file in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The name that the module gives itself in its `name` section.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// All imports, in the module's order.
-    pub fn imports(&self) -> &[ImportDecl] {
-        &self.imports
-    }
-
-    /// All exports, in the module's order.
-    pub fn exports(&self) -> &[ExportDecl] {
-        &self.exports
-    }
-
-    /// The first linear memory, if there is one.
-    pub fn memory(&self) -> Option<MemoryInfo> {
-        self.memory
-    }
-
-    /// What the module was made with, as far as it says.
-    pub fn producers(&self) -> &[Producer] {
-        &self.producers
-    }
-
-    /// The roles that the module offers; none if it does not follow the interface.
-    pub fn roles(&self) -> Roles {
-        self.entry
-            .as_ref()
-            .map(|entry| entry.roles)
-            .unwrap_or_default()
-    }
-
-    /// What keeps the module from being a WATM v1 module; empty if nothing does.
-    pub fn problems(&self) -> &[InterfaceError] {
-        self.entry.as_ref().err().map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether compiling it and making an instance are bounded.
-    fn check_complexity(&self) -> Result<(), LoadError> {
-        let too_complex = |what: String| Err(LoadError::TooComplex(what));
-        let counts = &self.counts;
-        for (count, what, limit) in [
-            (counts.types, "types", ITEM_COUNT_LIMIT),
-            (
-                counts.type_values,
-                "parameters and results in its types",
-                TYPE_VALUE_LIMIT,
-            ),
-            (counts.tags, "tags", ITEM_COUNT_LIMIT),
-            (counts.tables, "tables", TABLE_COUNT_LIMIT),
-            (counts.functions, "functions", FUNCTION_COUNT_LIMIT),
-            (
-                counts.function_values,
-                "parameters and results of functions",
-                FUNCTION_VALUE_LIMIT,
-            ),
-            (counts.locals, "local variables", LOCAL_COUNT_LIMIT),
-            (counts.imports, "imports", ITEM_COUNT_LIMIT),
-            (counts.exports, "exports", ITEM_COUNT_LIMIT),
-            (counts.globals, "global variables", ITEM_COUNT_LIMIT),
-            (counts.data, "data segments", ITEM_COUNT_LIMIT),
-            (
-                counts.element_segments,
-                "element segments",
-                ITEM_COUNT_LIMIT,
-            ),
-            (counts.elements, "elements", ELEMENT_COUNT_LIMIT),
-        ] {
-            if count > limit {
-                return too_complex(format!("it has {count} {what}, more than {limit}"));
-            }
-        }
-        if self.largest_function > FUNCTION_SIZE_LIMIT {
-            return too_complex(format!(
-                "one of its functions has {} bytes, more than {FUNCTION_SIZE_LIMIT}, and would take \
-                 too long to compile; split it up, or build with less inlining",
-                self.largest_function
-            ));
-        }
-        Ok(())
-    }
-
-    fn read_sections(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
-        let mut types: Vec<Option<Signature>> = Vec::new();
-        // Parameters and results of each.
-        let mut type_values: Vec<usize> = Vec::new();
-        let mut functions: Vec<u32> = Vec::new();
-        let mut memories: Vec<wasmparser::MemoryType> = Vec::new();
-        let mut exports = Vec::new();
-        for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
-                Payload::TypeSection(reader) => {
-                    for group in reader {
-                        for ty in group?.into_types() {
-                            let (signature, values) = match &ty.composite_type.inner {
-                                wasmparser::CompositeInnerType::Func(func) => {
-                                    let values = func.params().len() + func.results().len();
-                                    (signature(func), values)
-                                }
-                                _ => (None, 0),
-                            };
-                            types.push(signature);
-                            type_values.push(values);
-                        }
-                    }
-                    self.counts.types = types.len();
-                    self.counts.type_values = type_values.iter().sum();
-                }
-                Payload::ImportSection(reader) => {
-                    for import in reader.into_imports() {
-                        let import = import?;
-                        let kind = match import.ty {
-                            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
-                                functions.push(ty);
-                                function(&types, ty)
-                            }
-                            TypeRef::Memory(ty) => {
-                                memories.push(ty);
-                                memory(ty)
-                            }
-                            TypeRef::Table(_) => ItemKind::Table,
-                            TypeRef::Global(_) => ItemKind::Global,
-                            TypeRef::Tag(_) => ItemKind::Tag,
-                        };
-                        let (module, name) = (import.module.to_owned(), import.name.to_owned());
-                        self.imports.push(ImportDecl { module, name, kind });
-                    }
-                }
-                Payload::FunctionSection(reader) => {
-                    for ty in reader {
-                        let ty = ty?;
-                        self.counts.function_values +=
-                            type_values.get(ty as usize).copied().unwrap_or(0);
-                        functions.push(ty);
-                    }
-                }
-                Payload::MemorySection(reader) => {
-                    for ty in reader {
-                        memories.push(ty?);
-                    }
-                }
-                Payload::TagSection(reader) => self.counts.tags += reader.count() as usize,
-                Payload::TableSection(reader) => self.counts.tables += reader.count() as usize,
-                Payload::GlobalSection(reader) => self.counts.globals += reader.count() as usize,
-                Payload::DataSection(reader) => self.counts.data += reader.count() as usize,
-                Payload::ElementSection(reader) => {
-                    self.counts.element_segments += reader.count() as usize;
-                    for segment in reader {
-                        self.counts.elements += match segment?.items {
-                            ElementItems::Functions(items) => items.count() as usize,
-                            ElementItems::Expressions(_, items) => items.count() as usize,
-                        };
-                    }
-                }
-                Payload::CodeSectionStart { count, .. } => self.counts.functions += count as usize,
-                Payload::CodeSectionEntry(body) => {
-                    self.largest_function = self.largest_function.max(body.as_bytes().len());
-                    for locals in body.get_locals_reader()? {
-                        self.counts.locals += locals?.0 as usize;
-                    }
-                }
-                Payload::ExportSection(reader) => {
-                    for export in reader {
-                        let export = export?;
-                        exports.push((export.name.to_owned(), export.kind, export.index as usize));
-                    }
-                }
-                Payload::CustomSection(reader) => match reader.as_known() {
-                    wasmparser::KnownCustom::Producers(section) => self.read_producers(section)?,
-                    wasmparser::KnownCustom::Name(section) => {
-                        for part in section {
-                            // A damaged name is no reason to refuse a module.
-                            if let Ok(wasmparser::Name::Module { name, .. }) = part {
-                                self.name = Some(name.to_owned());
-                            }
-                        }
-                    }
-                    _ => {}
-                },
-                _ => {}
-            }
-        }
-        self.counts.imports = self.imports.len();
-        self.counts.exports = exports.len();
-        self.memory = memories.first().map(|ty| MemoryInfo {
-            min_pages: ty.initial,
-            max_pages: ty.maximum,
-        });
-        for (name, kind, index) in exports {
-            let kind = match kind {
-                ExternalKind::Func | ExternalKind::FuncExact => functions
-                    .get(index)
-                    .map_or(ItemKind::Function(Signature::from_static(&[], &[])), |ty| {
-                        function(&types, *ty)
-                    }),
-                ExternalKind::Memory => match memories.get(index) {
-                    Some(ty) => memory(*ty),
-                    None => continue,
-                },
-                ExternalKind::Table => ItemKind::Table,
-                ExternalKind::Global => ItemKind::Global,
-                ExternalKind::Tag => ItemKind::Tag,
-            };
-            self.exports.push(ExportDecl { name, kind });
-        }
-        Ok(())
-    }
-
-    fn read_producers(
-        &mut self,
-        section: wasmparser::ProducersSectionReader<'_>,
-    ) -> wasmparser::Result<()> {
-        for field in section {
-            let field = field?;
-            for value in field.values {
-                let value = value?;
-                self.producers.push(Producer {
-                    field: field.name.to_owned(),
-                    name: value.name.to_owned(),
-                    version: value.version.to_owned(),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn function(types: &[Option<Signature>], ty: u32) -> ItemKind {
-    let signature = types.get(ty as usize).cloned().flatten();
-    // A type that is missing or has no counterpart in the interface fits nothing, which the check
-    // reports; an invalid module is refused by the engine.
-    signature.map_or(
-        ItemKind::Function(Signature::from_static(&[], &[])),
-        ItemKind::Function,
-    )
-}
-
-fn memory(ty: wasmparser::MemoryType) -> ItemKind {
-    ItemKind::Memory {
-        min_pages: ty.initial,
-        max_pages: ty.maximum,
-        shared: ty.shared,
-        memory64: ty.memory64,
-    }
-}
-
-fn signature(func: &wasmparser::FuncType) -> Option<Signature> {
-    let convert = |types: &[wasmparser::ValType]| -> Option<Vec<ValType>> {
-        types
-            .iter()
-            .map(|ty| match *ty {
-                wasmparser::ValType::I32 => Some(ValType::I32),
-                wasmparser::ValType::I64 => Some(ValType::I64),
-                wasmparser::ValType::F32 => Some(ValType::F32),
-                wasmparser::ValType::F64 => Some(ValType::F64),
-                wasmparser::ValType::V128 => Some(ValType::V128),
-                wasmparser::ValType::FUNCREF => Some(ValType::FuncRef),
-                wasmparser::ValType::EXTERNREF => Some(ValType::ExternRef),
-                wasmparser::ValType::Ref(_) => None,
-            })
-            .collect()
-    };
-    Some(Signature::new(
-        convert(func.params())?,
-        convert(func.results())?,
-    ))
-}
+const TEXT_SIZE_LIMIT: usize = 512 << 10;
 
 /// Whether the bytes are meant as a module in the text format.
 #[cfg(feature = "wat")]
@@ -423,7 +32,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// The binary form of a module that may be in the text format.
-fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
+pub(crate) fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     if bytes.is_empty() {
         return Err(LoadError::Malformed("it is empty".into()));
     }
@@ -443,16 +52,30 @@ fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
         }
         return match wat::parse_bytes(bytes) {
             Ok(binary) => Ok(binary),
-            Err(error) if is_text(bytes) => Err(LoadError::Malformed(error.to_string())),
+            Err(error) if is_text(bytes) => Err(LoadError::Malformed(what_is_wrong(&error))),
             Err(_) => Err(no_module()),
         };
     }
     Ok(bytes.into())
 }
 
+/// What is wrong with a text, and where. The assembler's message goes on with the whole line.
+#[cfg(feature = "wat")]
+fn what_is_wrong(error: &wat::Error) -> String {
+    let message = error.to_string();
+    let mut lines = message.lines();
+    let what = Excerpt(lines.next().unwrap_or_default());
+    let place = lines.find_map(|line| line.trim_start().strip_prefix("--> <anon>:"));
+    match place.and_then(|place| place.split_once(':')) {
+        Some((line, column)) => format!("line {line}, column {column}: {what}"),
+        None => what.to_string(),
+    }
+}
+
 struct Inner {
     info: ModuleInfo,
     kind: ModuleKind,
+    imported: Box<[ImportedFunction]>,
     name: String,
     compiled: Compiled,
 }
@@ -474,7 +97,7 @@ pub struct TransportModule {
 }
 
 impl TransportModule {
-    /// Loads a module from its bytes, in the binary or (with the feature `wat`, up to 4 MiB) the text
+    /// Loads a module from its bytes, in the binary or (with the feature `wat`, up to 512 KiB) the text
     /// format.
     ///
     /// # Errors
@@ -521,6 +144,11 @@ impl TransportModule {
 
     pub(crate) fn compiled(&self) -> &Compiled {
         &self.inner.compiled
+    }
+
+    /// The functions of the interface that the module imports, each once.
+    pub(crate) fn imported(&self) -> &[ImportedFunction] {
+        &self.inner.imported
     }
 
     pub(crate) fn kind(&self) -> ModuleKind {
@@ -676,7 +304,8 @@ impl ModuleLoader {
                 limit: self.max_size,
             });
         }
-        let mut bytes = Vec::new();
+        // It is as large as it says, or nearly; what grows beyond takes more than it needs.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
         // One more than allowed, since a file may grow or not know its size.
         file.take(self.max_size.saturating_add(1))
             .read_to_end(&mut bytes)
@@ -703,25 +332,22 @@ impl ModuleLoader {
         }
         let wasm = to_binary(bytes)?;
         let info = ModuleInfo::read(bytes, &wasm)?;
-        let entry = info
-            .entry
-            .as_ref()
-            .map_err(|problems| LoadError::Interface(problems.clone()))?;
-        let kind = entry.kind;
-        info.check_complexity()?;
+        let kind = info.entry()?.kind;
         let compile = || {
-            complexity::check(&wasm)?;
+            let begun = Instant::now();
+            complexity::check(&wasm, self.compile_timeout)?;
+            let wasm = custom_sections::without(&wasm)?;
             if let Some(tell) = &self.before_compiling {
                 tell(size);
             }
-            compile(&wasm, self.compile_timeout)
+            compile(&wasm, begun, self.compile_timeout)
         };
         let compiled = match &self.cache {
-            Some(cache) => cache.load_or(&info.sha256, compile)?,
+            Some(cache) => cache.load_or(info.sha256(), compile)?,
             None => load_compiled(compile()?)?,
         };
         let name = name
-            .or_else(|| info.name.clone())
+            .or_else(|| info.name().map(str::to_owned))
             .map(|name| {
                 name.chars()
                     .filter(|c| !c.is_control())
@@ -729,9 +355,10 @@ impl ModuleLoader {
                     .collect::<String>()
             })
             .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| hex(&info.sha256[..6]));
+            .unwrap_or_else(|| hex(&info.sha256()[..6]));
         Ok(TransportModule {
             inner: Arc::new(Inner {
+                imported: info.imported_functions(),
                 info,
                 kind,
                 name,
@@ -741,13 +368,12 @@ impl ModuleLoader {
     }
 }
 
-fn compile(wasm: &[u8], timeout: Duration) -> Result<Vec<u8>, LoadError> {
-    let started = Instant::now();
-    let artifact = engine::compile(wasm, timeout)?;
+fn compile(wasm: &[u8], begun: Instant, timeout: Duration) -> Result<Vec<u8>, LoadError> {
+    let artifact = engine::compile(wasm, begun, timeout)?;
     log::info!(
         "compiled a module of {} bytes in {:.0?}",
         wasm.len(),
-        started.elapsed()
+        begun.elapsed()
     );
     Ok(artifact)
 }

@@ -34,6 +34,11 @@ pub(crate) const TRAP: [Operator<'static>; 4] = [
     Operator::Drop,
 ];
 
+/// Elements of a table that the engine may lay out within each instance once more, as it does where a
+/// table of functions has no room to grow: at 32 bytes each, and anew for each segment that is put into
+/// it.
+const FIXED_LIMIT: u32 = 8192;
+
 /// Why a guest ended by a division that was not its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
@@ -84,6 +89,8 @@ struct Module {
     elements: Segments,
     /// What each table holds.
     tables: Vec<Type>,
+    /// The tables that must not grow, though the engine was told that they may.
+    full: Vec<u32>,
 }
 
 /// The passive segments of one kind.
@@ -197,6 +204,7 @@ impl ModuleMiddleware for Traps {
                 &mut add_global,
             ),
             tables: info.tables.values().map(|table| table.ty).collect(),
+            full: let_large_tables_grow(info),
         };
         info.exports
             .insert(CAUSE.into(), ExportIndex::Global(cause));
@@ -204,6 +212,19 @@ impl ModuleMiddleware for Traps {
             .set(Arc::new(module))
             .map_err(|_| MiddlewareError::new("traps", "they were made for one module already"))
     }
+}
+
+/// Tells the engine that the large tables that cannot grow may, and returns their indices. That they do
+/// not is then seen to where it is tried.
+fn let_large_tables_grow(info: &mut ModuleInfo) -> Vec<u32> {
+    let mut full = Vec::new();
+    for (index, table) in &mut info.tables {
+        if table.is_fixed_funcref_table() && table.minimum > FIXED_LIMIT {
+            table.maximum = None;
+            full.push(index.as_u32());
+        }
+    }
+    full
 }
 
 #[derive(Debug)]
@@ -265,6 +286,17 @@ impl Module {
                 Self::take([value, first], state);
                 self.check_element(table, state);
                 Self::put([first, value], state);
+            }
+            // By nothing, it always can.
+            Operator::TableGrow { table } if self.full.contains(&table) => {
+                Self::take([third], state);
+                state.extend([
+                    Operator::Drop,
+                    Operator::I32Const { value: -1 },
+                    Operator::TableSize { table },
+                ]);
+                Self::put([third], state);
+                return state.push_operator(Operator::Select);
             }
             Operator::TableFill { table } => {
                 let value = self.reference(table);
@@ -412,6 +444,42 @@ impl Module {
 
 #[cfg(test)]
 mod tests {
+    /// A large table that cannot grow is one that can for the engine; for the guest nothing is other.
+    #[test]
+    fn a_table_without_room_to_grow_does_not_grow_however_large_it_is() {
+        for size in [1, FIXED_LIMIT, FIXED_LIMIT + 1] {
+            let (instance, mut store) = engine::instance(&format!(
+                r#"(module
+                (table $t {size} {size} funcref) (table $free 5 funcref) (elem (i32.const 0) $one)
+                (memory (export "memory") 1)
+                (func $one (result i32) (i32.const 1))
+                (func (export "grow") (param i32) (result i32)
+                  (table.grow $t (ref.null func) (local.get 0)))
+                (func (export "grow_free") (param i32) (result i32)
+                  (table.grow $free (ref.null func) (local.get 0)))
+                (func (export "size") (param i32) (result i32) (table.size $t))
+                (func (export "call") (param i32) (result i32)
+                  (call_indirect $t (result i32) (local.get 0))))"#
+            ));
+            let mut call = |name: &str, argument: i32| {
+                let function = instance.exports.get_function(name).expect(name);
+                match function.call(&mut store, &[Value::I32(argument)]) {
+                    Ok(results) => Ok(results[0].unwrap_i32()),
+                    Err(error) => Err(error.message()),
+                }
+            };
+            let whole = i32::try_from(size).expect("a size");
+            assert_eq!(call("grow", 1), Ok(-1));
+            assert_eq!(call("grow", -1), Ok(-1));
+            assert_eq!(call("grow", 0), Ok(whole));
+            assert_eq!(call("size", 0), Ok(whole));
+            assert_eq!(call("grow_free", 3), Ok(5));
+            assert_eq!(call("grow_free", 0), Ok(8));
+            assert_eq!(call("call", 0), Ok(1));
+            assert!(call("call", whole).is_err());
+        }
+    }
+
     use std::fmt::Write as _;
 
     use super::*;

@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Runtime;
 use virtual_fs::{MountFileSystem, NullFile};
-use wasmer::{Module, Store};
+use wasmer::Store;
 use wasmer_wasix::runtime::task_manager::tokio::TokioTaskManager;
 use wasmer_wasix::{PluggableRuntime, WasiEnvBuilder, WasiFunctionEnv};
 
 use crate::engine::engine;
+use crate::info::ImportedFunction;
 use crate::settings::Settings;
 
 /// The name under which modules import WASI Preview 1.
@@ -71,10 +72,10 @@ pub(crate) fn environment(
 }
 
 /// Whether a module needs it at all.
-pub(crate) fn is_needed(module: &Module) -> bool {
-    module
-        .imports()
-        .any(|import| import.module() == WASI && !pointers(import.name()).is_empty())
+pub(crate) fn is_needed(imported: &[ImportedFunction]) -> bool {
+    imported
+        .iter()
+        .any(|(module, name)| *module == WASI && !pointers(name).is_empty())
 }
 
 /// The parameters of the functions that are left to it, which it takes for pointers to values, and
