@@ -48,8 +48,8 @@ pub enum Len {
 pub enum TableOp {
     /// Opens the next number.
     Insert,
-    /// Opens a number.
-    InsertAt(Number),
+    /// Opens a number for something that does not count.
+    Give(Number),
     /// Closes a number.
     Remove(Number),
     /// Moves one number to another.
@@ -93,6 +93,8 @@ pub enum Rare {
 /// What the table has to be.
 struct Model {
     open: BTreeMap<u32, u32>,
+    /// The values that do not count. Each value is used once.
+    given: BTreeSet<u32>,
     reserved: BTreeSet<u32>,
     start: u32,
     end: u32,
@@ -118,6 +120,7 @@ pub fn fd_table(case: &FdTableCase) -> Vec<Option<Errno>> {
     let end = end.min(FD_LIMIT);
     let mut model = Model {
         open: BTreeMap::new(),
+        given: BTreeSet::new(),
         reserved: BTreeSet::new(),
         start: start.min(end),
         end,
@@ -142,10 +145,10 @@ fn step(table: &mut FdTable<u32>, model: &mut Model, op: TableOp, value: u32) ->
             assert_eq!(got, expected, "{op:?}");
             got.err()
         }
-        TableOp::InsertAt(fd) => {
+        TableOp::Give(fd) => {
             let fd = model.number(fd);
-            let expected = model.insert_at(fd, value);
-            let got = table.insert_at(fd, value);
+            let expected = model.give(fd, value);
+            let got = table.give(fd, value);
             assert_eq!(got, expected, "{op:?} {fd}");
             got.err()
         }
@@ -188,6 +191,9 @@ fn step(table: &mut FdTable<u32>, model: &mut Model, op: TableOp, value: u32) ->
             let (got, expected) = (table.get_mut(fd), model.open.get_mut(&fd));
             assert_eq!(got, expected, "{op:?} {fd}");
             for place in got.into_iter().chain(expected) {
+                if model.given.contains(place) {
+                    model.given.insert(value);
+                }
                 *place = value;
             }
             None
@@ -212,8 +218,9 @@ fn compare(table: &FdTable<u32>, model: &Model) {
     assert_eq!(table.len(), model.open.len());
     assert_eq!(table.is_empty(), model.open.is_empty());
     assert_eq!(table.limit(), model.limit);
-    // Numbers in the range plus the limit: a guest can never hold more.
+    // Wherever they stand: a guest can never hold more.
     assert!(model.counted() <= model.limit);
+    assert_eq!(table.is_full(), model.counted() == model.limit);
 }
 
 fn compare_all_numbers(table: &mut FdTable<u32>, model: &Model) {
@@ -262,9 +269,10 @@ impl Model {
         }
     }
 
-    /// How many of the open numbers count against the limit.
+    /// How many of those that are open count against the limit.
     fn counted(&self) -> usize {
-        self.open.range(self.start..).count()
+        let counts = |value: &&u32| !self.given.contains(value);
+        self.open.values().filter(counts).count()
     }
 
     fn insert(&mut self, value: u32) -> Result<u32, Errno> {
@@ -277,38 +285,24 @@ impl Model {
         Ok(fd)
     }
 
-    fn insert_at(&mut self, fd: u32, value: u32) -> Result<Option<u32>, Errno> {
+    fn give(&mut self, fd: u32, value: u32) -> Result<Option<u32>, Errno> {
         if fd >= 1024 {
             return Err(Errno::Badf);
         }
-        let mut after = self.open.clone();
-        let displaced = after.insert(fd, value);
-        self.accept(after, fd)?;
-        Ok(displaced)
+        self.given.insert(value);
+        self.reserved.remove(&fd);
+        Ok(self.open.insert(fd, value))
     }
 
     fn renumber(&mut self, from: u32, to: u32) -> Result<Option<u32>, Errno> {
-        let mut after = self.open.clone();
-        let value = after.remove(&from).ok_or(Errno::Badf)?;
-        if to >= 1024 {
+        if !self.open.contains_key(&from) || to >= 1024 {
             return Err(Errno::Badf);
         }
         if from == to {
             return Ok(None);
         }
-        let displaced = after.insert(to, value);
-        self.accept(after, to)?;
-        Ok(displaced)
-    }
-
-    /// Goes over to what is open after an operation on `fd`, unless more would count than may.
-    fn accept(&mut self, after: BTreeMap<u32, u32>, fd: u32) -> Result<(), Errno> {
-        let counted = after.range(self.start..).count();
-        if counted > self.limit && counted > self.counted() {
-            return Err(Errno::Mfile);
-        }
-        self.open = after;
-        self.reserved.remove(&fd);
-        Ok(())
+        self.reserved.remove(&to);
+        let value = self.open.remove(&from).ok_or(Errno::Badf)?;
+        Ok(self.open.insert(to, value))
     }
 }

@@ -13,9 +13,9 @@ pub const FD_LIMIT: u32 = 1024;
 
 /// Descriptors by number.
 ///
-/// New ones get the lowest free number of a range that the host keeps clear of WASI's own. Explicit
-/// numbers may also lie outside of it: a guest may put one of them where a WASI descriptor stood,
-/// such as standard input. Those below the range do not count against the limit.
+/// New ones get the lowest free number of a range that the host keeps clear of WASI's own. They count
+/// against a limit, wherever the guest moves them. What it is given from the start, such as its standard
+/// streams, may stand at any number and does not count, wherever it is moved.
 ///
 /// The host can reserve numbers in the range for descriptors that are not in this table; see
 /// [`reserve`](Self::reserve).
@@ -28,9 +28,19 @@ pub struct FdTable<T> {
     /// on demand.
     slots: Vec<Slot>,
     /// What is open, in the order of the numbers.
-    entries: Vec<(u32, T)>,
+    entries: Vec<Entry<T>>,
     range: Range<u32>,
     limit: usize,
+    /// How many of the entries count against the limit.
+    counted: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<T> {
+    fd: u32,
+    /// Whether it counts against the limit.
+    counts: bool,
+    value: T,
 }
 
 /// The state of a number. The position of an entry fits in 16 bits since there are at most
@@ -44,7 +54,7 @@ enum Slot {
 
 impl<T> FdTable<T> {
     /// An empty table that gives out the numbers from `range.start` to `range.end - 1`, and holds
-    /// at most `limit` descriptors from `range.start` on at once.
+    /// at most `limit` of the descriptors that it gave out at once.
     ///
     /// The range is cut at [`FD_LIMIT`]. With an empty range or a limit of 0,
     /// [`insert`](Self::insert) always fails.
@@ -56,6 +66,7 @@ impl<T> FdTable<T> {
             entries: Vec::new(),
             range: start..end,
             limit,
+            counted: 0,
         }
     }
 
@@ -65,7 +76,7 @@ impl<T> FdTable<T> {
     ///
     /// [`Errno::Mfile`] at the limit, or when the range is full. The value is dropped.
     pub fn insert(&mut self, value: T) -> Result<u32, Errno> {
-        if self.counted() >= self.limit {
+        if self.is_full() {
             return Err(Errno::Mfile);
         }
         let fd = self
@@ -73,40 +84,43 @@ impl<T> FdTable<T> {
             .clone()
             .find(|&fd| self.slot(fd) == Slot::Free)
             .ok_or(Errno::Mfile)?;
-        self.place(fd, value);
+        self.place(Entry {
+            fd,
+            counts: true,
+            value,
+        });
         Ok(fd)
     }
 
-    /// Opens this number, inside or outside of the range, and returns what stood there.
+    /// Opens this number, inside or outside of the range, for something that the guest has from the
+    /// start, and returns what stood there. It does not count against the limit.
     ///
     /// A reservation of the number ends: the caller has closed what it stood for.
     ///
     /// # Errors
     ///
-    /// - [`Errno::Badf`] from [`FD_LIMIT`] on.
-    /// - [`Errno::Mfile`] at the limit, unless the number is below the range or already open.
-    ///
-    /// The table is then as before, and the value is dropped.
-    pub fn insert_at(&mut self, fd: u32, value: T) -> Result<Option<T>, Errno> {
+    /// [`Errno::Badf`] from [`FD_LIMIT`] on. The table is then as before, and the value is dropped.
+    pub fn give(&mut self, fd: u32, value: T) -> Result<Option<T>, Errno> {
         if fd >= FD_LIMIT {
             return Err(Errno::Badf);
         }
-        if !self.contains(fd) && self.counts(fd) && self.counted() >= self.limit {
-            return Err(Errno::Mfile);
-        }
-        Ok(self.place(fd, value))
+        Ok(self.place(Entry {
+            fd,
+            counts: false,
+            value,
+        }))
     }
 
     /// What is open under this number.
     pub fn get(&self, fd: u32) -> Option<&T> {
         let position = self.position(fd)?;
-        self.entries.get(position).map(|(_, value)| value)
+        self.entries.get(position).map(|entry| &entry.value)
     }
 
     /// What is open under this number, to be changed.
     pub fn get_mut(&mut self, fd: u32) -> Option<&mut T> {
         let position = self.position(fd)?;
-        self.entries.get_mut(position).map(|(_, value)| value)
+        self.entries.get_mut(position).map(|entry| &mut entry.value)
     }
 
     /// Whether this number is open.
@@ -120,25 +134,18 @@ impl<T> FdTable<T> {
     ///
     /// [`Errno::Badf`] when it is not open.
     pub fn remove(&mut self, fd: u32) -> Result<T, Errno> {
-        let position = self.position(fd).ok_or(Errno::Badf)?;
-        let (_, value) = self.entries.remove(position);
-        self.set_slot(fd, Slot::Free);
-        self.reposition(position);
-        Ok(value)
+        self.take(fd).map(|entry| entry.value)
     }
 
     /// Moves a descriptor to another number, as `fd_renumber` does, and returns what stood there.
     ///
-    /// `from` is free afterwards. A reservation of `to` ends, as in [`insert_at`](Self::insert_at).
-    /// When both numbers are the same, nothing changes.
+    /// `from` is free afterwards. A reservation of `to` ends, as in [`give`](Self::give). When both
+    /// numbers are the same, nothing changes. No more count against the limit than before.
     ///
     /// # Errors
     ///
-    /// - [`Errno::Badf`] when `from` is not open, or `to` is [`FD_LIMIT`] or more.
-    /// - [`Errno::Mfile`] at the limit, when a descriptor from below the range would be moved to a
-    ///   free number above.
-    ///
-    /// The table is then as before.
+    /// [`Errno::Badf`] when `from` is not open, or `to` is [`FD_LIMIT`] or more. The table is then as
+    /// before.
     pub fn renumber(&mut self, from: u32, to: u32) -> Result<Option<T>, Errno> {
         if !self.contains(from) || to >= FD_LIMIT {
             return Err(Errno::Badf);
@@ -146,12 +153,8 @@ impl<T> FdTable<T> {
         if from == to {
             return Ok(None);
         }
-        let one_more = self.counts(to) && !self.contains(to) && !self.counts(from);
-        if one_more && self.counted() >= self.limit {
-            return Err(Errno::Mfile);
-        }
-        let value = self.remove(from)?;
-        Ok(self.place(to, value))
+        let moved = self.take(from)?;
+        Ok(self.place(Entry { fd: to, ..moved }))
     }
 
     /// Marks a number of the range as taken by somebody else, such as a WASI descriptor that the
@@ -159,7 +162,7 @@ impl<T> FdTable<T> {
     ///
     /// Reserving twice is the same as once. A reservation does not count against the limit, and
     /// ends with [`release`](Self::release), or when the number is opened by
-    /// [`insert_at`](Self::insert_at) or [`renumber`](Self::renumber).
+    /// [`give`](Self::give) or [`renumber`](Self::renumber).
     ///
     /// # Errors
     ///
@@ -192,7 +195,7 @@ impl<T> FdTable<T> {
         self.range.contains(&fd)
     }
 
-    /// How many descriptors are open, those below the range included.
+    /// How many descriptors are open, those that do not count included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -202,23 +205,30 @@ impl<T> FdTable<T> {
         self.entries.is_empty()
     }
 
-    /// How many descriptors may be open at once, those below the range not counted.
+    /// How many descriptors may be open at once, those that were given not counted.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Whether as many are open as may be: [`insert`](Self::insert) fails.
+    pub fn is_full(&self) -> bool {
+        self.counted >= self.limit
     }
 
     /// The open descriptors, in the order of their numbers.
     pub fn iter(
         &self,
     ) -> impl DoubleEndedIterator<Item = (u32, &T)> + ExactSizeIterator + FusedIterator {
-        self.entries.iter().map(|(fd, value)| (*fd, value))
+        self.entries.iter().map(|entry| (entry.fd, &entry.value))
     }
 
     /// The open descriptors, in the order of their numbers, to be changed.
     pub fn iter_mut(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = (u32, &mut T)> + ExactSizeIterator + FusedIterator {
-        self.entries.iter_mut().map(|(fd, value)| (*fd, value))
+        self.entries
+            .iter_mut()
+            .map(|entry| (entry.fd, &mut entry.value))
     }
 
     /// Closes everything, and returns it in the order of the numbers. Reservations stay.
@@ -233,18 +243,35 @@ impl<T> FdTable<T> {
                 *slot = Slot::Free;
             }
         }
-        std::mem::take(&mut self.entries).into_iter()
+        self.counted = 0;
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        entries.map(|entry| (entry.fd, entry.value))
     }
 
-    /// Puts a value under a number below `FD_LIMIT`, whatever the limit says.
-    fn place(&mut self, fd: u32, value: T) -> Option<T> {
-        match self.entries.binary_search_by_key(&fd, |(fd, _)| *fd) {
+    /// Takes what stands under a number out of the table.
+    fn take(&mut self, fd: u32) -> Result<Entry<T>, Errno> {
+        let position = self.position(fd).ok_or(Errno::Badf)?;
+        let entry = self.entries.remove(position);
+        self.counted -= usize::from(entry.counts);
+        self.set_slot(fd, Slot::Free);
+        self.reposition(position);
+        Ok(entry)
+    }
+
+    /// Puts an entry under its number, which is below `FD_LIMIT`, whatever the limit says.
+    fn place(&mut self, entry: Entry<T>) -> Option<T> {
+        self.counted += usize::from(entry.counts);
+        match self
+            .entries
+            .binary_search_by_key(&entry.fd, |entry| entry.fd)
+        {
             Ok(position) => {
-                let (_, present) = self.entries.get_mut(position)?;
-                Some(std::mem::replace(present, value))
+                let displaced = std::mem::replace(self.entries.get_mut(position)?, entry);
+                self.counted -= usize::from(displaced.counts);
+                Some(displaced.value)
             }
             Err(position) => {
-                self.entries.insert(position, (fd, value));
+                self.entries.insert(position, entry);
                 self.reposition(position);
                 None
             }
@@ -254,22 +281,12 @@ impl<T> FdTable<T> {
     /// Tells the slots where the entries from `first` on stand.
     fn reposition(&mut self, first: usize) {
         for position in first..self.entries.len() {
-            let Some(&(fd, _)) = self.entries.get(position) else {
+            let Some(&Entry { fd, .. }) = self.entries.get(position) else {
                 return;
             };
             // There are at most `FD_LIMIT` entries, so that the position fits.
             self.set_slot(fd, Slot::Open(position as u16));
         }
-    }
-
-    /// How many descriptors count against the limit.
-    fn counted(&self) -> usize {
-        self.entries.len() - self.entries.partition_point(|(fd, _)| !self.counts(*fd))
-    }
-
-    /// Whether a descriptor with this number counts against the limit.
-    fn counts(&self, fd: u32) -> bool {
-        fd >= self.range.start
     }
 
     /// Where the entry of a number stands.
@@ -348,11 +365,11 @@ mod tests {
             table.insert(value).unwrap();
         }
         assert_eq!(table.insert('e'), Err(Errno::Mfile));
-        assert_eq!(table.insert_at(69, 'e'), Err(Errno::Mfile));
-        assert_eq!(table.insert_at(900, 'e'), Err(Errno::Mfile));
         assert_eq!(table.limit(), 4);
+        assert!(table.is_full());
         table.remove(64).unwrap();
-        assert_eq!(table.insert_at(69, 'e'), Ok(None));
+        assert!(!table.is_full());
+        assert_eq!(table.insert('e'), Ok(64));
         assert_eq!(table.insert('f'), Err(Errno::Mfile));
     }
 
@@ -382,39 +399,54 @@ mod tests {
     #[test]
     fn a_descriptor_can_stand_over_standard_input() {
         let mut table = table();
-        assert_eq!(table.insert_at(0, 'a'), Ok(None));
-        assert_eq!(table.insert_at(0, 'b'), Ok(Some('a')));
+        assert_eq!(table.give(0, 'a'), Ok(None));
+        assert_eq!(table.give(0, 'b'), Ok(Some('a')));
         assert_open(&table, &[(0, 'b')]);
     }
 
     #[test]
-    fn descriptors_below_the_range_do_not_count_against_the_limit() {
-        let mut table = FdTable::new(64..70, 1);
-        assert_eq!(table.insert_at(0, 'a'), Ok(None));
-        assert_eq!(table.insert_at(63, 'b'), Ok(None));
-        assert_eq!(table.insert('c'), Ok(64));
-        assert_eq!(table.insert_at(1, 'd'), Ok(None));
-        assert_open(&table, &[(0, 'a'), (1, 'd'), (63, 'b'), (64, 'c')]);
-        assert_eq!(table.insert('e'), Err(Errno::Mfile));
-        assert_eq!(table.renumber(0, 65), Err(Errno::Mfile));
-        assert_eq!(table.renumber(0, 64), Ok(Some('c')));
-        assert_open(&table, &[(1, 'd'), (63, 'b'), (64, 'a')]);
+    fn what_was_given_out_counts_against_the_limit_wherever_it_is_moved() {
+        let mut table = FdTable::new(64..70, 2);
+        for to in [0, 63, 5, 900] {
+            assert_eq!(table.insert('a'), Ok(64));
+            assert_eq!(table.insert('b'), Ok(65));
+            assert_eq!(table.renumber(64, to), Ok(None));
+            assert_eq!(table.insert('c'), Err(Errno::Mfile), "{to}");
+            // One over the other: the one below is gone.
+            assert_eq!(table.renumber(65, to), Ok(Some('a')));
+            assert_eq!(table.insert('c'), Ok(64));
+            assert_eq!(table.insert('d'), Err(Errno::Mfile));
+            assert_eq!(table.remove(64), Ok('c'));
+            assert_eq!(table.remove(to), Ok('b'));
+        }
+        drop(table.drain());
+        assert_eq!((table.insert('a'), table.insert('b')), (Ok(64), Ok(65)));
     }
 
     #[test]
-    fn replacing_an_open_number_is_allowed_at_the_limit() {
+    fn what_was_given_does_not_count_wherever_it_is_moved() {
         let mut table = FdTable::new(64..70, 1);
-        table.insert('a').unwrap();
-        assert_eq!(table.insert_at(64, 'b'), Ok(Some('a')));
-        assert_open(&table, &[(64, 'b')]);
+        assert_eq!(table.give(0, 'a'), Ok(None));
+        assert_eq!(table.give(66, 'b'), Ok(None));
+        assert_eq!(table.renumber(0, 65), Ok(None));
+        assert_eq!(table.insert('c'), Ok(64));
+        assert_eq!(table.insert('d'), Err(Errno::Mfile));
+        // Over one that counts, which is gone.
+        assert_eq!(table.renumber(65, 64), Ok(Some('c')));
+        assert_eq!(table.insert('d'), Ok(65));
+        assert_eq!(table.insert('e'), Err(Errno::Mfile));
+        // Under one that counts, which still does.
+        assert_eq!(table.renumber(65, 66), Ok(Some('b')));
+        assert_eq!(table.insert('e'), Err(Errno::Mfile));
+        assert_open(&table, &[(64, 'a'), (66, 'd')]);
     }
 
     #[test]
     fn no_number_from_1024_on_can_be_opened() {
         let mut table = table();
-        assert_eq!(table.insert_at(1023, 'a'), Ok(None));
-        assert_eq!(table.insert_at(1024, 'b'), Err(Errno::Badf));
-        assert_eq!(table.insert_at(u32::MAX, 'b'), Err(Errno::Badf));
+        assert_eq!(table.give(1023, 'a'), Ok(None));
+        assert_eq!(table.give(1024, 'b'), Err(Errno::Badf));
+        assert_eq!(table.give(u32::MAX, 'b'), Err(Errno::Badf));
         assert_eq!(table.renumber(1023, 1024), Err(Errno::Badf));
         assert_eq!(table.renumber(1023, u32::MAX), Err(Errno::Badf));
         assert_open(&table, &[(1023, 'a')]);
@@ -488,7 +520,7 @@ mod tests {
         let mut table = table();
         table.reserve(64).unwrap();
         table.reserve(65).unwrap();
-        assert_eq!(table.insert_at(64, 'a'), Ok(None));
+        assert_eq!(table.give(64, 'a'), Ok(None));
         assert_eq!(table.renumber(64, 65), Ok(None));
         assert!(!table.is_reserved(64) && !table.is_reserved(65));
         table.remove(65).unwrap();
@@ -500,7 +532,7 @@ mod tests {
     fn values_can_be_changed_in_place() {
         let mut table = table();
         table.insert('a').unwrap();
-        table.insert_at(2, 'b').unwrap();
+        table.give(2, 'b').unwrap();
         *table.get_mut(64).unwrap() = 'c';
         assert_eq!(table.get_mut(65), None);
         for (_, value) in table.iter_mut() {
@@ -513,7 +545,7 @@ mod tests {
     fn draining_closes_everything_in_order_and_keeps_reservations() {
         let mut table = table();
         table.insert('a').unwrap();
-        table.insert_at(2, 'b').unwrap();
+        table.give(2, 'b').unwrap();
         table.reserve(65).unwrap();
         let drained: Vec<(u32, char)> = table.drain().collect();
         assert_eq!(drained, [(2, 'b'), (64, 'a')]);
@@ -528,7 +560,7 @@ mod tests {
     fn an_unused_table_holds_no_memory_and_a_high_number_little() {
         let mut table: FdTable<[u8; 4096]> = FdTable::new(512..1024, 16);
         assert_eq!((table.slots.capacity(), table.entries.capacity()), (0, 0));
-        table.insert_at(1023, [0; 4096]).unwrap();
+        table.give(1023, [0; 4096]).unwrap();
         assert!(size_of::<Slot>() * table.slots.capacity() <= 4096);
         assert!(table.entries.capacity() <= 4);
     }

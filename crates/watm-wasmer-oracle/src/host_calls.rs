@@ -7,7 +7,7 @@ use watm_abi::FD_LIMIT;
 
 use crate::outputs::outputs;
 use crate::process;
-use crate::remote::{Answer, MEMORY, Remote, functions};
+use crate::remote::{Answer, DESCRIPTOR_LIMIT, MEMORY, Remote, functions};
 use crate::watchdog;
 
 /// The first number of the host's own descriptors.
@@ -16,6 +16,11 @@ const FIRST_FD: u32 = 512;
 pub(crate) const LAST_ERRNO: i32 = 76;
 /// Calls of one case at most.
 const MOST_CALLS: usize = 12;
+/// Bytes that one call may move to or from a standard stream or a file. A connection takes all that a
+/// blocking call has, as its peer does.
+const MOVED_LIMIT: u32 = 16 << 20;
+/// Buffers of one call at most.
+const MOST_BUFFERS: usize = 1024;
 /// Calls of one guest, one after the other.
 #[derive(Debug)]
 pub struct HostCallCase {
@@ -44,7 +49,7 @@ pub enum Preparation {
         /// Up to 256 of them.
         bytes: Vec<u8>,
     },
-    /// An array of buffers.
+    /// An array of buffers; one that is alone stands there as often as there may be any.
     Buffers {
         /// Where.
         at: u16,
@@ -174,6 +179,9 @@ impl Preparation {
                         bytes.extend(&value.to_le_bytes()[..4]);
                     }
                 }
+                if buffers.len() == 1 {
+                    bytes = bytes.repeat(MOST_BUFFERS);
+                }
                 (*at, bytes)
             }
             Self::Subscription {
@@ -200,8 +208,17 @@ impl Preparation {
     }
 }
 
-/// Runs the calls, and checks after each that its answer is one that there is, and that no memory
-/// but what it named was written.
+/// What a case has open.
+struct Open {
+    /// The numbers that are taken from the first of the host's on.
+    numbers: BTreeSet<u32>,
+    /// The numbers, wherever they are, under which descriptors of the host stand.
+    ours: BTreeSet<u32>,
+}
+
+/// Runs the calls, and checks after each that its answer is one that there is, that no memory but
+/// what it named was written, that it did not do more than a call may, and that no more descriptors
+/// are open than may be.
 ///
 /// # Panics
 ///
@@ -209,7 +226,11 @@ impl Preparation {
 pub fn host_calls(case: &HostCallCase) -> HostCallEnd {
     let _watched = watchdog::watch(case);
     let remote = Remote::start();
-    let mut open = BTreeSet::from([remote.internal, remote.net, remote.control]);
+    let given = BTreeSet::from([remote.internal, remote.net, remote.control]);
+    let mut open = Open {
+        numbers: given.clone(),
+        ours: given,
+    };
     let mut end = HostCallEnd::Answered;
     for call in &case.calls {
         match run(call, &remote, &mut open) {
@@ -225,7 +246,7 @@ pub fn host_calls(case: &HostCallCase) -> HostCallEnd {
     end
 }
 
-fn run(call: &Call, remote: &Remote, open: &mut BTreeSet<u32>) -> HostCallEnd {
+fn run(call: &Call, remote: &Remote, open: &mut Open) -> HostCallEnd {
     macro_rules! answered {
         ($order:expr) => {
             match $order {
@@ -252,10 +273,12 @@ fn run(call: &Call, remote: &Remote, open: &mut BTreeSet<u32>) -> HostCallEnd {
     if function.module == "env" && result >= 0 {
         let fd = result.cast_unsigned();
         assert!(
-            (FIRST_FD..FD_LIMIT).contains(&fd) && open.insert(fd),
-            "{} gave out {fd}, with {open:?} open",
-            function.name
+            (FIRST_FD..FD_LIMIT).contains(&fd) && open.numbers.insert(fd),
+            "{} gave out {fd}, with {:?} open",
+            function.name,
+            open.numbers
         );
+        open.ours.insert(fd);
     } else {
         let errno = if function.module == "env" {
             result.wrapping_neg()
@@ -268,26 +291,9 @@ fn run(call: &Call, remote: &Remote, open: &mut BTreeSet<u32>) -> HostCallEnd {
             function.name
         );
     }
-    let fd = u32::try_from(arguments[0] & 0xffff_ffff).unwrap_or(0);
-    let is_ours = (FIRST_FD..FD_LIMIT).contains(&fd);
-    match function.name {
-        "fd_close" if is_ours => {
-            let was_open = open.remove(&fd);
-            assert_eq!(result == 0, was_open, "closing {fd}: {result}");
-        }
-        "fd_renumber" if result == 0 => {
-            let to = u32::try_from(arguments[1] & 0xffff_ffff).unwrap_or(0);
-            if fd != to {
-                open.remove(&fd);
-            }
-            if to >= FIRST_FD {
-                open.insert(to);
-            }
-        }
-        "fd_fdstat_get" | "fd_filestat_get" if is_ours && result == 0 => {
-            assert!(open.contains(&fd), "{fd} is not open");
-        }
-        _ => {}
+    open.follow(function.name, &arguments, result);
+    if result == 0 && !open.ours.contains(&low(arguments[0])) {
+        expect_bounded(function.name, &arguments, &after);
     }
 
     let allowed = outputs(function.name, &arguments, &before);
@@ -300,6 +306,67 @@ fn run(call: &Call, remote: &Remote, open: &mut BTreeSet<u32>) -> HostCallEnd {
         );
     }
     HostCallEnd::Answered
+}
+
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
+}
+
+impl Open {
+    /// Follows a call that was answered.
+    fn follow(&mut self, name: &str, arguments: &[u64], result: i32) {
+        let (fd, to) = (low(arguments[0]), low(arguments[1]));
+        let is_high = (FIRST_FD..FD_LIMIT).contains(&fd);
+        match name {
+            "fd_close" => {
+                let was_open = self.numbers.remove(&fd);
+                assert!(
+                    !is_high || (result == 0) == was_open,
+                    "closing {fd}: {result}"
+                );
+                if result == 0 {
+                    self.ours.remove(&fd);
+                }
+            }
+            "fd_renumber" if result == 0 && fd != to => {
+                self.numbers.remove(&fd);
+                if to >= FIRST_FD {
+                    self.numbers.insert(to);
+                }
+                self.ours.remove(&to);
+                if self.ours.remove(&fd) {
+                    self.ours.insert(to);
+                }
+            }
+            "fd_fdstat_get" | "fd_filestat_get" if is_high && result == 0 => {
+                assert!(self.numbers.contains(&fd), "{fd} is not open");
+            }
+            _ => {}
+        }
+        assert!(
+            self.ours.len() <= DESCRIPTOR_LIMIT,
+            "more are open than may be: {:?}",
+            self.ours
+        );
+    }
+}
+
+/// That a call which went well says that it moved no more than one may.
+fn expect_bounded(name: &str, arguments: &[u64], memory: &[u8]) {
+    let result_at = match name {
+        "fd_read" | "fd_write" => 3,
+        "fd_pread" | "fd_pwrite" | "fd_readdir" => 4,
+        _ => return,
+    };
+    let at = low(arguments[result_at]) as usize;
+    let Some(bytes) = memory.get(at..at + 4) else {
+        return;
+    };
+    let moved = u32::from_le_bytes(bytes.try_into().expect("four"));
+    assert!(
+        moved <= MOVED_LIMIT,
+        "{name} of {arguments:?} moved {moved} bytes"
+    );
 }
 
 /// Whether a call would take the way away on which the orders come.

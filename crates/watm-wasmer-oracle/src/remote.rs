@@ -47,6 +47,9 @@ pub(crate) fn functions() -> &'static [Function] {
     })
 }
 
+/// Descriptors of the host that it may have at once, so few that a case reaches it.
+pub(crate) const DESCRIPTOR_LIMIT: usize = 5;
+
 /// The guest, at work.
 pub(crate) struct Remote {
     conn: Conn,
@@ -77,6 +80,7 @@ impl Remote {
                 .dir(directory.path(), "/data")
                 .env("NAME", "value")
                 .arg("guest")
+                .descriptor_limit(DESCRIPTOR_LIMIT)
                 .build();
             (dialer.expect("a dialer"), directory)
         });

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use watm_abi::{
-    ClockId, Errno, Event, EventType, FdFlags, FdTable, Fdstat, FileType, Filestat, GuestMemory,
-    IovecArray, RiFlags, Rights, SdFlags, Subscription, SubscriptionKind, decode_subscriptions,
-    gather_string, write_events,
+    ClockId, Errno, Event, EventType, Excerpt, FdFlags, FdTable, Fdstat, FileType, Filestat,
+    GuestMemory, IovecArray, RiFlags, Rights, SdFlags, Subscription, SubscriptionKind,
+    decode_subscriptions, gather_string, write_events,
 };
 
 use crate::connect::{Network, Outgoing, is_denied};
@@ -41,6 +41,13 @@ const STREAM_TICK: Duration = Duration::from_millis(50);
 const FAIR_SHARE: u32 = 256 * 1024;
 /// Random bytes that are asked for at once.
 const RANDOM_PART: usize = 64 * 1024;
+/// Bytes that a guest writes to a standard stream in one try, between two looks for a stop, and in one
+/// call. A line takes longer than its bytes, and an array of buffers may name the guest's memory a
+/// thousand times.
+const STREAM_PIECE: usize = 64 * 1024;
+const STREAM_LIMIT: u32 = 1024 * 1024;
+/// Bytes that a non-blocking write moves at most: a peer that is fast enough takes all of it at once.
+const NONBLOCKING_PIECE: usize = 1024 * 1024;
 /// Sockets that the guest closed while bytes waited in them, kept until those are sent.
 const LINGERING_SOCKETS: usize = 16;
 
@@ -176,8 +183,8 @@ impl Host {
             events: Vec::new(),
         };
         for (fd, stream) in (0..).zip(setup.std_streams) {
-            // Numbers below the range are free of limits, so this cannot fail.
-            let _ = host.table.insert_at(fd, Descriptor::new(Kind::Std(stream)));
+            // The number is one that there is, so this cannot fail.
+            let _ = host.table.give(fd, Descriptor::new(Kind::Std(stream)));
         }
         host
     }
@@ -282,18 +289,19 @@ impl Host {
     /// `water_accept`: the connection that the embedder accepted.
     pub(crate) fn water_accept(&mut self) -> Call<u32> {
         self.begin()?;
+        if self.incoming.is_none() {
+            return Err(Errno::Nodev.into());
+        }
+        // It would be closed if there were no number for it.
+        if self.table.is_full() {
+            return Err(Errno::Mfile.into());
+        }
         let stream = self.incoming.take().ok_or(Errno::Nodev)?;
         self.open_net(stream)
     }
 
     fn dial(&mut self, network: Network, address: &str, chosen_by_module: bool) -> Call<u32> {
-        if self
-            .table
-            .iter()
-            .filter(|(fd, _)| self.table.in_range(*fd))
-            .count()
-            >= self.table.limit()
-        {
+        if self.table.is_full() {
             return Err(Errno::Mfile.into());
         }
         self.flush();
@@ -317,7 +325,7 @@ impl Host {
                 } else {
                     Errno::from_io(&error)
                 };
-                log::debug!("no connection to {address:?}: {error}");
+                log::debug!("no connection to {}: {error}", Excerpt(address));
                 let address = address.to_owned();
                 self.failure = Some(if denied {
                     SetupError::Denied { address }
@@ -379,6 +387,8 @@ impl Host {
                     if !all || done == total || peek {
                         return Ok(done);
                     }
+                    // A peer that is fast enough never makes it sleep.
+                    self.check_stop()?;
                 }
                 Err(Abort::Errno(Errno::Again)) if nonblocking => {
                     self.flush();
@@ -503,6 +513,8 @@ impl Host {
                 }
                 self.control_read = !peek;
             }
+            // What is there cannot be looked at without taking it.
+            Kind::Std(_) if peek => return Err(Errno::Notsup.into()),
             Kind::Std(stream) => {
                 let wait = if descriptor.nonblocking {
                     Duration::ZERO
@@ -518,7 +530,8 @@ impl Host {
     }
 
     /// `fd_write` and `sock_send`. Returns the bytes taken: all, or `Again`, up to 128 KiB on a
-    /// non-blocking descriptor; all on a blocking one.
+    /// non-blocking descriptor; all on a blocking one. A standard stream takes 1 MiB in a call, and
+    /// 64 KiB if it is non-blocking.
     pub(crate) fn write<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &M,
@@ -538,9 +551,11 @@ impl Host {
                 Ok(len) => {
                     done += len;
                     self.note_moved(len);
-                    if done >= total || nonblocking {
+                    if done >= total || nonblocking || self.is_enough(fd, done) {
                         return Ok(done);
                     }
+                    // An application that is fast enough never makes it sleep.
+                    self.check_stop()?;
                 }
                 Err(Abort::Errno(Errno::Again)) => {
                     self.set_refused(fd, total - done);
@@ -570,11 +585,11 @@ impl Host {
     ) -> Call<u32> {
         let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
         let left = (iovecs.total_len() - skip) as usize;
-        // A blocking write may go in pieces; each must fit into an empty buffer.
-        let piece = if nonblocking {
-            left
-        } else {
-            left.min(WRITE_LIMIT)
+        let piece = match descriptor.kind {
+            Kind::Std(_) => left.min(STREAM_PIECE),
+            // A blocking write may go in pieces; each must fit into an empty buffer.
+            _ if !nonblocking => left.min(WRITE_LIMIT),
+            _ => left.min(NONBLOCKING_PIECE),
         };
         let mut budget = piece;
         let slices = spans(iovecs, skip).map_while(|(addr, len)| {
@@ -628,6 +643,13 @@ impl Host {
         };
         descriptor.refused = 0;
         Ok(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a call has written so much that the rest is for the next.
+    fn is_enough(&self, fd: u32, done: u32) -> bool {
+        let descriptor = self.table.get(fd);
+        let is_stream = descriptor.is_some_and(|found| matches!(found.kind, Kind::Std(_)));
+        is_stream && done >= STREAM_LIMIT
     }
 
     fn set_refused(&mut self, fd: u32, len: u32) {

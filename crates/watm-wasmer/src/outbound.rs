@@ -7,7 +7,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use socket2::Socket;
 use watm_abi::Errno;
@@ -252,7 +252,12 @@ impl Outbound {
 
 impl Delayed for Outbound {
     fn do_older(&self, seen: Option<u64>, last: bool) -> Age {
-        let mut state = lock(&self.state);
+        // Whoever holds it is sending, for as long as a fast peer takes what there is.
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Age::Waits(seen.unwrap_or_default()),
+        };
         if state.waiting() > 0 && seen == Some(state.generation) {
             // Not only when the socket is known to take bytes: the worker may be too busy with
             // the guest to hear of it.

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{RecvFlags, SendFlags};
-use watm_abi::Errno;
+use watm_abi::{Errno, is_disruptive};
 
 use crate::link::lock;
 
 /// Bytes of a log line at most; longer lines are cut into several.
 const LINE_LIMIT: usize = 1024;
-/// Log lines of one stream of an instance per second at most; more are counted, not logged.
+/// Log lines of an instance per second at most; more are counted, not logged.
 const LINES_PER_SECOND: u32 = 200;
 /// Log lines of all instances of a dialer, listener or relay together, likewise.
 const ALL_LINES_PER_SECOND: u32 = 1000;
@@ -51,7 +51,8 @@ impl StdStream {
     pub(crate) fn all(stdio: Stdio, target: &Arc<LogTarget>) -> [Self; 3] {
         match stdio {
             Stdio::Log => {
-                let log = || Self::Log(LineLogger::new(Arc::clone(target)));
+                let rate = Arc::default();
+                let log = || Self::Log(LineLogger::new(target, &rate));
                 [Self::Empty, log(), log()]
             }
             Stdio::Inherit => [Self::HostInput, Self::HostOutput, Self::HostError],
@@ -185,7 +186,8 @@ pub(crate) struct LogTarget {
 pub(crate) struct LineLogger {
     target: Arc<LogTarget>,
     line: Vec<u8>,
-    rate: Rate,
+    /// That of all streams of the instance.
+    rate: Arc<Mutex<Rate>>,
 }
 
 /// How many lines were logged, and how many were not.
@@ -242,11 +244,11 @@ impl LogTarget {
 }
 
 impl LineLogger {
-    pub(crate) fn new(target: Arc<LogTarget>) -> Self {
+    fn new(target: &Arc<LogTarget>, rate: &Arc<Mutex<Rate>>) -> Self {
         Self {
-            target,
+            target: Arc::clone(target),
             line: Vec::new(),
-            rate: Rate::default(),
+            rate: Arc::clone(rate),
         }
     }
 
@@ -275,7 +277,7 @@ impl LineLogger {
 
     fn finish_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let (admitted, dropped) = self.rate.admit(LINES_PER_SECOND);
+        let (admitted, dropped) = lock(&self.rate).admit(LINES_PER_SECOND);
         self.report(dropped);
         if admitted && self.target.admit() {
             log::info!(target: self.target.name(), "{}", printable(&line));
@@ -294,16 +296,22 @@ impl Drop for LineLogger {
         if !self.line.is_empty() {
             self.finish_line();
         }
-        self.report(self.rate.dropped);
+        let dropped = std::mem::take(&mut lock(&self.rate).dropped);
+        self.report(dropped);
     }
 }
 
-/// The text of a line, with all that could drive a terminal or forge a second line escaped.
+/// The text of a line, with all that could drive a terminal or forge a second line escaped. Cut where
+/// that has made it longer than a line may be.
 fn printable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut text = String::with_capacity(line.len());
     for c in String::from_utf8_lossy(line).chars() {
-        if c.is_control() && c != '\t' {
+        if text.len() >= LINE_LIMIT {
+            text.push_str("..");
+            break;
+        }
+        if is_disruptive(c) && c != '\t' {
             text.extend(c.escape_default());
         } else {
             text.push(c);
@@ -437,15 +445,26 @@ mod tests {
     fn control_characters_are_escaped() {
         assert_eq!(printable(b"a\x1b[31mb\tc\r"), "a\\u{1b}[31mb\tc");
         assert_eq!(printable(b"\xff\xc2\x9b"), "\u{fffd}\\u{9b}");
+        let reversed = "a\u{202e}b\u{2028}c\u{feff}".as_bytes();
+        assert_eq!(printable(reversed), "a\\u{202e}b\\u{2028}c\\u{feff}");
+        let longest = printable(&[0x7f; LINE_LIMIT]);
+        assert!(longest.len() < LINE_LIMIT + 16, "{longest}");
+        assert_eq!(printable(&[b'x'; LINE_LIMIT]).len(), LINE_LIMIT);
     }
 
     #[test]
     fn a_flood_is_bounded_in_lines_and_memory() {
-        let mut logger = LineLogger::new(LogTarget::of("test").into());
-        for _ in 0..1000 {
-            logger.write(b"x\n");
+        let target = Arc::new(LogTarget::of("test"));
+        let [_, mut one, mut other] = StdStream::all(Stdio::Log, &target);
+        let begun = Instant::now();
+        for _ in 0..500 {
+            for stream in [&mut one, &mut other] {
+                stream.write(b"x\n", Duration::ZERO).expect("it takes all");
+            }
         }
-        assert!(logger.rate.logged <= LINES_PER_SECOND && logger.rate.dropped >= 500);
+        let seconds = 1 + u32::try_from(begun.elapsed().as_secs()).expect("a few");
+        assert!(lock(&target.all).logged <= LINES_PER_SECOND * seconds);
+        let mut logger = LineLogger::new(&target, &Arc::default());
         logger.write(&vec![b'y'; 100 * LINE_LIMIT]);
         assert!(logger.line.capacity() <= 2 * LINE_LIMIT);
     }
@@ -455,7 +474,7 @@ mod tests {
         let target = Arc::new(LogTarget::of("test"));
         let begun = Instant::now();
         let mut loggers: Vec<_> = (0..40)
-            .map(|_| LineLogger::new(Arc::clone(&target)))
+            .map(|_| LineLogger::new(&target, &Arc::default()))
             .collect();
         for logger in &mut loggers {
             // As many as one may by itself.
@@ -474,12 +493,13 @@ mod tests {
 
     #[test]
     fn a_line_may_come_in_pieces() {
-        let mut logger = LineLogger::new(LogTarget::of("test").into());
+        let target = Arc::new(LogTarget::of("test"));
+        let mut logger = LineLogger::new(&target, &Arc::default());
         logger.write(b"half a ");
         assert_eq!(logger.line, b"half a ");
         logger.write(b"line\nnext");
         assert_eq!(logger.line, b"next");
-        assert_eq!(logger.rate.logged, 1);
+        assert_eq!(lock(&logger.rate).logged, 1);
     }
 
     #[test]
