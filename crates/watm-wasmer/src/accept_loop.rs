@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::os::fd::AsRawFd;
 
 use crate::error::ListenError;
-use crate::link::{Level, Link, lock};
+use crate::link::{Level, Link, Stage, lock};
 use crate::mappings;
 
 /// How long accepting rests when the system has no descriptor or memory for another connection.
@@ -257,8 +257,7 @@ impl Handshakes {
         if links.len() >= self.limit
             && let Some(oldest) = links.pop_front().and_then(|oldest| oldest.upgrade())
         {
-            log::info!("too many handshakes in progress: the oldest is dropped");
-            oldest.raise(Level::Stopping);
+            displace(&oldest);
         }
         links.push_back(Arc::downgrade(link));
     }
@@ -273,14 +272,38 @@ impl Handshakes {
             .drain(..)
             .filter_map(|link| link.upgrade())
         {
-            link.raise(Level::Stopping);
+            displace(&link);
         }
+    }
+}
+
+/// Stops a connection that is being set up, but not one that was set up a moment ago and has not told
+/// so yet.
+fn displace(link: &Link) {
+    if link.advance(Stage::SettingUp, Stage::Displaced) {
+        link.raise(Level::Stopping);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_handshake_too_many_stops_the_oldest_unless_it_is_done() {
+        let handshakes = Handshakes::new(1);
+        let [first, second, third] = [(); 3].map(|()| Arc::<Link>::default());
+        handshakes.begin(&first);
+        handshakes.begin(&second);
+        assert!(first.is_stopping() && first.is_displaced());
+        // It was set up, and its end is about to be told.
+        assert!(second.advance(Stage::SettingUp, Stage::Established));
+        handshakes.begin(&third);
+        assert!(!second.is_stopping() && second.is_established());
+        assert!(third.advance(Stage::SettingUp, Stage::Established));
+        handshakes.stop_all();
+        assert!(!third.is_stopping());
+    }
 
     #[test]
     fn a_rest_lasts_its_time_whoever_wakes_the_loop_meanwhile() {

@@ -56,6 +56,8 @@ pub(crate) enum Stage {
     Established = 3,
     /// The time for one of the stages was over, for good.
     Expired = 4,
+    /// A later connection took the place of this one while it was being set up, for good.
+    Displaced = 5,
 }
 
 /// What makes a guest end that may never call the host again. Takes no time.
@@ -145,6 +147,11 @@ impl Link {
         self.stage
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// Whether it lost its place to a later one while it was being set up.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == Stage::Displaced as u8
     }
 
     /// Whether the transport was set up.

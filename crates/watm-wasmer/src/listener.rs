@@ -13,7 +13,7 @@ use crate::conn::Conn;
 use crate::dialer::connect;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
 use crate::host::Ends;
-use crate::link::lock;
+use crate::link::{Link, lock};
 use crate::module::TransportModule;
 use crate::pipe::pipe;
 use crate::settings::{Builder, Settings};
@@ -138,6 +138,34 @@ impl fmt::Debug for Listener {
     }
 }
 
+/// The place of a connection that is being set up, or whose worker has not ended since that failed.
+/// Given back when it is dropped.
+struct Place {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    waker: AcceptWaker,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, link: &Arc<Link>, waker: AcceptWaker) -> Self {
+        shared.handshakes.begin(link);
+        lock(&shared.queue).under_way += 1;
+        Self {
+            shared: Arc::clone(shared),
+            link: Arc::clone(link),
+            waker,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.handshakes.end(&self.link);
+        lock(&self.shared.queue).under_way -= 1;
+        self.waker.wake();
+    }
+}
+
 /// What the accepting thread does.
 struct Unwrap(Arc<Shared>, AcceptWaker);
 
@@ -155,15 +183,14 @@ impl Accepting for Unwrap {
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
-        shared.handshakes.begin(&link);
-        lock(&shared.queue).under_way += 1;
+        let place = Arc::new(Mutex::new(Some(Place::take(&shared, &link, waker))));
+        let kept = Arc::clone(&place);
         let reporting = Arc::clone(&shared);
         let reported = Arc::clone(&link);
         let report = move |result| {
-            reporting.handshakes.end(&reported);
-            lock(&reporting.queue).under_way -= 1;
             match result {
                 Ok(established) => {
+                    drop(lock(&place).take());
                     let mut queue = lock(&reporting.queue);
                     let grace = reporting.workers.settings.close_grace;
                     let conn = Conn::new(end, reported, established, grace);
@@ -176,9 +203,9 @@ impl Accepting for Unwrap {
                         reporting.changed.notify_one();
                     }
                 }
+                // Its worker is still there, and so it keeps its place.
                 Err(error) => log::info!("a client was dropped: {error}"),
             }
-            waker.wake();
         };
         let served = worker.serve(Connection {
             ends: Ends {
@@ -187,11 +214,9 @@ impl Accepting for Unwrap {
                 internal: Some(internal),
             },
             report: Box::new(report),
-            ended: None,
+            ended: Some(Box::new(move |_| drop(lock(&kept).take()))),
         });
         if let Err(error) = served {
-            shared.handshakes.end(&link);
-            lock(&shared.queue).under_way -= 1;
             log::error!("a client was dropped: {error}");
         }
     }

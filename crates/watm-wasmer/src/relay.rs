@@ -242,19 +242,20 @@ impl Accepting for Wrap {
         };
         let (ending, waker) = (Arc::clone(shared), self.waker.clone());
         let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
+        let ended = Arc::clone(&link);
         let served = worker.serve(Connection {
             ends: Ends {
                 fixed: shared.remote.clone(),
                 incoming: Some(stream.into()),
                 internal: None,
             },
-            report: Box::new(move |result| {
-                reporting.handshakes.end(&reported);
-                if let Err(error) = result {
-                    log::info!("a client was dropped: {error}");
-                }
+            report: Box::new(move |result| match result {
+                Ok(_) => reporting.handshakes.end(&reported),
+                // Its worker is still there, and can be stopped for a later one.
+                Err(error) => log::info!("a client was dropped: {error}"),
             }),
             ended: Some(Box::new(move |link| {
+                ending.handshakes.end(&ended);
                 ending.ended(id, link);
                 waker.wake();
             })),

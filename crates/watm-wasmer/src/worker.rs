@@ -322,7 +322,7 @@ fn run(job: Job, source: Source) {
         ended: None,
     };
     let mut waiting = Waiting::default();
-    let drain_timeout = job.settings.drain_timeout;
+    let (drain_timeout, close_grace) = (job.settings.drain_timeout, job.settings.close_grace);
     let log_target = Arc::clone(&job.settings.log_target);
     let mut instance = None;
     // Nothing here should panic; if something does, it ends this connection alone.
@@ -351,7 +351,13 @@ fn run(job: Job, source: Source) {
     );
     let Some(mut instance) = instance else { return };
     instance.host().end_guest();
-    if let Err(error) = instance.host().drain(drain_timeout) {
+    // A connection that was never set up has little to deliver, and nobody who waits for it.
+    let patience = if link.is_established() {
+        drain_timeout
+    } else {
+        drain_timeout.min(close_grace)
+    };
+    if let Err(error) = instance.host().drain(patience) {
         log::warn!(target: log_target.name(), "bytes were lost: {error}");
         link.set_undelivered();
     }
@@ -425,8 +431,10 @@ fn live(
                 SetupError::Transport(error) => error.clone(),
                 _ => TransportError::Interrupted,
             };
-            // Whatever a stop has hit, the reason is that the time was over.
-            waiting.fail(if link.is_stopping() {
+            // Whatever a stop has hit, the reason is why it came.
+            waiting.fail(if link.is_displaced() {
+                SetupError::Displaced
+            } else if link.is_stopping() {
                 timed_out(&settings)
             } else {
                 error
