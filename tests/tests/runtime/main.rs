@@ -3,6 +3,7 @@
 //! Tests here run side by side. Those that measure the whole process are in `resources.rs`, those
 //! about signals in `signals.rs`.
 
+mod attacks;
 mod backpressure;
 mod cancelling;
 mod conn;
