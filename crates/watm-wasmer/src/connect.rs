@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -32,11 +32,11 @@ pub enum Network {
 }
 
 impl Network {
-    fn admits(self, address: &SocketAddr) -> bool {
+    pub(crate) fn admits(self, ip: IpAddr) -> bool {
         match self {
             Self::Tcp => true,
-            Self::Tcp4 => address.is_ipv4(),
-            Self::Tcp6 => address.is_ipv6(),
+            Self::Tcp4 => ip.is_ipv4(),
+            Self::Tcp6 => ip.is_ipv6(),
         }
     }
 }
@@ -172,7 +172,7 @@ impl DialAttempt<'_> {
         let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
         let mut candidates: Vec<SocketAddr> = found
             .into_iter()
-            .filter(|address| network.admits(address))
+            .filter(|address| network.admits(address.ip()))
             .collect();
         if candidates.is_empty() {
             return Err(io::Error::new(

@@ -65,6 +65,7 @@ mod custom_sections;
 mod directory;
 mod engine;
 mod files;
+mod forms;
 mod host;
 mod imports;
 mod instance;
@@ -109,6 +110,9 @@ pub use info::{MemoryInfo, ModuleInfo, Producer};
 
 mod module;
 pub use module::{ModuleLoader, TransportModule};
+
+mod nat64;
+pub use nat64::{Nat64Prefix, Nat64PrefixError};
 
 mod policy;
 pub use policy::{AddressEntry, AddressEntryError, AddressPolicy};

@@ -147,6 +147,83 @@ fn an_ipv4_address_in_the_clothes_of_ipv6_counts_as_ipv4() {
 }
 
 #[test]
+fn a_denied_address_is_not_contacted_in_any_of_its_forms() {
+    let listener = std::net::TcpListener::bind("[::]:0").expect("all addresses of both families");
+    let port = listener.local_addr().expect("an address").port();
+    listener.set_nonblocking(true).expect("a mode");
+    let v4 = [
+        "127.0.0.1",
+        "0.0.0.0",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:0.0.0.0]",
+    ];
+    let carried = [
+        "[64:ff9b::127.0.0.1]",
+        "[2001:db8:64:7f00:0:100::]",
+        "[2002:7f00:1::1]",
+        "[2001:0:7f00:1:8000:63bf:3fff:fdd2]",
+        "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+    ];
+    let everything_but = |entry: &str| {
+        AddressPolicy::allow_all()
+            .deny(entry.parse().expect("an entry"))
+            .nat64_prefix("2001:db8:64::/48".parse().expect("a prefix"))
+    };
+    for (entry, hosts) in [
+        ("127.0.0.0/8", &[&v4[..], &carried].concat()[..]),
+        ("::ffff:127.0.0.0/104", &[&v4[..], &carried].concat()),
+        ("::ffff:127.0.0.1", &[&v4[..], &carried].concat()),
+        ("::ffff:0:0/96", &[&v4[..], &carried].concat()),
+        ("tcp4://*", &v4),
+        ("0.0.0.0/8", &["0.0.0.0", "[::ffff:0.0.0.0]"]),
+        ("0.0.0.0", &["0.0.0.0", "[::ffff:0.0.0.0]"]),
+        ("::/128", &["[::]"]),
+        ("::1", &["[::1]", "[::]"]),
+        ("tcp6://*", &["[::1]", "[::]", "[::ffff:127.0.0.1]"]),
+        ("::/0", &["[::1]", "[::]", "[::ffff:127.0.0.1]"]),
+    ] {
+        for host in hosts {
+            let address = format!("{host}:{port}");
+            is_denied(dial_fixed(everything_but(entry), "tcp", &address), &address);
+        }
+    }
+    watm_tests::assert_would_block(listener.accept());
+
+    // All that are of this machine reach it if it is another address that is denied.
+    listener.set_nonblocking(false).expect("a mode");
+    let server = EchoServer::serve(listener);
+    for host in v4.iter().chain(&["[::1]", "[::]"]) {
+        let address = format!("{host}:{}", port_of(&server.address()));
+        dial_fixed(everything_but("127.0.0.2"), "tcp", &address).expect(host);
+    }
+}
+
+#[test]
+fn a_block_allows_no_ipv4_address_in_the_clothes_of_ipv6() {
+    let server = EchoServer::start();
+    let port = port_of(&server.address()).to_owned();
+    for host in [
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::127.0.0.1]",
+        "[2002:7f00:1::1]",
+    ] {
+        let address = format!("{host}:{port}");
+        is_denied(
+            dial_fixed(policy(&["::/0"], &[]), "tcp", &address),
+            &address,
+        );
+    }
+    for entry in [
+        "::ffff:127.0.0.1",
+        "tcp4://[::ffff:127.0.0.0/104]",
+        "0.0.0.0/0",
+    ] {
+        let address = format!("[::ffff:127.0.0.1]:{port}");
+        dial_fixed(policy(&[entry], &[]), "tcp", &address).expect(entry);
+    }
+}
+
+#[test]
 fn an_entry_that_denies_wins_over_those_that_allow() {
     let server = EchoServer::start();
     let address = server.address();
