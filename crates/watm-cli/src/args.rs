@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
-use watm_wasmer::AddressEntry;
+use watm_wasmer::{AddressEntry, Nat64Prefix};
 
 pub(crate) use directory::Directory;
 pub(crate) use hash::Hash;
@@ -496,13 +496,19 @@ pub(crate) struct PolicyArgs {
     #[arg(long, value_name = "ENTRY")]
     pub(crate) allow: Vec<AddressEntry>,
 
-    /// Deny these, whatever else is allowed
+    /// Deny these, whatever else is allowed; an IPv4 address also where it is mapped into IPv6, or
+    /// carried by NAT64, 6to4 or Teredo
     #[arg(long, value_name = "ENTRY")]
     pub(crate) deny: Vec<AddressEntry>,
 
     /// Allow all that is not denied, this machine and its network included
     #[arg(long)]
     pub(crate) allow_all: bool,
+
+    /// A prefix of NAT64 beside 64:ff9b::/96: its addresses count as the IPv4 addresses that they
+    /// carry
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) nat64_prefix: Vec<Nat64Prefix>,
 }
 
 /// Which addresses a module may choose, where it can do nothing without.
@@ -514,13 +520,19 @@ pub(crate) struct RequiredPolicyArgs {
     #[arg(long, value_name = "ENTRY", required_unless_present = "allow_all")]
     pub(crate) allow: Vec<AddressEntry>,
 
-    /// Deny these, whatever else is allowed
+    /// Deny these, whatever else is allowed; an IPv4 address also where it is mapped into IPv6, or
+    /// carried by NAT64, 6to4 or Teredo
     #[arg(long, value_name = "ENTRY")]
     pub(crate) deny: Vec<AddressEntry>,
 
     /// Allow all that is not denied, this machine and its network included
     #[arg(long)]
     pub(crate) allow_all: bool,
+
+    /// A prefix of NAT64 beside 64:ff9b::/96: its addresses count as the IPv4 addresses that they
+    /// carry
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) nat64_prefix: Vec<Nat64Prefix>,
 }
 
 /// What is asked of a module file before it is loaded.

@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use watm_wasmer::{AddressPolicy, ArtifactCache, Builder, ModuleLoader, Stdio, TransportModule};
+use watm_wasmer::{
+    AddressEntry, AddressPolicy, ArtifactCache, Builder, ModuleLoader, Nat64Prefix, Stdio,
+    TransportModule,
+};
 
 use crate::args::{LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
 use crate::bytes::count;
@@ -120,20 +123,21 @@ fn read_config(path: &Path) -> io::Result<Vec<u8>> {
 
 impl From<&PolicyArgs> for AddressPolicy {
     fn from(args: &PolicyArgs) -> Self {
-        policy(&args.allow, &args.deny, args.allow_all)
+        policy(&args.allow, &args.deny, args.allow_all, &args.nat64_prefix)
     }
 }
 
 impl From<&RequiredPolicyArgs> for AddressPolicy {
     fn from(args: &RequiredPolicyArgs) -> Self {
-        policy(&args.allow, &args.deny, args.allow_all)
+        policy(&args.allow, &args.deny, args.allow_all, &args.nat64_prefix)
     }
 }
 
 fn policy(
-    allow: &[watm_wasmer::AddressEntry],
-    deny: &[watm_wasmer::AddressEntry],
+    allow: &[AddressEntry],
+    deny: &[AddressEntry],
     allow_all: bool,
+    nat64: &[Nat64Prefix],
 ) -> AddressPolicy {
     let start = if allow_all {
         AddressPolicy::allow_all()
@@ -141,7 +145,11 @@ fn policy(
         AddressPolicy::deny_all()
     };
     let allowing = allow.iter().cloned().fold(start, AddressPolicy::allow);
-    deny.iter().cloned().fold(allowing, AddressPolicy::deny)
+    let denying = deny.iter().cloned().fold(allowing, AddressPolicy::deny);
+    nat64
+        .iter()
+        .copied()
+        .fold(denying, AddressPolicy::nat64_prefix)
 }
 
 #[cfg(test)]

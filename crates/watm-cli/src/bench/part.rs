@@ -72,6 +72,7 @@ fn relay_args(args: &BenchArgs) -> RelayArgs {
             allow: Vec::new(),
             deny: Vec::new(),
             allow_all: false,
+            nat64_prefix: Vec::new(),
         },
         handshakes: HandshakeArgs {
             handshake_limit: HANDSHAKES,

@@ -70,3 +70,39 @@ fn a_denied_address_is_not_dialled_and_the_error_says_how_to_allow_it() {
     listener.set_nonblocking(true).expect("non-blocking");
     assert!(listener.accept().is_err(), "nobody came");
 }
+
+#[test]
+fn a_denied_address_is_not_dialled_in_any_form_that_carries_it() {
+    let module = built("fixed");
+    for (address, extra) in [
+        ("[64:ff9b::127.0.0.1]:1", &[][..]),
+        ("[2002:7f00:1::]:1", &[]),
+        (
+            "[2001:db8:64:7f00:0:100::]:1",
+            &[
+                "--nat64-prefix",
+                "2001:db8::/96",
+                "--nat64-prefix",
+                "2001:db8:64::/48",
+            ],
+        ),
+    ] {
+        let config = config(address);
+        let config = config.path().to_str().expect("UTF-8");
+        let mut args = vec!["dial-fixed", "--module", &module, "--config", config];
+        args.extend(["--allow-all", "--deny", "127.0.0.0/8"]);
+        args.extend(extra);
+        Watm::run(&args).failure(&[address, "policy", "--allow"]);
+    }
+}
+
+#[test]
+fn an_address_that_is_no_entry_is_not_offered_as_one() {
+    let module = built("fixed");
+    let config = config("127.1:1");
+    let config = config.path().to_str().expect("UTF-8");
+    let args = ["dial-fixed", "--module", &module, "--config", config];
+    let ended = Watm::run(&[&args[..], &["--allow", "10.0.0.0/8"]].concat());
+    ended.failure(&["127.1:1", "policy"]);
+    assert!(!ended.stderr.contains("--allow"), "{ended:?}");
+}

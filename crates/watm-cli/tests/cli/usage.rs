@@ -27,6 +27,12 @@ fn what_makes_no_sense_is_refused() {
     refused("relay --module m --listen h:1", "--remote");
     refused("dial-fixed --module m", "--allow");
     refused("dial-fixed --module m --allow 10.0.0.0/99", "CIDR");
+    refused("dial-fixed --module m --allow 127.1", "in full");
+    refused("relay --module m --listen h:1 --allow *:0", "port 0");
+    refused(
+        "relay --module m --listen h:1 --allow * --nat64-prefix 2001:db8::/95",
+        "32, 40, 48, 56, 64 or 96",
+    );
     refused("demo m --size 1X", "K, M, G");
     refused("demo m --size 1M --file f", "--file");
     refused(
