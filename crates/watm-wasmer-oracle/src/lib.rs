@@ -2,7 +2,7 @@
 //!
 //! Each oracle takes a case, runs it with real connections on loopback, and panics when something
 //! is not as promised: a wrong answer, memory written that was not named, an end that took too
-//! long, something left over. A case is built of arbitrary bytes, weighted towards the borders
+//! long, something left over. That of the address policy compares it with a model instead. A case is built of arbitrary bytes, weighted towards the borders
 //! where mistakes live. The tests of this crate and the targets in `fuzz/` run the same oracles.
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,12 @@ pub use load::{LoadCase, LoadEnd, Mutation, load};
 
 mod modules;
 pub use modules::{ModuleCase, ModuleEnd, modules};
+
+mod policy;
+pub use policy::{
+    Base, EntryChoice, Form, HostChoice, NameChoice, NetworkChoice, PolicyCase, PolicyEnd,
+    PortChoice, PrefixChoice, policy,
+};
 
 mod outputs;
 mod peer;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Unstructured};
 use watm_wasmer_oracle::{
     FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd, LoadCase, LoadEnd,
-    Location, ModuleCase, ModuleEnd, files, host_calls, load, modules,
+    Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, files, host_calls, load, modules,
+    policy,
 };
 
 /// Bytes that a case is made of.
@@ -97,7 +98,22 @@ fn whatever_a_module_does_its_end_is_one_of_those_that_are_promised() {
     );
 }
 
-/// For as long as `ORACLE_SECONDS` says, each oracle for a fourth of it, from `ORACLE_SEED` on.
+#[test]
+fn an_address_is_allowed_and_denied_in_all_its_forms_as_the_model_says() {
+    let ends = run(0..20_000, |case: &PolicyCase| policy(case));
+    for refused in [false, true] {
+        for (allowed, denied) in [(false, true), (true, false), (true, true)] {
+            let end = PolicyEnd {
+                refused,
+                allowed,
+                denied,
+            };
+            assert!(ends.get(&end).is_some_and(|count| *count > 500), "{ends:?}");
+        }
+    }
+}
+
+/// For as long as `ORACLE_SECONDS` says, each oracle for a fifth of it, from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
 #[allow(clippy::print_stdout, reason = "it is run by hand")]
@@ -107,7 +123,7 @@ fn for_long() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let seed: u64 = number("ORACLE_SEED", 1000);
-    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 4;
+    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 5;
     let seeds = || {
         let until = Instant::now() + each;
         (seed..).take_while(move |_| Instant::now() < until)
@@ -121,5 +137,9 @@ fn for_long() {
     println!(
         "modules: {:?}",
         run(seeds(), |case: &ModuleCase| modules(case))
+    );
+    println!(
+        "policy: {:?}",
+        run(seeds(), |case: &PolicyCase| policy(case))
     );
 }
