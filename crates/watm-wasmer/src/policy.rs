@@ -16,9 +16,10 @@ use crate::nat64::Nat64Prefix;
 /// Which remote addresses a module may dial on its own account.
 ///
 /// The default denies everything. Entries that deny win over entries that allow, and what no
-/// entry names falls to the default. A host name is resolved first and each address it stands
-/// for is checked, so a name cannot smuggle a denied address in; only addresses that passed are
-/// dialled.
+/// entry names falls to the default. A host name is resolved only if an entry for names could allow
+/// it: a block does not, since looking a name up sends it out to others, and a module could put
+/// anything into it. Then each address that it stands for is checked, so a name cannot smuggle a
+/// denied address in; only addresses that passed are dialled.
 ///
 /// ```
 /// use watm_wasmer::AddressPolicy;
@@ -104,6 +105,9 @@ impl AddressPolicy {
         if let Some(ip) = literal(host) {
             return self.permits(host, SocketAddr::new(ip, port));
         }
+        if self.deny.iter().any(|entry| entry.denies_name(host, port)) {
+            return false;
+        }
         self.allow_others
             || self
                 .allow
@@ -165,15 +169,21 @@ pub struct AddressEntry {
 }
 
 impl AddressEntry {
-    /// Whether it could allow an address that the name `host` is resolved to.
+    /// Whether it could allow an address that the name `host` is resolved to. A block does not: to look a
+    /// name up is to send it out, and a name can be made of anything.
     fn could_allow(&self, network: Network, host: &str, port: u16) -> bool {
         let network_matches = !matches!(
             (self.network, network),
             (Some(Network::Tcp4), Network::Tcp6) | (Some(Network::Tcp6), Network::Tcp4)
         );
-        // What a name stands for is known only once it is resolved.
-        let host_matches = matches!(self.host, HostPattern::Net(_)) || self.matches_name(host);
-        network_matches && host_matches && self.matches_port(port)
+        network_matches && self.matches_name(host) && self.matches_port(port)
+    }
+
+    /// Whether it denies the name `host`, whatever that stands for.
+    fn denies_name(&self, host: &str, port: u16) -> bool {
+        matches!(self.network, None | Some(Network::Tcp))
+            && self.matches_name(host)
+            && self.matches_port(port)
     }
 
     fn matches_port(&self, port: u16) -> bool {
@@ -492,10 +502,20 @@ mod tests {
         assert!(!policy.could_permit(Network::Tcp, "a.example.com", 80));
         assert!(!policy.could_permit(Network::Tcp, "secret.elsewhere.example", 443));
         let policy = AddressPolicy::deny_all().allow(entry("tcp4://10.0.0.0/8"));
-        assert!(policy.could_permit(Network::Tcp, "a.name", 1));
+        assert!(policy.could_permit(Network::Tcp, "10.0.0.1", 1));
         assert!(!policy.could_permit(Network::Tcp, "11.0.0.1", 1));
+        // Looking it up would send it out.
+        assert!(!policy.could_permit(Network::Tcp, "key-0123.a.name", 1));
+        let policy = AddressPolicy::deny_all().allow(entry("tcp4://*"));
+        assert!(policy.could_permit(Network::Tcp, "a.name", 1));
         assert!(!policy.could_permit(Network::Tcp6, "a.name", 1));
         assert!(!AddressPolicy::deny_all().could_permit(Network::Tcp, "a.name", 1));
+        let policy = AddressPolicy::allow_all()
+            .deny(entry("*.secret.example"))
+            .deny(entry("other.example:80"));
+        assert!(!policy.could_permit(Network::Tcp, "a.secret.example", 1));
+        assert!(!policy.could_permit(Network::Tcp, "other.example", 80));
+        assert!(policy.could_permit(Network::Tcp, "other.example", 81));
     }
 
     /// Everything is allowed but `entry`: each address is denied.
