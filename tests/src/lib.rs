@@ -1,7 +1,11 @@
 //! What the integration tests share: guest modules by name, both ends of a connection, byte
-//! streams that check themselves, bounded waits, captured log lines and the process's own counts.
+//! streams that check themselves, bounded waits, captured log lines, the process's own counts and
+//! tests in processes of their own.
 //!
 //! Nothing here waits for ever, and nothing here knows what a single test is about.
+
+mod alone;
+pub use alone::alone;
 
 mod bounded;
 pub use bounded::{LONG, SHORT, eventually, within};
@@ -24,7 +28,9 @@ pub use peers::{
 };
 
 mod process;
-pub use process::{ThreadTimes, open_descriptors, resident_bytes, thread_ids, threads};
+pub use process::{
+    ThreadTimes, open_descriptors, raise_descriptors, resident_bytes, thread_ids, threads,
+};
 
 mod streams;
 pub use streams::{

@@ -22,6 +22,22 @@ pub fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("a listing").count() - 1
 }
 
+/// Raises the limit of descriptors as far as it may be raised, and returns what it is then.
+pub fn raise_descriptors() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are to a record that lives here.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+    limit.rlim_cur
+}
+
 /// Resident memory in bytes.
 pub fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("the status");

@@ -16,7 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use watm_tests::{LONG, Pattern, open_descriptors, path_of, resident_bytes, threads};
+use watm_tests::{
+    LONG, Pattern, open_descriptors, path_of, raise_descriptors, resident_bytes, threads,
+};
 use watm_wasmer::{Conn, Dialer, TransportModule};
 
 /// Descriptors that one connection needs: its socket, and two of its worker's poll.
@@ -172,21 +174,6 @@ fn check_limits(connections: u64) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn raise_descriptors() -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the pointers are to a record that lives here.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
-    limit.rlim_cur
 }
 
 /// What the process uses now.
