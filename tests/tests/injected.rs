@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use watm_tests::{LONG, within};
+
 /// Calls that are tried at most. After a few dozen of them every kind of place was hit.
 const MOST_CALLS: u32 = 40;
 
@@ -28,14 +30,14 @@ fn injector() -> &'static Path {
 /// How the program ended with this fault, and whether the fault was met.
 #[track_caller]
 fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
-    let output = Command::new(env!("CARGO_BIN_EXE_one_conversation"))
+    let mut program = Command::new(env!("CARGO_BIN_EXE_one_conversation"));
+    program
         .arg(module)
         .env("LD_PRELOAD", injector())
         .env("INJECT_CALL", call)
         .env("INJECT_AT", at.to_string())
-        .env("INJECT_ERROR", error.to_string())
-        .output()
-        .expect("the program");
+        .env("INJECT_ERROR", error.to_string());
+    let output = within(LONG, move || program.output().expect("the program"));
     let (said, told) = (
         String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -4,11 +4,11 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use watm_tests::{SHORT, within};
+use watm_tests::{LONG, SHORT, within};
 
 #[track_caller]
 fn play(scenario: &'static str) {
-    let output = within(SHORT, move || {
+    let output = within(LONG, move || {
         let mut child = Command::new(env!("CARGO_BIN_EXE_signals"));
         child
             .arg(scenario)

@@ -11,8 +11,12 @@ use watm_wasmer::{Conn, DialError, Dialer, End, Errno, Listener, TransportError,
 const GRACE: Duration = Duration::from_millis(300);
 
 /// What an end may take beyond its grace period before something is broken: the promise is 100 ms,
-/// and the machine may be busy.
-const SLACK: Duration = Duration::from_secs(1);
+/// and the machine may be busy. With it, a grace period is still told from the three seconds that
+/// there are by default.
+const SLACK: Duration = Duration::from_millis(2500);
+
+/// The same for a handshake, which has 30 seconds by default.
+const HANDSHAKE_SLACK: Duration = Duration::from_secs(20);
 
 /// Closes a connection whose transport does not end by itself.
 #[track_caller]
@@ -127,7 +131,7 @@ fn dropping_a_connection_never_waits_for_a_guest_that_does_not_cooperate() {
     let started = Instant::now();
     drop(pair.conn);
     // The grace period is three seconds.
-    assert!(started.elapsed() < SLACK);
+    assert!(started.elapsed() < Duration::from_secs(3));
     expect_end(&pair.peer);
 }
 
@@ -186,8 +190,9 @@ fn a_guest_that_waits_for_control_alone_ends_within_the_grace_period() {
     let pair = Pair::dial(&built("err_positive"));
     let started = Instant::now();
     assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
+    // One that had to be interrupted would be no clean end.
     assert!(
-        started.elapsed() < Duration::from_secs(3),
+        started.elapsed() < Duration::from_secs(3) + SLACK,
         "{:?}",
         started.elapsed()
     );
@@ -203,7 +208,8 @@ fn a_guest_that_does_not_care_for_the_end_of_stream_is_told_over_control() {
            (br_if $next (i32.eqz (i32.load (i32.const 8)))))
          (i32.const -11)",
     );
-    let grace = Duration::from_millis(800);
+    // A busy machine needs some of it to wake the guest.
+    let grace = Duration::from_secs(3);
     let pair = Pair::with(Dialer::builder(&module).close_grace(grace));
     let started = Instant::now();
     assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
@@ -251,7 +257,10 @@ fn dial_times_out(module: &TransportModule) {
         DialError::TimedOut { after } => assert_eq!(after, limit),
         other => panic!("{}: {other:?}", module.name()),
     }
-    assert!(elapsed >= limit && elapsed < limit + SLACK, "{elapsed:?}");
+    assert!(
+        elapsed >= limit && elapsed < limit + HANDSHAKE_SLACK,
+        "{elapsed:?}"
+    );
 }
 
 #[test]
@@ -285,16 +294,21 @@ fn an_accepted_socket_whose_handshake_never_ends_costs_the_handshake_timeout() {
         matches!(error, watm_wasmer::AcceptError::TimedOut { .. }),
         "{error:?}"
     );
-    assert!(elapsed >= GRACE && elapsed < GRACE + SLACK, "{elapsed:?}");
+    assert!(
+        elapsed >= GRACE && elapsed < GRACE + HANDSHAKE_SLACK,
+        "{elapsed:?}"
+    );
     expect_end(&client);
 }
 
 #[test]
 fn a_handshake_timeout_does_not_touch_a_connection_that_is_set_up() {
-    let builder = Dialer::builder(&built("plain")).handshake_timeout(GRACE);
+    // Enough for a handshake on a machine that is busy.
+    let limit = Duration::from_secs(2);
+    let builder = Dialer::builder(&built("plain")).handshake_timeout(limit);
     let pair = Pair::with(builder);
     pair.conn
-        .set_read_timeout(Some(GRACE * 2))
+        .set_read_timeout(Some(limit + GRACE))
         .expect("a timeout");
     // Longer than the handshake might have taken.
     (&pair.conn).read(&mut [0; 1]).expect_err("nothing comes");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, Pattern, alternate, assert_would_block, built, eventually, exchange, expect_end,
-    expect_pattern, read_vec, send_pattern, wat, with_worker,
+    EchoServer, Pair, Pattern, alternate, assert_would_block, built, connect, eventually, exchange,
+    expect_end, expect_pattern, read_vec, send_pattern, wat, with_worker,
 };
 use watm_wasmer::{
     Acceptor, Conn, DialError, Dialer, End, FixedDialer, Listener, RelayHandle, TransportError,
@@ -15,7 +15,8 @@ use watm_wasmer::{
 };
 
 const BRIEF: Duration = Duration::from_millis(100);
-const SLACK: Duration = Duration::from_secs(1);
+/// What a wait may take beyond its limit on a busy machine; without a limit it takes longer.
+const SLACK: Duration = Duration::from_secs(20);
 
 #[test]
 fn what_the_application_holds_can_be_shared_and_sent() {
@@ -274,19 +275,31 @@ fn a_shutdown_of_both_directions_ends_a_transport_that_ends_with_its_source() {
 
 #[test]
 fn a_small_question_and_its_answer_do_not_wait_for_more_bytes() {
-    // Write-behind and Nagle's delay would each show as tens of milliseconds a round.
+    // Write-behind and Nagle's delay would each show as tens of milliseconds a round. So does a
+    // machine that is busy, but then in the rounds of a plain connection to another thread as well.
     let pair = Pair::dial(&built("plain"));
     alternate(&pair.conn, &pair.peer, 64, |_| {});
+    let plain = connect(EchoServer::start().address());
     let rounds = 200;
-    let started = Instant::now();
+    let (mut through, mut beside) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..rounds {
+        let started = Instant::now();
         (&pair.conn).write_all(b"ping").expect("room");
         assert_eq!(read_vec(&pair.peer, 4), b"ping");
         (&pair.peer).write_all(b"pong").expect("room");
         assert_eq!(read_vec(&pair.conn, 4), b"pong");
+        let between = Instant::now();
+        (&plain).write_all(b"ping").expect("room");
+        assert_eq!(read_vec(&plain, 4), b"ping");
+        through += between - started;
+        beside += between.elapsed();
     }
-    let each = started.elapsed() / rounds;
-    assert!(each < Duration::from_millis(10), "{each:?} a round");
+    let (each, plain) = (through / rounds, beside / rounds);
+    // Four turns of a thread in place of two.
+    assert!(
+        each < Duration::from_millis(10) + 4 * plain,
+        "{each:?} a round, {plain:?} of a plain connection"
+    );
 }
 
 #[test]

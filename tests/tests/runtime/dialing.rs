@@ -12,8 +12,10 @@ use watm_wasmer::{
     TransportError, TransportModule,
 };
 
-/// What a limit in time may be exceeded by on a busy machine before something is broken.
-const SLACK: Duration = Duration::from_secs(1);
+/// What a limit in time may be exceeded by on a busy machine before something is broken. With it,
+/// the limit is still told from those that there are by default: 10 seconds to connect, 30 for a
+/// handshake.
+const SLACK: Duration = Duration::from_secs(5);
 
 #[track_caller]
 fn dial(module: &TransportModule, address: &str) -> Result<watm_wasmer::Conn, DialError> {
@@ -365,10 +367,12 @@ fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
 #[test]
 fn the_time_in_the_stock_is_not_that_of_the_handshake() {
     let echo = EchoServer::start();
-    let limit = Duration::from_millis(200);
+    // Enough for a handshake on a machine that is busy.
+    let limit = Duration::from_secs(2);
     let builder = Dialer::builder(&built("plain")).stock(2);
     let dialer = builder.handshake_timeout(limit).build().expect("a dialer");
-    std::thread::sleep(3 * limit);
+    // The very thing that is tested: instances that are older than that.
+    std::thread::sleep(limit + limit / 2);
     for _ in 0..4 {
         let conn = dialer.dial(&echo.address()).expect("a connection");
         echo_messages(&conn);

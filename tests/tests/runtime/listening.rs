@@ -134,7 +134,8 @@ fn one_handshake_too_many_drops_the_oldest() {
 
 #[test]
 fn a_handshake_that_takes_too_long_is_dropped_and_one_in_time_is_not() {
-    let limit = Duration::from_millis(400);
+    // Enough for a handshake on a machine that is busy.
+    let limit = Duration::from_secs(2);
     let builder = Listener::builder(&built("handshake")).handshake_timeout(limit);
     let listener = Arc::new(builder.bind("127.0.0.1:0").expect("a listener"));
     let started = Instant::now();
@@ -143,7 +144,8 @@ fn a_handshake_that_takes_too_long_is_dropped_and_one_in_time_is_not() {
     let elapsed = started.elapsed();
     // The connection may be a little older than its handshake.
     assert!(elapsed >= limit, "{elapsed:?}");
-    assert!(elapsed < limit + Duration::from_secs(1), "{elapsed:?}");
+    // It is 30 seconds by default.
+    assert!(elapsed < limit + Duration::from_secs(10), "{elapsed:?}");
     let client = connect(listener.local_addr());
     greet(&client);
     alternate(&accept(&listener), &client, 64, |_| {});

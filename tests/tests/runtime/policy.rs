@@ -548,8 +548,9 @@ fn a_hook_that_blocks_costs_the_handshake_timeout() {
         .expect_err("it blocks");
     let elapsed = started.elapsed();
     assert!(matches!(error, DialError::TimedOut { .. }), "{error:?}");
+    // It is 30 seconds by default.
     assert!(
-        elapsed >= limit && elapsed < limit + Duration::from_secs(1),
+        elapsed >= limit && elapsed < limit + Duration::from_secs(10),
         "{elapsed:?}"
     );
     drop(sender);

@@ -5,7 +5,8 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, expect_end, expect_pattern, read_numbers, read_vec, reset, send_pattern, wat, with_worker,
+    Pair, SHORT, expect_end, expect_pattern, read_numbers, read_vec, reset, send_pattern, wat,
+    with_worker,
 };
 use watm_wasmer::{Conn, Dialer, End, TransportModule};
 
@@ -47,7 +48,8 @@ fn clocks_of_every_kind_wait_as_long_as_they_say() {
             took + Duration::from_micros(200) >= least,
             "poll {i}: {took:?}"
         );
-        assert!(took < least + Duration::from_secs(1), "poll {i}: {took:?}");
+        // Less than if a unit were taken for the next larger one.
+        assert!(took < least + Duration::from_secs(4), "poll {i}: {took:?}");
         assert_eq!(number(32), 1, "poll {i}: the second slot is as it was");
     }
 }
@@ -346,7 +348,8 @@ fn a_poll_of_an_hour_ends_with_the_connection() {
     let close = |conn: &Conn| {
         let started = Instant::now();
         conn.close().expect_err("it does not end by itself");
-        assert!(started.elapsed() < Duration::from_secs(4));
+        // The grace period is three seconds.
+        assert!(started.elapsed() < SHORT);
     };
     let pair = Pair::dial(&module);
     assert!(pair.conn.outcome().is_none());

@@ -165,7 +165,7 @@ fn dial_all(alias: &str, policy: AddressPolicy, lines: &[String]) -> Vec<String>
     let dialer = FixedDialer::builder(&copy_as("dialmany", alias))
         .policy(policy)
         .config(lines.join("\n"))
-        .connect_timeout(std::time::Duration::from_millis(200));
+        .connect_timeout(std::time::Duration::from_secs(1));
     // An error if none of them worked.
     let conn = dialer.build().expect("a fixed dialer").dial();
     let found = logs.all_after("dial ", lines.len());
