@@ -319,6 +319,8 @@ mod tests {
     #[test]
     fn small_writes_leave_together() {
         let (out, mut peer) = pair();
+        // Not by the supervisor, should this thread rest between the two.
+        lock(&out.state).watched = true;
         assert_eq!(push(&out, b"abc"), Ok(3));
         assert_eq!(push(&out, b"def"), Ok(3));
         assert!(out.flush());
