@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::peer;
+use crate::remote::Remote;
+
 /// Cases between two looks.
 const EVERY: u64 = 200;
-/// Cases before the first look: what is made once is there by then.
+/// Cases before the first look: what the runtime makes once is there by then.
 const SETTLED: u64 = 200;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Counts a case, and now and then looks whether descriptors or workers of those before are left.
 pub(crate) fn look_now_and_then() {
@@ -28,7 +31,12 @@ pub(crate) fn look_now_and_then() {
     let Ok(mut at_first) = AT_FIRST.lock() else {
         return;
     };
-    let first = *at_first.get_or_insert_with(descriptors);
+    let first = *at_first.get_or_insert_with(|| {
+        // What one oracle has made once, another may not have asked for yet.
+        peer::address();
+        Remote::dialer();
+        descriptors()
+    });
     while descriptors() > first && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(5));
     }

@@ -71,6 +71,11 @@ pub(crate) enum Answer<T> {
 impl Remote {
     /// One with a configuration and a directory for reading.
     pub(crate) fn start() -> Self {
+        Self::of(Self::dialer())
+    }
+
+    /// What makes connections to it, the same for as long as the process lives.
+    pub(crate) fn dialer() -> &'static Dialer {
         static DIALER: OnceLock<(Dialer, tempfile::TempDir)> = OnceLock::new();
         let (dialer, _) = DIALER.get_or_init(|| {
             let directory = tempfile::tempdir().expect("a directory");
@@ -84,7 +89,7 @@ impl Remote {
                 .build();
             (dialer.expect("a dialer"), directory)
         });
-        Self::of(dialer)
+        dialer
     }
 
     /// What makes dialers of it.

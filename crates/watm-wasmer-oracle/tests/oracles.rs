@@ -52,13 +52,20 @@ fn every_function_of_the_host_keeps_its_promises_whatever_it_is_passed() {
     assert!(ends[&HostCallEnd::Answered] > 20, "{ends:?}");
 }
 
+/// Expects that all of a case is answered. A guest that waits does so every time; one that a busy
+/// machine did not let answer soon enough does not.
+#[track_caller]
+fn answered(case: impl Fn() -> bool) {
+    assert!((0..10).any(|_| case()), "it waits, or has ended");
+}
+
 /// What the fuzz target of that name ended at.
 #[test]
 fn host_calls_that_fuzzing_found_keep_their_promises() {
     let found = include_bytes!("found/sock_recv_answers_over_the_buffers");
     let case = HostCallCase::arbitrary_take_rest(Unstructured::new(found));
-    let end = host_calls(&case.expect("a case"));
-    assert_eq!(end, HostCallEnd::Answered);
+    let case = case.expect("a case");
+    answered(|| host_calls(&case) == HostCallEnd::Answered);
 }
 
 #[test]
@@ -79,7 +86,8 @@ fn a_pipe_is_waited_for_by_nothing_that_takes_its_path() {
     };
     for function in 0..25 {
         let operations = vec![operation(function, 0), operation(function, 1)];
-        assert_eq!(files(&FileCase { operations }), FileEnd::Answered);
+        let case = FileCase { operations };
+        answered(|| files(&case) == FileEnd::Answered);
     }
 }
 
