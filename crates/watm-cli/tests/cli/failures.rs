@@ -57,12 +57,13 @@ fn a_module_that_takes_too_long_to_compile_is_given_up() {
 
 #[test]
 fn a_missing_role_is_named_with_those_that_are_there() {
-    let (module, address) = (built("fixed"), free_address());
+    let free = free_address();
+    let (module, address) = (built("fixed"), &free.address);
     for args in [
-        &["dial", "--module", &module, "--remote", &address][..],
-        &["listen", "--module", &module, "--listen", &address],
+        &["dial", "--module", &module, "--remote", address][..],
+        &["listen", "--module", &module, "--listen", address],
         &[
-            "relay", "--module", &module, "--listen", &address, "--remote", &address,
+            "relay", "--module", &module, "--listen", address, "--remote", address,
         ],
         &["demo", &module],
     ] {
@@ -94,10 +95,10 @@ fn a_directory_that_is_not_there_is_named() {
 
 #[test]
 fn a_refused_connection_is_said_with_the_address() {
-    let address = free_address();
-    let module = built("plain");
-    Watm::run(&["dial", "--module", &module, "--remote", &address]).failure(&[
-        &address,
+    let free = free_address();
+    let (module, address) = (built("plain"), &free.address);
+    Watm::run(&["dial", "--module", &module, "--remote", address]).failure(&[
+        address,
         "refused",
         "watm: hint: ",
     ]);

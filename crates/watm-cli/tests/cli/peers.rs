@@ -1,11 +1,12 @@
 //! Those that the program talks to: plain TCP clients and servers. Their waits end too.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 use sha2::{Digest, Sha256};
+use socket2::{Domain, Socket, Type};
 
 use crate::process::LIMIT;
 
@@ -16,15 +17,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        Self::start_on("127.0.0.1:0", serve)
+        Self::serve(TcpListener::bind("127.0.0.1:0").expect("a listener"), serve)
     }
 
-    /// The same on an address that was free before.
+    /// The same on an address that refused connections before.
     pub(crate) fn start_on(
-        address: &str,
+        free: FreeAddress,
         serve: impl Fn(TcpStream) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).expect("a listener");
+        free.socket.listen(128).expect("to listen");
+        Self::serve(free.socket.into(), serve)
+    }
+
+    fn serve(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("an address").to_string();
         let serve = std::sync::Arc::new(serve);
         // Ends with the process of the tests.
@@ -49,10 +54,21 @@ pub(crate) fn echo(client: TcpStream) {
     let _ = client.shutdown(Shutdown::Write);
 }
 
-/// An address that nobody listens on.
-pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    listener.local_addr().expect("an address").to_string()
+/// An address that nobody listens on, and that the system gives to nobody who asks for any. Who
+/// asks for this one gets it.
+pub(crate) struct FreeAddress {
+    socket: Socket,
+    pub(crate) address: String,
+}
+
+pub(crate) fn free_address() -> FreeAddress {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("an option");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a free port");
+    let address = socket.local_addr().ok().and_then(|bound| bound.as_socket());
+    let address = address.expect("an address").to_string();
+    FreeAddress { socket, address }
 }
 
 pub(crate) fn connect(address: &str) -> TcpStream {

@@ -41,14 +41,14 @@ fn a_remote_that_refuses_ends_only_its_own_connection() {
         "--listen",
         "127.0.0.1:0",
         "--remote",
-        &remote,
+        &remote.address,
         "-v",
     ]);
     let client = connect(&address);
     let _ = (&client).read(&mut [0]);
     let line = watm.await_log("dropped");
-    assert!(line.contains(&remote), "{line}");
-    let _server = Server::start_on(&remote, echo);
+    assert!(line.contains(&remote.address), "{line}");
+    let _server = Server::start_on(remote, echo);
     round_trip(&connect(&address), b"now it works");
 }
 

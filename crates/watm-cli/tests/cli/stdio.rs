@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use socket2::SockRef;
 
-use crate::peers::{Server, pattern, write_aside};
+use crate::peers::{Server, free_address, pattern, write_aside};
 use crate::process::{LIMIT, Watm, built, wat};
 
 #[test]
@@ -198,12 +198,13 @@ fn only_one_connection_gets_standard_input_and_output() {
 #[test]
 fn quiet_leaves_standard_output_to_the_connection() {
     let module = built("halfclose");
-    let address = crate::peers::free_address();
+    let free = free_address();
+    let address = &free.address;
     let mut listen = Watm::start(&[
-        "listen", "--module", &module, "--listen", &address, "--quiet", "-v",
+        "listen", "--module", &module, "--listen", address, "--quiet", "-v",
     ]);
     listen.await_log("listening on");
-    let mut dial = Watm::start(&["dial", "--module", &module, "--remote", &address]);
+    let mut dial = Watm::start(&["dial", "--module", &module, "--remote", address]);
     dial.write(b"only this");
     dial.close_stdin();
     listen.close_stdin();
