@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod assembly;
+
 mod files;
 pub use files::{FileCase, FileEnd, FileOperation, Given, Location, files};
 
@@ -29,5 +31,8 @@ pub use policy::{
 mod outputs;
 mod peer;
 mod process;
+mod reading;
+pub use reading::{Count, Part, ReadingCase, ReadingEnd, Until, reading, reading_of};
+
 mod remote;
 mod watchdog;

@@ -70,7 +70,8 @@ impl LoadCase {
     }
 }
 
-fn change(mut file: Vec<u8>, mutations: &[Mutation], bytes: &[u8]) -> Vec<u8> {
+/// The file with these changes; `bytes` are those of the case that some of them speak of.
+pub(crate) fn change(mut file: Vec<u8>, mutations: &[Mutation], bytes: &[u8]) -> Vec<u8> {
     for mutation in mutations.iter().take(8) {
         if file.is_empty() {
             break;

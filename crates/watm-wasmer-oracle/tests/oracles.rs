@@ -6,11 +6,17 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
+use watm_meter::Meter;
+use watm_wasmer_oracle::assembly::{Assembly, body, function_type, leb, name, section};
 use watm_wasmer_oracle::{
     FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd, LoadCase, LoadEnd,
-    Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, files, host_calls, load, modules,
-    policy,
+    Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, ReadingCase, ReadingEnd, Until, files,
+    host_calls, load, modules, policy, reading, reading_of,
 };
+
+/// What the oracle of reading measures with.
+#[global_allocator]
+static METER: Meter = Meter;
 
 /// Bytes that a case is made of.
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
@@ -121,6 +127,80 @@ fn an_address_is_allowed_and_denied_in_all_its_forms_as_the_model_says() {
     }
 }
 
+#[test]
+fn whatever_a_module_declares_reading_it_takes_what_its_size_allows() {
+    let ends = run(0..400, |case: &ReadingCase| reading(case));
+    for end in [
+        ReadingEnd::Malformed,
+        ReadingEnd::Interface,
+        ReadingEnd::TooComplex,
+        ReadingEnd::Read,
+    ] {
+        assert!(ends.contains_key(&end), "none ended so: {ends:?}");
+    }
+}
+
+#[test]
+fn imports_of_a_type_with_many_values_take_no_memory_for_each() {
+    let mut module = Assembly::new();
+    module.add(section::TYPE, 1, &function_type(1000, 1000));
+    module.import(100_000, b"", b"", 0);
+    let end = reading_of(&module.bytes(), Until::Compiling);
+    assert_ne!(end, ReadingEnd::Read);
+}
+
+#[test]
+fn exports_of_a_type_with_many_values_take_no_memory_for_each() {
+    let mut module = Assembly::transport();
+    module.add(section::TYPE, 1, &function_type(1000, 1000));
+    module.add(section::FUNCTION, 1, &[2]);
+    module.add(section::CODE, 1, &body(&[0], &[0, 0x0b]));
+    for number in 0..50_000_u64 {
+        let entry = [name(format!("{number:x}").as_bytes()), vec![0, 4]].concat();
+        module.add(section::EXPORT, 1, &entry);
+    }
+    let end = reading_of(&module.bytes(), Until::Compiling);
+    assert_ne!(end, ReadingEnd::Read);
+}
+
+#[test]
+fn imports_without_names_take_no_memory_for_each() {
+    let mut module = Assembly::new();
+    module.add(section::TYPE, 1, &function_type(0, 0));
+    module.import(200_000, b"", b"", 0);
+    let end = reading_of(&module.bytes(), Until::Compiling);
+    assert_ne!(end, ReadingEnd::Read);
+}
+
+#[test]
+fn producers_without_names_take_no_memory_for_each() {
+    let mut module = Assembly::transport();
+    let count = 200_000;
+    let field = [name(b"sdk"), leb(count as u64), vec![0; 2 * count]].concat();
+    module.custom(b"producers", &[leb(1), field].concat());
+    reading_of(&module.bytes(), Until::Compiled);
+}
+
+#[test]
+fn names_of_functions_take_no_memory_for_each_also_when_it_is_compiled() {
+    let mut module = Assembly::transport();
+    let mut map = leb(100_000);
+    for number in 0..100_000 {
+        map.extend([leb(number), leb(0)].concat());
+    }
+    module.custom(b"name", &[vec![1], name(&map)].concat());
+    let end = reading_of(&module.bytes(), Until::Compiled);
+    assert_eq!(end, ReadingEnd::Read);
+}
+
+#[test]
+fn a_name_that_is_not_valid_is_quoted_in_part() {
+    let mut module = Assembly::transport();
+    let field = [name(&[b'n'; 100_000]), leb(0)].concat();
+    module.custom(b"producers", &[leb(1), field].concat());
+    reading_of(&module.bytes(), Until::Compiled);
+}
+
 /// For as long as `ORACLE_SECONDS` says, each oracle for a fifth of it, from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
@@ -142,6 +222,10 @@ fn for_long() {
     );
     println!("files: {:?}", run(seeds(), |case: &FileCase| files(case)));
     println!("load: {:?}", run(seeds(), |case: &LoadCase| load(case)));
+    println!(
+        "reading: {:?}",
+        run(seeds(), |case: &ReadingCase| reading(case))
+    );
     println!(
         "modules: {:?}",
         run(seeds(), |case: &ModuleCase| modules(case))
