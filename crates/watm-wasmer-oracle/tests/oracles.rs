@@ -201,7 +201,7 @@ fn a_name_that_is_not_valid_is_quoted_in_part() {
     reading_of(&module.bytes(), Until::Compiled);
 }
 
-/// For as long as `ORACLE_SECONDS` says, each oracle for a fifth of it, from `ORACLE_SEED` on.
+/// For as long as `ORACLE_SECONDS` says, each oracle for a sixth of it, from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
 #[allow(clippy::print_stdout, reason = "it is run by hand")]
@@ -211,7 +211,7 @@ fn for_long() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let seed: u64 = number("ORACLE_SEED", 1000);
-    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 5;
+    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 6;
     let seeds = || {
         let until = Instant::now() + each;
         (seed..).take_while(move |_| Instant::now() < until)
