@@ -21,7 +21,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs `test`, the whole of the calling test function, in a process of its own, one test at a
 /// time: the test binary is started again with this test alone, however this one was started. It
-/// may have as many descriptors as the system allows. What that process prints is printed here.
+/// may have as many descriptors as the system allows. What that process prints is printed here,
+/// indented.
 ///
 /// # Panics
 ///
@@ -38,8 +39,9 @@ pub fn alone<F: FnOnce()>(test: F) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (status, output) = run_again(name);
     #[allow(clippy::print_stdout, reason = "only tests get here")]
-    {
-        print!("{output}");
+    for line in output.lines() {
+        // Set apart, since it has a result of its own.
+        println!("    {line}");
     }
     assert!(status.success(), "in a process of its own: {status}");
     assert!(

@@ -19,6 +19,14 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     })
 }
 
+/// Prints what `produce` writes, part by part, so that it need not be in memory as a whole.
+pub(crate) fn write(produce: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    produce(&mut out)
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)
+}
+
 /// Writes JSON with all that could drive a terminal escaped: such characters stand in strings alone. JSON
 /// itself asks for no more than the first of them.
 struct Escaping<W>(W);
@@ -69,12 +77,4 @@ mod tests {
         let read: Vec<String> = serde_json::from_str(&text).expect("JSON");
         assert_eq!(read, [value]);
     }
-}
-
-/// Prints what `produce` writes, part by part, so that it need not be in memory as a whole.
-pub(crate) fn write(produce: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    produce(&mut out)
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)
 }

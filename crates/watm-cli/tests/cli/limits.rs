@@ -18,7 +18,7 @@ fn a_client_keeps_its_place_until_its_module_has_ended() {
         "--listen",
         "127.0.0.1:0",
         "--forward",
-        &nobody,
+        &nobody.address,
         "--max-connections",
         "1",
         "--close-grace",
