@@ -206,8 +206,10 @@ fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<In
     problems.extend(["_initialize", "_start"].into_iter().filter_map(wrong_type));
     let mut imports_that_do_not_fit = Vec::new();
     for ImportDecl { module, name, kind } in imports {
-        let (found, module, name) = (kind.to_string(), module.clone(), name.clone());
-        match (import_signature(&module, &name), kind) {
+        let provided = import_signature(module, name);
+        let cut = |name: &str| name.chars().take(201).collect::<String>();
+        let (found, module, name) = (kind.to_string(), cut(module), cut(name));
+        match (provided, kind) {
             (None, _) => imports_that_do_not_fit.push(InterfaceError::ImportUnknown {
                 module,
                 name,

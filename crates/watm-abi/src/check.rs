@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::names::{CTRLPIPE, INIT, INITIALIZE, MAIN, MEMORY, START, USERPIPE, V0_MARK};
 use crate::{
-    ExportDecl, ImportDecl, InterfaceError, ItemKind, Role, Roles, export_signature,
+    ExportDecl, ImportDecl, InterfaceError, ItemKind, MAX_EXCERPT, Role, Roles, export_signature,
     import_signature,
 };
 
@@ -183,11 +183,17 @@ fn fits(import: &ImportDecl) -> bool {
     )
 }
 
+/// As much of a name as a message repeats, and one character more, so that it shows where it was cut.
+fn beginning(name: &str) -> String {
+    name.chars().take(MAX_EXCERPT + 1).collect()
+}
+
 /// What is wrong with an import that does not fit.
 fn import_problem(import: &ImportDecl) -> InterfaceError {
     let ImportDecl { module, name, kind } = import;
-    let (module, name, found) = (module.clone(), name.clone(), kind.to_string());
-    match (import_signature(&module, &name), kind) {
+    let provided = import_signature(module, name);
+    let (module, name, found) = (beginning(module), beginning(name), kind.to_string());
+    match (provided, kind) {
         (None, _) => InterfaceError::ImportUnknown {
             module,
             name,

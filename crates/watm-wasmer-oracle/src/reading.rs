@@ -26,7 +26,7 @@ const MEMORY_TO_COMPILE: u64 = 8 << 20;
 const BYTES_A_SECOND: u64 = 10_000_000;
 const TIME_FOR_ANY: Duration = Duration::from_secs(1);
 /// Characters of the message of an error at most.
-const LONGEST_MESSAGE: usize = 8_000;
+const LONGEST_MESSAGE: usize = 16_000;
 /// Bytes of its form for debugging at most, which may list more.
 const LONGEST_FORM: usize = 64_000;
 /// Bytes that one part of a case adds to its file at most.

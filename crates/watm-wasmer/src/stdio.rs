@@ -476,8 +476,10 @@ mod tests {
                 logger.write(b"x\n");
             }
         }
-        let counts = (lock(&rate).logged, lock(&rate).dropped);
-        assert_eq!(counts, (LINES_PER_SECOND, 800));
+        {
+            let rate = lock(&rate);
+            assert_eq!((rate.logged, rate.dropped), (LINES_PER_SECOND, 800));
+        }
         let mut logger = LineLogger::new(&target, &rate);
         logger.write(&vec![b'y'; 100 * LINE_LIMIT]);
         assert!(logger.line.capacity() <= 2 * LINE_LIMIT);
