@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn whatever_is_disruptive_is_escaped() {
-        for c in (0..=0xf_ffff).filter_map(char::from_u32) {
+        // Each takes Miri a while.
+        let step = if cfg!(miri) { 8191 } else { 1 };
+        for c in (0..=0xf_ffff).step_by(step).filter_map(char::from_u32) {
             let printed = Excerpt(c.encode_utf8(&mut [0; 4])).to_string();
             assert!(!printed.contains(is_disruptive), "{:x}", u32::from(c));
         }
