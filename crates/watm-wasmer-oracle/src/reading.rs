@@ -17,11 +17,10 @@ use crate::assembly::{Assembly, body, function_type, leb, name, section};
 use crate::load::{Mutation, change};
 use crate::watchdog;
 
-/// Bytes of memory that reading may take for each byte of the file, and for any file.
+/// Bytes of memory that reading may take for each byte of the file, and for any file: there may be some
+/// thousand of each thing in a few bytes. Compiling next to nothing takes no more.
 const MEMORY_FOR_EACH: u64 = 10;
-const MEMORY_FOR_ANY: u64 = 2 << 20;
-/// Bytes of memory for any file, if that is compiled but has next to nothing to compile.
-const MEMORY_TO_COMPILE: u64 = 8 << 20;
+const MEMORY_FOR_ANY: u64 = 8 << 20;
 /// Bytes of a file that are read in a second, and the time for any file.
 const BYTES_A_SECOND: u64 = 10_000_000;
 const TIME_FOR_ANY: Duration = Duration::from_secs(1);
@@ -337,7 +336,7 @@ pub fn reading_of(file: &[u8], until: Until) -> ReadingEnd {
     let taken = taken.unwrap_or_else(|| Taken::by(measurement));
     taken.expect_within(file, MEMORY_FOR_ANY, "loading it, up to compiling");
     if until == Until::Compiled {
-        Taken::by(measurement).expect_within(file, MEMORY_TO_COMPILE, "loading it");
+        Taken::by(measurement).expect_within(file, MEMORY_FOR_ANY, "loading it");
     }
     end
 }
