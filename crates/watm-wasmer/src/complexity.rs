@@ -3,8 +3,8 @@
 //! The engine cannot be stopped within a function, and its time and memory grow with more than the
 //! function's size. What they grow with was measured: the basic blocks, since dominators are found by
 //! walking over them; the values that live across each of them; the values that are passed to calls,
-//! branches and blocks; how deep loops are nested, whose depth counts squared for each instruction in
-//! them; and the arithmetic that the compiler rearranges. At the limits a function takes some five
+//! branches and blocks; the depth of loops within loops, squared; and the arithmetic that the compiler
+//! rearranges. At the limits a function takes some five
 //! seconds and half a GiB on a machine of these days. The largest functions of compilers, interpreters
 //! and codecs that are in use as WebAssembly have 41,000 blocks, carry 3.4 million values and pass 10,000.
 
@@ -14,7 +14,6 @@ use wasmparser::{
     BlockType, CompositeInnerType, FrameKind, FuncType, FuncValidator, FuncValidatorAllocations,
     FunctionBody, Operator, OperatorsReader, Parser, ValidPayload, Validator, WasmModuleResources,
 };
-use watm_abi::Excerpt;
 
 use crate::engine;
 use crate::error::LoadError;
@@ -78,9 +77,7 @@ pub(crate) fn check(wasm: &[u8], timeout: Duration) -> Result<(), LoadError> {
     });
     match (found, measured) {
         (Some(error), _) => Err(error),
-        (None, Err(error)) => Err(LoadError::Malformed(
-            Excerpt(&error.to_string()).to_string(),
-        )),
+        (None, Err(error)) => Err(LoadError::malformed(error)),
         (None, Ok(())) => Ok(()),
     }
 }
@@ -206,12 +203,9 @@ impl Meter {
             // From here on it is known to be valid.
             validator.op(offset, &operator)?;
             // Each block that is open has its end before it.
-            let open = Complexity {
-                blocks: counted.blocks + u64::from(validator.control_stack_height()),
-                ..counted
-            };
-            if open.is_too_much() {
-                return Ok(open);
+            let blocks = counted.blocks + u64::from(validator.control_stack_height());
+            if blocks > LIMIT.blocks {
+                return Ok(Complexity { blocks, ..counted });
             }
             match operator {
                 Operator::LocalGet { local_index } => {

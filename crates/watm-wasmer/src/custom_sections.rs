@@ -16,16 +16,17 @@ use crate::error::LoadError;
 pub(crate) fn without(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     const HEADER: usize = 8;
     const CUSTOM: u8 = 0;
-    let malformed = |error: wasmparser::Error| LoadError::Malformed(error.to_string());
     let (header, sections) = wasm.split_at_checked(HEADER).unwrap_or((wasm, &[]));
     let mut kept = Vec::with_capacity(wasm.len());
     kept.extend_from_slice(header);
     let mut reader = BinaryReader::new(sections, HEADER as u64);
     while !reader.eof() {
         let start = reader.current_position();
-        let id = reader.read_u8().map_err(malformed)?;
-        let size = reader.read_var_u32().map_err(malformed)?;
-        reader.read_bytes(size as usize).map_err(malformed)?;
+        let id = reader.read_u8().map_err(LoadError::malformed)?;
+        let size = reader.read_var_u32().map_err(LoadError::malformed)?;
+        reader
+            .read_bytes(size as usize)
+            .map_err(LoadError::malformed)?;
         let section = sections.get(start..reader.current_position());
         if id != CUSTOM {
             kept.extend_from_slice(section.unwrap_or_default());

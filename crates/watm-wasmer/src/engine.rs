@@ -64,8 +64,8 @@ pub(crate) fn proposals() -> WasmFeatures {
         | WasmFeatures::CALL_INDIRECT_OVERLONG
 }
 
-/// Compiles a module to an artifact for [`Compiled::load`], within `timeout` of `begun`. Each has a compiler of its own, since traps and
-/// stop points are made for one module.
+/// Compiles a module to an artifact for [`Compiled::load`], within `timeout` of `begun`. Each has a
+/// compiler of its own, since traps and stop points are made for one module.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ fn compile_with(
     }))
     .map_err(|_| LoadError::Compile("the compiler panicked".into()))?
     .map_err(|error| match error {
-        CompileError::Validate(message) => LoadError::Malformed(Excerpt(&message).to_string()),
+        CompileError::Validate(message) => LoadError::malformed(message),
         error => failed(&error),
     })?;
     if limit.is_some_and(|limit| limit.has_expired()) {

@@ -54,6 +54,13 @@ pub enum LoadError {
     Compile(String),
 }
 
+impl LoadError {
+    /// What a reader of modules says is wrong, which may quote the file.
+    pub(crate) fn malformed(error: impl fmt::Display) -> Self {
+        Self::Malformed(Excerpt(&error.to_string()).to_string())
+    }
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,7 +7,6 @@
 //! parameters.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
@@ -18,8 +17,8 @@ use wasmparser::{
     Parser, Payload, ProducersSectionReader, TableSectionReader, TypeRef,
 };
 use watm_abi::{
-    Entry, Excerpt, ExportDecl, ImportDecl, InterfaceError, ItemKind, MAX_EXCERPT, Roles,
-    Signature, ValType, ValTypes, check,
+    Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, MAX_EXCERPT, Roles, Signature,
+    ValType, ValTypes, check,
 };
 
 use crate::engine;
@@ -113,7 +112,7 @@ impl ModuleInfo {
         }
         let mut reading = Reading::new(wasm);
         for payload in Parser::new(0).parse_all(wasm) {
-            reading.take_in(payload.map_err(malformed)?)?;
+            reading.take_in(payload.map_err(LoadError::malformed)?)?;
         }
         let exports = reading.resolve_exports()?;
         let entry = check(&reading.imports, &exports);
@@ -203,11 +202,6 @@ impl ModuleInfo {
     }
 }
 
-/// Why a module could not be read. What the reader says may quote the file.
-fn malformed(error: impl fmt::Display) -> LoadError {
-    LoadError::Malformed(Excerpt(&error.to_string()).to_string())
-}
-
 /// Counts more of something, and refuses the module if that is too much.
 fn count(counted: &mut usize, more: usize, what: &str, limit: usize) -> Result<(), LoadError> {
     *counted = counted.saturating_add(more);
@@ -223,7 +217,7 @@ fn count(counted: &mut usize, more: usize, what: &str, limit: usize) -> Result<(
 fn check_constant(expression: &ConstExpr<'_>) -> Result<(), LoadError> {
     let mut operators = 0;
     for operator in expression.get_operators_reader() {
-        operator.map_err(malformed)?;
+        operator.map_err(LoadError::malformed)?;
         let what = "instructions in a constant expression";
         count(&mut operators, 1, what, CONSTANT_LIMIT)?;
     }
@@ -294,7 +288,7 @@ impl<'a> Reading<'a> {
                 let more = section.count() as usize;
                 count(&mut counts.memories, more, "memories", ITEM_COUNT_LIMIT)?;
                 for ty in section {
-                    self.memories.push(ty.map_err(malformed)?);
+                    self.memories.push(ty.map_err(LoadError::malformed)?);
                 }
                 Ok(())
             }
@@ -331,7 +325,7 @@ impl<'a> Reading<'a> {
         let part = range.start as usize..range.end as usize;
         let section = self.wasm.get(part).unwrap_or_default();
         let mut reader = BinaryReader::new(section, range.start);
-        let more = reader.read_var_u32().map_err(malformed)?;
+        let more = reader.read_var_u32().map_err(LoadError::malformed)?;
         count(
             &mut self.counts.types,
             more as usize,
@@ -340,12 +334,12 @@ impl<'a> Reading<'a> {
         )?;
         for _ in 0..more {
             let at = reader.original_position();
-            if reader.read_u8().map_err(malformed)? != FUNCTION {
+            if reader.read_u8().map_err(LoadError::malformed)? != FUNCTION {
                 return Err(LoadError::Malformed(format!(
                     "the type at offset {at:#x} is not a function's; no others are supported"
                 )));
             }
-            let ty: FuncType = reader.read().map_err(malformed)?;
+            let ty: FuncType = reader.read().map_err(LoadError::malformed)?;
             let values = ty.params().len() + ty.results().len();
             let what = "parameters and results in its types";
             count(&mut self.counts.type_values, values, what, TYPE_VALUE_LIMIT)?;
@@ -359,7 +353,7 @@ impl<'a> Reading<'a> {
         count(&mut self.counts.imports, more, "imports", ITEM_COUNT_LIMIT)?;
         for group in section {
             // A group would repeat the name of its module for each of any number of items.
-            let Imports::Single(_, import) = group.map_err(malformed)? else {
+            let Imports::Single(_, import) = group.map_err(LoadError::malformed)? else {
                 return Err(LoadError::Malformed(
                     "it has groups of imports, which are not supported".into(),
                 ));
@@ -389,7 +383,7 @@ impl<'a> Reading<'a> {
         let (declared, more) = (&mut self.counts.declared_functions, section.count());
         count(declared, more as usize, "functions", FUNCTION_COUNT_LIMIT)?;
         for ty in section {
-            let ty = ty.map_err(malformed)?;
+            let ty = ty.map_err(LoadError::malformed)?;
             let known = self.types.get(ty as usize).and_then(Option::as_ref);
             let values = known.map_or(0, values);
             let what = "parameters and results of functions";
@@ -409,7 +403,7 @@ impl<'a> Reading<'a> {
         let more = section.count() as usize;
         count(&mut counts.tables, more, "tables", TABLE_COUNT_LIMIT)?;
         for table in section {
-            let initial = table.map_err(malformed)?.ty.initial;
+            let initial = table.map_err(LoadError::malformed)?.ty.initial;
             let initial = usize::try_from(initial).unwrap_or(usize::MAX);
             let what = "elements in its tables";
             count(&mut counts.table_elements, initial, what, TABLE_SIZE_LIMIT)?;
@@ -422,7 +416,7 @@ impl<'a> Reading<'a> {
         let what = "global variables";
         count(&mut self.counts.globals, more, what, ITEM_COUNT_LIMIT)?;
         for global in section {
-            check_constant(&global.map_err(malformed)?.init_expr)?;
+            check_constant(&global.map_err(LoadError::malformed)?.init_expr)?;
         }
         Ok(())
     }
@@ -432,7 +426,7 @@ impl<'a> Reading<'a> {
         let what = "data segments";
         count(&mut self.counts.data, more, what, ITEM_COUNT_LIMIT)?;
         for data in section {
-            if let DataKind::Active { offset_expr, .. } = data.map_err(malformed)?.kind {
+            if let DataKind::Active { offset_expr, .. } = data.map_err(LoadError::malformed)?.kind {
                 check_constant(&offset_expr)?;
             }
         }
@@ -449,7 +443,7 @@ impl<'a> Reading<'a> {
             ITEM_COUNT_LIMIT,
         )?;
         for segment in section {
-            let segment = segment.map_err(malformed)?;
+            let segment = segment.map_err(LoadError::malformed)?;
             if let ElementKind::Active { offset_expr, .. } = segment.kind {
                 check_constant(&offset_expr)?;
             }
@@ -460,7 +454,7 @@ impl<'a> Reading<'a> {
             let (elements, more) = (&mut counts.elements, more as usize);
             count(elements, more, "elements", ELEMENT_COUNT_LIMIT)?;
             for expression in expressions.into_iter().flatten() {
-                check_constant(&expression.map_err(malformed)?)?;
+                check_constant(&expression.map_err(LoadError::malformed)?)?;
             }
         }
         Ok(())
@@ -474,8 +468,8 @@ impl<'a> Reading<'a> {
                  too long to compile; split it up, or build with less inlining"
             )));
         }
-        for locals in body.get_locals_reader().map_err(malformed)? {
-            let (more, _) = locals.map_err(malformed)?;
+        for locals in body.get_locals_reader().map_err(LoadError::malformed)? {
+            let (more, _) = locals.map_err(LoadError::malformed)?;
             let locals = &mut self.counts.locals;
             count(locals, more as usize, "local variables", LOCAL_COUNT_LIMIT)?;
         }
@@ -487,7 +481,7 @@ impl<'a> Reading<'a> {
         let more = section.count() as usize;
         count(&mut self.counts.exports, more, "exports", ITEM_COUNT_LIMIT)?;
         for export in section {
-            let export = export.map_err(malformed)?;
+            let export = export.map_err(LoadError::malformed)?;
             self.count_name(export.name.len())?;
             self.exports.push(export);
         }

@@ -7,23 +7,20 @@ use std::time::{Duration, Instant};
 use crate::peers::{Server, connect, free_address, pattern};
 use crate::process::{Watm, built};
 
+/// `watm listen` for `target`, and where.
+fn forwarding(module: &str, target: &str, options: &[&str]) -> (Watm, String) {
+    let mut args = vec!["listen", "--module", module, "--listen", "127.0.0.1:0"];
+    args.extend(["--forward", target]);
+    args.extend(options);
+    Watm::listening(&args)
+}
+
 #[test]
 fn a_client_keeps_its_place_until_its_module_has_ended() {
     // Each client is dropped at once, since nobody listens there; but its module has to be stopped.
     let (nobody, module) = (free_address(), built("ctrl_ignore"));
-    let (mut watm, address) = Watm::listening(&[
-        "listen",
-        "--module",
-        &module,
-        "--listen",
-        "127.0.0.1:0",
-        "--forward",
-        &nobody.address,
-        "--max-connections",
-        "1",
-        "--close-grace",
-        "3s",
-    ]);
+    let options = ["--max-connections", "1", "--close-grace", "3s"];
+    let (mut watm, address) = forwarding(&module, &nobody.address, &options);
     let _clients = [connect(&address), connect(&address)];
     watm.await_log("no connection to");
     let first = Instant::now();
@@ -37,17 +34,7 @@ fn a_client_that_reads_late_gets_all_that_a_transport_which_ended_has_written() 
     const LEN: usize = 4_000_000;
     let server = Server::start(|client| (&client).write_all(&pattern(LEN, 3)).expect("written"));
     let module = built("plain");
-    let (_watm, address) = Watm::listening(&[
-        "listen",
-        "--module",
-        &module,
-        "--listen",
-        "127.0.0.1:0",
-        "--forward",
-        &server.address,
-        "--close-grace",
-        "100ms",
-    ]);
+    let (_watm, address) = forwarding(&module, &server.address, &["--close-grace", "100ms"]);
     let client = connect(&address);
     // The rest fits into buffers, so that the server and the transport end while nobody reads.
     let mut received = vec![0; LEN - 100_000];
