@@ -2,13 +2,14 @@
 //!
 //! Every function here serves one import. It is given guest memory as plain bytes, so that all of
 //! it is tested without an engine, and it runs on the worker's thread, which it may put to sleep.
-//! Descriptors that are not ours belong to WASI's own surroundings and never come here.
+//! Files and directories are in `files` and never come here.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use rustix::time::{Timespec, clock_getres, clock_gettime};
 use watm_abi::{
     ClockId, Errno, Event, EventType, Excerpt, FdFlags, FdTable, Fdstat, FileType, Filestat,
     GuestMemory, IovecArray, RiFlags, Rights, SdFlags, Subscription, SubscriptionKind,
@@ -26,8 +27,8 @@ use crate::spin::Spin;
 use crate::stdio::StdStream;
 use crate::stream::Stream;
 
-/// The first number of a descriptor that the host gives out. WASI's own files count upwards from
-/// 0 and are kept below it.
+/// The first number of a descriptor that the host gives out. Files count upwards from 0 and are
+/// kept below it.
 pub(crate) const FIRST_FD: u32 = 512;
 const LAST_FD: u32 = watm_abi::FD_LIMIT;
 
@@ -1073,14 +1074,14 @@ impl Host {
     /// `clock_time_get`, in nanoseconds.
     pub(crate) fn clock_time(&mut self, id: u32) -> Call<u64> {
         self.begin()?;
-        let now = match ClockId::from_raw(id) {
-            Some(ClockId::Realtime) => realtime_now(),
-            Some(ClockId::Monotonic) => monotonic_now(),
-            Some(ClockId::ProcessCputime) => clock_now(libc::CLOCK_PROCESS_CPUTIME_ID),
-            Some(ClockId::ThreadCputime) => clock_now(libc::CLOCK_THREAD_CPUTIME_ID),
-            None => return Err(Errno::Inval.into()),
-        };
-        u64::try_from(now.as_nanos()).map_err(|_| Errno::Overflow.into())
+        nanos(now(ClockId::from_raw(id).ok_or(Errno::Inval)?))
+    }
+
+    /// `clock_res_get`, in nanoseconds.
+    pub(crate) fn clock_resolution(&mut self, id: u32) -> Call<u64> {
+        self.begin()?;
+        let id = ClockId::from_raw(id).ok_or(Errno::Inval)?;
+        nanos(duration(clock_getres(system_clock(id))))
     }
 
     /// `random_get`: random numbers of the system, good enough for keys.
@@ -1408,8 +1409,8 @@ impl Clocks {
     fn now() -> Self {
         Self {
             started: Instant::now(),
-            realtime: realtime_now(),
-            monotonic: monotonic_now(),
+            realtime: now(ClockId::Realtime),
+            monotonic: now(ClockId::Monotonic),
         }
     }
 
@@ -1445,30 +1446,27 @@ fn fill_random(into: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The time of day as the guest reads it.
-fn realtime_now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+/// A clock as the guest reads it.
+fn now(id: ClockId) -> Duration {
+    duration(clock_gettime(system_clock(id)))
 }
 
-/// The monotonic clock as the guest reads it.
-fn monotonic_now() -> Duration {
-    clock_now(libc::CLOCK_MONOTONIC)
+const fn system_clock(id: ClockId) -> rustix::time::ClockId {
+    match id {
+        ClockId::Realtime => rustix::time::ClockId::Realtime,
+        ClockId::Monotonic => rustix::time::ClockId::Monotonic,
+        ClockId::ProcessCputime => rustix::time::ClockId::ProcessCPUTime,
+        ClockId::ThreadCputime => rustix::time::ClockId::ThreadCPUTime,
+    }
 }
 
-/// A clock of the system's; zero should there be none of that number.
-fn clock_now(clock: libc::clockid_t) -> Duration {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to one timespec, which lives here.
-    unsafe { libc::clock_gettime(clock, &raw mut now) };
-    Duration::new(
-        now.tv_sec.try_into().unwrap_or(0),
-        now.tv_nsec.try_into().unwrap_or(0),
-    )
+/// What the system says; zero for a time before 1970.
+fn duration(time: Timespec) -> Duration {
+    Duration::try_from(time).unwrap_or_default()
+}
+
+fn nanos(duration: Duration) -> Call<u64> {
+    u64::try_from(duration.as_nanos()).map_err(|_| Errno::Overflow.into())
 }
 
 #[cfg(test)]
@@ -1809,12 +1807,12 @@ mod tests {
                 Errno::Success
             );
         }
-        let soon = u64::try_from(monotonic_now().as_nanos()).expect("a time") + 3_000_000;
+        let soon = u64::try_from(now(ClockId::Monotonic).as_nanos()).expect("a time") + 3_000_000;
         assert_eq!(
             f.poll(&[absolute(1, soon)]).expect("events")[0].1,
             Errno::Success
         );
-        assert!(monotonic_now() >= Duration::from_nanos(soon));
+        assert!(now(ClockId::Monotonic) >= Duration::from_nanos(soon));
         assert_eq!(
             f.poll(&[absolute(2, 1)]).expect("events")[0].1,
             Errno::Notsup
@@ -1831,8 +1829,16 @@ mod tests {
         let first = f.host.clock_time(1).expect("a time");
         assert!(f.host.clock_time(1).expect("a time") >= first);
         let real = Duration::from_nanos(f.host.clock_time(0).expect("a time"));
-        assert!(realtime_now().abs_diff(real) < Duration::from_secs(60));
+        assert!(now(ClockId::Realtime).abs_diff(real) < Duration::from_secs(60));
         assert_eq!(f.host.clock_time(7), Err(Errno::Inval.into()));
+        for id in 0..4 {
+            let resolution = f.host.clock_resolution(id).expect("a resolution");
+            assert!(
+                (1..=1_000_000_000).contains(&resolution),
+                "clock {id}: {resolution} ns"
+            );
+        }
+        assert_eq!(f.host.clock_resolution(4), Err(Errno::Inval.into()));
         let mut bytes = vec![0; 2 * RANDOM_PART + 1];
         f.host.random(&mut bytes).expect("random numbers");
         let (a, b) = bytes.split_at(RANDOM_PART);

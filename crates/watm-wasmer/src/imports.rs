@@ -2,20 +2,19 @@
 //!
 //! Each takes the guest's numbers apart, lends the host or its files the guest's memory, and turns the
 //! answer into what the engine expects. Which of the two a descriptor belongs to is decided here.
-//! Arguments and environment are left to WASI's implementation.
 
 use std::fmt;
+use std::sync::Arc;
 
 use wasmer::{
-    AsStoreMut, AsStoreRef, Extern, Function, FunctionEnv, FunctionEnvMut, Imports, Memory,
-    RuntimeError, Value,
+    AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, RuntimeError,
 };
 use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, encode_result, names};
 
+use crate::arguments::{Arguments, Strings};
 use crate::files::{At, Files, Opening};
 use crate::host::{Abort, Call, FIRST_FD, Host};
 use crate::info::ImportedFunction;
-use crate::wasi::WASI;
 
 /// What every host function can reach.
 pub(crate) struct Env {
@@ -23,14 +22,16 @@ pub(crate) struct Env {
     /// Set once the instance exists; before, nothing of the guest runs but its start function.
     pub(crate) memory: Option<Memory>,
     pub(crate) files: Files,
+    arguments: Arc<Arguments>,
 }
 
 impl Env {
-    pub(crate) fn new(host: Host, files: Files) -> Self {
+    pub(crate) fn new(host: Host, files: Files, arguments: Arc<Arguments>) -> Self {
         Self {
             host,
             memory: None,
             files,
+            arguments,
         }
     }
 }
@@ -55,7 +56,7 @@ impl fmt::Display for Unwind {
 
 impl std::error::Error for Unwind {}
 
-fn unwind(why: Unwind) -> RuntimeError {
+pub(crate) fn unwind(why: Unwind) -> RuntimeError {
     RuntimeError::user(Box::new(why))
 }
 
@@ -100,6 +101,7 @@ fn lend<T>(
         host,
         memory,
         files,
+        ..
     } = env;
     host.enter();
     let result = match memory {
@@ -134,77 +136,7 @@ fn on_files(
     }))
 }
 
-/// Puts a guard before each function of WASI's implementation that the module imports: it keeps
-/// from it what it cannot bear, and makes the guest stop there when it should.
-///
-/// One guard for each: a call through guards of guards would take stack for each of them.
-pub(crate) fn guard(
-    imports: &mut Imports,
-    imported: &[ImportedFunction],
-    store: &mut impl AsStoreMut,
-    env: &FunctionEnv<Env>,
-) {
-    for (_, name) in imported.iter().filter(|(module, _)| *module == WASI) {
-        let Some(Extern::Function(function)) = imports.get_export(WASI, name) else {
-            continue;
-        };
-        let pointers = crate::wasi::pointers(name);
-        if pointers.is_empty() {
-            // It is ours.
-            continue;
-        }
-        let ty = function.ty(store);
-        let guarded =
-            Function::new_with_env(store, env, ty, move |mut ctx: Ctx<'_>, params: &[Value]| {
-                if ctx.data().host.is_stopping() {
-                    return Err(unwind(Unwind::Stop));
-                }
-                let is_aligned = |(at, alignment): &(usize, u32)| match params.get(*at) {
-                    Some(Value::I32(address)) => address.cast_unsigned() % alignment == 0,
-                    _ => true,
-                };
-                let refusal = if ctx.data().memory.is_none() {
-                    // Nothing runs before there is one.
-                    Some(Errno::Nosys)
-                } else if !pointers.iter().all(is_aligned) {
-                    Some(Errno::Inval)
-                } else {
-                    None
-                };
-                if let Some(errno) = refusal {
-                    return Ok(vec![Value::I32(i32::from(errno.raw()))]);
-                }
-                ctx.data_mut().host.enter();
-                let answer = function.call(&mut ctx, params).map(Vec::from);
-                ctx.data_mut().host.leave();
-                answer.map(preview1)
-            });
-        imports.define(WASI, name, guarded);
-    }
-}
-
-/// What WASI's implementation answered, in the numbers of Preview 1: it has some of its own, of
-/// which guests know nothing.
-fn preview1(mut answer: Vec<Value>) -> Vec<Value> {
-    /// Its number for an address outside of memory.
-    const MEMORY_VIOLATION: i32 = 78;
-    for value in &mut answer {
-        if let Value::I32(number) = value
-            && u16::try_from(*number).is_ok_and(|number| Errno::from_raw(number).is_none())
-        {
-            let errno = if *number == MEMORY_VIOLATION {
-                Errno::Fault
-            } else {
-                Errno::Io
-            };
-            *number = i32::from(errno.raw());
-        }
-    }
-    answer
-}
-
-/// Makes the functions of ours that the module imports and puts them into `imports`, over those
-/// of WASI's implementation.
+/// Makes the functions that the module imports and puts them into `imports`.
 pub(crate) fn define(
     imports: &mut Imports,
     imported: &[ImportedFunction],
@@ -214,7 +146,9 @@ pub(crate) fn define(
     for &(module, name) in imported {
         let function = match module {
             names::ENV_MODULE => env_function(name, store, env),
-            WASI => wasi_function(name, store, env).or_else(|| file_function(name, store, env)),
+            names::WASI_MODULE => wasi_function(name, store, env)
+                .or_else(|| file_function(name, store, env))
+                .or_else(|| argument_function(name, store, env)),
             _ => None,
         };
         if let Some(function) = function {
@@ -300,6 +234,56 @@ fn send(ctx: &mut Ctx<'_>, fd: i32, iovecs: (i32, i32), len_at: i32) -> Answer {
             IovecArray::decode(memory, iovecs.0.cast_unsigned(), iovecs.1.cast_unsigned())?;
         let len = host.write(memory, fd.cast_unsigned(), &iovecs)?;
         Ok(memory.write_u32(len_at.cast_unsigned(), len)?)
+    })
+}
+
+/// Arguments and environment: two lists of strings, each with a function for its size and one for
+/// its contents.
+fn argument_function(
+    name: &str,
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) -> Option<Function> {
+    fn on_arguments(
+        ctx: &mut Ctx<'_>,
+        f: impl FnOnce(&Arguments, &mut [u8]) -> Result<(), Errno>,
+    ) -> Answer {
+        let arguments = Arc::clone(&ctx.data().arguments);
+        call(ctx, |host, memory| {
+            host.check_stop()?;
+            Ok(f(&arguments, memory)?)
+        })
+    }
+    fn sizes(strings: &Strings, memory: &mut [u8], (count, size): (u32, u32)) -> Result<(), Errno> {
+        memory.slice(size, 4)?;
+        memory.write_u32(count, strings.count())?;
+        memory.write_u32(size, strings.size())
+    }
+    macro_rules! function {
+        (|$arguments:ident, $memory:ident, $first:ident, $second:ident| $body:expr) => {
+            Function::new_typed_with_env(
+                store,
+                env,
+                |mut ctx: Ctx<'_>, $first: u32, $second: u32| -> Answer {
+                    on_arguments(&mut ctx, |$arguments, $memory| $body)
+                },
+            )
+        };
+    }
+    Some(match name {
+        "args_sizes_get" => function!(|arguments, memory, count, size| {
+            sizes(&arguments.args, memory, (count, size))
+        }),
+        "args_get" => function!(|arguments, memory, pointers, bytes| {
+            arguments.args.write(memory, pointers, bytes)
+        }),
+        "environ_sizes_get" => function!(|arguments, memory, count, size| {
+            sizes(&arguments.environment, memory, (count, size))
+        }),
+        "environ_get" => function!(|arguments, memory, pointers, bytes| {
+            arguments.environment.write(memory, pointers, bytes)
+        }),
+        _ => return None,
     })
 }
 
@@ -598,6 +582,12 @@ fn wasi_function(
         };
     }
     Some(match name {
+        "clock_res_get" => function!(|mut ctx: Ctx<'_>, id: i32, at: i32| -> Answer {
+            call(&mut ctx, |host, memory| {
+                let resolution = host.clock_resolution(id.cast_unsigned())?;
+                Ok(memory.write_u64(at.cast_unsigned(), resolution)?)
+            })
+        }),
         "clock_time_get" => {
             function!(
                 |mut ctx: Ctx<'_>, id: i32, _precision: i64, at: i32| -> Answer {

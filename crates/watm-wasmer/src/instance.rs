@@ -13,7 +13,8 @@ use crate::link::Link;
 use crate::settings::Settings;
 use crate::stop_points::{self, StopFlag};
 use crate::traps;
-use crate::wasi;
+#[cfg(feature = "wasix")]
+use crate::wasix;
 use crate::worker::{CallError, Guest};
 
 pub(crate) struct Instance {
@@ -38,22 +39,14 @@ impl Instance {
         let imported = settings.module.imported();
         let mut store = compiled.store(settings.memory_limit);
 
-        let mut imports = Imports::new();
-        let mut surroundings = None;
-        if wasi::is_needed(imported) {
-            let wasi = wasi::environment(&mut store, settings).map_err(SetupError::Instantiate)?;
-            imports = wasi
-                .import_object(&mut store, module)
-                .map_err(|error| SetupError::Instantiate(error.to_string()))?;
-            surroundings = Some(wasi);
-        }
-        let has_surroundings = surroundings.is_some();
         let files = Files::new(settings, config.as_ref()).map_err(SetupError::Instantiate)?;
-        let env = FunctionEnv::new(&mut store, Env::new(host, files));
-        if has_surroundings {
-            imports::guard(&mut imports, imported, &mut store, &env);
-        }
+        let env = Env::new(host, files, Arc::clone(&settings.arguments));
+        let env = FunctionEnv::new(&mut store, env);
+        let mut imports = Imports::new();
         imports::define(&mut imports, imported, &mut store, &env);
+        #[cfg(feature = "wasix")]
+        let surroundings = wasix::define(&mut imports, settings, &mut store, &env)
+            .map_err(SetupError::Instantiate)?;
 
         let instance = wasmer::Instance::new(&mut store, module, &imports)
             .map_err(|error| SetupError::Instantiate(error.to_string()))?;
@@ -62,8 +55,10 @@ impl Instance {
             .get_memory(names::MEMORY)
             .map_err(|error| SetupError::Instantiate(error.to_string()))?;
         env.as_mut(&mut store).memory = Some(memory.clone());
-        if let Some(mut wasi) = surroundings {
-            wasi.initialize(&mut store, instance.clone())
+        #[cfg(feature = "wasix")]
+        if let Some(mut surroundings) = surroundings {
+            surroundings
+                .initialize(&mut store, instance.clone())
                 .map_err(|error| SetupError::Instantiate(error.to_string()))?;
         }
         let stop_flag = StopFlag::of(&instance, &mut store)

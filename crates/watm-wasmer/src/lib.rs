@@ -58,6 +58,7 @@
 #![deny(missing_docs)]
 
 mod accept_loop;
+mod arguments;
 mod cells;
 mod compile_limit;
 mod complexity;
@@ -84,7 +85,8 @@ mod supervisor;
 mod sync;
 mod tidy;
 mod traps;
-mod wasi;
+#[cfg(feature = "wasix")]
+mod wasix;
 mod worker;
 
 mod cache;

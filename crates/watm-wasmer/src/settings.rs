@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
+use crate::arguments::Arguments;
 use crate::connect::{DialHook, Outgoing, PlainDial};
 use crate::engine::PAGE;
 use crate::error::{ConfigError, missing_role};
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) config: Option<Arc<[u8]>>,
     pub(crate) args: Vec<String>,
     pub(crate) envs: Vec<(String, String)>,
+    /// Made of the two when they are checked.
+    pub(crate) arguments: Arc<Arguments>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) stdio: Stdio,
     pub(crate) log_target: Arc<LogTarget>,
@@ -95,6 +98,7 @@ impl<R> Builder<R> {
                 config: None,
                 args: Vec::new(),
                 envs: Vec::new(),
+                arguments: Arc::default(),
                 directories: Vec::new(),
                 stdio: Stdio::default(),
                 log_target: Arc::new(LogTarget::of(module.name())),
@@ -128,13 +132,15 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Adds an argument. Argument 0 is always the module's name.
+    /// Adds an argument. Argument 0 is always the module's name. All of them together may have
+    /// 1 MiB, and none a zero byte.
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.settings.args.push(arg.into());
         self
     }
 
-    /// Adds an environment variable. The host's own are not given to modules.
+    /// Adds an environment variable. The host's own are not given to modules. All of them
+    /// together may have 1 MiB; a name must not be empty or contain `=`, and nothing a zero byte.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.envs.push((name.into(), value.into()));
         self
@@ -291,17 +297,7 @@ impl<R> Builder<R> {
         {
             return Err(invalid("keepalive", "it is from one second to nine hours"));
         }
-        if settings.args.iter().any(|arg| arg.contains('\0')) {
-            return Err(invalid("arg", "an argument must not contain a zero byte"));
-        }
-        for (name, value) in &settings.envs {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(invalid(
-                    "env",
-                    "a name is not empty, without `=`, and nothing has a zero byte",
-                ));
-            }
-        }
+        let arguments = Arguments::new(settings.module.name(), &settings.args, &settings.envs)?;
         let mut names: Vec<&str> = settings.config.iter().map(|_| "/conf").collect();
         for directory in &settings.directories {
             let guest = directory.guest.as_str();
@@ -368,6 +364,7 @@ impl<R> Builder<R> {
             ));
         }
         let mut settings = settings.clone();
+        settings.arguments = Arc::new(arguments);
         for duration in [
             &mut settings.outgoing.timeout,
             &mut settings.handshake_timeout,
