@@ -95,6 +95,11 @@ build_all() {
     c bigwrite -- bigwrite.c "${module[@]}"
     c dialmany -- dialmany.c library/registration.c library/worker.c
     c compute -- compute.c "${whole[@]}"
+    local generation
+    for generation in 1 2 3; do
+        c "generation$generation" -DGENERATION="$generation" -- generations.c "${module[@]}"
+        c "generation${generation}_reverse" -DGENERATION="$generation" -DREVERSING -- generations.c "${module[@]}"
+    done
 
     rust rust_plain plain.rs
     rust rust_reverse reverse.rs

@@ -332,9 +332,11 @@ fn a_connection_that_is_dropped_ends_with_its_grace_period_although_the_peer_nev
 #[test]
 fn bytes_that_nobody_takes_hold_an_ended_transport_no_longer_than_the_drain_timeout() {
     alone(|| {
-        // It writes without waiting until it is refused, and returns with its buffer full.
+        // It writes without waiting until it is refused, which it is since it has asked for room, and
+        // returns with its buffer full.
         let module = with_worker(
             "(drop (call $set_flags (global.get $net) (i32.const 4)))
+         (drop (call $wait (global.get $net) (i32.const 2)))
          (loop $next
            (br_if $next (i32.eqz
              (call $write (global.get $net) (i32.const 65536) (i32.const 65536)))))

@@ -1,4 +1,4 @@
-//! The ring, the pipe and the link of the runtime under a model checker.
+//! The ring, the pipe, the gate and the link of the runtime under a model checker.
 //!
 //! Their source files are compiled here once more, unchanged. Only what they are built of is
 //! replaced: `sync`, `cells` and `supervisor` here stand for the files of those names in the
@@ -14,6 +14,9 @@
 #[path = "../../watm-wasmer/src/error.rs"]
 #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
 mod error;
+#[path = "../../watm-wasmer/src/gate.rs"]
+#[allow(dead_code, reason = "the host uses the rest")]
+mod gate;
 #[path = "../../watm-wasmer/src/link.rs"]
 #[allow(dead_code, reason = "the host uses the rest")]
 mod link;

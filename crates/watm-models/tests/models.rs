@@ -52,6 +52,8 @@ models! {
         room_for_little_wakes_the_worker ALL,
         room_for_much_wakes_the_worker UP_TO_4,
         the_last_wish_for_room_counts ALL,
+        room_lets_a_read_through ALL,
+        a_late_flush_lets_a_read_through ALL,
         the_end_of_reading_wakes_the_worker ALL,
     }
     close {

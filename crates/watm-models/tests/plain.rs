@@ -6,6 +6,9 @@ mod cells;
 #[path = "../../watm-wasmer/src/error.rs"]
 #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
 mod error;
+#[path = "../../watm-wasmer/src/gate.rs"]
+#[allow(dead_code, reason = "the host uses the rest")]
+mod gate;
 #[path = "../../watm-wasmer/src/link.rs"]
 #[allow(dead_code, reason = "the host uses the rest")]
 mod link;

@@ -18,9 +18,10 @@ use watm_abi::{
 
 use crate::connect::{Network, Outgoing, is_denied};
 use crate::error::SetupError;
+use crate::gate::{Gate, Room};
 use crate::link::{Level, Link, interest};
 use crate::net::NetStream;
-use crate::outbound::WRITE_LIMIT;
+use crate::outbound::{self, WRITE_LIMIT};
 use crate::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::reactor::Reactor;
 use crate::spin::Spin;
@@ -83,6 +84,8 @@ struct Descriptor {
     nonblocking: bool,
     /// The size of the last write that was refused: less room than that is no room.
     refused: u32,
+    /// Lets reads through, if they may have to wait for room on another side.
+    gate: Gate,
 }
 
 /// What a call waits for on a descriptor.
@@ -90,6 +93,31 @@ struct Descriptor {
 enum Direction {
     Read,
     Write,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy)]
+enum Waits<'a> {
+    One(u32, Direction),
+    /// Whatever comes first. Clocks are not among it.
+    Any(&'a [Subscription]),
+}
+
+impl Waits<'_> {
+    fn descriptors(self) -> impl Iterator<Item = (u32, Direction)> {
+        let (one, any) = match self {
+            Self::One(fd, direction) => (Some((fd, direction)), &[][..]),
+            Self::Any(subscriptions) => (None, subscriptions),
+        };
+        one.into_iter().chain(
+            any.iter()
+                .filter_map(|subscription| match subscription.kind {
+                    SubscriptionKind::FdRead { fd } => Some((fd, Direction::Read)),
+                    SubscriptionKind::FdWrite { fd } => Some((fd, Direction::Write)),
+                    SubscriptionKind::Clock { .. } => None,
+                }),
+        )
+    }
 }
 
 /// What a new instance is made with.
@@ -114,6 +142,8 @@ pub(crate) struct Host {
     link: Arc<Link>,
     reactor: Reactor,
     table: FdTable<Descriptor>,
+    /// The two streams, if exactly two are open: reads of each wait for room on the other.
+    pair: Option<[u32; 2]>,
     internal: Option<GuestEnd>,
     /// The application's side after the guest has closed it. It is held back until the guest
     /// sleeps or ends: a guest that closes everything and then returns an error must not be taken
@@ -135,6 +165,11 @@ pub(crate) struct Host {
     unsent: bool,
     /// The descriptor whose write was refused by the call just before, if it was.
     refused: Option<u32>,
+    /// The guest has polled for room to write, so it knows what to do when a write is refused.
+    polls_for_room: bool,
+    /// What the guest has read or been told of its streams.
+    saw_end: bool,
+    met_failure: bool,
     /// The level that the guest could have learnt of.
     seen_level: Level,
     /// Since when a closed connection has had nothing left to do, if it has.
@@ -159,6 +194,7 @@ impl Host {
             link,
             reactor,
             table: FdTable::new(FIRST_FD..LAST_FD, setup.descriptor_limit),
+            pair: None,
             internal: None,
             closed_internal: None,
             outgoing: setup.outgoing,
@@ -169,6 +205,9 @@ impl Host {
             lost: false,
             unsent: false,
             refused: None,
+            polls_for_room: false,
+            saw_end: false,
+            met_failure: false,
             seen_level: Level::Running,
             quiet_since: None,
             control_read: false,
@@ -199,7 +238,9 @@ impl Host {
 
     /// Gives the guest the application's side. Called once, before a role function.
     pub(crate) fn open_internal(&mut self) -> Result<u32, Errno> {
-        self.table.insert(Descriptor::new(Kind::Internal))
+        let fd = self.table.insert(Descriptor::new(Kind::Internal))?;
+        self.find_pair();
+        Ok(fd)
     }
 
     /// Gives the guest the control descriptor.
@@ -345,9 +386,11 @@ impl Host {
         let link = Arc::clone(&self.link);
         let net = NetStream::new(stream, self.keepalive, link, &mut self.reactor)
             .map_err(|error| Errno::from_io(&error))?;
-        Ok(self
+        let fd = self
             .table
-            .insert(Descriptor::new(Kind::Net(Box::new(net))))?)
+            .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
+        self.find_pair();
+        Ok(fd)
     }
 
     // ---- moving bytes -------------------------------------------------------------------------
@@ -361,6 +404,21 @@ impl Host {
         flags: RiFlags,
     ) -> Call<u32> {
         self.begin()?;
+        let read = self.read_from(memory, fd, iovecs, flags);
+        if self.is_stream(fd) {
+            self.saw_end |= read == Ok(0) && iovecs.total_len() > 0;
+            self.note_failure(&read);
+        }
+        read
+    }
+
+    fn read_from<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        flags: RiFlags,
+    ) -> Call<u32> {
         let total = iovecs.total_len();
         let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
         let nonblocking = descriptor.nonblocking;
@@ -448,8 +506,16 @@ impl Host {
         skip: u32,
         peek: bool,
     ) -> Call<u32> {
+        let mut allowance = self.allowance(fd);
         let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
-        let spans = spans(iovecs, skip);
+        if let (0, Kind::Net(net)) = (allowance, &mut descriptor.kind) {
+            if !net.poll_read() || net.buffered() > 0 {
+                return Err(Errno::Again.into());
+            }
+            // No bytes, but the end or an error, which nothing has to wait for.
+            allowance = 1;
+        }
+        let spans = spans(iovecs, skip, allowance);
         let mut done = 0usize;
         match &mut descriptor.kind {
             Kind::Internal => {
@@ -530,9 +596,9 @@ impl Host {
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
 
-    /// `fd_write` and `sock_send`. Returns the bytes taken: all, or `Again`, up to 128 KiB on a
-    /// non-blocking descriptor; all on a blocking one. A standard stream takes 1 MiB in a call, and
-    /// 64 KiB if it is non-blocking.
+    /// `fd_write` and `sock_send`. Returns the bytes taken: all on a blocking descriptor, and to a
+    /// guest that has never polled for room; else all, or `Again`, up to 128 KiB. A standard stream
+    /// takes 1 MiB in a call, and 64 KiB if it is non-blocking.
     pub(crate) fn write<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &M,
@@ -540,9 +606,34 @@ impl Host {
         iovecs: &IovecArray,
     ) -> Call<u32> {
         self.check_stop()?;
+        let written = self.write_to(memory, fd, iovecs);
+        if self.is_stream(fd) {
+            self.note_failure(&written);
+        }
+        written
+    }
+
+    /// Whether the guest has reached the end of a stream and met no failure of one: then EPIPE is
+    /// how the first modules say that they have ended.
+    pub(crate) fn has_ended_in_order(&self) -> bool {
+        self.saw_end && !self.met_failure
+    }
+
+    fn note_failure(&mut self, result: &Call<u32>) {
+        self.met_failure |= matches!(result, Err(Abort::Errno(errno)) if *errno != Errno::Again);
+    }
+
+    fn write_to<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        fd: u32,
+        iovecs: &IovecArray,
+    ) -> Call<u32> {
         let refused_before = self.refused.take();
         let total = iovecs.total_len();
-        let nonblocking = self.table.get(fd).ok_or(Errno::Badf)?.nonblocking;
+        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        let nonblocking = descriptor.nonblocking;
+        let is_stream = matches!(descriptor.kind, Kind::Internal | Kind::Net(_));
         if total == 0 {
             return Ok(0);
         }
@@ -552,7 +643,8 @@ impl Host {
                 Ok(len) => {
                     done += len;
                     self.note_moved(len);
-                    if done >= total || nonblocking || self.is_enough(fd, done) {
+                    let returns = nonblocking && !(is_stream && self.parks());
+                    if done >= total || returns || self.is_enough(fd, done) {
                         return Ok(done);
                     }
                     // An application that is fast enough never makes it sleep.
@@ -562,7 +654,8 @@ impl Host {
                     self.set_refused(fd, total - done);
                     // The same write again, and nothing else in between: the guest spins. Spare the
                     // core until there is room.
-                    if nonblocking && refused_before != Some(fd) {
+                    let returns = nonblocking && !(is_stream && self.parks());
+                    if returns && refused_before != Some(fd) {
                         self.flush();
                         self.refused = Some(fd);
                         return Err(Errno::Again.into());
@@ -573,6 +666,13 @@ impl Host {
                 Err(abort) => return Err(abort),
             }
         }
+    }
+
+    /// Whether a write that finds no room waits for it, also on a non-blocking descriptor: a guest
+    /// that has never polled for room would lose what is refused. Once it should end, that counts
+    /// more.
+    fn parks(&self) -> bool {
+        !self.polls_for_room && self.link.level() < Level::Cancelled
     }
 
     /// One try to write what follows the first `skip` bytes, without waiting.
@@ -592,16 +692,9 @@ impl Host {
             _ if !nonblocking => left.min(WRITE_LIMIT),
             _ => left.min(NONBLOCKING_PIECE),
         };
-        let mut budget = piece;
-        let slices = spans(iovecs, skip).map_while(|(addr, len)| {
-            let len = (len as usize).min(budget);
-            budget -= len;
-            // The array was checked when it was decoded, and memory never shrinks.
-            memory
-                .slice(addr, len as u32)
-                .ok()
-                .filter(|slice| !slice.is_empty())
-        });
+        // The array was checked when it was decoded, and memory never shrinks.
+        let slices =
+            spans(iovecs, skip, piece).map_while(|(addr, len)| memory.slice(addr, len).ok());
         let taken = match &mut descriptor.kind {
             Kind::Internal => {
                 let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
@@ -714,6 +807,9 @@ impl Host {
                 deadline = Some(deadline.map_or(when, |known| known.min(when)));
             }
         }
+        self.polls_for_room |= Waits::Any(subscriptions)
+            .descriptors()
+            .any(|(fd, direction)| direction == Direction::Write && self.is_stream(fd));
         let mut asked = false;
         if self.is_stale() {
             asked = true;
@@ -733,11 +829,13 @@ impl Host {
                 self.refresh()?;
                 continue;
             }
-            let what = self.interests(subscriptions);
             let look_again = self
                 .watches_host_input(subscriptions)
                 .then(|| Instant::now() + STREAM_TICK);
-            self.sleep_for(what, [deadline, look_again].into_iter().flatten().min())?;
+            self.sleep_for(
+                Waits::Any(subscriptions),
+                [deadline, look_again].into_iter().flatten().min(),
+            )?;
             asked = true;
         }
     }
@@ -815,8 +913,12 @@ impl Host {
         let wanted = descriptor.refused.max(1) as usize;
         match (&mut descriptor.kind, direction) {
             (Kind::Internal, Direction::Read) => {
+                if !self.internal.as_mut()?.is_readable() {
+                    return None;
+                }
+                let allowance = self.allowance(fd);
                 let internal = self.internal.as_mut()?;
-                let available = internal.available();
+                let available = internal.available().min(allowance);
                 (available > 0 || internal.at_end()).then_some((available as u64, available == 0))
             }
             (Kind::Internal, Direction::Write) => {
@@ -829,9 +931,14 @@ impl Host {
                 (self.seen_level >= Level::Cancelled && !self.control_read).then_some((1, false))
             }
             (Kind::Control, Direction::Write) => None,
-            (Kind::Net(net), Direction::Read) => net
-                .poll_read()
-                .then(|| (net.buffered() as u64, net.at_end())),
+            (Kind::Net(net), Direction::Read) => {
+                if !net.poll_read() {
+                    return None;
+                }
+                let (buffered, at_end) = (net.buffered(), net.at_end());
+                let available = buffered.min(self.allowance(fd));
+                (available > 0 || buffered == 0).then_some((available as u64, at_end))
+            }
             (Kind::Net(net), Direction::Write) => net
                 .out
                 .accepts(wanted)
@@ -841,17 +948,163 @@ impl Host {
         }
     }
 
-    /// What the application must wake the worker for while it waits for these.
-    fn interests(&mut self, subscriptions: &[Subscription]) -> u32 {
+    /// Whether anything that is waited for has come. Asks neither the system's sockets nor its
+    /// streams: callers have, before they decided to sleep.
+    fn is_any_ready(&mut self, waits: Waits<'_>) -> bool {
+        waits.descriptors().any(|(fd, direction)| {
+            let asks_the_system = matches!(
+                self.table.get(fd),
+                Some(Descriptor {
+                    kind: Kind::Std(_),
+                    ..
+                })
+            );
+            !asks_the_system && self.readiness(fd, direction).is_some()
+        })
+    }
+
+    // ---- holding back -------------------------------------------------------------------------
+
+    fn is_stream(&self, fd: u32) -> bool {
+        let kind = self.table.get(fd).map(|descriptor| &descriptor.kind);
+        matches!(kind, Some(Kind::Internal | Kind::Net(_)))
+    }
+
+    /// To be called whenever a stream was opened, closed or got another number.
+    fn find_pair(&mut self) {
+        let mut streams = Vec::new();
+        for (fd, descriptor) in self.table.iter_mut() {
+            if matches!(descriptor.kind, Kind::Internal | Kind::Net(_)) {
+                descriptor.gate = Gate::default();
+                streams.push(fd);
+            }
+        }
+        self.pair = streams.try_into().ok();
+    }
+
+    /// The other of two streams.
+    fn counterpart(&self, fd: u32) -> Option<u32> {
+        match self.pair? {
+            [one, other] if one == fd => Some(other),
+            [other, one] if one == fd => Some(other),
+            _ => None,
+        }
+    }
+
+    /// Maximum size of the next read, in bytes. 0 if it has to wait, since what the guest would make
+    /// of it has no room on the other side. The end of a stream never has to.
+    fn allowance(&mut self, fd: u32) -> usize {
+        let Some(other) = self.counterpart(fd) else {
+            return usize::MAX;
+        };
+        let room = match self.table.get(other).map(|other| &other.kind) {
+            Some(Kind::Internal) => self.internal.as_mut().map(GuestEnd::room),
+            Some(Kind::Net(net)) if self.unsent => Some(net.out.room()),
+            Some(Kind::Net(_)) => Some(outbound::room(0)),
+            _ => None,
+        };
+        let room = room.unwrap_or(Room::UNLIMITED);
+        self.table
+            .get_mut(fd)
+            .map_or(usize::MAX, |descriptor| descriptor.gate.allowance(room))
+    }
+
+    // ---- sleeping -----------------------------------------------------------------------------
+
+    /// What this worker must be woken for by others than the system while it waits for these.
+    fn interests(&mut self, waits: Waits<'_>) -> u32 {
         let mut what = 0;
-        for subscription in subscriptions {
-            what |= match subscription.kind {
-                SubscriptionKind::FdRead { fd } => self.interest(fd, Direction::Read),
-                SubscriptionKind::FdWrite { fd } => self.interest(fd, Direction::Write),
-                SubscriptionKind::Clock { .. } => 0,
+        let mut wanted = None::<usize>;
+        let mut want = |room: usize| {
+            wanted = Some(wanted.map_or(room, |wanted| wanted.min(room)));
+        };
+        for (fd, direction) in waits.descriptors() {
+            let Some(descriptor) = self.table.get(fd) else {
+                continue;
             };
+            match (&descriptor.kind, direction) {
+                (Kind::Internal | Kind::Net(_), Direction::Read) if descriptor.gate.is_closed() => {
+                    what |= interest::ROOM;
+                    let internal = self.internal.as_mut();
+                    if matches!(descriptor.kind, Kind::Net(_)) {
+                        if let Some(internal) = internal {
+                            want(internal.room().high);
+                        }
+                    } else if internal.is_some_and(|internal| internal.available() == 0) {
+                        // Its end would be news, as more bytes would not.
+                        what |= interest::DATA;
+                    }
+                }
+                (Kind::Internal, Direction::Read) => what |= interest::DATA,
+                (Kind::Internal, Direction::Write) => {
+                    what |= interest::ROOM;
+                    want(descriptor.refused as usize);
+                }
+                (Kind::Net(_), Direction::Write) => what |= interest::ROOM,
+                _ => {}
+            }
+        }
+        if let (Some(wanted), Some(internal)) = (wanted, &self.internal) {
+            internal.want_room(wanted);
         }
         what
+    }
+
+    /// Sleeps until a blocking call on `fd` may get on.
+    fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
+        // The host's standard input is not in the reactor; the read itself waits a little.
+        let deadline = match self.table.get(fd) {
+            Some(Descriptor {
+                kind: Kind::Std(_), ..
+            }) => Some(Instant::now()),
+            _ => None,
+        };
+        self.sleep_for(Waits::One(fd, direction), deadline)
+    }
+
+    /// Sends what waits, then sleeps until a socket, the application, the level or the clock
+    /// changes something. Returns early rather than late: callers look again.
+    fn sleep_for(&mut self, waits: Waits<'_>, deadline: Option<Instant>) -> Call<()> {
+        self.closed_internal = None;
+        self.flush();
+        let quiet = self.end_if_quiet();
+        let deadline = [deadline, quiet].into_iter().flatten().min();
+        self.check_stop()?;
+        if deadline.is_none() && self.spin.is_worth_it() && self.look_for_work(waits)? {
+            return self.check_stop();
+        }
+        let what = self.interests(waits);
+        self.link.announce(what);
+        let started = Instant::now();
+        let timeout = if self.take_in_changes(waits) {
+            Some(Duration::ZERO)
+        } else {
+            deadline.map(|deadline| deadline.saturating_duration_since(started))
+        };
+        let result = self.wait(timeout);
+        self.link.withdraw();
+        self.spin.slept(started.elapsed());
+        result?;
+        self.check_stop()
+    }
+
+    /// Looks for what [`Host::sleep_for`] would sleep for, for a moment, while nobody has to wake
+    /// this worker.
+    fn look_for_work(&mut self, waits: Waits<'_>) -> Call<bool> {
+        let mut spin = std::mem::take(&mut self.spin);
+        let found = spin.look(|| Ok(self.take_in_changes(waits) || self.refresh()?));
+        self.spin = spin;
+        found
+    }
+
+    /// Whether anything has changed since the guest looked. Once the worker has announced that it
+    /// sleeps, whatever comes later wakes it.
+    fn take_in_changes(&mut self, waits: Waits<'_>) -> bool {
+        let level = self.link.level();
+        let failed = self.link.take_failure();
+        let changed = failed || level != self.seen_level || self.is_any_ready(waits);
+        self.seen_level = level;
+        changed
     }
 
     /// Whether a poll waits for the host's own standard input, which is not in the reactor.
@@ -870,99 +1123,6 @@ impl Host {
                 }
                 _ => false,
             })
-    }
-
-    fn interest(&mut self, fd: u32, direction: Direction) -> u32 {
-        match self.table.get(fd) {
-            Some(Descriptor {
-                kind: Kind::Internal,
-                refused,
-                ..
-            }) => match direction {
-                Direction::Read => interest::DATA,
-                Direction::Write => {
-                    if let Some(internal) = &self.internal {
-                        internal.want_room(*refused as usize);
-                    }
-                    interest::ROOM
-                }
-            },
-            _ => 0,
-        }
-    }
-
-    /// Sleeps until a blocking call on `fd` may get on.
-    fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
-        let what = self.interest(fd, direction);
-        // The host's standard input is not in the reactor; the read itself waits a little.
-        let deadline = match self.table.get(fd) {
-            Some(Descriptor {
-                kind: Kind::Std(_), ..
-            }) => Some(Instant::now()),
-            _ => None,
-        };
-        self.sleep_for(what, deadline)
-    }
-
-    /// Sends what waits, then sleeps until a socket, the application, the level or the clock
-    /// changes something. Returns early rather than late: callers look again.
-    fn sleep_for(&mut self, what: u32, deadline: Option<Instant>) -> Call<()> {
-        self.closed_internal = None;
-        self.flush();
-        let quiet = self.end_if_quiet();
-        let deadline = [deadline, quiet].into_iter().flatten().min();
-        self.check_stop()?;
-        if deadline.is_none() && self.spin.is_worth_it() && self.look_for_work(what)? {
-            return self.check_stop();
-        }
-        self.link.announce(what);
-        let started = Instant::now();
-        let timeout = if self.take_in_changes(what) {
-            Some(Duration::ZERO)
-        } else {
-            deadline.map(|deadline| deadline.saturating_duration_since(started))
-        };
-        let result = self.wait(timeout);
-        self.link.withdraw();
-        self.spin.slept(started.elapsed());
-        result?;
-        self.check_stop()
-    }
-
-    /// Looks for what [`Host::sleep_for`] would sleep for, for a moment, while nobody has to wake
-    /// this worker.
-    fn look_for_work(&mut self, what: u32) -> Call<bool> {
-        let mut spin = std::mem::take(&mut self.spin);
-        let found = spin.look(|| Ok(self.take_in_changes(what) || self.refresh()?));
-        self.spin = spin;
-        found
-    }
-
-    /// Whether the application or the embedder has changed something since the guest looked.
-    fn take_in_changes(&mut self, what: u32) -> bool {
-        let level = self.link.level();
-        let failed = self.link.take_failure();
-        let changed = failed || level != self.seen_level || self.has_changed(what);
-        self.seen_level = level;
-        changed
-    }
-
-    /// Whether something that the application does has happened since the guest looked.
-    fn has_changed(&mut self, what: u32) -> bool {
-        let Some(internal) = &mut self.internal else {
-            return false;
-        };
-        what & interest::DATA != 0 && internal.is_readable()
-            || what & interest::ROOM != 0 && {
-                let refused = self
-                    .table
-                    .iter()
-                    .find_map(|(_, descriptor)| match descriptor.kind {
-                        Kind::Internal => Some(descriptor.refused as usize),
-                        _ => None,
-                    });
-                internal.accepts(refused.unwrap_or(1).max(1))
-            }
     }
 
     /// The embedder closed, the guest has read all and was told so, and all is sent. What is left
@@ -1106,6 +1266,7 @@ impl Host {
     }
 
     fn dispose(&mut self, descriptor: Descriptor) {
+        self.find_pair();
         match descriptor.kind {
             Kind::Internal => self.closed_internal = self.internal.take(),
             Kind::Net(mut net) => {
@@ -1137,6 +1298,7 @@ impl Host {
         if let Some(displaced) = self.table.renumber(from, to)? {
             self.dispose(displaced);
         }
+        self.find_pair();
         Ok(())
     }
 
@@ -1249,6 +1411,7 @@ impl Host {
         self.internal = None;
         self.closed_internal = None;
         self.incoming = None;
+        self.pair = None;
     }
 
     /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it.
@@ -1383,18 +1546,23 @@ impl Descriptor {
             kind,
             nonblocking: false,
             refused: 0,
+            gate: Gate::default(),
         }
     }
 }
 
-/// The buffers of an array as address and length, without the first `skip` bytes.
-fn spans(iovecs: &IovecArray, skip: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+/// The buffers of an array as address and length, without the first `skip` bytes and up to `limit`
+/// bytes in all.
+fn spans(iovecs: &IovecArray, skip: u32, limit: usize) -> impl Iterator<Item = (u32, u32)> + '_ {
     let mut skip = skip;
+    let mut left = u32::try_from(limit).unwrap_or(u32::MAX);
     iovecs.iter().filter_map(move |iovec| {
         let part = skip.min(iovec.len);
         skip -= part;
+        let len = (iovec.len - part).min(left);
+        left -= len;
         // Inside a buffer that was checked, so the sum does not overflow.
-        (part < iovec.len).then(|| (iovec.buf.wrapping_add(part), iovec.len - part))
+        (len > 0).then(|| (iovec.buf.wrapping_add(part), len))
     })
 }
 
@@ -1552,6 +1720,39 @@ mod tests {
             }
         }
 
+        /// A guest that polls for room to write: it is told of refusals.
+        fn polls_for_room(&mut self) {
+            let kinds = [SubscriptionKind::FdWrite { fd: self.net }];
+            assert_eq!(self.poll(&kinds).expect("room").len(), 1);
+        }
+
+        /// Whether there is anything to read, by a poll that does not wait.
+        fn is_readable(&mut self, fd: u32) -> bool {
+            let kinds = [SubscriptionKind::FdRead { fd }, clock(0)];
+            let events = self.poll(&kinds).expect("events");
+            events.iter().any(|event| event.0 == 0)
+        }
+
+        /// Moves pieces as a guest does whose writes follow its reads, until nothing is to be read.
+        /// No write may be refused or cut short.
+        #[track_caller]
+        fn pump(&mut self, from: u32, to: u32, len: u32) -> usize {
+            let mut moved = 0;
+            loop {
+                match self.read(from, len) {
+                    Ok(piece) if piece.is_empty() => return moved,
+                    Ok(piece) => {
+                        assert_eq!(self.write(to, &piece), Ok(piece.len() as u32));
+                        moved += piece.len();
+                    }
+                    Err(abort) => {
+                        assert_eq!(abort, AGAIN);
+                        return moved;
+                    }
+                }
+            }
+        }
+
         fn read(&mut self, fd: u32, len: u32) -> Call<Vec<u8>> {
             let mut memory = memory(len);
             let array = iovecs(&memory);
@@ -1702,6 +1903,7 @@ mod tests {
     fn a_write_that_is_refused_leaves_nothing_behind_and_parks_when_repeated() {
         let mut f = fixture();
         f.nonblocking();
+        f.polls_for_room();
         let piece = vec![3; 60_000];
         let mut accepted = 0;
         while f.write(f.internal, &piece) == Ok(60_000) {
@@ -1726,6 +1928,7 @@ mod tests {
     fn a_poll_for_writing_waits_until_the_refused_write_fits() {
         let mut f = fixture();
         f.nonblocking();
+        f.polls_for_room();
         let piece = vec![3; 60_000];
         while f.write(f.internal, &piece).is_ok() {}
         let kinds = [SubscriptionKind::FdWrite { fd: f.internal }, clock(1)];
@@ -1941,8 +2144,7 @@ mod tests {
     #[test]
     fn bytes_that_the_peer_does_not_take_in_time_are_told_of() {
         let mut f = fixture();
-        f.nonblocking();
-        while f.write(f.net, &vec![5; 60_000]).is_ok() {}
+        fill_net(&mut f);
         f.host.end_guest();
         let error = f
             .host
@@ -1975,6 +2177,224 @@ mod tests {
         );
         assert_eq!(&memory[1024..1040], b"abcddddddddddddd");
         thread.join().expect("it ends");
+    }
+
+    #[test]
+    fn a_side_has_nothing_to_read_while_the_other_has_no_room() {
+        for (len, polls) in [
+            (1024, false),
+            (16_384, false),
+            (100_000, false),
+            (16_384, true),
+        ] {
+            let mut f = fixture();
+            f.nonblocking();
+            if polls {
+                // Whoever could bear a refusal is spared it too.
+                f.polls_for_room();
+            }
+            // To the network.
+            let mut sent = 0;
+            let data = vec![7; PIPE_CAPACITY];
+            loop {
+                sent += f.app.write(&data, Patience::None).unwrap_or(0);
+                if f.pump(f.internal, f.net, len) == 0 {
+                    break;
+                }
+            }
+            assert!(f.host.internal.as_mut().expect("it is open").available() > 0);
+            assert!(!f.is_readable(f.internal));
+            f.peer.set_nonblocking(true).expect("a mode");
+            let mut buf = vec![0; 1 << 20];
+            let mut received = 0;
+            while received < sent {
+                received += f.peer.read(&mut buf).unwrap_or(0);
+                // The socket takes more, and the poll lets more through.
+                if f.is_readable(f.internal) {
+                    assert_ne!(f.pump(f.internal, f.net, len), 0);
+                }
+                f.host.flush();
+            }
+            assert_eq!(received, sent);
+            // And to the application.
+            let mut sent = 0;
+            loop {
+                sent += f.peer.write(&data).unwrap_or(0);
+                if !f.is_readable(f.net) {
+                    break;
+                }
+                f.pump(f.net, f.internal, len);
+            }
+            let mut received = 0;
+            while received < sent {
+                received += f.app.read(&mut buf, Patience::None).unwrap_or(0);
+                if f.is_readable(f.net) {
+                    assert_ne!(f.pump(f.net, f.internal, len), 0);
+                }
+                f.host.flush();
+            }
+            assert_eq!(received, sent);
+        }
+    }
+
+    /// Fills the buffer to the network: no write of 60,000 bytes fits in any more.
+    fn fill_net(f: &mut Fixture) {
+        f.nonblocking();
+        f.polls_for_room();
+        while f.write(f.net, &[5; 60_000]).is_ok() {}
+    }
+
+    #[test]
+    fn an_end_or_a_failure_has_not_to_wait_for_room() {
+        let mut f = fixture();
+        fill_net(&mut f);
+        f.app.write(b"abc", Patience::None).expect("room");
+        assert!(!f.is_readable(f.internal));
+        let mut f = fixture();
+        fill_net(&mut f);
+        f.app.shutdown_write();
+        assert!(f.is_readable(f.internal));
+        assert_eq!(f.read(f.internal, 16).expect("the end"), b"");
+        // From the network too.
+        let mut f = fixture();
+        f.nonblocking();
+        f.polls_for_room();
+        while f.write(f.internal, &[5; 60_000]).is_ok() {}
+        f.peer.write_all(b"abc").expect("room");
+        assert!(!f.is_readable(f.net));
+        drop(f.peer.shutdown(std::net::Shutdown::Write));
+        assert!(!f.is_readable(f.net), "the bytes come first");
+        let mut buf = vec![0; PIPE_CAPACITY];
+        f.app.read(&mut buf, Patience::None).expect("bytes");
+        assert_eq!(f.read(f.net, 16).expect("bytes"), b"abc");
+        while f.write(f.internal, &[5; 60_000]).is_ok() {}
+        assert!(f.is_readable(f.net));
+        assert_eq!(f.read(f.net, 16).expect("the end"), b"");
+    }
+
+    #[test]
+    fn a_side_that_takes_no_more_holds_nobody_back() {
+        let mut f = fixture();
+        f.nonblocking();
+        f.polls_for_room();
+        while f.write(f.internal, &[5; 60_000]).is_ok() {}
+        f.peer.write_all(b"abc").expect("room");
+        assert!(!f.is_readable(f.net));
+        // The application reads no more.
+        f.app.shutdown_read();
+        assert_eq!(f.read(f.net, 2).expect("bytes"), b"ab");
+        let mut f = fixture();
+        fill_net(&mut f);
+        f.app.write(b"abc", Patience::None).expect("room");
+        assert!(!f.is_readable(f.internal));
+        // The guest closes the other side: one is left.
+        f.host.close(f.net).expect("it is open");
+        assert_eq!(f.read(f.internal, 16).expect("bytes"), b"abc");
+    }
+
+    #[test]
+    fn with_a_third_stream_no_read_waits_for_room() {
+        let mut f = fixture();
+        fill_net(&mut f);
+        f.app.write(b"abc", Patience::None).expect("room");
+        assert!(!f.is_readable(f.internal));
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let third = f.host.open_net(ours.into()).expect("a descriptor");
+        assert_eq!(f.read(f.internal, 1).expect("bytes"), b"a");
+        f.host.close(third).expect("it is open");
+        assert!(!f.is_readable(f.internal));
+    }
+
+    #[test]
+    fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
+        let mut f = fixture();
+        f.nonblocking();
+        let mut peer = f.peer.try_clone().expect("a clone");
+        let reader = std::thread::spawn(move || {
+            let mut received = vec![0; 4_000_000];
+            peer.read_exact(&mut received).expect("all of it");
+            assert!(received.iter().all(|byte| *byte == 5));
+        });
+        // More than fits, and with no end that is cut short.
+        for _ in 0..20 {
+            assert_eq!(f.write(f.net, &[5; 200_000]), Ok(200_000));
+        }
+        f.host.flush();
+        f.host.end_guest();
+        f.host.drain(Duration::from_secs(20)).expect("all leaves");
+        reader.join().expect("all came");
+        // Told to end, it is not held up any more.
+        let mut f = fixture();
+        f.nonblocking();
+        let link = Arc::clone(&f.link);
+        let embedder = std::thread::spawn(move || link.raise(Level::Cancelled));
+        while f.write(f.net, &[5; 60_000]).is_ok() {}
+        embedder.join().expect("it ends");
+    }
+
+    /// Guest memory whose worker is told to stop as soon as anything is put into it.
+    struct Stopping<'a> {
+        bytes: &'a mut [u8],
+        link: &'a Link,
+    }
+
+    impl GuestMemory for Stopping<'_> {
+        fn size(&self) -> u64 {
+            self.bytes.size()
+        }
+
+        fn slice(&self, addr: u32, len: u32) -> Result<&[u8], Errno> {
+            self.bytes.slice(addr, len)
+        }
+
+        fn slice_mut(&mut self, addr: u32, len: u32) -> Result<&mut [u8], Errno> {
+            self.link.raise(Level::Stopping);
+            self.bytes.slice_mut(addr, len)
+        }
+    }
+
+    #[test]
+    fn a_receive_that_never_has_to_sleep_ends_when_it_should() {
+        let mut f = fixture();
+        // More than one try takes, and all of it there before the first.
+        f.peer.write_all(&[7; 100_000]).expect("room");
+        let mut bytes = memory(50_000);
+        bytes.write_u32(8, 1024 + 50_000).expect("in memory");
+        bytes.write_u32(12, 50_000).expect("in memory");
+        let array = IovecArray::decode(&bytes[..], 0, 2).expect("an array");
+        let mut memory = Stopping {
+            bytes: &mut bytes,
+            link: &f.link,
+        };
+        let stopped = f.host.read(&mut memory, f.net, &array, RiFlags::WAITALL);
+        assert_eq!(stopped, Err(Abort::Stop));
+    }
+
+    #[test]
+    fn an_accepted_connection_waits_until_there_is_a_number_for_it() {
+        let link = Arc::new(Link::default());
+        let reactor = Reactor::new(&link).expect("a reactor");
+        let mut setup = setup();
+        setup.descriptor_limit = 1;
+        let mut host = Host::new(Arc::clone(&link), reactor, setup);
+        let (ours, mut peer) = UnixStream::pair().expect("a pair");
+        let (_app, guest) = pipe(Arc::clone(&link));
+        host.connect(Ends {
+            fixed: None,
+            incoming: Some(ours.into()),
+            internal: Some(guest),
+        });
+        let internal = host.open_internal().expect("a descriptor");
+        for _ in 0..2 {
+            assert_eq!(host.water_accept(), Err(Errno::Mfile.into()));
+        }
+        host.close(internal).expect("it is open");
+        let net = host.water_accept().expect("it was not closed");
+        peer.write_all(b"abc").expect("it is open");
+        let mut memory = memory(3);
+        let array = iovecs(&memory);
+        let read = host.read(&mut memory[..], net, &array, RiFlags::default());
+        assert_eq!(read, Ok(3));
     }
 
     #[test]

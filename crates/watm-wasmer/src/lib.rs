@@ -67,6 +67,7 @@ mod directory;
 mod engine;
 mod files;
 mod forms;
+mod gate;
 mod host;
 mod imports;
 mod instance;

@@ -12,13 +12,20 @@ use std::sync::{Arc, Mutex, TryLockError};
 use socket2::Socket;
 use watm_abi::Errno;
 
-use crate::link::{Link, lock};
+use crate::gate::Room;
+use crate::link::{Link, interest, lock};
 use crate::supervisor::{self, Age, Delayed};
 
 /// Collected bytes that make a system call worth it.
 const ENOUGH: usize = 64 * 1024;
-/// Bytes collected at most, and so the largest write that is all or nothing.
-pub(crate) const WRITE_LIMIT: usize = 128 * 1024;
+/// Maximum number of bytes collected, and so the largest write that is all or nothing. Guests whose
+/// writes follow their reads stay below half of it, since their reads are held back in time.
+pub(crate) const WRITE_LIMIT: usize = 256 * 1024;
+/// Reads of the other side are held back once so much waits, and go on once so little does.
+const HOLDS_BACK: usize = 96 * 1024;
+const GOES_ON: usize = 64 * 1024;
+/// A buffer that has grown beyond this is given back once it is empty.
+const KEPT: usize = 128 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
@@ -132,6 +139,15 @@ impl Outbound {
             || waiting + len <= WRITE_LIMIT
     }
 
+    /// The room for what the guest writes.
+    pub(crate) fn room(&self) -> Room {
+        let state = lock(&self.state);
+        if state.error.is_some() || state.closing != Closing::Open {
+            return Room::UNLIMITED;
+        }
+        room(state.waiting())
+    }
+
     /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait for.
     pub(crate) fn flush(&self) -> bool {
         let mut state = lock(&self.state);
@@ -212,6 +228,7 @@ impl Outbound {
             state.sent += len;
             if state.sent == state.buf.len() {
                 state.buf.clear();
+                state.buf.shrink_to(KEPT);
                 state.sent = 0;
                 state.generation += 1;
             }
@@ -250,6 +267,17 @@ impl Outbound {
     }
 }
 
+/// The room of a socket for which so many bytes wait.
+pub(crate) fn room(waiting: usize) -> Room {
+    let free = WRITE_LIMIT.saturating_sub(waiting);
+    Room {
+        free,
+        low: WRITE_LIMIT - HOLDS_BACK,
+        high: WRITE_LIMIT - GOES_ON,
+        largest_read: free / 2,
+    }
+}
+
 impl Delayed for Outbound {
     fn do_older(&self, seen: Option<u64>, last: bool) -> Age {
         // Whoever holds it is sending, for as long as a fast peer takes what there is.
@@ -263,6 +291,9 @@ impl Delayed for Outbound {
             // the guest to hear of it.
             state.writable = true;
             self.flush_locked(&mut state);
+            // The worker may sleep until there is room, and the socket, which never seemed full to
+            // it, will not wake it.
+            self.link.notify(interest::ROOM);
         }
         if state.waiting() == 0 {
             if last {
@@ -355,6 +386,27 @@ mod tests {
         }
         assert_eq!(got, taken);
         assert!(out.accepts(piece.len()));
+    }
+
+    #[test]
+    fn the_supervisor_never_waits_for_one_that_is_sending() {
+        let (out, _peer) = pair();
+        let sending = lock(&out.state);
+        let (told, heard) = std::sync::mpsc::channel();
+        let looked_at = Arc::clone(&out);
+        std::thread::spawn(move || {
+            for seen in [None, Some(7)] {
+                // Looked at again, even if it was to be the last time.
+                let age = looked_at.do_older(seen, true);
+                let _ = told.send(matches!(age, Age::Waits(at) if at == seen.unwrap_or_default()));
+            }
+        });
+        for _ in 0..2 {
+            let waits = heard.recv_timeout(std::time::Duration::from_secs(20));
+            assert_eq!(waits, Ok(true));
+        }
+        drop(sending);
+        assert!(matches!(out.do_older(None, true), Age::Empty));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::TransportError;
+use crate::gate::Room;
 use crate::link::{Level, Link, interest, lock};
 use crate::ring::{Consumer, Producer, ring};
 use crate::supervisor::{self, Age, Delayed};
@@ -24,6 +25,10 @@ const ROOM_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
 /// A reader that waits is woken when this much is there, while the guest is known to have more to
 /// write. Without that it is woken at once.
 const BYTES_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
+
+/// With less room than this to the application, reads of the other side are held back. They go on
+/// when there is as much as wakes a writer.
+const ROOM_TO_GO_ON: usize = PIPE_CAPACITY / 4;
 
 /// What both ends know of one direction.
 #[derive(Default)]
@@ -372,6 +377,25 @@ impl GuestEnd {
     /// Whether a write of `len` bytes would be taken whole (or, above the capacity, in part).
     pub(crate) fn accepts(&mut self, len: usize) -> bool {
         self.discards() || self.tx.fits(len.min(PIPE_CAPACITY))
+    }
+
+    /// The room for what the guest writes.
+    pub(crate) fn room(&mut self) -> Room {
+        if self.discards() || self.is_write_closed() {
+            return Room::UNLIMITED;
+        }
+        let free = self.tx.free();
+        Room {
+            free,
+            low: ROOM_TO_GO_ON,
+            high: ROOM_WORTH_WAKING,
+            // The largest message comes in one piece as long as nothing else is on its way.
+            largest_read: if free == PIPE_CAPACITY {
+                free
+            } else {
+                free / 2
+            },
+        }
     }
 
     /// Whether what is written goes nowhere, since nobody reads.

@@ -532,6 +532,10 @@ fn start(guest: &mut impl Guest, link: &Link) -> Result<End, TransportError> {
             Err(GuestError::Errno(Errno::Canceled)) if link.level() >= Level::Cancelled => {
                 Ok(End::Cancelled)
             }
+            // The first modules say so of each end of a stream.
+            Err(GuestError::Errno(Errno::Pipe)) if guest.host().has_ended_in_order() => {
+                Ok(End::Completed)
+            }
             Err(error) => Err(TransportError::Failed {
                 function: names::START,
                 error,

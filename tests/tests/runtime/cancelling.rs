@@ -79,10 +79,18 @@ fn a_blocking_read_and_a_blocking_write_are_stopped_in_their_sleep() {
 
 #[test]
 fn a_write_that_is_refused_for_ever_parks_and_is_stopped() {
-    // The library's loop: the same write again and again, to a peer that never reads.
-    let pair = Pair::narrow(Dialer::builder(&built("plain")).close_grace(GRACE));
-    pair.conn.set_write_timeout(Some(GRACE)).expect("a timeout");
-    while (&pair.conn).write_all(&[0; 4096]).is_ok() {}
+    // The same write again and again, to a peer that never reads. The guest has asked for room once,
+    // so that it is told of refusals.
+    let spinning = with_worker(
+        "(drop (call $set_flags (global.get $net) (i32.const 4)))
+         (drop (call $wait (global.get $net) (i32.const 2)))
+         (loop $next
+           (drop (call $write (global.get $net) (i32.const 65536) (i32.const 65536)))
+           (br $next))
+         (unreachable)",
+    );
+    let pair = Pair::narrow(Dialer::builder(&spinning).close_grace(GRACE));
+    pair.peer.peek(&mut [0]).expect("it writes");
     close_interrupts(&pair.conn);
 }
 

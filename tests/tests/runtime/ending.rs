@@ -176,11 +176,13 @@ fn what_a_worker_wrote_before_it_returned_arrives_on_both_sides() {
 
 #[test]
 fn what_a_worker_wrote_before_it_returned_waits_for_a_peer_that_reads_late() {
-    // It writes without waiting until nothing more is taken, tells how often it was, and returns.
+    // It writes without waiting until nothing more is taken, tells how often it was, and returns. It
+    // has asked for room before, so that it is told when there is none.
     let module = with_worker(
         "(local $taken i32)
          (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))
          (drop (call $set_flags (global.get $net) (i32.const 4)))
+         (drop (call $wait (global.get $net) (i32.const 2)))
          (loop $next
            (if (i32.eqz (call $write (global.get $net) (i32.const 65536) (i32.const 65536)))
              (then

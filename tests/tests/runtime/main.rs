@@ -11,6 +11,7 @@ mod descriptors;
 mod dialing;
 mod ending;
 mod faults;
+mod generations;
 mod hostile;
 mod listening;
 mod loading;

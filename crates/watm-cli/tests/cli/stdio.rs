@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use socket2::SockRef;
 
-use crate::peers::{Server, free_address, pattern, write_aside};
+use crate::peers::{Server, connect, free_address, pattern, write_aside};
 use crate::process::{LIMIT, Watm, built, wat};
 
 #[test]
@@ -211,4 +211,23 @@ fn quiet_leaves_standard_output_to_the_connection() {
     assert_eq!(listen.stdout_to_end(), b"only this");
     listen.end().success();
     dial.end().success();
+}
+
+#[test]
+fn a_peek_at_inherited_input_takes_nothing_from_it() {
+    const NOTSUP: u8 = 58;
+    let (told, heard) = bounded(1);
+    let server = Server::start(move |client| {
+        let mut report = Vec::new();
+        (&client).read_to_end(&mut report).expect("a report");
+        let _ = told.send(report);
+    });
+    let module = wat("peek_input");
+    let mut args = vec!["dial", "--module", &module, "--remote", &server.address];
+    args.extend(["--listen", "127.0.0.1:0", "--inherit-stdio"]);
+    let (mut watm, address) = Watm::listening(&args);
+    watm.write(b"input");
+    let _client = connect(&address);
+    let report = heard.recv_timeout(LIMIT).expect("a report");
+    assert_eq!(report, [&[NOTSUP, 0][..], b"input"].concat());
 }

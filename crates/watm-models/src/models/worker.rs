@@ -6,9 +6,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{NOT_AT_ALL, ends};
-use crate::link::{Level, Link, interest};
+use crate::gate::Gate;
+use crate::link::{Level, Link, interest, lock};
 use crate::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY};
-use crate::sync::{Bell, Waker};
+use crate::sync::{Bell, Mutex, Waker};
 
 /// A worker, as far as it sleeps: what `Host::sleep_for` does, with a bell for its reactor.
 pub(super) struct Worker {
@@ -18,6 +19,8 @@ pub(super) struct Worker {
     seen_level: Level,
     /// The size of the write that the guest waits with.
     refused: usize,
+    /// What the guest would read waits for room in place of a write.
+    gate: Option<Gate>,
 }
 
 impl Worker {
@@ -30,6 +33,7 @@ impl Worker {
             bell,
             seen_level: Level::Running,
             refused: 0,
+            gate: None,
         }
     }
 
@@ -45,9 +49,16 @@ impl Worker {
         let level = self.link.level();
         let changed = level != self.seen_level
             || what & interest::DATA != 0 && self.guest.is_readable()
-            || what & interest::ROOM != 0 && self.guest.accepts(self.refused);
+            || what & interest::ROOM != 0 && self.has_room();
         self.seen_level = level;
         changed
+    }
+
+    fn has_room(&mut self) -> bool {
+        match &mut self.gate {
+            Some(gate) => gate.allowance(self.guest.room()) > 0,
+            None => self.guest.accepts(self.refused),
+        }
     }
 }
 
@@ -189,4 +200,47 @@ pub fn the_end_of_reading_wakes_the_worker() {
     }
     assert!(worker.guest.discards());
     reader.join().expect("the reader ends");
+}
+
+/// The application makes room while the worker holds back what the guest would read.
+pub fn room_lets_a_read_through() {
+    let (application, mut worker) = worker();
+    super::guest_writes(&mut worker.guest, &vec![7; PIPE_CAPACITY], false);
+    let reader = thread::spawn(move || {
+        let mut buf = vec![0; PIPE_CAPACITY / 4];
+        for _ in 0..2 {
+            let len = application.read(&mut buf, NOT_AT_ALL).expect("bytes");
+            assert_eq!(len, buf.len());
+        }
+        application
+    });
+    worker.gate = Some(Gate::default());
+    while !worker.has_room() {
+        let wanted = worker.guest.room().high;
+        worker.guest.want_room(wanted);
+        worker.sleep_for(interest::ROOM);
+    }
+    reader.join().expect("the reader ends");
+}
+
+/// The supervisor sends what kept a read back: no event of the socket would tell the worker.
+pub fn a_late_flush_lets_a_read_through() {
+    let (application, worker) = worker();
+    let waiting = Arc::new(Mutex::new(1));
+    let (sent, link) = (Arc::clone(&waiting), Arc::clone(&worker.link));
+    let supervisor = thread::spawn(move || {
+        *lock(&sent) = 0;
+        link.notify(interest::ROOM);
+    });
+    loop {
+        worker.link.announce(interest::ROOM);
+        let sleeps = *lock(&waiting) > 0;
+        worker.bell.wait(sleeps);
+        worker.link.withdraw();
+        if !sleeps {
+            break;
+        }
+    }
+    supervisor.join().expect("the supervisor ends");
+    drop(application);
 }
