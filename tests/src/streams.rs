@@ -26,6 +26,31 @@ pub fn expect_end(mut from: impl Read) {
     }
 }
 
+/// Reads what comes before a reset, and expects one: an end of stream would be taken for the whole.
+#[track_caller]
+pub fn read_to_reset(mut from: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match from.read_to_end(&mut bytes) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => bytes,
+        Err(error) => panic!("a reset was expected: {error}"),
+        Ok(_) => panic!(
+            "a reset was expected, not an end after {} bytes",
+            bytes.len()
+        ),
+    }
+}
+
+/// Expects a reset, with nothing before it.
+#[track_caller]
+pub fn expect_reset(from: impl Read) {
+    let bytes = read_to_reset(from);
+    assert!(
+        bytes.is_empty(),
+        "a reset was expected, but there are {} bytes",
+        bytes.len()
+    );
+}
+
 /// Expects that an operation which does not wait has nothing to give.
 #[track_caller]
 pub fn assert_would_block<T: Debug>(result: io::Result<T>) {

@@ -27,9 +27,9 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
-    stopped: bool,
+    admits: bool,
+    cut: bool,
     /// Places that are taken.
     taken: usize,
     /// What is being carried.
@@ -42,19 +42,25 @@ impl Clients {
         Self {
             shared: Arc::new(Shared {
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),
-                state: Mutex::default(),
+                state: Mutex::new(State {
+                    admits: true,
+                    cut: false,
+                    taken: 0,
+                    carried: HashMap::new(),
+                    next: 0,
+                }),
                 changed: Condvar::new(),
             }),
         }
     }
 
-    /// Waits for a free place; none once [`Clients::stop`] was called.
+    /// Waits for a free place; none once [`Clients::admit_nobody`] was called.
     pub(crate) fn admit(&self) -> Option<Place> {
         let mut state = self.lock();
-        while state.taken >= self.shared.limit && !state.stopped {
+        while state.taken >= self.shared.limit && state.admits {
             state = self.wait(state, None);
         }
-        if state.stopped {
+        if !state.admits {
             return None;
         }
         state.taken += 1;
@@ -63,11 +69,18 @@ impl Clients {
         })
     }
 
-    /// Admits nobody any more and cuts what is carried. Does not wait.
-    pub(crate) fn stop(&self) {
+    /// Admits nobody any more. Clients that have a place go on.
+    pub(crate) fn admit_nobody(&self) {
+        self.lock().admits = false;
+        self.shared.changed.notify_all();
+    }
+
+    /// Cuts off whatever is carried, and whatever would be from now on. Does not wait.
+    pub(crate) fn cut(&self) {
         let carried: Vec<_> = {
             let mut state = self.lock();
-            state.stopped = true;
+            state.admits = false;
+            state.cut = true;
             state.carried.values().cloned().collect()
         };
         self.shared.changed.notify_all();
@@ -136,7 +149,9 @@ impl Place {
     fn carry_pair(&self, pair: &Arc<Pair>, patience: Duration) -> Option<io::Result<Carried>> {
         let id = {
             let mut state = self.clients.lock();
-            if state.stopped {
+            if state.cut {
+                drop(state);
+                pair.cut();
                 return None;
             }
             let id = state.next;
@@ -188,7 +203,7 @@ mod tests {
         let thread = std::thread::spawn(move || {
             let _ = sender.send(waiting.admit().is_none());
         });
-        clients.stop();
+        clients.admit_nobody();
         let refused = receiver.recv_timeout(Duration::from_secs(20));
         assert_eq!(refused, Ok(true));
         assert!(clients.admit().is_none());

@@ -4,7 +4,8 @@
 //! The end of one direction shuts down writing on the other side, and the other direction goes on.
 //! When the transport ends, both have ended: well, and the plain side sees the end of the stream;
 //! or with an error, and the plain side is reset once it has what came before the error, so that
-//! it cannot take a part for the whole.
+//! it cannot take a part for the whole. A plain side that breaks is passed on likewise: what came
+//! before, then a reset.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -66,13 +67,18 @@ impl Pair {
         &self.conn
     }
 
-    /// Ends both directions now. Does not wait; [`Pair::carry`] returns soon after, within the
-    /// grace period of the transport.
+    /// Breaks off both directions now, which both sides see as a reset. Does not wait;
+    /// [`Pair::carry`] returns soon after, within the grace period of the transport.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
-        // Neither can fail in a way that matters: what has ended needs no end.
-        let _ = self.conn.shutdown(Shutdown::Both);
-        let _ = self.plain.shutdown(Shutdown::Both);
+        self.conn.abort();
+        plain::reset_on_drop(&self.plain);
+        // Wakes a thread that reads, and one that writes: its end of stream waits behind what the
+        // peer does not take, and the reset overtakes it.
+        let _ = self.plain.shutdown(Shutdown::Read);
+        if plain::is_full(&self.plain) {
+            let _ = self.plain.shutdown(Shutdown::Write);
+        }
     }
 
     /// Copies until both directions have ended, or the transport has. `patience` is the time for
@@ -95,6 +101,9 @@ impl Pair {
                 })?;
             let down = self.copy_down();
             self.await_both_ends(&up_ended, patience);
+            if down.plain.is_some() {
+                self.conn.abort();
+            }
 
             // What a transport that ended well has written has all the time that there is for it;
             // a close would give it the grace period.
@@ -103,7 +112,7 @@ impl Pair {
             }
             let failed = matches!(self.conn.outcome(), Some(Err(_)));
             let transport = self.conn.close();
-            if failed {
+            if failed && !self.is_cut() {
                 self.await_acknowledged(patience);
                 plain::reset_on_drop(&self.plain);
             } else {
@@ -137,7 +146,9 @@ impl Pair {
         loop {
             match read(&self.plain, &mut buffer) {
                 Ok(0) => {
-                    let _ = self.conn.shutdown(Shutdown::Write);
+                    if !self.is_cut() {
+                        let _ = self.conn.shutdown(Shutdown::Write);
+                    }
                     return Direction { bytes, plain: None };
                 }
                 Ok(len) if taken => match write_all(&self.conn, &buffer[..len]) {
@@ -151,8 +162,8 @@ impl Pair {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    // The plain side is gone. The transport gets what it sent before, and the end.
-                    let _ = self.conn.shutdown(Shutdown::Both);
+                    // The plain side is gone. The transport gets what it sent before.
+                    self.conn.abort();
                     let plain = Some(error).filter(|_| !self.is_cut());
                     return Direction { bytes, plain };
                 }
@@ -170,7 +181,9 @@ impl Pair {
             // number is.
             match (&self.conn).read(&mut buffer) {
                 Ok(0) => {
-                    let _ = self.plain.shutdown(Shutdown::Write);
+                    if !self.is_cut() {
+                        let _ = self.plain.shutdown(Shutdown::Write);
+                    }
                     return Direction { bytes, plain: None };
                 }
                 Ok(len) => match (&self.plain).write_all(&buffer[..len]) {

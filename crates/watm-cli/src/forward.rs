@@ -78,6 +78,8 @@ impl Forward {
             }
             Err(error) => {
                 log::warn!("{client} was dropped: no connection to {target}: {error}");
+                // Not an end of stream, which could be taken for an empty answer.
+                conn.abort();
                 place.free_after(&conn);
             }
         }

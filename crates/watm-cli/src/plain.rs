@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
+
+use crate::poll::{self, Interest};
 
 /// After this long without a byte, the system asks whether the peer is still there, so that
 /// peers that vanished do not hold connections for ever.
@@ -44,6 +47,12 @@ pub(crate) fn reset_on_drop(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
         log::debug!("a connection is closed, not reset: {error}");
     }
+}
+
+/// Whether a write would have to wait, since the peer takes nothing.
+pub(crate) fn is_full(stream: &TcpStream) -> bool {
+    let ready = poll::wait([(stream.as_fd(), Interest::Writable)], Some(Duration::ZERO));
+    matches!(ready, Ok([false]))
 }
 
 /// Bytes that the peer's system has not acknowledged; 0 where the system does not tell.

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         })
         .map_err(|error| Failure::because("cannot start a thread", error))?;
     let ended = serve::until_stopped(&signals, &failures);
+    relay.drain(args.transport.close_grace);
     relay.shutdown();
     if watching.join().is_err() {
         log::error!("the thread that watches the relay panicked");

@@ -191,6 +191,18 @@ impl Conn {
         worker::wait_ended(&self.link, self.grace)
     }
 
+    /// Ends the connection as one that has failed, in place of a shutdown for writing or a close: a
+    /// program that cannot send all that it should does not let the peer take a part for the whole.
+    ///
+    /// What was written before goes on its way. Then the module's internal descriptor fails with a
+    /// connection reset, and in the end the peer is reset, whatever the module makes of it. Reads
+    /// return 0 from now on. Does not wait; [`Conn::close`] or a drop bounds the time that it takes.
+    pub fn abort(&self) {
+        self.link.set_broken();
+        self.end.shutdown_read();
+        self.end.shutdown_write();
+    }
+
     /// Waits, up to `timeout` if there is one, until the transport has ended by itself and all that
     /// it wrote is delivered, without closing the connection. `None` if that takes longer; at the end
     /// of the drain timeout it fails with [`TransportError::Undelivered`].

@@ -153,6 +153,12 @@ pub(crate) struct Host {
     keepalive: Option<Duration>,
     fixed: Option<(Network, String)>,
     incoming: Option<Stream>,
+    /// Sockets that the guest has closed, until it sleeps or ends: like the application's side.
+    #[allow(
+        clippy::vec_box,
+        reason = "they come out of descriptors in their boxes"
+    )]
+    closed_nets: Vec<Box<NetStream>>,
     /// Sockets that the guest has closed but that still have bytes to send.
     #[allow(
         clippy::vec_box,
@@ -201,6 +207,7 @@ impl Host {
             keepalive: setup.keepalive,
             fixed: None,
             incoming: None,
+            closed_nets: Vec::new(),
             lingering: Vec::new(),
             lost: false,
             unsent: false,
@@ -346,6 +353,7 @@ impl Host {
         if self.table.is_full() {
             return Err(Errno::Mfile.into());
         }
+        self.close_for_good();
         self.flush();
         let result = self.outgoing.connect(
             network,
@@ -537,6 +545,9 @@ impl Host {
                 }
                 if !peek {
                     internal.read_done(done);
+                }
+                if done == 0 && internal.is_broken() {
+                    return Err(Errno::Connreset.into());
                 }
             }
             Kind::Net(net) => {
@@ -1065,7 +1076,7 @@ impl Host {
     /// Sends what waits, then sleeps until a socket, the application, the level or the clock
     /// changes something. Returns early rather than late: callers look again.
     fn sleep_for(&mut self, waits: Waits<'_>, deadline: Option<Instant>) -> Call<()> {
-        self.closed_internal = None;
+        self.close_for_good();
         self.flush();
         let quiet = self.end_if_quiet();
         let deadline = [deadline, quiet].into_iter().flatten().min();
@@ -1174,6 +1185,7 @@ impl Host {
         let Self {
             reactor,
             table,
+            closed_nets,
             lingering,
             ..
         } = self;
@@ -1188,6 +1200,7 @@ impl Host {
                     _ => None,
                 });
             if let Some(net) = open
+                .chain(closed_nets.iter_mut())
                 .chain(lingering.iter_mut())
                 .find(|net| net.token == token)
             {
@@ -1269,19 +1282,32 @@ impl Host {
         self.find_pair();
         match descriptor.kind {
             Kind::Internal => self.closed_internal = self.internal.take(),
-            Kind::Net(mut net) => {
-                net.out.close();
-                if net.is_delivered() {
-                    self.lost |= net.out.is_lossy();
-                } else {
-                    if self.lingering.len() == LINGERING_SOCKETS {
-                        self.lost |= self.lingering.remove(0).out.is_lossy();
-                    }
-                    self.lingering.push(net);
-                    self.unsent = true;
+            Kind::Net(net) => {
+                if self.closed_nets.len() == LINGERING_SOCKETS {
+                    self.close_for_good();
                 }
+                net.out.flush();
+                self.closed_nets.push(net);
             }
             Kind::Control | Kind::Std(_) => {}
+        }
+    }
+
+    /// Shows the other sides the end of what the guest has closed, now that it does not end with an
+    /// error right after.
+    fn close_for_good(&mut self) {
+        self.closed_internal = None;
+        for mut net in self.closed_nets.drain(..) {
+            net.out.close();
+            if net.is_delivered() {
+                self.lost |= net.out.is_lossy();
+            } else {
+                if self.lingering.len() == LINGERING_SOCKETS {
+                    self.lost |= self.lingering.remove(0).out.is_lossy();
+                }
+                self.lingering.push(net);
+                self.unsent = true;
+            }
         }
     }
 
@@ -1410,12 +1436,16 @@ impl Host {
     pub(crate) fn end_guest(&mut self) {
         self.internal = None;
         self.closed_internal = None;
-        self.incoming = None;
         self.pair = None;
+        if let Some(incoming) = self.incoming.take()
+            && self.link.is_broken()
+        {
+            incoming.reset_on_drop();
+        }
     }
 
-    /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it.
-    /// A stop ends it early.
+    /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it; then
+    /// they see the end, or are reset if the connection has failed. A stop ends it early.
     ///
     /// # Errors
     ///
@@ -1423,12 +1453,16 @@ impl Host {
     pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = Instant::now() + limit;
         let mut nets = std::mem::take(&mut self.lingering);
+        nets.append(&mut self.closed_nets);
         for (_, descriptor) in self.table.drain() {
             if let Kind::Net(net) = descriptor.kind {
                 nets.push(net);
             }
         }
         for net in &nets {
+            if self.link.is_broken() {
+                net.reset_on_drop();
+            }
             // Sends all that waits first.
             net.out.close();
         }
@@ -2124,7 +2158,10 @@ mod tests {
         f.write(f.net, b"closing").expect("room");
         f.host.close(f.net).expect("it was open");
         assert_eq!(f.read(f.net, 8), Err(Errno::Badf.into()));
-        let mut all = Vec::new();
+        let mut all = vec![0; 7];
+        f.peer.read_exact(&mut all).expect("it leaves at once");
+        // The end does when the guest sleeps: it might have failed.
+        let _ = f.poll(&[clock(1_000_000)]).expect("events");
         f.peer.read_to_end(&mut all).expect("the end");
         assert_eq!(all, b"closing");
 

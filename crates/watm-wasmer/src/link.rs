@@ -101,6 +101,9 @@ pub(crate) struct Link {
     outcome: OnceLock<Result<End, TransportError>>,
     /// Something went wrong without the guest's doing, which it may have to be told.
     failed: AtomicBool,
+    /// The connection has failed: whoever is on its network side is reset in the end, so that nobody
+    /// takes a part for the whole.
+    broken: AtomicBool,
     /// The transport ended well, but not all that it wrote was taken by the peer in time.
     undelivered: AtomicBool,
     finished: Mutex<bool>,
@@ -185,6 +188,16 @@ impl Link {
     /// Whether something has gone wrong since the last call of this.
     pub(crate) fn take_failure(&self) -> bool {
         self.failed.load(Ordering::Relaxed) && self.failed.swap(false, Ordering::Acquire)
+    }
+
+    /// Says that the connection has failed. Sockets that are open are reset when they have delivered
+    /// what came before.
+    pub(crate) fn set_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     /// Called by the worker before it sleeps; afterwards it looks at its conditions once more.

@@ -197,19 +197,26 @@ impl NetStream {
         self.end || self.error.is_some()
     }
 
-    /// After a shutdown for writing: whether bytes left that the peer's system has not
-    /// acknowledged. The end of stream itself, which counts as one, is not waited for: its
-    /// acknowledgement is often delayed, and a lost end does no harm.
+    /// Whether bytes left that the peer's system has not acknowledged. After a shutdown for writing,
+    /// the end of stream itself, which counts as one, is not waited for: its acknowledgement is often
+    /// delayed, and a lost end does no harm.
     fn unacknowledged(&self) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             let mut len: libc::c_int = 0;
             // SAFETY: the descriptor is open, and the request writes one int, which lives here.
             let result = unsafe { libc::ioctl(self.raw_fd(), libc::TIOCOUTQ, &raw mut len) };
-            result == 0 && len > 1
+            let end = if self.link.is_broken() { 0 } else { 1 };
+            result == 0 && len > end
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         false
+    }
+
+    /// Has the peer reset when the socket is dropped. Other sockets than those of TCP just close.
+    pub(crate) fn reset_on_drop(&self) {
+        // Fails only where there is no such thing.
+        let _ = self.out.socket.set_linger(Some(Duration::ZERO));
     }
 
     fn nothing(&mut self) -> Result<usize, Errno> {

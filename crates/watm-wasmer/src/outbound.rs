@@ -235,8 +235,11 @@ impl Outbound {
         }
         if state.closing == Closing::Wanted && (state.waiting() == 0 || state.error.is_some()) {
             state.closing = Closing::Done;
-            // Fails if the peer has reset the connection, which the next call will say.
-            let _ = self.socket.shutdown(Shutdown::Write);
+            // An end of stream would look like a good end. This one is reset when it is dropped.
+            if !self.link.is_broken() {
+                // Fails if the peer has reset the connection, which the next call will say.
+                let _ = self.socket.shutdown(Shutdown::Write);
+            }
         }
     }
 

@@ -437,6 +437,11 @@ impl GuestEnd {
         }
     }
 
+    /// Whether the application did not end, but fail: after its last byte comes a reset.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.pipe.link.is_broken()
+    }
+
     /// Whether the guest shut down writing already.
     pub(crate) fn is_write_closed(&self) -> bool {
         self.pipe

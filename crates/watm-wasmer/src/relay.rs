@@ -6,13 +6,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
 use crate::connect::{Network, split_address};
-use crate::error::{ConfigError, ListenError, copy_of};
+use crate::error::{ConfigError, End, ListenError, copy_of};
 use crate::host::Ends;
 use crate::link::{Level, Link, lock};
 use crate::module::TransportModule;
@@ -34,6 +34,9 @@ pub struct RelayStats {
     pub completed: u64,
     /// Connections whose transport was set up and ended with an error.
     pub failed: u64,
+    /// Connections whose transport was set up and cut off by [`RelayHandle::shutdown`], or by a drop
+    /// of the handle.
+    pub cut: u64,
     /// Bytes received by connections that have ended, from both of their sides.
     pub received: u64,
     /// Bytes sent by connections that have ended, to both of their sides.
@@ -46,8 +49,10 @@ pub struct RelayStats {
 struct Book {
     open: HashMap<u64, Arc<Link>>,
     stats: RelayStats,
-    /// It was told to end.
+    /// It was told to accept nothing more.
     closed: bool,
+    /// All that still ends is cut off.
+    cutting: bool,
     /// Why the listening socket accepts nothing any more.
     failure: Option<io::Error>,
 }
@@ -56,8 +61,8 @@ struct Shared {
     workers: Workers,
     remote: Option<(Network, String)>,
     book: Mutex<Book>,
-    /// The relay was told to end, or its listening socket failed.
-    no_longer_listening: Condvar,
+    /// A connection has ended, the relay was told to end, or its listening socket failed.
+    changed: Condvar,
     handshakes: Handshakes,
 }
 
@@ -103,7 +108,7 @@ impl Relay {
             workers: Workers::new(self.settings, Role::Relay),
             remote: self.remote,
             book: Mutex::default(),
-            no_longer_listening: Condvar::new(),
+            changed: Condvar::new(),
             handshakes,
         });
         let accept_loop = AcceptLoop::spawn(self.listener, |waker| Wrap {
@@ -164,36 +169,66 @@ impl RelayHandle {
             if book.closed {
                 return Ok(());
             }
-            book = self
-                .shared
-                .no_longer_listening
-                .wait(book)
-                .unwrap_or_else(PoisonError::into_inner);
+            let changed = &self.shared.changed;
+            book = changed.wait(book).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Stops listening, tells all transports to end over the control pipe, and waits until they
-    /// have: within the grace period, and a little more for guests that do not cooperate.
+    /// Stops listening. Connections that are open, those being set up included, go on.
+    pub fn stop_accepting(&self) {
+        lock(&self.accept_loop).close();
+        self.shared.workers.close_stock();
+        lock(&self.shared.book).closed = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Stops listening and waits until all connections have ended by themselves, up to `timeout`.
+    /// Returns whether they have; those that have not go on.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.stop_accepting();
+        let deadline = Instant::now().checked_add(timeout);
+        let mut book = lock(&self.shared.book);
+        while !book.open.is_empty() {
+            let changed = &self.shared.changed;
+            book = match deadline {
+                None => changed.wait(book).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let waited = changed.wait_timeout(book, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Stops listening and cuts all connections: their transports are told to end over the control
+    /// pipe, and both sides are reset once they have what came before. Waits until that is done:
+    /// within the grace period, and a little more for guests that do not cooperate.
+    ///
+    /// [`RelayHandle::drain`] before it lets connections come to their own end.
     pub fn shutdown(&self) {
         let grace = self.shared.workers.settings.close_grace;
-        let deadline = Instant::now() + grace + std::time::Duration::from_millis(500);
-        for link in self.cancel_all() {
+        let deadline = Instant::now() + grace + Duration::from_millis(500);
+        for link in self.cut_all() {
             link.wait_finished(Some(deadline));
         }
     }
 
-    fn cancel_all(&self) -> Vec<Arc<Link>> {
-        lock(&self.accept_loop).close();
-        self.shared.workers.close_stock();
+    fn cut_all(&self) -> Vec<Arc<Link>> {
+        self.stop_accepting();
         self.shared.handshakes.stop_all();
         let links: Vec<_> = {
             let mut book = lock(&self.shared.book);
-            book.closed = true;
+            book.cutting = true;
             book.open.values().cloned().collect()
         };
-        self.shared.no_longer_listening.notify_all();
         let deadline = Instant::now() + self.shared.workers.settings.close_grace;
         for link in &links {
+            link.set_broken();
             link.raise(Level::Cancelled);
             supervisor::raise_at(deadline, link, Level::Stopping);
         }
@@ -203,7 +238,7 @@ impl RelayHandle {
 
 impl Drop for RelayHandle {
     fn drop(&mut self) {
-        self.cancel_all();
+        self.cut_all();
     }
 }
 
@@ -270,7 +305,7 @@ impl Accepting for Wrap {
     fn failed(&self, error: io::Error) {
         log::error!("the relay accepts no more connections: {error}");
         lock(&self.shared.book).failure = Some(error);
-        self.shared.no_longer_listening.notify_all();
+        self.shared.changed.notify_all();
     }
 }
 
@@ -278,11 +313,16 @@ impl Shared {
     fn ended(&self, id: u64, link: &Link) {
         let mut book = lock(&self.book);
         book.open.remove(&id);
+        let cutting = book.cutting;
+        self.changed.notify_all();
         let stats = &mut book.stats;
         stats.received += link.traffic.received.load(Ordering::Relaxed);
         stats.sent += link.traffic.sent.load(Ordering::Relaxed);
         match link.final_outcome() {
             _ if !link.is_established() => stats.refused += 1,
+            // One that had come to its own end a moment before.
+            Some(Ok(End::Completed)) => stats.completed += 1,
+            _ if cutting => stats.cut += 1,
             Some(Ok(_)) => stats.completed += 1,
             _ => stats.failed += 1,
         }

@@ -31,6 +31,12 @@ impl Stream {
         self.socket.peer_addr().ok()?.as_socket()
     }
 
+    /// Has the peer reset when the socket is dropped. Other sockets than those of TCP just close.
+    pub(crate) fn reset_on_drop(&self) {
+        // Fails only where there is no such thing.
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
+    }
+
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
     /// path gathers small writes itself. The system asks after `keepalive` without a byte whether
     /// the peer is still there, unless that was turned on before.

@@ -342,6 +342,9 @@ fn run(job: Job, source: Source) {
         }
         Err(_) => {}
     }
+    if result.is_err() {
+        link.set_broken();
+    }
     // Before the pipe closes, so that the application finds the reason when it finds the end.
     link.set_outcome(result.clone());
     waiting.fail(
@@ -402,6 +405,10 @@ fn live(
         } else {
             prepared = Err(timed_out(&settings));
         }
+    }
+    if let (Err(_), Some(Some(incoming))) = (&prepared, ends.as_ref().map(|ends| &ends.incoming)) {
+        // The guest never came to it.
+        incoming.reset_on_drop();
     }
     let established = prepared.and_then(|()| match (kept.as_mut(), ends) {
         (Some(instance), Some(ends)) => {

@@ -1,11 +1,13 @@
 ;; loop_start_worker: the worker never ends and never calls the host; only an interrupt from outside stops it.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
+  (import "env" "water_accept" (func $water_accept (result i32)))
   (memory (export "memory") 2)
   (func (export "_initialize"))
   (func (export "watm_init_v1") (result i32) (i32.const 0))
   (func (export "watm_ctrlpipe_v1") (param i32) (result i32) (i32.const 0))
   (func (export "watm_dial_v1") (param i32) (result i32) (call $water_dial_fixed))
+  (func (export "watm_accept_v1") (param i32) (result i32) (call $water_accept))
   (func (export "watm_start_v1") (result i32)
     (loop $forever (br $forever))
     (unreachable)))

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, alternate, built, expect_end, listener, read_numbers, read_vec, wat, with_worker, within,
+    Pair, alternate, built, expect_end, expect_reset, listener, read_numbers, read_vec, wat,
+    with_worker, within,
 };
 use watm_wasmer::{Conn, DialError, Dialer, End, Errno, Listener, TransportError, TransportModule};
 
@@ -39,7 +40,7 @@ fn dial_hasty(module: &TransportModule) -> Pair {
 fn a_guest_that_only_computes_is_interrupted_after_the_grace_period() {
     let pair = dial_hasty(&wat("loop_start_worker"));
     close_interrupts(&pair.conn);
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn a_guest_that_only_polls_is_stopped_at_a_host_call() {
     for name in ["poll_spin", "eagain_spin"] {
         let pair = dial_hasty(&wat(name));
         close_interrupts(&pair.conn);
-        expect_end(&pair.peer);
+        expect_reset(&pair.peer);
     }
 }
 
@@ -56,7 +57,7 @@ fn a_guest_that_never_looks_at_control_is_stopped_in_its_sleep() {
     let pair = dial_hasty(&built("ctrl_ignore"));
     alternate(&pair.conn, &pair.peer, 1024, |_| {});
     close_interrupts(&pair.conn);
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
 }
 
 #[test]
@@ -100,14 +101,14 @@ fn a_computation_between_host_calls_is_interrupted() {
     let pair = Pair::with(builder.close_grace(GRACE));
     assert_eq!(read_vec(&pair.peer, 9), b"computing");
     close_interrupts(&pair.conn);
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
 }
 
 #[test]
 fn a_listener_s_connection_is_interrupted_too() {
     let pair = Pair::accepted(Listener::builder(&with_loop()).close_grace(GRACE));
     close_interrupts(&pair.conn);
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
 }
 
 fn with_loop() -> TransportModule {
@@ -140,7 +141,7 @@ fn dropping_a_connection_never_waits_for_a_guest_that_does_not_cooperate() {
     drop(pair.conn);
     // The grace period is three seconds.
     assert!(started.elapsed() < Duration::from_secs(3));
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
 }
 
 #[test]
@@ -306,7 +307,7 @@ fn an_accepted_socket_whose_handshake_never_ends_costs_the_handshake_timeout() {
         elapsed >= GRACE && elapsed < GRACE + HANDSHAKE_SLACK,
         "{elapsed:?}"
     );
-    expect_end(&client);
+    expect_reset(&client);
 }
 
 #[test]

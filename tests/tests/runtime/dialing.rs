@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use watm_tests::{
     EchoServer, FullBacklog, Pair, ReservedPort, accept_one, built, connect, echo_messages,
-    expect_end, listener, read_vec, reset, wat, within,
+    expect_end, expect_reset, listener, read_vec, reset, wat, within,
 };
 use watm_wasmer::{
     AddressPolicy, DialError, DialOptions, Dialer, End, Errno, FixedDialer, GuestError, Network,
@@ -90,7 +90,7 @@ fn a_peer_that_stays_silent_in_the_handshake_costs_the_handshake_timeout() {
     // The worker is stopped, and lets go of the socket.
     let peer = accept_one(&listener);
     assert_eq!(read_vec(&peer, 16), b"WATM-HELLO-00001");
-    expect_end(&peer);
+    expect_reset(&peer);
 }
 
 #[test]

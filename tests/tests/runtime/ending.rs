@@ -6,9 +6,8 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Duo, Logs, Pair, Pattern, alternate, built, copy_as, eventually, expect_end,
-    expect_nothing_more, expect_pattern, read_numbers, read_vec, reset, send_pattern, wat,
-    with_worker,
+    Duo, Logs, Pair, Pattern, alternate, built, copy_as, eventually, expect_end, expect_pattern,
+    expect_reset, read_numbers, read_vec, reset, send_pattern, wat, with_worker,
 };
 use watm_wasmer::{Conn, Dialer, End, Errno, GuestError, Listener, TransportError};
 
@@ -219,7 +218,7 @@ fn writes_then(last: &str) -> watm_wasmer::TransportModule {
 fn an_error_comes_behind_the_last_bytes_on_both_sides() {
     let pair = Pair::dial(&writes_then("(i32.const -65)"));
     assert!(read_vec(&pair.peer, 100_000).iter().all(|byte| *byte == 7));
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
     assert!(read_vec(&pair.conn, 100_000).iter().all(|byte| *byte == 7));
     for _ in 0..2 {
         let error = (&pair.conn)
@@ -244,7 +243,7 @@ fn an_error_comes_behind_the_last_bytes_on_both_sides() {
 fn a_trap_comes_behind_the_last_bytes_on_both_sides() {
     let pair = Pair::dial(&writes_then("(unreachable)"));
     assert!(read_vec(&pair.peer, 100_000).iter().all(|byte| *byte == 7));
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
     assert!(read_vec(&pair.conn, 100_000).iter().all(|byte| *byte == 7));
     let error = (&pair.conn).read(&mut [0; 8]).expect_err("the trap");
     assert!(matches!(
@@ -359,7 +358,7 @@ fn a_panic_in_the_guest_ends_its_connection_alone_and_says_so() {
         }
         other => panic!("{other:?}"),
     }
-    expect_nothing_more(&pair.peer);
+    expect_reset(&pair.peer);
     logs.wait("the panic's own message", |lines| {
         lines
             .iter()

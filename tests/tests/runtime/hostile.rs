@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    EchoServer, Pair, SHORT, alternate, built, echo_messages, expect_end, expect_nothing_more,
-    listener, read_numbers, text, wat, wat_text, with_worker, within,
+    EchoServer, Pair, SHORT, alternate, built, echo_messages, expect_end, expect_reset, listener,
+    read_numbers, text, wat, wat_text, with_worker, within,
 };
 use watm_wasmer::{
     DialError, Dialer, Errno, GuestError, LoadError, TransportError, TransportModule,
@@ -107,7 +107,7 @@ fn a_trap_and_an_exit_in_the_worker_are_errors_of_the_connection_alone() {
             }
             (other, _) => panic!("{choice}: {other:?}"),
         }
-        expect_nothing_more(&pair.peer);
+        expect_reset(&pair.peer);
     }
     alternate(&steady.conn, &steady.peer, 1024, |_| {});
 }

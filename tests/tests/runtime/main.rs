@@ -5,6 +5,7 @@
 
 mod attacks;
 mod backpressure;
+mod broken;
 mod cancelling;
 mod conn;
 mod descriptors;

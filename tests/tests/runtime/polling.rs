@@ -5,8 +5,8 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, SHORT, expect_end, expect_pattern, read_numbers, read_vec, reset, send_pattern, wat,
-    with_worker,
+    Pair, SHORT, expect_end, expect_pattern, expect_reset, read_numbers, read_vec, reset,
+    send_pattern, wat, with_worker,
 };
 use watm_wasmer::{Conn, Dialer, End, TransportModule};
 
@@ -354,5 +354,5 @@ fn a_poll_of_an_hour_ends_with_the_connection() {
     let pair = Pair::dial(&module);
     assert!(pair.conn.outcome().is_none());
     close(&pair.conn);
-    expect_end(&pair.peer);
+    expect_reset(&pair.peer);
 }

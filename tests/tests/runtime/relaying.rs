@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use watm_tests::{
     EchoServer, Logs, ReservedPort, SHORT, accept_one, alternate, built, connect, copy_as,
-    echo_messages, eventually, exchange, expect_end, expect_pattern, listener, read_vec, reset,
-    send_pattern, text, wat, wat_text, within,
+    echo_messages, eventually, exchange, expect_end, expect_pattern, expect_reset, listener,
+    read_to_reset, read_vec, reset, send_pattern, text, wat, wat_text, within,
 };
 use watm_wasmer::{
     AddressPolicy, Builder, ConfigError, Dialer, ListenError, Listener, Relay, RelayHandle,
@@ -259,11 +259,12 @@ fn a_shutdown_ends_all_connections_and_stops_listening() {
         started.elapsed()
     );
     for (client, server) in &pairs {
-        expect_end(client);
-        expect_end(server);
+        assert_eq!(read_to_reset(client), b"");
+        assert_eq!(read_to_reset(server), b"");
     }
     let stats = relay.stats();
-    assert_eq!((stats.completed, stats.active, stats.failed), (10, 0, 0));
+    let ended = stats.completed + stats.failed;
+    assert_eq!((stats.cut, stats.active, ended), (10, 0, 0));
     let refused = TcpStream::connect(relay.local_addr()).expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     // Again, which does nothing.
@@ -280,13 +281,39 @@ fn a_shutdown_delivers_what_was_under_way() {
     server.peek(&mut [0]).expect("a byte");
     std::thread::scope(|scope| {
         let ending = scope.spawn(|| relay.shutdown());
-        let mut found = Vec::new();
-        (&server).read_to_end(&mut found).expect("the end");
+        let found = read_to_reset(&server);
         ending.join().expect("it returns");
         // What the module had read is there whole, from the start; control ends it in between.
         watm_tests::Pattern::new(1).check(&found);
         assert!(!found.is_empty());
     });
+}
+
+#[test]
+fn a_relay_that_drains_lets_its_connections_end_by_themselves() {
+    let (remote, address) = listener();
+    let relay = relay(&built("plain16k"), &address);
+    let (client, server) = through(&relay, &remote);
+    alternate(&client, &server, 64, |_| {});
+    assert!(!relay.drain(Duration::from_millis(1)), "one is open");
+    let refused = TcpStream::connect(relay.local_addr()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    std::thread::scope(|scope| {
+        let drained = scope.spawn(|| relay.drain(SHORT));
+        // More than all buffers hold.
+        scope.spawn(|| {
+            send_pattern(&client, 1, 5_000_000, 50_000);
+            client.shutdown(Shutdown::Write).expect("a shutdown");
+        });
+        expect_pattern(&server, 1, 5_000_000);
+        expect_end(&server);
+        assert!(drained.join().expect("it returns"), "all have ended");
+    });
+    let stats = relay.stats();
+    assert_eq!((stats.completed, stats.cut, stats.failed), (1, 0, 0));
+    // Nothing is left to be cut.
+    relay.shutdown();
+    assert_eq!(relay.stats(), stats);
 }
 
 #[test]
@@ -309,7 +336,7 @@ fn a_shutdown_interrupts_modules_that_do_not_cooperate() {
         }
         // A worker that had not quite begun counts as refused.
         let stats = relay.stats();
-        assert_eq!((stats.failed + stats.refused, stats.completed), (3, 0));
+        assert_eq!((stats.cut + stats.refused, stats.completed), (3, 0));
         assert_eq!(stats.active, 0);
     }
 }
@@ -334,8 +361,8 @@ fn dropping_the_handle_ends_the_relay() {
     let (client, server) = through(&relay, &remote);
     let at = relay.local_addr();
     drop(relay);
-    expect_end(&client);
-    expect_end(&server);
+    expect_reset(&client);
+    expect_reset(&server);
     TcpStream::connect(at).expect_err("nobody listens");
 }
 

@@ -1,8 +1,8 @@
 //! Contract, section 2: what the numbers mean that guests return, and those that they are given.
 
 use watm_tests::{
-    FullBacklog, Logs, Pair, ReservedPort, built, copy_as, eventually, expect_end, listener,
-    read_numbers, wat, with_worker,
+    FullBacklog, Logs, Pair, ReservedPort, built, copy_as, eventually, expect_end, expect_reset,
+    listener, read_numbers, wat, with_worker,
 };
 use watm_wasmer::{
     AddressPolicy, Conn, DialError, Dialer, End, Errno, FixedDialer, GuestError, Listener, Relay,
@@ -62,7 +62,7 @@ fn a_positive_errno_of_associate_refuses_the_connection() {
         .bind("127.0.0.1:0");
     let relay = relay.expect("a relay").spawn().expect("a thread");
     let client = watm_tests::connect(relay.local_addr());
-    expect_end(&client);
+    expect_reset(&client);
     eventually("the connection is counted", || relay.stats().refused == 1);
 }
 

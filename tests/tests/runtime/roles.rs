@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use watm_tests::{Duo, accept_one, built, connect, expect_end, listener, read_vec, wat};
+use watm_tests::{
+    Duo, accept_one, built, connect, expect_end, expect_reset, listener, read_vec, wat,
+};
 use watm_wasmer::{AddressPolicy, Builder, Dialer, FixedDialer, Listener, Relay, TransportModule};
 
 /// A module, and what it has to be configured with to dial an address of its own.
@@ -147,9 +149,9 @@ fn relays(name: &str) {
     (&server).write_all(text).expect("room");
     assert_eq!(read_vec(&client, text.len()), expected);
     relay.shutdown();
-    expect_end(&client);
-    expect_end(&server);
-    assert_eq!(relay.stats().completed, 1);
+    expect_reset(&client);
+    expect_reset(&server);
+    assert_eq!(relay.stats().cut, 1);
 }
 
 macro_rules! roles {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{Server, connect, free_address, pattern};
-use crate::process::{Watm, built};
+use crate::process::{Watm, built, wat};
 
 /// `watm listen` for `target`, and where.
 fn forwarding(module: &str, target: &str, options: &[&str]) -> (Watm, String) {
@@ -18,7 +18,7 @@ fn forwarding(module: &str, target: &str, options: &[&str]) -> (Watm, String) {
 #[test]
 fn a_client_keeps_its_place_until_its_module_has_ended() {
     // Each client is dropped at once, since nobody listens there; but its module has to be stopped.
-    let (nobody, module) = (free_address(), built("ctrl_ignore"));
+    let (nobody, module) = (free_address(), wat("loop_start_worker"));
     let options = ["--max-connections", "1", "--close-grace", "3s"];
     let (mut watm, address) = forwarding(&module, &nobody.address, &options);
     let _clients = [connect(&address), connect(&address)];

@@ -7,6 +7,7 @@ mod peers;
 mod process;
 
 mod bench;
+mod broken;
 mod cache;
 mod demo;
 mod failures;

@@ -173,7 +173,8 @@ fn a_target_that_refuses_ends_only_its_own_connection() {
         &target.address,
     ]);
     let client = connect(&address);
-    assert_eq!((&client).read(&mut [0]).expect("the end"), 0);
+    let reset = (&client).read(&mut [0]).expect_err("a reset");
+    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
     let line = listen.await_log("was dropped");
     assert!(
         line.contains(&target.address) && line.contains("refused"),
