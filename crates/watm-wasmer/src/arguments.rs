@@ -116,7 +116,7 @@ mod tests {
         let strings = strings(&["watm", "", "--key=ä"]);
         assert_eq!((strings.count(), strings.size()), (3, 5 + 1 + 9));
         // An odd address is as good as any.
-        let mut memory = vec![0xee; 64];
+        let mut memory = [0xee; 64];
         strings.write(&mut memory[..], 1, 20).expect("room");
         let pointer = |at: usize| u32::from_le_bytes(memory[at..at + 4].try_into().expect("four"));
         assert_eq!([pointer(1), pointer(5), pointer(9)], [20, 25, 26]);
@@ -133,7 +133,7 @@ mod tests {
     fn nothing_is_written_past_the_end_of_the_memory() {
         let strings = strings(&["one", "two"]);
         for (pointers, bytes) in [(25, 0), (0, 25), (u32::MAX, 0), (0, u32::MAX), (32, 32)] {
-            let mut memory = vec![0xee; 32];
+            let mut memory = [0xee; 32];
             let refused = strings.write(&mut memory[..], pointers, bytes);
             assert_eq!(refused, Err(Errno::Fault), "{pointers} {bytes}");
             assert!(
