@@ -153,7 +153,7 @@ pub(crate) struct Host {
     keepalive: Option<Duration>,
     fixed: Option<(Network, String)>,
     incoming: Option<Stream>,
-    /// Sockets that the guest has closed, until it sleeps or ends: like the application's side.
+    /// Sockets that the guest has closed, until it goes on or ends: like the application's side.
     #[allow(
         clippy::vec_box,
         reason = "they come out of descriptors in their boxes"
@@ -412,6 +412,7 @@ impl Host {
         flags: RiFlags,
     ) -> Call<u32> {
         self.begin()?;
+        self.close_for_good();
         let read = self.read_from(memory, fd, iovecs, flags);
         if self.is_stream(fd) {
             self.saw_end |= read == Ok(0) && iovecs.total_len() > 0;
@@ -776,6 +777,7 @@ impl Host {
         is_file: &dyn Fn(u32) -> bool,
     ) -> Call<u32> {
         self.begin()?;
+        self.close_for_good();
         self.end_streak();
         let mut subscriptions = std::mem::take(&mut self.subscriptions);
         let mut events = std::mem::take(&mut self.events);
@@ -1237,6 +1239,7 @@ impl Host {
     /// `sched_yield`.
     pub(crate) fn sched_yield(&mut self) -> Call<()> {
         self.begin()?;
+        self.close_for_good();
         self.refresh()?;
         std::thread::yield_now();
         Ok(())
@@ -1293,8 +1296,8 @@ impl Host {
         }
     }
 
-    /// Shows the other sides the end of what the guest has closed, now that it does not end with an
-    /// error right after.
+    /// Shows the other sides the end of what the guest has closed, now that it reads, polls or dials
+    /// and so does not end with an error right after.
     fn close_for_good(&mut self) {
         self.closed_internal = None;
         for mut net in self.closed_nets.drain(..) {

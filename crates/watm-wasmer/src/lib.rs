@@ -50,6 +50,13 @@
 //! later has to pass on what is none of its own as well. All other signals are left as they are;
 //! worker threads have them blocked.
 //!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `wat` | yes | modules in the text format |
+//! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that have it anyway |
+//!
 //! # Logging
 //!
 //! Everything goes to the [`log`] crate. What a module writes to its standard output and error
