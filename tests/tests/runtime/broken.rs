@@ -77,7 +77,8 @@ fn a_guest_that_closes_its_connection_and_goes_on_has_not_failed() {
 fn an_application_that_gives_up_is_a_reset_for_the_peer() {
     for name in ["plain", "plain16k", "halfclose", "rust_tcp", "rust_plain"] {
         for length in [0, 5, 1_000_000] {
-            let pair = Pair::dial(&built(name));
+            let builder = Dialer::builder(&built(name)).close_grace(SHORT);
+            let pair = Pair::with(builder);
             std::thread::scope(|scope| {
                 let reading = scope.spawn(|| read_to_reset(&pair.peer));
                 (&pair.conn).write_all(&vec![7; length]).expect("room");

@@ -109,7 +109,9 @@ fn a_command_that_is_told_to_end_lets_a_transfer_that_is_nearly_done_complete() 
         "--remote",
         &server.address,
     ];
-    let (mut watm, address) = Watm::listening(&[&args[..], &["--listen", "127.0.0.1:0"]].concat());
+    // So long that nothing is cut off, however busy the machine is.
+    let listen = ["--listen", "127.0.0.1:0", "--close-grace", "60s"];
+    let (mut watm, address) = Watm::listening(&[&args[..], &listen].concat());
     let client = connect(&address);
     round_trip(&client, b"hello");
     watm.signal(libc::SIGTERM);
