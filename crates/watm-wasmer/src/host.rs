@@ -26,7 +26,7 @@ use crate::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::reactor::Reactor;
 use crate::spin::Spin;
 use crate::stdio::StdStream;
-use crate::stream::Stream;
+use crate::stream::{self, Stream};
 
 /// The first number of a descriptor that the host gives out. Files count upwards from 0 and are
 /// kept below it.
@@ -77,6 +77,13 @@ enum Kind {
     Control,
     Net(Box<NetStream>),
     Std(StdStream),
+}
+
+impl Kind {
+    /// Whether bytes of the connection pass here.
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Internal | Self::Net(_))
+    }
 }
 
 struct Descriptor {
@@ -146,7 +153,7 @@ pub(crate) struct Host {
     pair: Option<[u32; 2]>,
     internal: Option<GuestEnd>,
     /// The application's side after the guest has closed it. It is held back until the guest
-    /// sleeps or ends: a guest that closes everything and then returns an error must not be taken
+    /// goes on or ends: a guest that closes everything and then returns an error must not be taken
     /// for one that ended well.
     closed_internal: Option<GuestEnd>,
     outgoing: Outgoing,
@@ -496,9 +503,7 @@ impl Host {
         let others: Vec<u32> = self
             .table
             .iter()
-            .filter(|(other, descriptor)| {
-                *other != fd && matches!(descriptor.kind, Kind::Internal | Kind::Net(_))
-            })
+            .filter(|(other, descriptor)| *other != fd && descriptor.kind.is_stream())
             .map(|(other, _)| other)
             .collect();
         Ok(others
@@ -645,17 +650,17 @@ impl Host {
         let total = iovecs.total_len();
         let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
         let nonblocking = descriptor.nonblocking;
-        let is_stream = matches!(descriptor.kind, Kind::Internal | Kind::Net(_));
+        let is_stream = descriptor.kind.is_stream();
         if total == 0 {
             return Ok(0);
         }
         let mut done = 0;
         loop {
+            let returns = nonblocking && !(is_stream && self.parks());
             match self.try_write(memory, fd, iovecs, done, nonblocking) {
                 Ok(len) => {
                     done += len;
                     self.note_moved(len);
-                    let returns = nonblocking && !(is_stream && self.parks());
                     if done >= total || returns || self.is_enough(fd, done) {
                         return Ok(done);
                     }
@@ -666,7 +671,6 @@ impl Host {
                     self.set_refused(fd, total - done);
                     // The same write again, and nothing else in between: the guest spins. Spare the
                     // core until there is room.
-                    let returns = nonblocking && !(is_stream && self.parks());
                     if returns && refused_before != Some(fd) {
                         self.flush();
                         self.refused = Some(fd);
@@ -820,9 +824,10 @@ impl Host {
                 deadline = Some(deadline.map_or(when, |known| known.min(when)));
             }
         }
-        self.polls_for_room |= Waits::Any(subscriptions)
-            .descriptors()
-            .any(|(fd, direction)| direction == Direction::Write && self.is_stream(fd));
+        self.polls_for_room = self.polls_for_room
+            || Waits::Any(subscriptions)
+                .descriptors()
+                .any(|(fd, direction)| direction == Direction::Write && self.is_stream(fd));
         let mut asked = false;
         if self.is_stale() {
             asked = true;
@@ -979,15 +984,16 @@ impl Host {
     // ---- holding back -------------------------------------------------------------------------
 
     fn is_stream(&self, fd: u32) -> bool {
-        let kind = self.table.get(fd).map(|descriptor| &descriptor.kind);
-        matches!(kind, Some(Kind::Internal | Kind::Net(_)))
+        self.table
+            .get(fd)
+            .is_some_and(|descriptor| descriptor.kind.is_stream())
     }
 
     /// To be called whenever a stream was opened, closed or got another number.
     fn find_pair(&mut self) {
         let mut streams = Vec::new();
         for (fd, descriptor) in self.table.iter_mut() {
-            if matches!(descriptor.kind, Kind::Internal | Kind::Net(_)) {
+            if descriptor.kind.is_stream() {
                 descriptor.gate = Gate::default();
                 streams.push(fd);
             }
@@ -1464,7 +1470,7 @@ impl Host {
         }
         for net in &nets {
             if self.link.is_broken() {
-                net.reset_on_drop();
+                stream::reset_on_drop(&net.out.socket);
             }
             // Sends all that waits first.
             net.out.close();

@@ -213,12 +213,6 @@ impl NetStream {
         false
     }
 
-    /// Has the peer reset when the socket is dropped. Other sockets than those of TCP just close.
-    pub(crate) fn reset_on_drop(&self) {
-        // Fails only where there is no such thing.
-        let _ = self.out.socket.set_linger(Some(Duration::ZERO));
-    }
-
     fn nothing(&mut self) -> Result<usize, Errno> {
         if let Some(error) = self.error {
             // Told once; afterwards the stream is at its end.

@@ -28,7 +28,7 @@ const BYTES_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
 
 /// With less room than this to the application, reads of the other side are held back. They go on
 /// when there is as much as wakes a writer.
-const ROOM_TO_GO_ON: usize = PIPE_CAPACITY / 4;
+const TOO_LITTLE_ROOM: usize = PIPE_CAPACITY / 4;
 
 /// What both ends know of one direction.
 #[derive(Default)]
@@ -387,7 +387,7 @@ impl GuestEnd {
         let free = self.tx.free();
         Room {
             free,
-            low: ROOM_TO_GO_ON,
+            low: TOO_LITTLE_ROOM,
             high: ROOM_WORTH_WAKING,
             // The largest message comes in one piece as long as nothing else is on its way.
             largest_read: if free == PIPE_CAPACITY {

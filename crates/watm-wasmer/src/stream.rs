@@ -31,10 +31,9 @@ impl Stream {
         self.socket.peer_addr().ok()?.as_socket()
     }
 
-    /// Has the peer reset when the socket is dropped. Other sockets than those of TCP just close.
+    /// See [`reset_on_drop`].
     pub(crate) fn reset_on_drop(&self) {
-        // Fails only where there is no such thing.
-        let _ = self.socket.set_linger(Some(Duration::ZERO));
+        reset_on_drop(&self.socket);
     }
 
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
@@ -53,6 +52,12 @@ impl Stream {
         }
         Ok(self.socket)
     }
+}
+
+/// Has the peer reset when the socket is dropped. Other sockets than those of TCP just close.
+pub(crate) fn reset_on_drop(socket: &Socket) {
+    // Fails only where there is no such thing.
+    let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
 impl From<TcpStream> for Stream {

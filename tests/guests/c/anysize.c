@@ -19,14 +19,10 @@ struct pipe {
 static struct pipe pipes[2];
 
 int32_t guest_init(void) {
-    char text[8];
-    int32_t length = config_line(0, text, sizeof text);
-    if (length <= 0) return failed(__WASI_ERRNO_INVAL);
-    for (const char *digit = text; *digit != '\0'; digit++) {
-        if (*digit < '0' || *digit > '9') return failed(__WASI_ERRNO_INVAL);
-        piece_size = piece_size * 10 + (size_t)(*digit - '0');
-    }
-    return piece_size >= 1 && piece_size <= LARGEST ? 0 : failed(__WASI_ERRNO_INVAL);
+    int32_t size = config_size(0, LARGEST);
+    if (size < 0) return size;
+    piece_size = (size_t)size;
+    return 0;
 }
 
 int32_t guest_address(char *address, size_t capacity) { return config_line(1, address, capacity); }

@@ -27,6 +27,8 @@ int32_t dial_address(const char *network, const char *address);
 int32_t config_read(char *text, size_t capacity);
 // Line `index`, counted from 0, without its end; NUL-terminated. -ENOENT if there is no such line.
 int32_t config_line(int index, char *line, size_t capacity);
+// A line that is a number from 1 to `largest`; -EINVAL if it is anything else.
+int32_t config_size(int index, int32_t largest);
 
 // library/log.c: one line to standard error in one fd_write. Formats: %s, %d (int32_t).
 void log_line(const char *format, ...);

@@ -2,18 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use socket2::SockRef;
 
-use crate::peers::{Server, connect, round_trip};
+use crate::peers::{Server, connect, reset, round_trip};
 use crate::process::{LIMIT, Watm, built};
-
-fn reset(stream: TcpStream) {
-    let socket = SockRef::from(&stream);
-    socket.set_linger(Some(Duration::ZERO)).expect("an option");
-}
 
 /// What came before the end, and whether that was a reset.
 fn ending(mut stream: &TcpStream) -> (Vec<u8>, bool) {

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use sha2::{Digest, Sha256};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::process::LIMIT;
 
@@ -79,6 +80,12 @@ fn limited(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
     stream.set_write_timeout(Some(LIMIT)).expect("a timeout");
     stream
+}
+
+/// Ends a connection with a reset in place of an end of stream.
+pub(crate) fn reset(stream: TcpStream) {
+    let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    linger.expect("an option");
 }
 
 #[track_caller]

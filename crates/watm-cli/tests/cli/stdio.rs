@@ -3,12 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use socket2::SockRef;
 
-use crate::peers::{Server, connect, free_address, pattern, write_aside};
+use crate::peers::{Server, connect, free_address, pattern, reset, write_aside};
 use crate::process::{LIMIT, Watm, built, wat};
 
 #[test]
@@ -109,9 +107,7 @@ fn a_reset_by_the_remote_is_a_failure_that_says_so() {
     let server = Server::start(|client| {
         let mut byte = [0];
         (&client).read_exact(&mut byte).expect("a byte");
-        SockRef::from(&client)
-            .set_linger(Some(Duration::ZERO))
-            .expect("linger");
+        reset(client);
     });
     let module = built("plain");
     let mut watm = Watm::start(&["dial", "--module", &module, "--remote", &server.address]);

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use crossbeam_channel::bounded;
 
-use crate::peers::{Server, connect, echo, free_address, pattern, round_trip, sha256, write_aside};
+use crate::peers::{
+    Server, connect, echo, free_address, pattern, reset, round_trip, sha256, write_aside,
+};
 use crate::process::{LIMIT, Watm, built, wat};
 
 const TEN_MB: usize = 10_000_000;
@@ -205,12 +207,11 @@ fn a_transport_that_fails_resets_its_client_and_is_logged() {
 fn what_came_before_an_error_arrives_before_the_reset() {
     // More than fits in the buffers between here and there, so that some is always on its way.
     const LEN: usize = 3_000_000;
-    let (go, reset) = bounded::<()>(0);
+    let (go, begins) = bounded::<()>(0);
     let server = Server::start(move |client| {
         (&client).write_all(&pattern(LEN, 7)).expect("written");
-        let _ = reset.recv_timeout(LIMIT);
-        let linger = socket2::SockRef::from(&client).set_linger(Some(Default::default()));
-        linger.expect("linger");
+        let _ = begins.recv_timeout(LIMIT);
+        reset(client);
     });
     let module = built("plain");
     let (_dial, entrance) = accepting("dial", &module, &server.address, &[]);

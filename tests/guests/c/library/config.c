@@ -42,3 +42,14 @@ int32_t config_line(int index, char *line, size_t capacity) {
     line[end] = '\0';
     return (int32_t)end;
 }
+
+int32_t config_size(int index, int32_t largest) {
+    char text[8];
+    int32_t size = 0;
+    if (config_line(index, text, sizeof text) <= 0) return failed(__WASI_ERRNO_INVAL);
+    for (const char *digit = text; *digit != '\0'; digit++) {
+        if (*digit < '0' || *digit > '9') return failed(__WASI_ERRNO_INVAL);
+        size = size * 10 + (*digit - '0');
+    }
+    return size >= 1 && size <= largest ? size : failed(__WASI_ERRNO_INVAL);
+}
