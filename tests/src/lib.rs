@@ -35,5 +35,5 @@ pub use process::{
 mod streams;
 pub use streams::{
     alternate, assert_would_block, echo_messages, exchange, expect_end, expect_nothing_more,
-    expect_reset, read_numbers, read_to_reset, read_vec,
+    expect_reset, read_numbers, read_numbers_to_reset, read_to_reset, read_vec,
 };

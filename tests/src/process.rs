@@ -49,7 +49,21 @@ pub fn resident_bytes() -> u64 {
         * 1024
 }
 
+/// Numbers and names of all threads. The system ends a listing early if the thread that it has come
+/// to ends meanwhile, so only what two listings in a row agree on counts.
 fn tasks() -> impl Iterator<Item = (String, String)> {
+    let mut tasks = list_tasks();
+    for _ in 0..100 {
+        let again = list_tasks();
+        if again == tasks {
+            break;
+        }
+        tasks = again;
+    }
+    tasks.into_iter()
+}
+
+fn list_tasks() -> Vec<(String, String)> {
     fs::read_dir("/proc/self/task")
         .expect("a listing")
         .filter_map(|entry| {
@@ -57,6 +71,7 @@ fn tasks() -> impl Iterator<Item = (String, String)> {
             let name = fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok()?;
             Some((id, name.trim_end().to_owned()))
         })
+        .collect()
 }
 
 /// The processor time of threads, in clock ticks of 10 ms.

@@ -77,6 +77,17 @@ pub fn read_numbers(mut from: impl Read) -> Vec<i32> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes)
         .expect("the report and the end");
+    numbers(&bytes)
+}
+
+/// The same of a guest that has met a reset.
+#[track_caller]
+pub fn read_numbers_to_reset(from: impl Read) -> Vec<i32> {
+    numbers(&read_to_reset(from))
+}
+
+#[track_caller]
+fn numbers(bytes: &[u8]) -> Vec<i32> {
     let (numbers, rest) = bytes.as_chunks::<4>();
     assert!(rest.is_empty(), "{} bytes are no numbers", bytes.len());
     numbers

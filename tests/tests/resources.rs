@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    EchoServer, Pair, ReservedPort, ThreadTimes, accept_one, alone, alternate, built, connect,
-    copy_as, echo_messages, eventually, expect_end, listener, open_descriptors, path_of,
+    EchoServer, LONG, Pair, ReservedPort, ThreadTimes, accept_one, alone, alternate, built,
+    connect, copy_as, echo_messages, eventually, expect_end, listener, open_descriptors, path_of,
     read_numbers, read_vec, reset, resident_bytes, text, threads, wat, with_worker, within,
 };
 use watm_wasmer::{
     ArtifactCache, DialAttempt, DialError, DialHook, Dialer, FixedDialer, Listener, ModuleLoader,
-    Relay, Stream, TransportModule,
+    Relay, Stream, TransportModule, drain,
 };
 
 /// What the process uses now.
@@ -1257,5 +1257,39 @@ fn many_connections_at_once_leave_no_memory_behind() {
             resident_bytes() <= before.resident + SLACK
         });
         before.expect_back(SLACK);
+    });
+}
+
+#[test]
+fn a_program_can_wait_for_the_connections_that_it_dropped() {
+    alone(|| {
+        assert_eq!(drain(Duration::ZERO), 0);
+        // The peer takes little until it reads, so that much waits when the connection is dropped.
+        let pair = Pair::narrow(Dialer::builder(&built("plain16k")).close_grace(Duration::MAX));
+        (&pair.conn).write_all(&vec![7; 250_000]).expect("room");
+        let Pair { conn, peer } = pair;
+        drop(conn);
+        assert_eq!(drain(Duration::from_millis(1)), 1, "it is under way");
+        let reading = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            (&peer).read_to_end(&mut received).map(|_| received.len())
+        });
+        assert_eq!(drain(LONG), 0);
+        let received = reading.join().expect("no panic");
+        assert_eq!(received.expect("an end in order"), 250_000);
+
+        // The connections of a relay too, whose module does not end before it is interrupted.
+        let (remote, address) = listener();
+        let relay = Relay::builder(&built("ctrl_ignore")).remote(&address);
+        let relay = relay
+            .close_grace(Duration::from_secs(1))
+            .bind("127.0.0.1:0");
+        let relay = relay.expect("a relay").spawn().expect("a thread");
+        let client = connect(relay.local_addr());
+        let server = accept_one(&remote);
+        alternate(&client, &server, 64, |_| {});
+        drop(relay);
+        assert_eq!(drain(Duration::from_millis(1)), 1, "it goes on");
+        assert_eq!(drain(LONG), 0);
     });
 }

@@ -21,6 +21,11 @@ pub(crate) struct Place {
     clients: Clients,
 }
 
+/// A client that is being connected or carried.
+pub(crate) struct Busy {
+    clients: Clients,
+}
+
 struct Shared {
     limit: usize,
     state: Mutex<State>,
@@ -32,6 +37,8 @@ struct State {
     cut: bool,
     /// Places that are taken.
     taken: usize,
+    /// Clients that are being connected or carried.
+    busy: usize,
     /// What is being carried.
     carried: HashMap<u64, Arc<Pair>>,
     next: u64,
@@ -46,6 +53,7 @@ impl Clients {
                     admits: true,
                     cut: false,
                     taken: 0,
+                    busy: 0,
                     carried: HashMap::new(),
                     next: 0,
                 }),
@@ -89,14 +97,25 @@ impl Clients {
         }
     }
 
-    /// Waits until nothing is carried any more, up to `limit`; says how many are left.
+    /// Waits until no client is connected or carried any more, up to `limit`; says how many are left.
     pub(crate) fn wait_idle(&self, limit: Duration) -> usize {
+        self.wait_until_none(limit, |state| state.busy)
+    }
+
+    /// Waits until nothing is carried any more, up to `limit`; says how many are left. Those that
+    /// are still being connected cannot be cut off, and are not waited for.
+    pub(crate) fn wait_cut(&self, limit: Duration) -> usize {
+        self.wait_until_none(limit, |state| state.carried.len())
+    }
+
+    fn wait_until_none(&self, limit: Duration, count: impl Fn(&State) -> usize) -> usize {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.carried.is_empty() || left.is_zero() {
-                return state.carried.len();
+            let count = count(&state);
+            if count == 0 || left.is_zero() {
+                return count;
             }
             state = self.wait(state, Some(left));
         }
@@ -125,10 +144,19 @@ impl Clients {
 }
 
 impl Place {
+    /// The client is being connected from now on, and then carried, until this is dropped.
+    pub(crate) fn busy(&self) -> Busy {
+        self.clients.lock().busy += 1;
+        Busy {
+            clients: self.clients.clone(),
+        }
+    }
+
     /// Carries a client to its end, see [`Pair::carry`], and reports that: none if the command is
     /// ending. The place stays taken until the worker has gone as well.
     pub(crate) fn carry(
         self,
+        busy: Busy,
         conn: Conn,
         plain: TcpStream,
         patience: Duration,
@@ -136,6 +164,7 @@ impl Place {
     ) {
         let pair = Arc::new(Pair::new(conn, plain));
         report(self.carry_pair(&pair, patience));
+        drop(busy);
         self.free_after(pair.conn());
     }
 
@@ -169,6 +198,13 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.clients.lock().taken -= 1;
+        self.clients.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.clients.lock().busy -= 1;
         self.clients.shared.changed.notify_all();
     }
 }

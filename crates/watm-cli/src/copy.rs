@@ -72,6 +72,7 @@ impl Pair {
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.conn.abort();
+        // Also if that had ended in order a moment before.
         plain::reset_on_drop(&self.plain);
         // Wakes a thread that reads, and one that writes: its end of stream waits behind what the
         // peer does not take, and the reset overtakes it.
@@ -114,11 +115,13 @@ impl Pair {
             let transport = self.conn.close();
             if failed && !self.is_cut() {
                 self.await_acknowledged(patience);
-                plain::reset_on_drop(&self.plain);
             } else {
                 // A socket that closes while its peer still sends is reset, and the peer may
                 // lose what it has not read yet. So the peer gets time to close first.
                 let _ = up_ended.recv_timeout(patience);
+                if !self.is_cut() {
+                    plain::end_on_drop(&self.plain);
+                }
             }
             // Wakes the other thread, if it still reads.
             self.finished.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
 use crate::accept::PlainListener;
 use crate::announce::announce;
 use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, StockArgs, TransportArgs};
-use crate::clients::{Clients, Place};
+use crate::clients::{Busy, Clients, Place};
 use crate::failure::{Failure, chain};
 use crate::forward::report;
 use crate::signals::Signals;
@@ -59,6 +59,7 @@ fn carry(dial: Arc<Dial>, accept: &AcceptArgs, transport: &TransportArgs) -> Res
             let stdio = Stdio {
                 keep_open: accept.keep_open,
                 patience: transport.drain_timeout,
+                shared: transport.inherit_stdio,
             };
             let conn = stdio::set_up(&signals, move || dial().map_err(Failure::from))?
                 .ok_or_else(|| Failure::new("interrupted before the transport was set up"))?;
@@ -89,8 +90,13 @@ fn serve(
             while let Some(place) = admitting.admit() {
                 match listener.accept() {
                     Ok(Some(client)) => {
-                        let dial = Arc::clone(&dial);
-                        serve::spawn_client(move || serve_one(&*dial, place, client, patience));
+                        // Until the transport has ended in order. An end of stream could be taken
+                        // for an empty answer.
+                        plain::reset_on_drop(&client);
+                        let (dial, busy) = (Arc::clone(&dial), place.busy());
+                        serve::spawn_client(move || {
+                            serve_one(&*dial, place, busy, client, patience);
+                        });
                     }
                     Ok(None) => return,
                     Err(error) => {
@@ -105,14 +111,14 @@ fn serve(
 
     let ended = serve::until_stopped(signals, &failures);
     closer.close();
-    serve::stop(&clients, transport.close_grace);
+    serve::stop(&clients, transport.close_grace, transport.close_grace);
     if accepting.join().is_err() {
         log::error!("the accepting thread panicked");
     }
     ended
 }
 
-fn serve_one(dial: &Dial, place: Place, client: TcpStream, patience: Duration) {
+fn serve_one(dial: &Dial, place: Place, busy: Busy, client: TcpStream, patience: Duration) {
     let name = client.peer_addr().map_or_else(
         |_| "a client".to_owned(),
         |address| format!("client {address}"),
@@ -124,12 +130,10 @@ fn serve_one(dial: &Dial, place: Place, client: TcpStream, patience: Duration) {
     match dial() {
         Ok(conn) => {
             log::debug!("{name}: dialled {conn:?}");
-            place.carry(conn, client, patience, |carried| report(&name, carried));
+            place.carry(busy, conn, client, patience, |carried| {
+                report(&name, carried);
+            });
         }
-        Err(error) => {
-            log::warn!("{name} was dropped: {}", chain(&error));
-            // Not an end of stream, which could be taken for an empty answer.
-            plain::reset_on_drop(&client);
-        }
+        Err(error) => log::warn!("{name} was dropped: {}", chain(&error)),
     }
 }

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use watm_wasmer::{AcceptError, Conn, Listener};
 
-use crate::clients::{Clients, Place};
+use crate::clients::{Busy, Clients, Place};
 use crate::copy::Carried;
 use crate::failure::{Failure, chain, printable};
 use crate::plain;
@@ -47,8 +47,8 @@ impl Forward {
                 while let Some(place) = self.clients.admit() {
                     match accepting.accept() {
                         Ok(conn) => {
-                            let forward = self.clone();
-                            serve::spawn_client(move || forward.serve(place, conn));
+                            let (forward, busy) = (self.clone(), place.busy());
+                            serve::spawn_client(move || forward.serve(place, busy, conn));
                         }
                         Err(AcceptError::Closed) => return,
                         Err(error) => {
@@ -62,7 +62,7 @@ impl Forward {
         Ok(Forwarding { listener, thread })
     }
 
-    fn serve(&self, place: Place, conn: Conn) {
+    fn serve(&self, place: Place, busy: Busy, conn: Conn) {
         let client = conn.peer_addr().map_or_else(
             |_| "a client".to_owned(),
             |address| format!("client {address}"),
@@ -74,12 +74,15 @@ impl Forward {
             Ok(stream) => {
                 log::debug!("{client}: forwarded to {target}");
                 let patience = self.patience;
-                place.carry(conn, stream, patience, |carried| report(&client, carried));
+                place.carry(busy, conn, stream, patience, |carried| {
+                    report(&client, carried);
+                });
             }
             Err(error) => {
                 log::warn!("{client} was dropped: no connection to {target}: {error}");
                 // Not an end of stream, which could be taken for an empty answer.
                 conn.abort();
+                drop(busy);
                 place.free_after(&conn);
             }
         }
@@ -91,10 +94,14 @@ impl Forwarding {
         self.listener.local_addr()
     }
 
-    /// Stops accepting and ends all connections, within the grace period.
+    /// Stops accepting, gives all connections the grace period to come to their own end, those being
+    /// set up included, and then cuts off those that are left.
     pub(crate) fn stop(self, clients: &Clients, close_grace: Duration) {
+        let deadline = Instant::now() + close_grace;
+        self.listener.drain(close_grace);
         self.listener.close();
-        serve::stop(clients, close_grace);
+        let left = deadline.saturating_duration_since(Instant::now());
+        serve::stop(clients, left, close_grace);
         if self.thread.join().is_err() {
             log::error!("the accepting thread panicked");
         }

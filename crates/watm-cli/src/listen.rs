@@ -61,6 +61,7 @@ fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result
     let stdio = Stdio {
         keep_open: args.keep_open,
         patience: args.transport.drain_timeout,
+        shared: args.transport.inherit_stdio,
     };
     match accepted {
         Some(conn) => stdio.carry(conn, signals),

@@ -34,18 +34,26 @@ pub(crate) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream>
 }
 
 /// Readies a connected socket for copying: blocking, without delay for small pieces, and with
-/// keep-alive.
+/// keep-alive. Unless it ends in order later, its peer is reset.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    reset_on_drop(stream);
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
-/// Makes the socket end with a reset when it is dropped, so that its peer does not take what it
-/// got for the whole.
+/// Makes the socket end with a reset when it is closed, also by the end of the process, so that its
+/// peer does not take what it got for the whole.
 pub(crate) fn reset_on_drop(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
         log::debug!("a connection is closed, not reset: {error}");
+    }
+}
+
+/// Makes the socket end in order when it is closed.
+pub(crate) fn end_on_drop(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(None) {
+        log::debug!("a connection is reset, not closed: {error}");
     }
 }
 

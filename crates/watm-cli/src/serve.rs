@@ -32,15 +32,15 @@ pub(crate) fn until_stopped(
     }
 }
 
-/// Gives all clients the grace period to come to their own end, then cuts off those that are left,
-/// which takes the grace period of their transports at most.
-pub(crate) fn stop(clients: &Clients, close_grace: Duration) {
+/// Gives all clients some time to come to their own end, then cuts off those that are left, which
+/// takes the grace period of their transports at most.
+pub(crate) fn stop(clients: &Clients, patience: Duration, close_grace: Duration) {
     clients.admit_nobody();
-    if clients.wait_idle(close_grace) == 0 {
+    if clients.wait_idle(patience) == 0 {
         return;
     }
     clients.cut();
-    let left = clients.wait_idle(close_grace + MARGIN);
+    let left = clients.wait_cut(close_grace + MARGIN);
     if left > 0 {
         log::warn!("{left} connections did not end in time");
     }

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks the command to end cleanly, the second ends it at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the command to end cleanly, the second ends it at once.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 use crate::failure::Failure;
@@ -29,7 +29,11 @@ fn install() -> io::Result<Signals> {
     let (mut woken, waker) = UnixStream::pair()?;
     let caught = Arc::new(AtomicBool::new(false));
     let number = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if signal == SIGHUP && is_ignored(signal) {
+            // Started with `nohup`: it is to outlive its terminal.
+            continue;
+        }
         // In this order: the first signal finds the flag unset and sets it, the second finds it
         // set and ends the process with the code that shells give for the signal.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&caught))?;
@@ -52,9 +56,19 @@ fn install() -> io::Result<Signals> {
             }
             let name = match number.load(Ordering::Relaxed) {
                 number if number == SIGINT as usize => "SIGINT",
+                number if number == SIGHUP as usize => "SIGHUP",
                 _ => "SIGTERM",
             };
             let _ = sender.send(name);
         })?;
     Ok(Signals { first })
+}
+
+/// Whether whoever started the process has this signal ignored.
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all bytes zero are a valid value of this plain structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed, and what there is goes into a structure that lives here.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
 }

@@ -1,7 +1,8 @@
 //! Standard input and output as a connection, like netcat.
 //!
-//! The end of standard input shuts down writing, and what still arrives is printed. Nothing but
-//! the connection's bytes goes to standard output.
+//! The end of standard input shuts down writing, and what still arrives is printed. The end of what
+//! arrives closes standard output, and standard input goes on. Nothing but the connection's bytes
+//! goes to standard output.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, select, unbounded};
+use socket2::SockRef;
 use watm_wasmer::Conn;
 
 use crate::copy::{STACK, write_all};
@@ -31,6 +33,8 @@ pub(crate) struct Stdio {
     pub(crate) keep_open: bool,
     /// The time a transport has to end when both its directions have.
     pub(crate) patience: Duration,
+    /// The module itself writes to standard output as well, so that it stays open to the end.
+    pub(crate) shared: bool,
 }
 
 /// What the copying threads and the signals have to say.
@@ -94,8 +98,15 @@ impl Stdio {
         spawn(&events, move || {
             Event::Up(copy_up(&input, &from, keep_open, &mark))
         })?;
-        let to = Arc::clone(&conn);
-        spawn(&events, move || Event::Down(copy_down(&to, &output)))?;
+        let (to, shared) = (Arc::clone(&conn), self.shared);
+        spawn(&events, move || {
+            let down = copy_down(&to, &output);
+            if matches!(down, Down::Ended) && !shared {
+                // Whoever reads it need not wait for what standard input still brings.
+                close_output(output);
+            }
+            Event::Down(down)
+        })?;
         drop(events);
 
         let mut up = None;
@@ -191,6 +202,20 @@ fn duplicate(stream: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Fa
         .try_clone_to_owned()
         .map(File::from)
         .map_err(|error| Failure::because(format!("cannot use {name}"), error))
+}
+
+/// Closes standard output: whoever reads it sees the end. Its number stays taken.
+fn close_output(output: File) {
+    // A socket may have other descriptors, such as standard input. Nothing else has a shutdown.
+    let _ = SockRef::from(&output).shutdown(Shutdown::Write);
+    drop(output);
+    let closed = File::options()
+        .write(true)
+        .open("/dev/null")
+        .and_then(|null| Ok(rustix::stdio::dup2_stdout(&null)?));
+    if let Err(error) = closed {
+        log::debug!("standard output stays open to the end: {error}");
+    }
 }
 
 /// `unsent` is true while bytes were read that the transport has not taken.

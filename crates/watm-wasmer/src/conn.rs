@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::dropped;
 use crate::error::{End, TransportError};
 use crate::link::{Level, Link, Traffic};
 use crate::pipe::{ApplicationEnd, Patience};
@@ -25,7 +26,10 @@ use crate::worker::{self, Established};
 /// of the transport carry a [`TransportError`] (see [`io::Error::get_ref`]).
 ///
 /// Dropping a connection closes it like [`Conn::close`], without waiting: what was written is
-/// still delivered within the grace period.
+/// still delivered within the grace period, as long as the process lives. Where that may end soon,
+/// [`Conn::close`] waits and tells whether all was delivered, or [`drain`](crate::drain) waits for all
+/// that were dropped. A process that ends earlier, or is killed, resets the peers of connections
+/// that have not ended.
 pub struct Conn {
     end: ApplicationEnd,
     link: Arc<Link>,
@@ -283,7 +287,8 @@ impl Write for &Conn {
         self.end.write(buf, self.patience(&self.write_timeout))
     }
 
-    /// Does nothing: bytes are on their way once they are written.
+    /// Does nothing, since nothing waits for a flush: the module has what was written as soon as it
+    /// reads. That is no promise of delivery; [`Conn::close`] and [`Conn::wait`] wait for it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -308,6 +313,7 @@ impl Write for Conn {
 impl Drop for Conn {
     fn drop(&mut self) {
         self.begin_close();
+        dropped::add(&self.link);
     }
 }
 

@@ -221,6 +221,12 @@ pub enum TransportError {
         /// What it returned.
         fd: u32,
     },
+    /// The module returned 0, as at the end of a stream, but had met a reset or another failure of
+    /// the network connection: the stream is not complete.
+    ConnectionLost {
+        /// What the module was told.
+        errno: Errno,
+    },
     /// The module did not end in time after it was asked to, and was interrupted.
     Interrupted,
     /// The transport ended well, but what it wrote did not all leave: the peer did not take it in
@@ -240,6 +246,7 @@ impl TransportError {
             } => *errno,
             Self::Host(error) => Errno::from_io(error),
             Self::BadDescriptor { .. } => Errno::Badf,
+            Self::ConnectionLost { errno } => *errno,
             Self::Interrupted => Errno::Canceled,
             Self::Undelivered => Errno::Timedout,
             _ => Errno::Io,
@@ -276,6 +283,10 @@ impl fmt::Display for TransportError {
             Self::BadDescriptor { function, fd } => write!(
                 f,
                 "the module's `{function}` returned {fd}, which is not a connection that the host gave out"
+            ),
+            Self::ConnectionLost { errno } => write!(
+                f,
+                "the network connection was lost: {errno}; the module took that for an end of stream"
             ),
             Self::Interrupted => {
                 f.write_str("the module did not end when it was asked to and was interrupted")

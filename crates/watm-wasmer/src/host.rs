@@ -17,7 +17,7 @@ use watm_abi::{
 };
 
 use crate::connect::{Network, Outgoing, is_denied};
-use crate::error::SetupError;
+use crate::error::{SetupError, TransportError};
 use crate::gate::{Gate, Room};
 use crate::link::{Level, Link, interest};
 use crate::net::NetStream;
@@ -180,9 +180,7 @@ pub(crate) struct Host {
     refused: Option<u32>,
     /// The guest has polled for room to write, so it knows what to do when a write is refused.
     polls_for_room: bool,
-    /// What the guest has read or been told of its streams.
-    saw_end: bool,
-    met_failure: bool,
+    learnt: Learnt,
     /// The level that the guest could have learnt of.
     seen_level: Level,
     /// Since when a closed connection has had nothing left to do, if it has.
@@ -220,8 +218,7 @@ impl Host {
             unsent: false,
             refused: None,
             polls_for_room: false,
-            saw_end: false,
-            met_failure: false,
+            learnt: Learnt::default(),
             seen_level: Level::Running,
             quiet_since: None,
             control_read: false,
@@ -404,6 +401,8 @@ impl Host {
         let fd = self
             .table
             .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
+        // One that broke before was given up for this one.
+        self.learnt.lost = None;
         self.find_pair();
         Ok(fd)
     }
@@ -422,8 +421,8 @@ impl Host {
         self.close_for_good();
         let read = self.read_from(memory, fd, iovecs, flags);
         if self.is_stream(fd) {
-            self.saw_end |= read == Ok(0) && iovecs.total_len() > 0;
-            self.note_failure(&read);
+            self.learnt.end |= read == Ok(0) && iovecs.total_len() > 0;
+            self.learnt.note(&read);
         }
         read
     }
@@ -625,7 +624,7 @@ impl Host {
         self.check_stop()?;
         let written = self.write_to(memory, fd, iovecs);
         if self.is_stream(fd) {
-            self.note_failure(&written);
+            self.learnt.note(&written);
         }
         written
     }
@@ -633,11 +632,18 @@ impl Host {
     /// Whether the guest has reached the end of a stream and met no failure of one: then EPIPE is
     /// how the first modules say that they have ended.
     pub(crate) fn has_ended_in_order(&self) -> bool {
-        self.saw_end && !self.met_failure
+        self.learnt.end && !self.learnt.failure
     }
 
-    fn note_failure(&mut self, result: &Call<u32>) {
-        self.met_failure |= matches!(result, Err(Abort::Errno(errno)) if *errno != Errno::Again);
+    /// The transport is set up: whatever the guest has met on the way did not keep it from that.
+    pub(crate) fn begin_transport(&mut self) {
+        self.learnt.lost = None;
+    }
+
+    /// Why a connection broke, if the guest has met that since the transport was set up and since it
+    /// last dialled: whatever it makes of it, this was not the end of a stream.
+    pub(crate) fn lost_connection(&self) -> Option<Errno> {
+        self.learnt.lost
     }
 
     fn write_to<M: GuestMemory + ?Sized>(
@@ -1305,7 +1311,10 @@ impl Host {
     /// Shows the other sides the end of what the guest has closed, now that it reads, polls or dials
     /// and so does not end with an error right after.
     fn close_for_good(&mut self) {
-        self.closed_internal = None;
+        if let Some(internal) = self.closed_internal.take() {
+            self.explain_end();
+            drop(internal);
+        }
         for mut net in self.closed_nets.drain(..) {
             net.out.close();
             if net.is_delivered() {
@@ -1317,6 +1326,15 @@ impl Host {
                 self.lingering.push(net);
                 self.unsent = true;
             }
+        }
+    }
+
+    /// Before the application sees the end of the stream, though the guest goes on: it reads the
+    /// failure of the connection in its place, if the guest has met one.
+    fn explain_end(&self) {
+        if let Some(errno) = self.learnt.lost {
+            let lost = TransportError::ConnectionLost { errno };
+            self.link.set_outcome(Err(lost));
         }
     }
 
@@ -1414,6 +1432,10 @@ impl Host {
         if !read && !write {
             return Err(Errno::Inval.into());
         }
+        if write && matches!(descriptor.kind, Kind::Internal) {
+            self.explain_end();
+        }
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
         match &mut descriptor.kind {
             Kind::Internal => {
                 let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
@@ -1447,9 +1469,9 @@ impl Host {
         self.closed_internal = None;
         self.pair = None;
         if let Some(incoming) = self.incoming.take()
-            && self.link.is_broken()
+            && !self.link.is_broken()
         {
-            incoming.reset_on_drop();
+            incoming.end_on_drop();
         }
     }
 
@@ -1470,6 +1492,7 @@ impl Host {
         }
         for net in &nets {
             if self.link.is_broken() {
+                // Also one that the guest has shut down for writing before.
                 stream::reset_on_drop(&net.out.socket);
             }
             // Sends all that waits first.
@@ -1542,6 +1565,39 @@ fn settle(nets: &mut Vec<Box<NetStream>>) -> bool {
         !done
     });
     lost
+}
+
+/// What the guest has read or been told of its streams.
+#[derive(Debug, Default)]
+struct Learnt {
+    /// One has come to its end.
+    end: bool,
+    /// A read or a write of one failed.
+    failure: bool,
+    /// Why a connection broke.
+    lost: Option<Errno>,
+}
+
+impl Learnt {
+    fn note(&mut self, result: &Call<u32>) {
+        let Err(Abort::Errno(errno)) = result else {
+            return;
+        };
+        self.failure |= *errno != Errno::Again;
+        // Not EPIPE: the peer has ended before, and only what was sent to it later is lost.
+        if matches!(
+            errno,
+            Errno::Connreset
+                | Errno::Connaborted
+                | Errno::Timedout
+                | Errno::Hostunreach
+                | Errno::Netunreach
+                | Errno::Netdown
+                | Errno::Netreset
+        ) {
+            self.lost = Some(*errno);
+        }
+    }
 }
 
 /// What a guest has read from one descriptor without looking at another.

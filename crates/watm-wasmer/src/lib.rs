@@ -25,7 +25,9 @@
 //!     let mut conn = listener.accept()?;
 //!     let mut request = [0; 5];
 //!     conn.read_exact(&mut request)?;
-//!     conn.write_all(b"world")
+//!     conn.write_all(b"world")?;
+//!     conn.close()?;
+//!     Ok(())
 //! });
 //!
 //! let mut conn = Dialer::builder(&module).build()?.dial(&address)?;
@@ -33,9 +35,17 @@
 //! let mut answer = [0; 5];
 //! conn.read_exact(&mut answer)?;
 //! assert_eq!(&answer, b"world");
+//! conn.close()?;
 //! server.join().expect("the server ends")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # The end of a connection
+//!
+//! [`Conn::close`] waits until the module has ended and all that was written is delivered, and says
+//! so. A connection that is dropped delivers in the background; [`drain`] waits for all of these.
+//! Until a connection has ended in order its sockets reset their peers when they are closed, also by
+//! the end of the process: nobody takes a part for the whole.
 //!
 //! # Threads, memory and signals
 //!
@@ -97,6 +107,9 @@ mod traps;
 mod wasix;
 mod worker;
 
+mod book;
+pub use book::ServerStats;
+
 mod cache;
 pub use cache::{ArtifactCache, CacheError, CachedArtifact};
 
@@ -108,6 +121,9 @@ pub use connect::{DialAttempt, DialHook, Network, UnknownNetwork};
 
 mod dialer;
 pub use dialer::{DialOptions, Dialer, FixedDialer};
+
+mod dropped;
+pub use dropped::drain;
 
 mod error;
 pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
@@ -128,7 +144,7 @@ mod policy;
 pub use policy::{AddressEntry, AddressEntryError, AddressPolicy};
 
 mod relay;
-pub use relay::{Relay, RelayHandle, RelayStats};
+pub use relay::{Relay, RelayHandle};
 
 mod settings;
 pub use settings::Builder;

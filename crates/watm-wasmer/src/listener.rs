@@ -5,10 +5,12 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
+use crate::book::{Book, ServerStats, wait_cut};
 use crate::conn::Conn;
 use crate::dialer::connect;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
@@ -28,6 +30,9 @@ struct Queue {
     ready: VecDeque<Conn>,
     /// Workers whose transport is being set up, those told to stop included.
     under_way: usize,
+    /// No more sockets are accepted.
+    stopped: bool,
+    /// What is left is not for `accept` any more.
     closed: bool,
     failure: Option<io::Error>,
 }
@@ -37,12 +42,17 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     handshakes: Handshakes,
+    book: Book,
 }
 
 /// Accepts connections and runs each through an instance of the module (`watm_accept_v1`).
 ///
 /// Handshakes run side by side on threads of their own: a client that stays silent delays nobody.
 /// One that fails is logged and never seen by [`Listener::accept`].
+///
+/// It ends in one of three ways. [`Listener::drain`] accepts no more sockets and waits until all
+/// connections have come to their own end; [`Listener::shutdown`] cuts all that are left, which
+/// their peers see as a reset; [`Listener::close`] (or a drop) ends the listening alone.
 ///
 /// ```no_run
 /// use std::io::{Read, Write};
@@ -52,7 +62,11 @@ struct Shared {
 /// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
 /// println!("listening on {}", listener.local_addr());
 /// for conn in listener.incoming() {
-///     std::thread::spawn(move || std::io::copy(&mut &conn, &mut &conn));
+///     std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///         std::io::copy(&mut &conn, &mut &conn)?;
+///         conn.close()?;
+///         Ok(())
+///     });
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -73,8 +87,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`AcceptError::Closed`] once the listener is closed, [`AcceptError::Host`] if its socket
-    /// failed. A client whose handshake fails is no error here.
+    /// [`AcceptError::Closed`] once the listener is closed, or accepts no more sockets and has none
+    /// left; [`AcceptError::Host`] if its socket failed. A client whose handshake fails is no error here.
     pub fn accept(&self) -> Result<Conn, AcceptError> {
         let mut queue = lock(&self.shared.queue);
         loop {
@@ -85,6 +99,9 @@ impl Listener {
                 drop(queue);
                 self.waker.wake();
                 return Ok(conn);
+            }
+            if queue.stopped && queue.under_way == 0 {
+                return Err(AcceptError::Closed);
             }
             if let Some(error) = &queue.failure {
                 return Err(AcceptError::Host(copy_of(error)));
@@ -107,12 +124,47 @@ impl Listener {
         self.local
     }
 
+    /// What the listener has done so far.
+    pub fn stats(&self) -> ServerStats {
+        self.shared.book.stats()
+    }
+
+    /// Stops listening. Handshakes in progress go on, and so do all connections; `accept` returns
+    /// those that are set up, and [`AcceptError::Closed`] when no more can come.
+    pub fn stop_accepting(&self) {
+        lock(&self.accept_loop).close();
+        self.shared.workers.close_stock();
+        lock(&self.shared.queue).stopped = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Stops listening and waits until all connections have ended by themselves, up to `timeout`:
+    /// those that the application has accepted, those that wait for it, and handshakes. Returns
+    /// whether they have; those that have not go on.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.stop_accepting();
+        self.shared.book.wait_empty(timeout)
+    }
+
+    /// Stops listening and cuts all connections, those that the application has accepted included:
+    /// their transports are told to end over the control pipe, and the peers are reset once they
+    /// have what came before. Waits until that is done: within the grace period, and a little more
+    /// for guests that do not cooperate.
+    pub fn shutdown(&self) {
+        // Before the close, which would let connections end in order that nobody has accepted.
+        self.stop_accepting();
+        self.shared.handshakes.stop_all();
+        let grace = self.shared.workers.settings.close_grace;
+        let links = self.shared.book.cut_all(grace);
+        self.close();
+        wait_cut(&links, grace);
+    }
+
     /// Stops listening: `accept` returns [`AcceptError::Closed`] at once in all threads,
     /// handshakes in progress are dropped, and so are connections that nobody has accepted.
     /// Connections that were accepted live on. Dropping the listener does the same.
     pub fn close(&self) {
-        lock(&self.accept_loop).close();
-        self.shared.workers.close_stock();
+        self.stop_accepting();
         let ready = {
             let mut queue = lock(&self.shared.queue);
             queue.closed = true;
@@ -120,7 +172,8 @@ impl Listener {
         };
         self.shared.changed.notify_all();
         self.shared.handshakes.stop_all();
-        drop(ready);
+        // Not an end of stream, which the peer could take for an answer.
+        ready.iter().for_each(Conn::abort);
     }
 }
 
@@ -161,7 +214,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.handshakes.end(&self.link);
-        lock(&self.shared.queue).under_way -= 1;
+        let stopped = {
+            let mut queue = lock(&self.shared.queue);
+            queue.under_way -= 1;
+            queue.stopped
+        };
+        if stopped {
+            // Whoever accepts may have waited for this one.
+            self.shared.changed.notify_all();
+        }
         self.waker.wake();
     }
 }
@@ -185,23 +246,27 @@ impl Accepting for Unwrap {
         let (end, internal) = pipe(Arc::clone(&link));
         let place = Arc::new(Mutex::new(Some(Place::take(&shared, &link, waker))));
         let kept = Arc::clone(&place);
+        let number = shared.book.open(&link);
+        let ending = Arc::clone(&shared);
         let reporting = Arc::clone(&shared);
         let reported = Arc::clone(&link);
         let report = move |result| {
             match result {
                 Ok(established) => {
-                    drop(lock(&place).take());
                     let mut queue = lock(&reporting.queue);
                     let grace = reporting.workers.settings.close_grace;
                     let conn = Conn::new(end, reported, established, grace);
                     if queue.closed {
                         drop(queue);
+                        conn.abort();
                         drop(conn);
                     } else {
                         queue.ready.push_back(conn);
                         drop(queue);
                         reporting.changed.notify_one();
                     }
+                    // After it was queued, or `accept` might believe that no more can come.
+                    drop(lock(&place).take());
                 }
                 // Its worker is still there, and so it keeps its place.
                 Err(error) => log::info!("a client was dropped: {error}"),
@@ -214,10 +279,14 @@ impl Accepting for Unwrap {
                 internal: Some(internal),
             },
             report: Box::new(report),
-            ended: Some(Box::new(move |_| drop(lock(&kept).take()))),
+            ended: Some(Box::new(move |link| {
+                drop(lock(&kept).take());
+                ending.book.end(number, link);
+            })),
         });
         if let Err(error) = served {
             log::error!("a client was dropped: {error}");
+            shared.book.end(number, &link);
         }
     }
 
@@ -292,6 +361,7 @@ fn start(settings: Arc<Settings>, listener: TcpListener) -> Result<Listener, Lis
     let queue = Queue {
         ready: VecDeque::new(),
         under_way: 0,
+        stopped: false,
         closed: false,
         failure: None,
     };
@@ -300,6 +370,7 @@ fn start(settings: Arc<Settings>, listener: TcpListener) -> Result<Listener, Lis
         queue: Mutex::new(queue),
         changed: Condvar::new(),
         handshakes,
+        book: Book::default(),
     });
     let mut waker = None;
     let accept_loop = AcceptLoop::spawn(listener, |its_waker| {

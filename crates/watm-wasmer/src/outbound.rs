@@ -14,6 +14,7 @@ use watm_abi::Errno;
 
 use crate::gate::Room;
 use crate::link::{Link, interest, lock};
+use crate::stream;
 use crate::supervisor::{self, Age, Delayed};
 
 /// Collected bytes that make a system call worth it.
@@ -235,8 +236,9 @@ impl Outbound {
         }
         if state.closing == Closing::Wanted && (state.waiting() == 0 || state.error.is_some()) {
             state.closing = Closing::Done;
-            // An end of stream would look like a good end. This one is reset when it is dropped.
+            // An end of stream would look like a good end: the peer is reset by the drop.
             if !self.link.is_broken() {
+                stream::end_on_drop(&self.socket);
                 // Fails if the peer has reset the connection, which the next call will say.
                 let _ = self.socket.shutdown(Shutdown::Write);
             }

@@ -329,10 +329,15 @@ impl ApplicationEnd {
         }
     }
 
-    /// The error that the transport ended with, if it did.
+    /// The error that the transport ended with, if it did, or that it was cut off.
     fn failure(&self) -> Option<io::Error> {
-        match self.pipe.link.outcome() {
+        let link = &self.pipe.link;
+        match link.outcome() {
             Some(Err(error)) => Some(error.clone().into()),
+            Some(Ok(_)) if link.is_broken() => Some(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the connection was cut off",
+            )),
             _ => None,
         }
     }

@@ -1,68 +1,28 @@
 //! Relays: accept connections, wrap them and dial on; the application sees none of the bytes.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
+use crate::book::{Book, ServerStats, wait_cut};
 use crate::connect::{Network, split_address};
-use crate::error::{ConfigError, End, ListenError, copy_of};
+use crate::dropped;
+use crate::error::{ConfigError, ListenError};
 use crate::host::Ends;
-use crate::link::{Level, Link, lock};
+use crate::link::{Link, lock};
 use crate::module::TransportModule;
 use crate::settings::{Builder, Settings};
-use crate::supervisor;
 use crate::worker::{Connection, Workers};
-
-/// What a relay has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RelayStats {
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Connections that are open, those being set up included.
-    pub active: u64,
-    /// Connections whose transport could not be set up: the remote refused, the module failed.
-    pub refused: u64,
-    /// Connections whose transport was set up and ended well.
-    pub completed: u64,
-    /// Connections whose transport was set up and ended with an error.
-    pub failed: u64,
-    /// Connections whose transport was set up and cut off by [`RelayHandle::shutdown`], or by a drop
-    /// of the handle.
-    pub cut: u64,
-    /// Bytes received by connections that have ended, from both of their sides.
-    pub received: u64,
-    /// Bytes sent by connections that have ended, to both of their sides.
-    pub sent: u64,
-}
-
-/// The connections that are open, and what became of the others. Behind one lock, so that the
-/// numbers fit each other.
-#[derive(Default)]
-struct Book {
-    open: HashMap<u64, Arc<Link>>,
-    stats: RelayStats,
-    /// It was told to accept nothing more.
-    closed: bool,
-    /// All that still ends is cut off.
-    cutting: bool,
-    /// Why the listening socket accepts nothing any more.
-    failure: Option<io::Error>,
-}
 
 struct Shared {
     workers: Workers,
     remote: Option<(Network, String)>,
-    book: Mutex<Book>,
-    /// A connection has ended, the relay was told to end, or its listening socket failed.
-    changed: Condvar,
+    book: Book,
     handshakes: Handshakes,
 }
 
@@ -71,11 +31,14 @@ struct Shared {
 /// the module chooses.
 ///
 /// ```no_run
+/// use std::time::Duration;
 /// use watm_wasmer::{Relay, TransportModule};
 ///
 /// let module = TransportModule::from_file("plain.wasm")?;
 /// let relay = Relay::builder(&module).remote("192.0.2.1:443").bind("127.0.0.1:0")?.spawn()?;
 /// println!("relaying from {}", relay.local_addr());
+/// // At the end: no more connections, time for those that are open, and an end to the rest.
+/// relay.drain(Duration::from_secs(5));
 /// relay.shutdown();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -107,8 +70,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             workers: Workers::new(self.settings, Role::Relay),
             remote: self.remote,
-            book: Mutex::default(),
-            changed: Condvar::new(),
+            book: Book::default(),
             handshakes,
         });
         let accept_loop = AcceptLoop::spawn(self.listener, |waker| Wrap {
@@ -145,12 +107,8 @@ impl RelayHandle {
     }
 
     /// What the relay has done so far.
-    pub fn stats(&self) -> RelayStats {
-        let book = lock(&self.shared.book);
-        RelayStats {
-            active: book.open.len() as u64,
-            ..book.stats
-        }
+    pub fn stats(&self) -> ServerStats {
+        self.shared.book.stats()
     }
 
     /// Waits until the relay accepts no more connections, because it was told to end. Connections
@@ -161,48 +119,21 @@ impl RelayHandle {
     /// Its listening socket failed: nobody can connect any more, and only the connections that are
     /// open go on. A lack of descriptors or memory is no such failure; accepting goes on after it.
     pub fn wait(&self) -> io::Result<()> {
-        let mut book = lock(&self.shared.book);
-        loop {
-            if let Some(error) = &book.failure {
-                return Err(copy_of(error));
-            }
-            if book.closed {
-                return Ok(());
-            }
-            let changed = &self.shared.changed;
-            book = changed.wait(book).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.shared.book.wait_closed()
     }
 
     /// Stops listening. Connections that are open, those being set up included, go on.
     pub fn stop_accepting(&self) {
         lock(&self.accept_loop).close();
         self.shared.workers.close_stock();
-        lock(&self.shared.book).closed = true;
-        self.shared.changed.notify_all();
+        self.shared.book.close();
     }
 
     /// Stops listening and waits until all connections have ended by themselves, up to `timeout`.
     /// Returns whether they have; those that have not go on.
     pub fn drain(&self, timeout: Duration) -> bool {
         self.stop_accepting();
-        let deadline = Instant::now().checked_add(timeout);
-        let mut book = lock(&self.shared.book);
-        while !book.open.is_empty() {
-            let changed = &self.shared.changed;
-            book = match deadline {
-                None => changed.wait(book).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    let waited = changed.wait_timeout(book, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        true
+        self.shared.book.wait_empty(timeout)
     }
 
     /// Stops listening and cuts all connections: their transports are told to end over the control
@@ -211,34 +142,23 @@ impl RelayHandle {
     ///
     /// [`RelayHandle::drain`] before it lets connections come to their own end.
     pub fn shutdown(&self) {
-        let grace = self.shared.workers.settings.close_grace;
-        let deadline = Instant::now() + grace + Duration::from_millis(500);
-        for link in self.cut_all() {
-            link.wait_finished(Some(deadline));
-        }
+        wait_cut(&self.cut_all(), self.grace());
     }
 
     fn cut_all(&self) -> Vec<Arc<Link>> {
         self.stop_accepting();
         self.shared.handshakes.stop_all();
-        let links: Vec<_> = {
-            let mut book = lock(&self.shared.book);
-            book.cutting = true;
-            book.open.values().cloned().collect()
-        };
-        let deadline = Instant::now() + self.shared.workers.settings.close_grace;
-        for link in &links {
-            link.set_broken();
-            link.raise(Level::Cancelled);
-            supervisor::raise_at(deadline, link, Level::Stopping);
-        }
-        links
+        self.shared.book.cut_all(self.grace())
+    }
+
+    fn grace(&self) -> Duration {
+        self.shared.workers.settings.close_grace
     }
 }
 
 impl Drop for RelayHandle {
     fn drop(&mut self) {
-        self.cut_all();
+        self.cut_all().iter().for_each(dropped::add);
     }
 }
 
@@ -260,7 +180,7 @@ struct Wrap {
 impl Accepting for Wrap {
     fn wants_more(&self) -> bool {
         let limit = self.shared.workers.settings.connection_limit;
-        lock(&self.shared.book).open.len() < limit
+        self.shared.book.len() < limit
     }
 
     fn accepted(&self, stream: TcpStream) {
@@ -268,13 +188,7 @@ impl Accepting for Wrap {
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
         shared.handshakes.begin(&link);
-        let id = {
-            let mut book = lock(&shared.book);
-            book.stats.accepted += 1;
-            let id = book.stats.accepted;
-            book.open.insert(id, Arc::clone(&link));
-            id
-        };
+        let number = shared.book.open(&link);
         let (ending, waker) = (Arc::clone(shared), self.waker.clone());
         let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
         let ended = Arc::clone(&link);
@@ -291,41 +205,20 @@ impl Accepting for Wrap {
             }),
             ended: Some(Box::new(move |link| {
                 ending.handshakes.end(&ended);
-                ending.ended(id, link);
+                ending.book.end(number, link);
                 waker.wake();
             })),
         });
         if let Err(error) = served {
             log::error!("a client was dropped: {error}");
             shared.handshakes.end(&link);
-            shared.ended(id, &link);
+            shared.book.end(number, &link);
         }
     }
 
     fn failed(&self, error: io::Error) {
         log::error!("the relay accepts no more connections: {error}");
-        lock(&self.shared.book).failure = Some(error);
-        self.shared.changed.notify_all();
-    }
-}
-
-impl Shared {
-    fn ended(&self, id: u64, link: &Link) {
-        let mut book = lock(&self.book);
-        book.open.remove(&id);
-        let cutting = book.cutting;
-        self.changed.notify_all();
-        let stats = &mut book.stats;
-        stats.received += link.traffic.received.load(Ordering::Relaxed);
-        stats.sent += link.traffic.sent.load(Ordering::Relaxed);
-        match link.final_outcome() {
-            _ if !link.is_established() => stats.refused += 1,
-            // One that had come to its own end a moment before.
-            Some(Ok(End::Completed)) => stats.completed += 1,
-            _ if cutting => stats.cut += 1,
-            Some(Ok(_)) => stats.completed += 1,
-            _ => stats.failed += 1,
-        }
+        self.shared.book.fail(error);
     }
 }
 

@@ -15,6 +15,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 ///
 /// It serves the network side of a connection: a dial hook returns one, and
 /// [`crate::Acceptor::accept`] takes one.
+///
+/// From then on its `SO_LINGER` belongs to the runtime: until the connection has ended in order the
+/// peer is reset when the socket is closed, also if the process is killed.
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
@@ -36,11 +39,18 @@ impl Stream {
         reset_on_drop(&self.socket);
     }
 
+    /// See [`end_on_drop`].
+    pub(crate) fn end_on_drop(&self) {
+        end_on_drop(&self.socket);
+    }
+
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
     /// path gathers small writes itself. The system asks after `keepalive` without a byte whether
-    /// the peer is still there, unless that was turned on before.
+    /// the peer is still there, unless that was turned on before. Until it has ended in order, the
+    /// socket is one that resets its peer.
     pub(crate) fn into_worker_socket(self, keepalive: Option<Duration>) -> io::Result<Socket> {
         self.socket.set_nonblocking(true)?;
+        self.reset_on_drop();
         // Both fail on sockets that are not TCP, which have neither.
         let _ = self.socket.set_tcp_nodelay(true);
         if let Some(idle) = keepalive
@@ -54,10 +64,16 @@ impl Stream {
     }
 }
 
-/// Has the peer reset when the socket is dropped. Other sockets than those of TCP just close.
+/// Has the peer reset when the socket is closed, which the system also does at the end of the
+/// process. Other sockets than those of TCP just close.
 pub(crate) fn reset_on_drop(socket: &Socket) {
     // Fails only where there is no such thing.
     let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+/// Has the peer see the end of the stream when the socket is closed, behind all that was sent.
+pub(crate) fn end_on_drop(socket: &Socket) {
+    let _ = socket.set_linger(None);
 }
 
 impl From<TcpStream> for Stream {

@@ -166,6 +166,9 @@ impl Worker {
 
     fn hand_over(self, connection: Connection) -> Result<Option<Refill>, SetupError> {
         let Self { job, ready } = self;
+        if let Some(incoming) = &connection.ends.incoming {
+            incoming.reset_on_drop();
+        }
         let link = Arc::clone(&job.link);
         let deadline = Instant::now() + job.settings.handshake_timeout;
         let Some((ready, refill)) = ready else {
@@ -406,10 +409,6 @@ fn live(
             prepared = Err(timed_out(&settings));
         }
     }
-    if let (Err(_), Some(Some(incoming))) = (&prepared, ends.as_ref().map(|ends| &ends.incoming)) {
-        // The guest never came to it.
-        incoming.reset_on_drop();
-    }
     let established = prepared.and_then(|()| match (kept.as_mut(), ends) {
         (Some(instance), Some(ends)) => {
             instance.host().connect(ends);
@@ -533,9 +532,13 @@ fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError>
 
 /// `watm_start_v1`, which lasts as long as the transport.
 fn start(guest: &mut impl Guest, link: &Link) -> Result<End, TransportError> {
+    guest.host().begin_transport();
     match guest.call(names::START, None) {
         Ok(returned) => match decode_errno(returned) {
-            Ok(()) => Ok(End::Completed),
+            Ok(()) => match guest.host().lost_connection() {
+                None => Ok(End::Completed),
+                Some(errno) => Err(TransportError::ConnectionLost { errno }),
+            },
             Err(GuestError::Errno(Errno::Canceled)) if link.level() >= Level::Cancelled => {
                 Ok(End::Cancelled)
             }

@@ -1,7 +1,7 @@
 //! Whoever looks at the other side of a connection can tell an end from a failure: what failed gets
 //! there as a reset, behind what came before it, and never as an end of stream.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use watm_tests::{
     Pair, SHORT, accept_one, alternate, built, connect, expect_end, listener, read_to_reset,
     read_vec, reset, tcp_pair, with_worker,
 };
-use watm_wasmer::{Builder, Conn, Dialer, Listener, Relay, RelayHandle, TransportModule};
+use watm_wasmer::{
+    Builder, Conn, Dialer, Errno, Listener, Relay, RelayHandle, TransportError, TransportModule,
+};
 
 /// How a worker can fail.
 const FAILURES: [&str; 3] = [
@@ -187,4 +189,65 @@ fn clients_of_a_listener_whose_handshake_fails_are_reset() {
         // What the module had sent before its own part failed may come first.
         read_to_reset(&client);
     }
+}
+
+#[test]
+fn a_guest_that_takes_a_reset_for_an_end_does_not_make_it_one() {
+    // Reads until there is nothing more, whatever the reason is, and returns 0.
+    let swallows = "(loop $more
+           (if (i32.eqz (call $read (global.get $net) (i32.const 16384) (i32.const 1000)))
+             (then (if (i32.load (i32.const 8)) (then
+               (drop (call $write (global.get $internal) (i32.const 16384) (i32.load (i32.const 8))))
+               (br $more))))))";
+    let half_closes = "(drop (call $shutdown (global.get $internal) (i32.const 2)))
+         (drop (call $wait (global.get $internal) (i32.const 1)))";
+    let closes = "(drop (call $fd_close (global.get $internal)))
+         (drop (call $wait (global.get $control) (i32.const 1)))";
+    for then in ["", half_closes, closes] {
+        let module = with_worker(&format!("{swallows} {then} (i32.const 0)"));
+        let pair = Pair::dial(&module);
+        (&pair.peer).write_all(b"the last").expect("room");
+        assert_eq!(read_vec(&pair.conn, 8), b"the last");
+        reset(pair.peer);
+        let error = (&pair.conn).read(&mut [0]).expect_err("no end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{then}: {error}");
+        let error = pair.conn.close().expect_err("it is not complete");
+        assert!(
+            matches!(
+                error,
+                TransportError::ConnectionLost {
+                    errno: Errno::Connreset
+                }
+            ),
+            "{then}: {error}"
+        );
+
+        // An end is one.
+        let pair = Pair::dial(&module);
+        (&pair.peer).write_all(b"the last").expect("room");
+        drop(pair.peer);
+        assert_eq!(read_vec(&pair.conn, 8), b"the last");
+        expect_end(&pair.conn);
+        pair.conn.close().expect("a good end");
+    }
+}
+
+#[test]
+fn a_guest_that_dials_again_after_a_reset_has_not_lost_its_connection() {
+    // Reads from one connection until it breaks, then from another until it ends.
+    let module = with_worker(
+        "(local $other i32)
+         (drop (call $read (global.get $net) (i32.const 16384) (i32.const 1000)))
+         (drop (call $fd_close (global.get $net)))
+         (local.set $other (call $water_dial_fixed))
+         (drop (call $read (local.get $other) (i32.const 16384) (i32.const 1000)))
+         (i32.const 0)",
+    );
+    let (remote, address) = listener();
+    let dialer = Dialer::builder(&module).build().expect("a dialer");
+    let conn = dialer.dial(&address).expect("a connection");
+    reset(accept_one(&remote));
+    drop(accept_one(&remote));
+    expect_end(&conn);
+    conn.close().expect("a good end");
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Duo, Pair, SHORT, alternate, built, connect, eventually, expect_end, read_vec, tcp_pair, wat,
-    within,
+    Duo, Pair, SHORT, alternate, built, connect, eventually, expect_end, read_to_reset, read_vec,
+    tcp_pair, wat, within,
 };
 use watm_wasmer::{
     AcceptError, Conn, Errno, GuestError, ListenError, Listener, TransportError, TransportModule,
@@ -468,5 +468,92 @@ fn a_dialer_meets_a_listener_of_the_same_module() {
             TcpStream::connect(duo.accepting.local_addr()).is_err()
         });
         alternate(&duo.dialer, &duo.listener, 1024, |_| {});
+    }
+}
+
+#[test]
+fn a_listener_that_accepts_no_more_hands_out_those_who_are_on_their_way() {
+    let listener = listen(&built("handshake"));
+    let client = connect(listener.local_addr());
+    eventually("it is being set up", || listener.stats().active == 1);
+    let accepting = Arc::clone(&listener);
+    let accepted = std::thread::spawn(move || accepting.accept());
+    listener.stop_accepting();
+    let refused = TcpStream::connect(listener.local_addr()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    greet(&client);
+    let conn = within(SHORT, move || accepted.join())
+        .expect("no panic")
+        .expect("the connection");
+    alternate(&client, &conn, 64, |_| {});
+    let closed = listener.accept().expect_err("nobody is left");
+    assert!(matches!(closed, AcceptError::Closed), "{closed}");
+}
+
+#[test]
+fn who_accepts_is_told_when_the_last_handshake_has_failed() {
+    let listener = listen(&built("handshake"));
+    let client = connect(listener.local_addr());
+    eventually("it is being set up", || listener.stats().active == 1);
+    let accepting = Arc::clone(&listener);
+    let accepted = std::thread::spawn(move || accepting.accept());
+    listener.stop_accepting();
+    drop(client);
+    let accepted = within(SHORT, move || accepted.join()).expect("no panic");
+    assert!(matches!(accepted, Err(AcceptError::Closed)), "{accepted:?}");
+    eventually("it is counted", || listener.stats().refused == 1);
+}
+
+#[test]
+fn a_listener_that_drains_waits_for_connections_to_end_by_themselves() {
+    let listener = listen(&built("plain"));
+    let client = connect(listener.local_addr());
+    let conn = accept(&listener);
+    alternate(&client, &conn, 64, |_| {});
+    assert!(!listener.drain(Duration::from_millis(1)), "one is open");
+    alternate(&client, &conn, 64, |_| {});
+    let draining = Arc::clone(&listener);
+    let drained = std::thread::spawn(move || draining.drain(SHORT));
+    drop(client);
+    expect_end(&conn);
+    assert!(drained.join().expect("no panic"), "it has ended");
+    let stats = listener.stats();
+    assert_eq!(
+        (stats.accepted, stats.active, stats.completed),
+        (1, 0, 1),
+        "{stats:?}"
+    );
+    assert!(stats.received > 0 && stats.sent > 0, "{stats:?}");
+    // Nothing is left to be cut.
+    listener.shutdown();
+    assert_eq!(listener.stats(), stats);
+}
+
+#[test]
+fn a_shutdown_cuts_connections_which_both_sides_see() {
+    for module in [built("plain"), built("halfclose"), built("ctrl_ignore")] {
+        let listener = Listener::builder(&module)
+            .close_grace(Duration::from_millis(200))
+            .bind("127.0.0.1:0")
+            .map(Arc::new)
+            .expect("a listener");
+        let client = connect(listener.local_addr());
+        let conn = accept(&listener);
+        alternate(&client, &conn, 64, |_| {});
+        // Set up, but accepted by nobody.
+        let waiting = connect(listener.local_addr());
+        eventually("both are there", || listener.stats().active == 2);
+        listener.shutdown();
+        assert_eq!(read_to_reset(&client), b"");
+        assert_eq!(read_to_reset(&waiting), b"");
+        (&conn).read(&mut [0]).expect_err("no end of stream");
+        (&conn).write(&[0]).expect_err("nothing goes on");
+        let stats = listener.stats();
+        assert_eq!(
+            (stats.cut + stats.refused, stats.active),
+            (2, 0),
+            "{stats:?}"
+        );
+        assert!(stats.cut >= 1, "{stats:?}");
     }
 }

@@ -5,8 +5,8 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    Pair, SHORT, expect_end, expect_pattern, expect_reset, read_numbers, read_vec, reset,
-    send_pattern, wat, with_worker,
+    Pair, SHORT, expect_end, expect_pattern, expect_reset, read_numbers, read_numbers_to_reset,
+    read_vec, reset, send_pattern, wat, with_worker,
 };
 use watm_wasmer::{Conn, Dialer, End, TransportModule};
 
@@ -202,7 +202,7 @@ fn a_reset_is_a_readable_event_without_error_and_the_read_says_what_it_was() {
     const ECONNRESET: i32 = 15;
     let pair = Pair::dial(&with_worker(&event_then_read("$net", 1)));
     reset(pair.peer);
-    let found = read_numbers(&pair.conn);
+    let found = read_numbers_to_reset(&pair.conn);
     assert_eq!(found[..4], [0, 1, 0, READ], "{found:?}");
     assert_eq!(found[6], ECONNRESET, "{found:?}");
 }

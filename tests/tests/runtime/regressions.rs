@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use watm_tests::{Pair, built, expect_end, listener, read_numbers, reset, with_worker};
+use watm_tests::{
+    Pair, built, expect_end, listener, read_numbers, read_numbers_to_reset, reset, with_worker,
+};
 use watm_wasmer::{DialError, Dialer, Errno, TransportError, TransportModule};
 
 #[test]
@@ -98,7 +100,7 @@ fn a_reset_that_a_write_has_met_is_told_to_the_read_behind_it() {
     let pair = Pair::dial(&module);
     reset(pair.peer);
     (&pair.conn).write_all(b"go").expect("room");
-    let found = read_numbers(&pair.conn);
+    let found = read_numbers_to_reset(&pair.conn);
     assert!(
         matches!(found[..], [0, 0, ECONNRESET] | [0, ECONNRESET, _]),
         "{found:?}"

@@ -180,7 +180,7 @@ fn a_connection_that_is_open_does_not_notice_that_others_are_refused() {
 fn the_counters_tell_what_happened() {
     let (remote, address) = listener();
     let relay = relay(&built("plain"), &address);
-    assert_eq!(relay.stats(), watm_wasmer::RelayStats::default());
+    assert_eq!(relay.stats(), watm_wasmer::ServerStats::default());
     let (client, server) = through(&relay, &remote);
     let (other, resetting) = through(&relay, &remote);
     eventually("both are open", || relay.stats().active == 2);

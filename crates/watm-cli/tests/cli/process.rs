@@ -145,7 +145,12 @@ impl Watm {
     /// Starts the program with a file or the like as its standard input.
     #[track_caller]
     pub(crate) fn start_with<A: AsRef<str> + Debug>(args: &[A], stdin: impl Into<Stdio>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_watm"))
+        Self::start_as(env!("CARGO_BIN_EXE_watm"), args, stdin)
+    }
+
+    #[track_caller]
+    fn start_as<A: AsRef<str>>(program: &str, args: &[A], stdin: impl Into<Stdio>) -> Self {
+        let mut child = Command::new(program)
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("RUST_LOG")
             // Not the cache of the person who runs the tests.
@@ -182,7 +187,13 @@ impl Watm {
     /// Starts a program that listens, and returns the address that its first line names.
     #[track_caller]
     pub(crate) fn listening<A: AsRef<str> + Debug>(args: &[A]) -> (Self, String) {
-        let mut watm = Self::start(args);
+        Self::listening_as(env!("CARGO_BIN_EXE_watm"), args)
+    }
+
+    /// The same by way of another program, which runs it.
+    #[track_caller]
+    pub(crate) fn listening_as<A: AsRef<str>>(program: &str, args: &[A]) -> (Self, String) {
+        let mut watm = Self::start_as(program, args, Stdio::piped());
         let line = watm.stdout_line();
         let address = line.strip_prefix("listening ").map(str::to_owned);
         let address = address.unwrap_or_else(|| panic!("the first line is {line:?}"));

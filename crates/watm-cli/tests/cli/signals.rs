@@ -1,16 +1,19 @@
-//! SIGINT and SIGTERM: cleanly at the first, at once at the second.
+//! SIGINT, SIGTERM and SIGHUP: cleanly at the first, at once at the second.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use crossbeam_channel::{Receiver, unbounded};
 
 use crate::peers::{Server, connect, round_trip};
-use crate::process::{Watm, built, wat};
+use crate::process::{LIMIT, Watm, built, wat};
 
 #[test]
 fn every_command_that_listens_ends_cleanly() {
     let server = Server::echo();
     let (plain, remote) = (built("plain"), &server.address);
     let listen = ["--listen", "127.0.0.1:0"];
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         for args in [
             &["dial", "--module", &plain, "--remote", remote][..],
             &["dial-fixed", "--module", &plain, "--allow", remote],
@@ -46,7 +49,7 @@ fn open_connections_are_ended() {
     watm.end().success();
     // Cut off, which is no end of stream.
     let reset = (&client).read(&mut [0]).expect_err("a reset");
-    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -138,5 +141,89 @@ fn a_dial_that_hangs_does_not_hold_the_end_up() {
     let _client = connect(&entrance);
     watm.await_log("hello sent");
     watm.signal(libc::SIGTERM);
+    watm.end().success();
+}
+
+#[test]
+fn a_hang_up_that_is_ignored_from_the_start_stays_so() {
+    let server = Server::echo();
+    let (plain, remote) = (built("plain"), &server.address);
+    let watm = env!("CARGO_BIN_EXE_watm");
+    // What `nohup` does.
+    let script = format!(
+        "trap '' HUP; exec {watm} dial --module {plain} --remote {remote} --listen 127.0.0.1:0"
+    );
+    let (mut watm, entrance) = Watm::listening_as("sh", &["-c", &script]);
+    watm.signal(libc::SIGHUP);
+    round_trip(&connect(&entrance), b"it goes on");
+    watm.signal(libc::SIGTERM);
+    watm.end().success();
+}
+
+/// Kills a command, and checks that both of its sides are reset.
+fn killed(args: &[&str], exit: &Receiver<TcpStream>) {
+    let args = [args, &["--listen", "127.0.0.1:0"]].concat();
+    let (mut watm, entrance) = Watm::listening(&args);
+    let client = connect(&entrance);
+    (&client).write_all(b"hello").expect("written");
+    let server = exit.recv_timeout(LIMIT).expect("the other side");
+    server.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    let mut hello = [0; 5];
+    (&server).read_exact(&mut hello).expect("what was sent");
+    (&server).write_all(&hello).expect("written");
+    (&client).read_exact(&mut hello).expect("the answer");
+    watm.signal(libc::SIGKILL);
+    assert_eq!(watm.end().code, None);
+    for side in [&client, &server] {
+        let error = (&*side).read(&mut [0]).expect_err("a reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{args:?}");
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_is_no_end_for_those_it_serves() {
+    let (sender, exit) = unbounded();
+    let server = Server::start(move |client| {
+        let _ = sender.send(client);
+    });
+    let (plain, remote) = (built("plain"), server.address.as_str());
+    killed(&["dial", "--module", &plain, "--remote", remote], &exit);
+    killed(&["listen", "--module", &plain, "--forward", remote], &exit);
+    killed(&["relay", "--module", &plain, "--remote", remote], &exit);
+}
+
+#[test]
+fn clients_that_are_being_connected_may_still_be_served() {
+    // Answers the handshake when the command has been told to end.
+    let (sender, exit) = unbounded();
+    let server = Server::start(move |client| {
+        let _ = sender.send(client);
+    });
+    let (mut watm, entrance) = Watm::listening(&[
+        "dial",
+        "--module",
+        &built("handshake"),
+        "--remote",
+        &server.address,
+        "--listen",
+        "127.0.0.1:0",
+        "--close-grace",
+        "1h",
+        "-v",
+    ]);
+    let client = connect(&entrance);
+    let exit = exit.recv_timeout(LIMIT).expect("a connection");
+    watm.await_log("hello sent");
+    watm.signal(libc::SIGTERM);
+    watm.await_log("SIGTERM: ending");
+    let mut hello = [0; 16];
+    (&exit).read_exact(&mut hello).expect("the handshake");
+    (&exit).write_all(b"WATM-REPLY-00001").expect("written");
+    (&exit).write_all(b"served").expect("written");
+    drop(exit);
+    let mut served = Vec::new();
+    (&client).read_to_end(&mut served).expect("an end in order");
+    assert_eq!(served, b"served");
+    drop(client);
     watm.end().success();
 }

@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use crossbeam_channel::bounded;
 
@@ -81,6 +84,70 @@ fn the_end_of_the_remote_ends_the_command_though_input_goes_on() {
     let mut watm = Watm::start(&["dial", "--module", &module, "--remote", &server.address]);
     assert_eq!(watm.stdout_to_end(), b"bye");
     watm.end().success();
+}
+
+#[test]
+fn the_end_of_what_arrives_closes_standard_output_while_input_goes_on() {
+    let (sender, rest) = bounded(1);
+    let server = Server::start(move |client| {
+        (&client).write_all(b"bye").expect("written");
+        client.shutdown(Shutdown::Write).expect("a shutdown");
+        let mut received = Vec::new();
+        (&client).read_to_end(&mut received).expect("the input");
+        let _ = sender.send(received);
+    });
+    let module = built("halfclose");
+    let mut watm = Watm::start(&["dial", "--module", &module, "--remote", &server.address]);
+    assert_eq!(watm.stdout_to_end(), b"bye", "to the end");
+    let sent = pattern(500_000, 11);
+    watm.write(&sent);
+    watm.close_stdin();
+    assert!(rest.recv_timeout(LIMIT) == Ok(sent), "all of the input");
+    watm.end().success();
+}
+
+#[test]
+fn a_socket_as_input_and_output_is_shut_down_for_writing() {
+    // As `inetd` and the like start programs: both are one socket, which closing one leaves open.
+    let server = Server::start(|client| {
+        (&client).write_all(b"bye").expect("written");
+        client.shutdown(Shutdown::Write).expect("a shutdown");
+        let mut received = Vec::new();
+        (&client).read_to_end(&mut received).expect("the input");
+    });
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    ours.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    let mut watm = Command::new(env!("CARGO_BIN_EXE_watm"))
+        .args(["dial", "--module", &built("halfclose")])
+        .args(["--remote", &server.address])
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(OwnedFd::from(theirs.try_clone().expect("a descriptor")))
+        .stdout(OwnedFd::from(theirs))
+        .spawn()
+        .expect("the program starts");
+    let mut received = Vec::new();
+    (&ours).read_to_end(&mut received).expect("the end");
+    assert_eq!(received, b"bye");
+    drop(ours);
+    assert!(watm.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_remote_that_is_gone_ends_the_command_though_input_stays_open() {
+    for module in ["plain", "halfclose"] {
+        let (sender, gone) = bounded(1);
+        let server = Server::start(move |client| {
+            let mut byte = [0];
+            (&client).read_exact(&mut byte).expect("a byte");
+            reset(client);
+            let _ = sender.send(());
+        });
+        let module = built(module);
+        let mut watm = Watm::start(&["dial", "--module", &module, "--remote", &server.address]);
+        watm.write(b"x");
+        gone.recv_timeout(LIMIT).expect("a reset");
+        watm.end().failure(&["reset"]);
+    }
 }
 
 #[test]

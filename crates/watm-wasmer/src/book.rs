@@ -1,0 +1,185 @@
+//! The connections of a listener or a relay: those that are open, and what became of the others.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{End, copy_of};
+use crate::link::{Level, Link, lock};
+use crate::supervisor;
+
+/// What a worker may take beyond the grace period, when its guest has to be interrupted.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// What a [`Listener`](crate::Listener) or a [`Relay`](crate::Relay) has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that are open, those being set up included.
+    pub active: u64,
+    /// Connections whose transport could not be set up: the handshake failed or was dropped, the
+    /// remote of a relay refused.
+    pub refused: u64,
+    /// Connections whose transport was set up and ended well.
+    pub completed: u64,
+    /// Connections whose transport was set up and ended with an error.
+    pub failed: u64,
+    /// Connections whose transport was set up and cut off by a shutdown, or by a drop of the relay.
+    pub cut: u64,
+    /// Bytes received by connections that have ended: from the network, and so from both sides of a
+    /// relay.
+    pub received: u64,
+    /// Bytes sent by connections that have ended: to the network, and so to both sides of a relay.
+    pub sent: u64,
+}
+
+/// Behind one lock, so that the numbers fit each other.
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, Arc<Link>>,
+    stats: ServerStats,
+    /// It was told to accept nothing more.
+    closed: bool,
+    /// All that still ends is cut off.
+    cutting: bool,
+    /// Why the listening socket accepts nothing any more.
+    failure: Option<io::Error>,
+}
+
+#[derive(Default)]
+pub(crate) struct Book {
+    state: Mutex<State>,
+    /// A connection has ended, or nothing more is accepted.
+    changed: Condvar,
+}
+
+impl Book {
+    /// Enters a connection that was accepted. Returns its number.
+    pub(crate) fn open(&self, link: &Arc<Link>) -> u64 {
+        let mut state = lock(&self.state);
+        state.stats.accepted += 1;
+        let number = state.stats.accepted;
+        state.open.insert(number, Arc::clone(link));
+        number
+    }
+
+    /// Its worker has ended, or there was none for it.
+    pub(crate) fn end(&self, number: u64, link: &Link) {
+        let mut state = lock(&self.state);
+        state.open.remove(&number);
+        let cutting = state.cutting;
+        self.changed.notify_all();
+        let stats = &mut state.stats;
+        stats.received += link.traffic.received.load(Ordering::Relaxed);
+        stats.sent += link.traffic.sent.load(Ordering::Relaxed);
+        match link.final_outcome() {
+            _ if !link.is_established() => stats.refused += 1,
+            // One that had come to its own end a moment before.
+            Some(Ok(End::Completed)) => stats.completed += 1,
+            _ if cutting => stats.cut += 1,
+            Some(Ok(_)) => stats.completed += 1,
+            _ => stats.failed += 1,
+        }
+    }
+
+    pub(crate) fn stats(&self) -> ServerStats {
+        let state = lock(&self.state);
+        ServerStats {
+            active: state.open.len() as u64,
+            ..state.stats
+        }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.state).open.len()
+    }
+
+    /// Nothing more is accepted, as somebody wanted.
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Nothing more is accepted, since the listening socket failed.
+    pub(crate) fn fail(&self, error: io::Error) {
+        lock(&self.state).failure = Some(error);
+        self.changed.notify_all();
+    }
+
+    /// Waits until nothing more is accepted.
+    ///
+    /// # Errors
+    ///
+    /// That is so because the listening socket failed.
+    pub(crate) fn wait_closed(&self) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(error) = &state.failure {
+                return Err(copy_of(error));
+            }
+            if state.closed {
+                return Ok(());
+            }
+            state = self.wait(state, None);
+        }
+    }
+
+    /// Waits until no connection is open, up to `timeout`. Returns whether that is so.
+    pub(crate) fn wait_empty(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = lock(&self.state);
+        while !state.open.is_empty() {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            state = self.wait(state, left);
+        }
+        true
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match limit {
+            None => self.changed.wait(state),
+            Some(limit) => match self.changed.wait_timeout(state, limit) {
+                Ok((state, _)) => Ok(state),
+                Err(poisoned) => Err(PoisonError::new(poisoned.into_inner().0)),
+            },
+        }
+        .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts all connections that are open: their transports are told to end over the control pipe, and
+    /// stopped at the end of the grace period; the network sees resets. Does not wait.
+    pub(crate) fn cut_all(&self, grace: Duration) -> Vec<Arc<Link>> {
+        let links: Vec<_> = {
+            let mut state = lock(&self.state);
+            state.cutting = true;
+            state.open.values().cloned().collect()
+        };
+        let deadline = Instant::now() + grace;
+        for link in &links {
+            link.set_broken();
+            link.raise(Level::Cancelled);
+            supervisor::raise_at(deadline, link, Level::Stopping);
+        }
+        links
+    }
+}
+
+/// Waits until connections that were cut with this grace period have ended.
+pub(crate) fn wait_cut(links: &[Arc<Link>], grace: Duration) {
+    let deadline = Instant::now() + grace + MARGIN;
+    for link in links {
+        link.wait_finished(Some(deadline));
+    }
+}

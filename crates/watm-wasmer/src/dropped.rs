@@ -1,0 +1,108 @@
+//! The connections that were dropped and whose transports have not ended yet, for a program that
+//! wants to end after them.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use crate::link::{Link, lock};
+
+/// Looked through only when it has grown to twice what was left the last time, and this much.
+const FEW: usize = 64;
+
+struct Dropped {
+    links: Vec<Weak<Link>>,
+    /// Ended ones are removed when there are so many.
+    full: usize,
+}
+
+static DROPPED: Mutex<Dropped> = Mutex::new(Dropped {
+    links: Vec::new(),
+    full: FEW,
+});
+
+impl Dropped {
+    fn forget_ended(&mut self) {
+        self.links.retain(is_under_way);
+        self.full = (2 * self.links.len()).max(FEW);
+        self.links.shrink_to(self.full);
+    }
+}
+
+/// Whether its worker goes on. The worker itself holds its link until it has finished.
+fn is_under_way(link: &Weak<Link>) -> bool {
+    link.upgrade().is_some_and(|link| !link.is_finished())
+}
+
+/// Notes that nobody holds this connection any more.
+pub(crate) fn add(link: &Arc<Link>) {
+    if link.is_finished() {
+        return;
+    }
+    let mut dropped = lock(&DROPPED);
+    if dropped.links.len() >= dropped.full {
+        dropped.forget_ended();
+    }
+    dropped.links.push(Arc::downgrade(link));
+}
+
+/// Waits until all connections that were dropped have delivered what was written to them and have
+/// ended, up to `timeout`. Returns how many are left.
+///
+/// A dropped [`Conn`](crate::Conn) goes on delivering on a thread of its own, and the end of the
+/// process ends that thread: its peer is reset. So a program whose last connections are dropped
+/// rather than closed calls this before it ends. Each takes at most the grace period
+/// ([`Builder::close_grace`](crate::Builder::close_grace)) and half a second.
+/// [`Conn::close`](crate::Conn::close) waits for one connection and says how it ended, which this
+/// cannot.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let left = watm_wasmer::drain(Duration::from_secs(5));
+/// if left > 0 {
+///     eprintln!("{left} connections could not deliver what was written to them");
+/// }
+/// ```
+pub fn drain(timeout: Duration) -> usize {
+    let deadline = Instant::now().checked_add(timeout);
+    // Those that are dropped meanwhile are none of this call's, or it might never return.
+    let links = {
+        let mut dropped = lock(&DROPPED);
+        dropped.forget_ended();
+        dropped.links.clone()
+    };
+    let mut left = 0;
+    for link in links {
+        if let Some(link) = link.upgrade()
+            && !link.wait_finished(deadline)
+        {
+            left += 1;
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_have_ended_are_not_kept() {
+        // Other tests of this process may have dropped some, but not thousands.
+        for _ in 0..10_000 {
+            let link = Arc::<Link>::default();
+            add(&link);
+            link.finish();
+        }
+        assert!(lock(&DROPPED).links.len() < 5_000);
+    }
+
+    #[test]
+    fn who_has_not_ended_is_counted_and_waited_for_no_longer_than_asked() {
+        let link = Arc::<Link>::default();
+        add(&link);
+        assert!(drain(Duration::ZERO) >= 1);
+        link.finish();
+        assert!(!is_under_way(&Arc::downgrade(&link)));
+    }
+}
