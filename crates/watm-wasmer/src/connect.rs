@@ -16,7 +16,7 @@ use watm_abi::Excerpt;
 use crate::link::Link;
 use crate::policy::AddressPolicy;
 use crate::reactor::Reactor;
-use crate::stream::Stream;
+use crate::stream::{self, Stream};
 
 /// The network of an address, as `water_dial` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -211,6 +211,8 @@ impl DialAttempt<'_> {
         )?;
         socket.set_nonblocking(true)?;
         self.hook.prepare(&socket, address)?;
+        // It may be connected before anybody here knows of it, and given up then.
+        stream::reset_on_drop(&socket);
         match socket.connect(&SockAddr::from(address)) {
             Ok(()) => return Ok(socket.into()),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
