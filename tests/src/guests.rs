@@ -16,7 +16,22 @@ pub fn path_of(name: &str) -> PathBuf {
     }
 }
 
-/// A module that was built from C or Rust.
+/// A module that `guests/toolchains.sh` has built.
+#[track_caller]
+pub fn of_toolchain(name: &str) -> TransportModule {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests");
+    let path = target.join(name).with_extension("wasm");
+    assert!(
+        path.exists(),
+        "tests/guests/toolchains.sh builds {}",
+        path.display()
+    );
+    cached(&format!("{name} of its toolchain"), || {
+        TransportModule::from_file(path)
+    })
+}
+
+/// A module that was built from C, Rust or Go.
 #[track_caller]
 pub fn built(name: &str) -> TransportModule {
     cached(name, || TransportModule::from_file(path_of(name)))

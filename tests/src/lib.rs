@@ -11,7 +11,10 @@ mod bounded;
 pub use bounded::{LONG, SHORT, eventually, within};
 
 mod guests;
-pub use guests::{built, copy_as, path_of, text, wat, wat_text, with_worker};
+pub use guests::{built, copy_as, of_toolchain, path_of, text, wat, wat_text, with_worker};
+
+mod loads;
+pub use loads::{Carrier, Place};
 
 mod logs;
 pub use logs::{Line, Logs};
@@ -29,7 +32,8 @@ pub use peers::{
 
 mod process;
 pub use process::{
-    ThreadTimes, open_descriptors, raise_descriptors, resident_bytes, thread_ids, threads,
+    ThreadTimes, open_descriptors, processor_time, raise_descriptors, resident_bytes, thread_ids,
+    threads,
 };
 
 mod streams;

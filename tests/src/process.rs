@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 /// The threads whose names begin with `prefix`; all for an empty one.
 pub fn threads(prefix: &str) -> usize {
@@ -72,6 +73,19 @@ fn list_tasks() -> Vec<(String, String)> {
             Some((id, name.trim_end().to_owned()))
         })
         .collect()
+}
+
+/// The processor time that the whole process has used.
+pub fn processor_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes one timespec, which lives here.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    assert_eq!(result, 0, "the clock is there");
+    let (seconds, nanos) = (time.tv_sec.try_into(), time.tv_nsec.try_into());
+    Duration::new(seconds.expect("it is positive"), nanos.expect("it is less"))
 }
 
 /// The processor time of threads, in clock ticks of 10 ms.

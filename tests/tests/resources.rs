@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use watm_tests::{
     EchoServer, LONG, Pair, ReservedPort, ThreadTimes, accept_one, alone, alternate, built,
     connect, copy_as, echo_messages, eventually, expect_end, listener, open_descriptors, path_of,
-    read_numbers, read_vec, reset, resident_bytes, text, threads, wat, with_worker, within,
+    processor_time, read_numbers, read_vec, reset, resident_bytes, text, threads, wat, with_worker,
+    within,
 };
 use watm_wasmer::{
     ArtifactCache, DialAttempt, DialError, DialHook, Dialer, FixedDialer, Listener, ModuleLoader,
@@ -1291,5 +1292,29 @@ fn a_program_can_wait_for_the_connections_that_it_dropped() {
         drop(relay);
         assert_eq!(drain(Duration::from_millis(1)), 1, "it goes on");
         assert_eq!(drain(LONG), 0);
+    });
+}
+
+#[test]
+fn a_guest_that_asks_for_room_all_the_time_leaves_the_core_alone() {
+    alone(|| {
+        // Looks for bytes of the application between two polls, in vain until they come.
+        let module = with_worker(
+            "(drop (call $set_flags (global.get $internal) (i32.const 4)))
+             (loop $again
+               (drop (call $wait (global.get $net) (i32.const 2)))
+               (br_if $again
+                 (call $read (global.get $internal) (i32.const 16384) (i32.const 100))))
+             (call $text (global.get $net))
+             (i32.const 0)",
+        );
+        let pair = Pair::dial(&module);
+        let busy = processor_time();
+        // What is measured is the time that passes while nothing happens.
+        std::thread::sleep(Duration::from_secs(1));
+        let busy = processor_time() - busy;
+        assert!(busy < Duration::from_millis(300), "{busy:?} of a second");
+        (&pair.conn).write_all(b"go").expect("room");
+        assert_eq!(read_vec(&pair.peer, 3), b"abc");
     });
 }

@@ -151,6 +151,9 @@ impl From<LoadError> for Failure {
             }
             LoadError::CompileTimeout { .. } => Some("--compile-timeout allows more time"),
             LoadError::Malformed(_) => Some("a transport module is a core WebAssembly module"),
+            LoadError::Unsupported(_) => {
+                Some("build the module without that feature; toolchains have a switch for each")
+            }
             LoadError::Interface(_) => Some("`watm inspect` shows all that the module offers"),
             _ => None,
         };

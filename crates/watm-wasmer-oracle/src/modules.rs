@@ -132,6 +132,7 @@ fn run(case: &ModuleCase) -> ModuleEnd {
         Err(
             LoadError::Interface(_)
             | LoadError::Malformed(_)
+            | LoadError::Unsupported(_)
             | LoadError::TooComplex(_)
             | LoadError::CompileTimeout { .. },
         ) => return ModuleEnd::Refused,

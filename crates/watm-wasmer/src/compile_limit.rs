@@ -74,13 +74,8 @@ impl<'a> FunctionMiddleware<'a> for Emptied {
             state.push_operator(Operator::Unreachable);
         }
         match operator {
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::Try { .. }
-            | Operator::TryTable { .. } => self.depth += 1,
-            // The end of a `try` of the older kind.
-            Operator::Delegate { .. } => self.depth = self.depth.saturating_sub(1),
+            // There are no others: exceptions are off.
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.depth += 1,
             Operator::End if self.depth > 0 => self.depth -= 1,
             Operator::End => state.push_operator(operator),
             _ => {}

@@ -244,7 +244,6 @@ fn blocks(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::Loop { .. } => 4,
         Operator::If { .. } => 2,
-        Operator::TryTable { try_table } => 1 + try_table.catches.len() as u64,
         Operator::End | Operator::BrIf { .. } => 1,
         Operator::BrTable { targets } => 1 + u64::from(targets.len()),
         Operator::MemoryGrow { .. }
@@ -317,13 +316,10 @@ fn passed<T: WasmModuleResources>(operator: &Operator<'_>, validator: &FuncValid
             })
     };
     match operator {
-        Operator::Call { function_index } | Operator::ReturnCall { function_index } => resources
+        Operator::Call { function_index } => resources
             .type_index_of_function(*function_index)
             .map_or(0, |index| of_type(index, both)),
-        Operator::CallIndirect { type_index, .. }
-        | Operator::ReturnCallIndirect { type_index, .. }
-        | Operator::CallRef { type_index }
-        | Operator::ReturnCallRef { type_index } => of_type(*type_index, both),
+        Operator::CallIndirect { type_index, .. } => of_type(*type_index, both),
         Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty } => {
             block(*blockty, both)
         }

@@ -8,31 +8,54 @@ use wasmparser::BinaryReader;
 
 use crate::error::LoadError;
 
+/// Bytes before the first section of a module.
+pub(crate) const HEADER: usize = 8;
+
+const CUSTOM: u8 = 0;
+
 /// The module, which is valid and in the binary format, without its custom sections.
 ///
 /// # Errors
 ///
 /// [`LoadError::Malformed`] if it does not consist of sections.
 pub(crate) fn without(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
-    const HEADER: usize = 8;
-    const CUSTOM: u8 = 0;
-    let (header, sections) = wasm.split_at_checked(HEADER).unwrap_or((wasm, &[]));
     let mut kept = Vec::with_capacity(wasm.len());
-    kept.extend_from_slice(header);
-    let mut reader = BinaryReader::new(sections, HEADER as u64);
-    while !reader.eof() {
-        let start = reader.current_position();
-        let id = reader.read_u8().map_err(LoadError::malformed)?;
-        let size = reader.read_var_u32().map_err(LoadError::malformed)?;
-        reader
-            .read_bytes(size as usize)
-            .map_err(LoadError::malformed)?;
-        let section = sections.get(start..reader.current_position());
+    kept.extend_from_slice(&wasm[..wasm.len().min(HEADER)]);
+    for section in sections(wasm) {
+        let (id, bytes) = section?;
         if id != CUSTOM {
-            kept.extend_from_slice(section.unwrap_or_default());
+            kept.extend_from_slice(bytes);
         }
     }
     Ok(kept)
+}
+
+/// The sections of a module in the binary format: the number that says what each is, and all of its
+/// bytes, those of the number and the size included.
+pub(crate) fn sections(wasm: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), LoadError>> {
+    let sections = wasm.get(HEADER..).unwrap_or_default();
+    let mut reader = BinaryReader::new(sections, HEADER as u64);
+    std::iter::from_fn(move || {
+        if reader.eof() {
+            return None;
+        }
+        let start = reader.current_position();
+        let mut next = || -> wasmparser::Result<u8> {
+            let id = reader.read_u8()?;
+            let size = reader.read_var_u32()?;
+            reader.read_bytes(size as usize)?;
+            Ok(id)
+        };
+        let id = next().map_err(LoadError::malformed);
+        let bytes = sections
+            .get(start..reader.current_position())
+            .unwrap_or_default();
+        if id.is_err() {
+            // Nothing behind it can be found.
+            reader = BinaryReader::new(&[], 0);
+        }
+        Some(id.map(|id| (id, bytes)))
+    })
 }
 
 #[cfg(test)]

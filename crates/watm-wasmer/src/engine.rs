@@ -49,6 +49,7 @@ fn new_engine(compiler: Cranelift) -> Engine {
     // A transport is one thread; shared memory would let another change what the host reads.
     // One memory and few tables, so that the limits of each bound the whole.
     features.threads(false).memory64(false).multi_memory(false);
+    features.relaxed_simd(true);
     EngineBuilder::new(compiler)
         .set_features(Some(features))
         .engine()
@@ -56,10 +57,16 @@ fn new_engine(compiler: Cranelift) -> Engine {
 }
 
 /// The proposals that [`new_engine`] enables, in the terms of the validator that looks at a module
-/// first: those of WebAssembly 2.0, constant expressions that compute, and overlong indices.
+/// first: those of WebAssembly 2.0, constant expressions that compute, relaxed SIMD, and overlong
+/// indices.
+///
+/// Of WebAssembly 3.0 these are off: tail calls and garbage collection, which the compiler lacks;
+/// exceptions, since the engine keeps each that was ever thrown, with a backtrace, for as long as
+/// the instance lives: a loop that throws and catches would take all memory of the host.
 pub(crate) fn proposals() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::BULK_MEMORY_OPT
         | WasmFeatures::CALL_INDIRECT_OVERLONG
 }

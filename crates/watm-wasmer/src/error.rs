@@ -39,6 +39,9 @@ pub enum LoadError {
     /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and cut after
     /// 200 characters.
     Malformed(String),
+    /// The module is valid, but needs a feature of WebAssembly that is switched off, which the text
+    /// names: tail calls, exceptions or the like.
+    Unsupported(&'static str),
     /// The module does not follow the interface. The list is never empty; of many imports that do not
     /// fit it names 20.
     Interface(Vec<InterfaceError>),
@@ -57,8 +60,44 @@ pub enum LoadError {
 impl LoadError {
     /// What a reader of modules says is wrong, which may quote the file.
     pub(crate) fn malformed(error: impl fmt::Display) -> Self {
-        Self::Malformed(Excerpt(&error.to_string()).to_string())
+        let message = error.to_string();
+        match feature_needed(&message) {
+            Some(feature) => Self::Unsupported(feature),
+            None => Self::Malformed(Excerpt(&message).to_string()),
+        }
     }
+}
+
+/// The feature that a message of the validator says is off, in the words of those who use it.
+fn feature_needed(message: &str) -> Option<&'static str> {
+    const FEATURES: [(&str, &str); 14] = [
+        ("tail calls", "tail calls"),
+        ("exceptions", "exceptions"),
+        ("legacy exceptions", "legacy exceptions"),
+        ("threads", "threads"),
+        ("shared-everything-threads", "threads"),
+        ("memory64", "64-bit memories or tables"),
+        ("gc", "garbage collection"),
+        ("function references", "typed function references"),
+        ("stack switching", "stack switching"),
+        ("wide arithmetic", "wide arithmetic"),
+        ("memory control", "memory control"),
+        ("custom descriptors", "custom descriptors"),
+        ("the custom page sizes", "custom page sizes"),
+        ("custom descriptors operations", "custom descriptors"),
+    ];
+    FEATURES.iter().find_map(|(name, feature)| {
+        let rest = message.strip_prefix(name)?;
+        [
+            " support is not enabled",
+            " proposal not enabled",
+            " proposal must be enabled",
+            " must be enabled",
+        ]
+        .iter()
+        .any(|end| rest.starts_with(end))
+        .then_some(*feature)
+    })
 }
 
 impl fmt::Display for LoadError {
@@ -84,6 +123,10 @@ impl fmt::Display for LoadError {
                     "the module is not valid WebAssembly: {}",
                     Excerpt(message)
                 )
+            }
+            Self::Unsupported(feature) => {
+                let verb = if feature.ends_with('s') { "are" } else { "is" };
+                write!(f, "the module uses {feature}, which {verb} not supported")
             }
             Self::Interface(problems) => {
                 for (i, problem) in problems.iter().enumerate() {

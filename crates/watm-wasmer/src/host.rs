@@ -24,6 +24,7 @@ use crate::net::NetStream;
 use crate::outbound::{self, WRITE_LIMIT};
 use crate::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::reactor::Reactor;
+use crate::rest::Rest;
 use crate::spin::Spin;
 use crate::stdio::StdStream;
 use crate::stream::{self, Stream};
@@ -189,6 +190,7 @@ pub(crate) struct Host {
     cached_answers: u32,
     moved: usize,
     spin: Spin,
+    rest: Rest,
     /// The guest's last read of the network left bytes behind.
     more_to_read: bool,
     streak: Streak,
@@ -225,6 +227,7 @@ impl Host {
             cached_answers: 0,
             moved: 0,
             spin: Spin::default(),
+            rest: Rest::default(),
             more_to_read: false,
             streak: Streak::default(),
             calls: 0,
@@ -366,6 +369,10 @@ impl Host {
             &self.link,
             &mut self.reactor,
         );
+        if let Ok(stream) = &result {
+            // Whoever made it: it may be given up right here.
+            stream.reset_on_drop();
+        }
         self.check_stop()?;
         match result {
             Ok(stream) => {
@@ -421,6 +428,7 @@ impl Host {
         self.close_for_good();
         let read = self.read_from(memory, fd, iovecs, flags);
         if self.is_stream(fd) {
+            self.note_deed(&read);
             self.learnt.end |= read == Ok(0) && iovecs.total_len() > 0;
             self.learnt.note(&read);
         }
@@ -624,9 +632,17 @@ impl Host {
         self.check_stop()?;
         let written = self.write_to(memory, fd, iovecs);
         if self.is_stream(fd) {
+            self.note_deed(&written);
             self.learnt.note(&written);
         }
         written
+    }
+
+    /// The guest has done something with what a poll told it, unless it was in vain.
+    fn note_deed(&mut self, result: &Call<u32>) {
+        if *result != Err(Abort::Errno(Errno::Again)) {
+            self.rest.is_over();
+        }
     }
 
     /// Whether the guest has reached the end of a stream and met no failure of one: then EPIPE is
@@ -834,7 +850,7 @@ impl Host {
             || Waits::Any(subscriptions)
                 .descriptors()
                 .any(|(fd, direction)| direction == Direction::Write && self.is_stream(fd));
-        let mut asked = false;
+        let (mut asked, mut rested) = (false, false);
         if self.is_stale() {
             asked = true;
             self.refresh()?;
@@ -844,7 +860,13 @@ impl Host {
             if !events.is_empty() {
                 let only_clocks = events.iter().all(|event| event.kind == EventType::Clock);
                 if !only_clocks || asked {
-                    return Ok(());
+                    if !self.rest.is_known(events) || rested {
+                        return Ok(());
+                    }
+                    self.rest(subscriptions, deadline)?;
+                    rested = true;
+                    events.clear();
+                    continue;
                 }
                 // The time is up, but what the system knows was not asked yet.
                 asked = true;
@@ -862,6 +884,14 @@ impl Host {
             )?;
             asked = true;
         }
+    }
+
+    /// Lets a guest rest that was told the same before and has done nothing with it.
+    fn rest(&mut self, subscriptions: &[Subscription], deadline: Option<Instant>) -> Call<()> {
+        let end = Instant::now() + self.rest.next();
+        let end = deadline.map_or(end, |deadline| deadline.min(end));
+        let others = self.rest.other(subscriptions);
+        self.sleep_for(Waits::Any(&others), Some(end))
     }
 
     /// Adds an event for each subscription whose condition holds now.
@@ -997,6 +1027,7 @@ impl Host {
 
     /// To be called whenever a stream was opened, closed or got another number.
     fn find_pair(&mut self) {
+        self.rest.is_over();
         let mut streams = Vec::new();
         for (fd, descriptor) in self.table.iter_mut() {
             if descriptor.kind.is_stream() {

@@ -41,6 +41,9 @@ const NAME_SIZE_LIMIT: usize = 1 << 20;
 /// Instructions of one constant expression at most: each instance computes all of them. Toolchains
 /// write up to three.
 const CONSTANT_LIMIT: usize = 16;
+/// Data segments at most. Each takes some bytes while the module is loaded; those of Go's linker, up to
+/// 100,000, are joined before it is compiled.
+const DATA_COUNT_LIMIT: usize = 250_000;
 /// Of all else at most that takes memory for each instance, beside its linear memory.
 const ITEM_COUNT_LIMIT: usize = 10_000;
 /// Elements of all segments together at most, as many as a table may have.
@@ -105,11 +108,6 @@ impl ModuleInfo {
 
     /// Reads what a module declares, from its file and the binary form of that.
     pub(crate) fn read(file: &[u8], wasm: &[u8]) -> Result<Self, LoadError> {
-        if Parser::is_component(wasm) {
-            return Err(LoadError::Malformed(
-                "it is a component; a transport module is a core module".into(),
-            ));
-        }
         let mut reading = Reading::new(wasm);
         for payload in Parser::new(0).parse_all(wasm) {
             reading.take_in(payload.map_err(LoadError::malformed)?)?;
@@ -334,10 +332,17 @@ impl<'a> Reading<'a> {
         )?;
         for _ in 0..more {
             let at = reader.original_position();
-            if reader.read_u8().map_err(LoadError::malformed)? != FUNCTION {
-                return Err(LoadError::Malformed(format!(
-                    "the type at offset {at:#x} is not a function's; no others are supported"
-                )));
+            match reader.read_u8().map_err(LoadError::malformed)? {
+                FUNCTION => {}
+                // Groups, subtypes, structures and arrays.
+                0x4e..=0x50 | 0x5e | 0x5f => {
+                    return Err(LoadError::Unsupported("garbage collection"));
+                }
+                form => {
+                    return Err(LoadError::Malformed(format!(
+                        "the type at offset {at:#x} is of no form that there is: {form:#x}"
+                    )));
+                }
             }
             let ty: FuncType = reader.read().map_err(LoadError::malformed)?;
             let values = ty.params().len() + ty.results().len();
@@ -424,7 +429,7 @@ impl<'a> Reading<'a> {
     fn read_data(&mut self, section: DataSectionReader<'a>) -> Result<(), LoadError> {
         let more = section.count() as usize;
         let what = "data segments";
-        count(&mut self.counts.data, more, what, ITEM_COUNT_LIMIT)?;
+        count(&mut self.counts.data, more, what, DATA_COUNT_LIMIT)?;
         for data in section {
             if let DataKind::Active { offset_expr, .. } = data.map_err(LoadError::malformed)?.kind {
                 check_constant(&offset_expr)?;

@@ -14,9 +14,11 @@ use watm_abi::{Excerpt, ModuleKind, Role, Roles};
 use crate::cache::ArtifactCache;
 use crate::complexity;
 use crate::custom_sections;
+use crate::data_segments;
 use crate::engine::{self, Compiled};
 use crate::error::LoadError;
 use crate::info::{ImportedFunction, ModuleInfo};
+use crate::recognise;
 
 /// Bytes of a module file at most, unless the loader says otherwise.
 const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
@@ -35,6 +37,9 @@ fn is_text(bytes: &[u8]) -> bool {
 pub(crate) fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     if bytes.is_empty() {
         return Err(LoadError::Malformed("it is empty".into()));
+    }
+    if let Some(description) = recognise::describe(bytes) {
+        return Err(LoadError::Malformed(description.into()));
     }
     #[cfg(feature = "wat")]
     if !bytes.starts_with(b"\0asm") {
@@ -336,7 +341,7 @@ impl ModuleLoader {
         let compile = || {
             let begun = Instant::now();
             complexity::check(&wasm, self.compile_timeout)?;
-            let wasm = custom_sections::without(&wasm)?;
+            let wasm = data_segments::joined(custom_sections::without(&wasm)?)?;
             if let Some(tell) = &self.before_compiling {
                 tell(size);
             }

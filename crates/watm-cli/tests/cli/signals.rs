@@ -227,3 +227,31 @@ fn clients_that_are_being_connected_may_still_be_served() {
     drop(client);
     watm.end().success();
 }
+
+#[test]
+fn fifty_connections_of_standard_go_end_within_the_grace_period() {
+    let server = Server::echo();
+    let (mut watm, entrance) = Watm::listening(&[
+        "dial",
+        "--module",
+        &built("go_plain"),
+        "--remote",
+        &server.address,
+        "--listen",
+        "127.0.0.1:0",
+        "--close-grace",
+        "1s",
+    ]);
+    let clients: Vec<_> = (0..50).map(|_| connect(&entrance)).collect();
+    for client in &clients {
+        round_trip(client, b"hello");
+    }
+    watm.signal(libc::SIGTERM);
+    let ended = watm.end();
+    ended.success();
+    assert!(!ended.stderr.contains("did not end in time"), "{ended:?}");
+    for client in clients {
+        let reset = (&client).read(&mut [0]).expect_err("a reset");
+        assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
+    }
+}

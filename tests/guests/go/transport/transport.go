@@ -1,0 +1,124 @@
+//go:build wasip1
+
+// Package transport is what the Go guests have in common: descriptors as connections, the configuration,
+// errors as numbers, and a worker of two goroutines.
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+)
+
+//go:wasmimport env water_dial_fixed
+func waterDialFixed() int32
+
+//go:wasmimport env water_accept
+func waterAccept() int32
+
+// Conn is one side of the transport.
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+var (
+	control       Conn
+	configuration []byte
+)
+
+// Init reads the configuration, if there is one.
+func Init() error {
+	found, err := os.ReadFile("/conf/watm.cfg")
+	// Without a directory to look in, the number is another than without the file.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EBADF) {
+		return err
+	}
+	configuration = found
+	return nil
+}
+
+// Configuration is what the embedder passed.
+func Configuration() []byte {
+	return bytes.Clone(configuration)
+}
+
+// SetControl takes the control descriptor, a stream of bytes of which the first means the end.
+func SetControl(fd int32) (err error) {
+	control, err = FromFD(fd)
+	return err
+}
+
+// FromFD makes a connection of a descriptor of the host.
+func FromFD(fd int32) (Conn, error) {
+	if fd < 0 {
+		return nil, syscall.Errno(-fd)
+	}
+	// Or the first goroutine that waits for it would hold up all others.
+	if err := syscall.SetNonblock(int(fd), true); err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "connection")
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(Conn), nil
+}
+
+// DialFixed dials where the embedder wants.
+func DialFixed() (Conn, int32, error) {
+	fd := waterDialFixed()
+	conn, err := FromFD(fd)
+	return conn, fd, err
+}
+
+// Accept takes the connection that the embedder accepted.
+func Accept() (Conn, int32, error) {
+	fd := waterAccept()
+	conn, err := FromFD(fd)
+	return conn, fd, err
+}
+
+// Result is an error as the interface wants it: 0, or the negated number.
+func Result(err error) int32 {
+	var number syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &number):
+		return -int32(number)
+	default:
+		return -int32(syscall.EIO)
+	}
+}
+
+// Carry copies both ways between two connections, until both have ended, one has failed, or control says so.
+func Carry(near, far Conn) error {
+	ended := make(chan error, 3)
+	go copyTo(far, near, ended)
+	go copyTo(near, far, ended)
+	go func() {
+		if _, err := control.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			ended <- syscall.ECANCELED
+		}
+	}()
+	for range 2 {
+		if err := <-ended; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyTo(to, from Conn, ended chan<- error) {
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 16384))
+	if err == nil {
+		err = to.CloseWrite()
+	}
+	ended <- err
+}
