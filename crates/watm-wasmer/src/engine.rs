@@ -8,6 +8,7 @@ use std::error::Error;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -140,22 +141,44 @@ impl Compiled {
         Ok(Self { module, engine })
     }
 
-    /// A store for an instance, with no more than `memory_limit` bytes of memory.
-    pub(crate) fn store(&self, memory_limit: u64) -> Store {
+    /// A store for an instance, with no more than `memory_limit` bytes of memory; and what tells
+    /// whether the system had an address for that memory.
+    pub(crate) fn store(&self, memory_limit: u64) -> (Store, Unmapped) {
         let mut engine = self.engine.clone();
         let pages =
             u32::try_from(memory_limit / PAGE).map_or(MOST_PAGES, |pages| pages.min(MOST_PAGES));
+        let unmapped = Unmapped::default();
         engine.set_tunables(Limits {
             base: BaseTunables::new(),
             pages: Pages(pages),
+            unmapped: unmapped.clone(),
         });
-        Store::new(engine)
+        (Store::new(engine), unmapped)
+    }
+}
+
+/// Whether the system refused to map the memory of an instance. The engine's own error says so in
+/// a text alone.
+#[derive(Clone, Default)]
+pub(crate) struct Unmapped(Arc<AtomicBool>);
+
+impl Unmapped {
+    pub(crate) fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note<T>(&self, result: Result<T, MemoryError>) -> Result<T, MemoryError> {
+        if matches!(result, Err(MemoryError::Region(_))) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        result
     }
 }
 
 struct Limits {
     base: BaseTunables,
     pages: Pages,
+    unmapped: Unmapped,
 }
 
 impl Limits {
@@ -202,7 +225,8 @@ impl Tunables for Limits {
         ty: &MemoryType,
         style: &MemoryStyle,
     ) -> Result<VMMemory, MemoryError> {
-        self.base.create_host_memory(&self.memory(ty)?, style)
+        let made = self.base.create_host_memory(&self.memory(ty)?, style);
+        self.unmapped.note(made)
     }
 
     unsafe fn create_vm_memory(
@@ -213,10 +237,11 @@ impl Tunables for Limits {
     ) -> Result<VMMemory, MemoryError> {
         let ty = self.memory(ty)?;
         // SAFETY: the caller's promise about the location is passed on.
-        unsafe {
+        let made = unsafe {
             self.base
                 .create_vm_memory(&ty, style, vm_definition_location)
-        }
+        };
+        self.unmapped.note(made)
     }
 
     fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
@@ -249,7 +274,7 @@ pub(crate) fn compiled(text: &str) -> (Compiled, Store) {
     let artifact = compile(&module, Instant::now(), COMPILE_TIMEOUT).expect("an artifact");
     // SAFETY: it was just compiled.
     let compiled = unsafe { Compiled::load(artifact) }.expect("a module");
-    let store = compiled.store(1 << 20);
+    let (store, _) = compiled.store(1 << 20);
     (compiled, store)
 }
 

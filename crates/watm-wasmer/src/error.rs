@@ -439,14 +439,15 @@ pub enum DialError {
     },
     /// The module failed during the set-up or its handshake.
     Transport(TransportError),
-    /// The module could not be instantiated, for instance for want of memory.
+    /// The module could not be instantiated, for instance since it needs more memory than it may
+    /// have.
     Instantiate(String),
     /// The set-up took longer than the handshake timeout.
     TimedOut {
         /// That timeout.
         after: Duration,
     },
-    /// The host failed: no thread or no descriptor was to be had.
+    /// The host failed: no thread, no descriptor or no address space was to be had.
     Host(io::Error),
 }
 
@@ -470,14 +471,15 @@ pub enum AcceptError {
     },
     /// The module failed during the set-up or its handshake.
     Transport(TransportError),
-    /// The module could not be instantiated, for instance for want of memory.
+    /// The module could not be instantiated, for instance since it needs more memory than it may
+    /// have.
     Instantiate(String),
     /// The set-up took longer than the handshake timeout.
     TimedOut {
         /// That timeout.
         after: Duration,
     },
-    /// The host failed: no thread or no descriptor was to be had.
+    /// The host failed: no thread, no descriptor or no address space was to be had.
     Host(io::Error),
 }
 

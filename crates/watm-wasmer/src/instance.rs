@@ -10,6 +10,7 @@ use crate::files::Files;
 use crate::host::Host;
 use crate::imports::{self, Env, Unwind};
 use crate::link::Link;
+use crate::mappings;
 use crate::settings::Settings;
 use crate::stop_points::{self, StopFlag};
 use crate::traps;
@@ -37,7 +38,7 @@ impl Instance {
         let compiled = settings.module.compiled();
         let module = &compiled.module;
         let imported = settings.module.imported();
-        let mut store = compiled.store(settings.memory_limit);
+        let (mut store, unmapped) = compiled.store(settings.memory_limit);
 
         let files = Files::new(settings, config.as_ref()).map_err(SetupError::Instantiate)?;
         let env = Env::new(host, files, Arc::clone(&settings.arguments));
@@ -48,8 +49,13 @@ impl Instance {
         let surroundings = wasix::define(&mut imports, settings, &mut store, &env)
             .map_err(SetupError::Instantiate)?;
 
-        let instance = wasmer::Instance::new(&mut store, module, &imports)
-            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+        let instance = wasmer::Instance::new(&mut store, module, &imports).map_err(|error| {
+            if unmapped.is_so() {
+                SetupError::Host(mappings::no_address_space())
+            } else {
+                SetupError::Instantiate(error.to_string())
+            }
+        })?;
         let memory = instance
             .exports
             .get_memory(names::MEMORY)

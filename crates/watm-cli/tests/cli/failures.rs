@@ -1,9 +1,10 @@
 //! What goes wrong before any byte moves: one message, with what to do, and exit code 1.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use crate::peers::free_address;
-use crate::process::{Watm, built};
+use crate::process::{Ended, Watm, built};
 
 #[test]
 fn a_module_that_is_not_there_is_named() {
@@ -102,6 +103,31 @@ fn a_refused_connection_is_said_with_the_address() {
         "refused",
         "watm: hint: ",
     ]);
+}
+
+/// Runs the command with 4 GB of address space, of which one connection reserves 8 GiB.
+fn run_in_little_address_space(args: &[&str]) -> Ended {
+    let limited = [
+        "-c",
+        "ulimit -v 4000000 && exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_watm"),
+    ];
+    let mut watm = Watm::start_as("sh", &[&limited[..], args].concat(), Stdio::null());
+    watm.end()
+}
+
+#[test]
+fn a_lack_of_address_space_is_told_from_a_limit_on_memory_that_is_too_low() {
+    let free = free_address();
+    let module = built("plain");
+    let dial = ["dial", "--module", &module, "--remote", &free.address];
+    let ended = run_in_little_address_space(&dial);
+    ended.failure(&["8 GiB", "3906 MiB", "ulimit -v"]);
+    assert!(!ended.stderr.contains("--memory-limit"), "{ended:?}");
+    let ended = Watm::run(&[&dial[..], &["--memory-limit", "64K"]].concat());
+    ended.failure(&["limit of 65536", "--memory-limit"]);
+    assert!(!ended.stderr.contains("ulimit"), "{ended:?}");
 }
 
 #[test]

@@ -148,8 +148,13 @@ impl Watm {
         Self::start_as(env!("CARGO_BIN_EXE_watm"), args, stdin)
     }
 
+    /// Starts another program, which runs this one.
     #[track_caller]
-    fn start_as<A: AsRef<str>>(program: &str, args: &[A], stdin: impl Into<Stdio>) -> Self {
+    pub(crate) fn start_as<A: AsRef<str>>(
+        program: &str,
+        args: &[A],
+        stdin: impl Into<Stdio>,
+    ) -> Self {
         let mut child = Command::new(program)
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("RUST_LOG")
