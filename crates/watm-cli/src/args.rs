@@ -151,7 +151,7 @@ pub(crate) struct DialArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) module: PathBuf,
 
-    /// The server to dial, HOST:PORT or [IPV6]:PORT
+    /// The server to dial, HOST:PORT or [IPV6]:PORT; of several addresses the first that answers
     #[arg(long, value_name = "HOST:PORT", value_parser = address::parse)]
     pub(crate) remote: String,
 
@@ -230,7 +230,8 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "ADDR", value_parser = address::parse)]
     pub(crate) listen: String,
 
-    /// The plain TCP server that gets what comes out, HOST:PORT or [IPV6]:PORT
+    /// The plain TCP server that gets what comes out, HOST:PORT or [IPV6]:PORT; of several
+    /// addresses the first that answers
     #[arg(long, value_name = "HOST:PORT", value_parser = address::parse)]
     pub(crate) forward: Option<String>,
 
@@ -282,7 +283,7 @@ pub(crate) struct RelayArgs {
     #[arg(long, value_name = "ADDR", value_parser = address::parse)]
     pub(crate) listen: String,
 
-    /// The remote to dial, HOST:PORT or [IPV6]:PORT
+    /// The remote to dial, HOST:PORT or [IPV6]:PORT; of several addresses the first that answers
     #[arg(long, value_name = "HOST:PORT", value_parser = address::parse,
         required_unless_present_any = ["allow", "allow_all"])]
     pub(crate) remote: Option<String>,

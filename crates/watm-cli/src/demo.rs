@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
+use watm_wasmer::plain::Connector;
 use watm_wasmer::{Conn, Dialer, Listener};
 
 use self::sample::Sample;
@@ -51,6 +52,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let (failed, _failures) = serve::failures();
     let forward = Forward {
         target: sink.local_addr().to_string().into(),
+        connector: Connector::new(),
         connect_timeout: args.transport.connect_timeout,
         patience: args.transport.drain_timeout,
         clients: clients.clone(),

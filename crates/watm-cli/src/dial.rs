@@ -119,10 +119,7 @@ fn serve(
 }
 
 fn serve_one(dial: &Dial, place: Place, busy: Busy, client: TcpStream, patience: Duration) {
-    let name = client.peer_addr().map_or_else(
-        |_| "a client".to_owned(),
-        |address| format!("client {address}"),
-    );
+    let name = plain::client_name(client.peer_addr());
     if let Err(error) = plain::prepare(&client) {
         log::info!("{name} was dropped: {error}");
         return;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+use std::net::Ipv6Addr;
 
 use watm_abi::{MAX_EXCERPT, is_disruptive};
 use watm_wasmer::{
@@ -84,8 +85,9 @@ impl Failure {
 }
 
 /// How to allow an address that a module has asked for, if it is one that means itself alone and the
-/// same thing to a shell: a module may ask for anything.
+/// same thing to a shell: a module may ask for anything. An entry holds in every zone.
 fn allow_hint(address: &str) -> Option<String> {
+    let address = &without_zone(address);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-[]".contains(c);
     let fits = address.len() <= MAX_EXCERPT && address.chars().all(is_plain);
     if !fits || address.starts_with('-') || address.parse::<AddressEntry>().is_err() {
@@ -96,6 +98,18 @@ fn allow_hint(address: &str) -> Option<String> {
     Some(format!(
         "if the module may connect there: --allow {quote}{address}{quote}"
     ))
+}
+
+/// `[fe80::1]:80` for `[fe80::1%eth0]:80`.
+fn without_zone(address: &str) -> String {
+    if let Some((ip, rest)) = address.split_once('%')
+        && let Some((_, port)) = rest.rsplit_once(']')
+        && let Some(literal) = ip.strip_prefix('[')
+        && literal.parse::<Ipv6Addr>().is_ok()
+    {
+        return format!("{ip}]{port}");
+    }
+    address.to_owned()
 }
 
 /// An error and its causes, in one line. A cause that the message before it spells out already is
@@ -311,6 +325,8 @@ mod tests {
             ("example.com:443", "example.com:443"),
             ("10.0.0.1:80", "10.0.0.1:80"),
             ("[2001:db8::1]:22", "'[2001:db8::1]:22'"),
+            ("[fe80::1%eth0]:22", "'[fe80::1]:22'"),
+            ("[fe80::1%;touch pwned;]:22", "'[fe80::1]:22'"),
         ] {
             let hint = allow_hint(address).expect(address);
             assert!(hint.ends_with(&format!(": --allow {as_typed}")), "{hint}");
@@ -323,6 +339,9 @@ mod tests {
             "--allow-all",
             "a'b:1",
             "$(x):1",
+            "[%]:1",
+            "[x%]y]:1",
+            "x%y:1",
             &long,
         ] {
             assert_eq!(allow_hint(other), None);

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Conn, Listener};
 
 use crate::clients::{Busy, Clients, Place};
@@ -20,6 +21,7 @@ use crate::serve;
 pub(crate) struct Forward {
     /// The plain server, `HOST:PORT`.
     pub(crate) target: Arc<str>,
+    pub(crate) connector: Connector,
     pub(crate) connect_timeout: Duration,
     /// See [`crate::copy::Pair::carry`].
     pub(crate) patience: Duration,
@@ -63,12 +65,11 @@ impl Forward {
     }
 
     fn serve(&self, place: Place, busy: Busy, conn: Conn) {
-        let client = conn.peer_addr().map_or_else(
-            |_| "a client".to_owned(),
-            |address| format!("client {address}"),
-        );
+        let client = plain::client_name(conn.peer_addr());
         let target = &self.target;
-        let connected = plain::connect(target, self.connect_timeout)
+        let connected = self
+            .connector
+            .connect(target, self.connect_timeout)
             .and_then(|stream| plain::prepare(&stream).map(|()| stream));
         match connected {
             Ok(stream) => {

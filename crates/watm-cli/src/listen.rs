@@ -1,6 +1,7 @@
 //! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a
 //! plain server or to standard input and output.
 
+use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Listener};
 
 use crate::announce::announce;
@@ -40,6 +41,7 @@ fn forward(
     let (failed, failures) = serve::failures();
     let forward = Forward {
         target: target.into(),
+        connector: Connector::new(),
         connect_timeout: args.transport.connect_timeout,
         patience: args.transport.drain_timeout,
         clients: clients.clone(),

@@ -1,9 +1,10 @@
-//! The plain TCP side of what is carried: making such connections, and readying them.
+//! The plain TCP side of what is carried: readying such connections, and what is to be known of
+//! them.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
@@ -13,24 +14,15 @@ use crate::poll::{self, Interest};
 /// peers that vanished do not hold connections for ever.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Connects to `HOST:PORT` within `timeout`, over all addresses that the name stands for.
-pub(crate) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + timeout;
-    let candidates: Vec<_> = address.to_socket_addrs()?.collect();
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for (tried, candidate) in candidates.iter().enumerate() {
-        // An address that never answers must not use up the time of those behind it.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(candidates.len() - tried).unwrap_or(1);
-        if share.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(candidate, share) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
+/// How a client is called in the log: by its address, as one of IPv4 if it is mapped into IPv6.
+pub(crate) fn client_name(peer: io::Result<SocketAddr>) -> String {
+    let Ok(peer) = peer else {
+        return "a client".to_owned();
+    };
+    match peer.ip().to_canonical() {
+        IpAddr::V4(ip) => format!("client {ip}:{}", peer.port()),
+        IpAddr::V6(_) => format!("client {peer}"),
     }
-    Err(last)
 }
 
 /// Readies a connected socket for copying: blocking, without delay for small pieces, and with
@@ -78,4 +70,24 @@ pub(crate) fn unacknowledged(stream: &TcpStream) -> usize {
     }
     let _ = stream;
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_called_by_the_address_that_a_person_knows() {
+        for (address, name) in [
+            ("192.0.2.1:80", "client 192.0.2.1:80"),
+            ("[::ffff:192.0.2.1]:80", "client 192.0.2.1:80"),
+            ("[fe80::1%2]:80", "client [fe80::1%2]:80"),
+        ] {
+            assert_eq!(client_name(Ok(address.parse().expect("an address"))), name);
+        }
+        assert_eq!(
+            client_name(Err(io::ErrorKind::NotConnected.into())),
+            "a client"
+        );
+    }
 }

@@ -214,8 +214,8 @@ pub(crate) fn bind(address: &str) -> Result<TcpListener, ListenError> {
         address: address.to_owned(),
         source,
     };
-    let (host, port) = crate::connect::split_address(address).map_err(failed)?;
-    let candidates = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map_err(failed)?;
+    let (host, port) = crate::address::split_address(address).map_err(failed)?;
+    let candidates = crate::address::resolve(host, port).map_err(failed)?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for candidate in candidates {
         let listen = || -> io::Result<TcpListener> {

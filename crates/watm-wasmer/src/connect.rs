@@ -1,92 +1,32 @@
-//! Making connections: networks and addresses, the dial hook, and connecting without blocking
-//! past a deadline or a stop.
+//! Making connections: the dial hook, and connecting to the first of several addresses that
+//! answers, without blocking past a deadline or a stop.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use watm_abi::Excerpt;
 
+use crate::address::{Network, resolve, split_address};
+use crate::attempts::{Schedule, Winners, order};
 use crate::link::Link;
 use crate::policy::AddressPolicy;
 use crate::reactor::Reactor;
 use crate::stream::{self, Stream};
 
-/// The network of an address, as `water_dial` names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Network {
-    /// `tcp`: over IPv4 or IPv6.
-    #[default]
-    Tcp,
-    /// `tcp4`: over IPv4 alone.
-    Tcp4,
-    /// `tcp6`: over IPv6 alone.
-    Tcp6,
-}
-
-impl Network {
-    pub(crate) fn admits(self, ip: IpAddr) -> bool {
-        match self {
-            Self::Tcp => true,
-            Self::Tcp4 => ip.is_ipv4(),
-            Self::Tcp6 => ip.is_ipv6(),
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Tcp4 => "tcp4",
-            Self::Tcp6 => "tcp6",
-        })
-    }
-}
-
-/// A network that the runtime does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownNetwork(String);
-
-impl fmt::Display for UnknownNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the network {:?} is not known; expected tcp, tcp4 or tcp6",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for UnknownNetwork {}
-
-impl FromStr for Network {
-    type Err = UnknownNetwork;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "tcp" => Ok(Self::Tcp),
-            "tcp4" => Ok(Self::Tcp4),
-            "tcp6" => Ok(Self::Tcp6),
-            _ => Err(UnknownNetwork(text.chars().take(32).collect())),
-        }
-    }
-}
-
 /// Replaces or watches how connections are made.
 ///
 /// Each outgoing connection of a transport goes through the hook, whether the application or the
 /// module chose the address; what the module chose and no entry of the policy could allow never
-/// comes here. A hook that connects by itself answers for the addresses behind a name. It runs on the connection's own worker thread and may block there;
-/// the handshake timeout is kept all the same. A panic in it fails that one connection. That thread
-/// blocks the signals that are the application's; a process that is started there inherits this.
+/// comes here. A hook that connects by itself answers for the addresses behind a name. It runs on
+/// the connection's own worker thread and may block there; the handshake timeout is kept all the
+/// same. A panic in it fails that one connection. That thread blocks the signals that are the
+/// application's; a process that is started there inherits this.
 pub trait DialHook: Send + Sync {
     /// Makes the connection. The default connects to the address asked for; an implementation
     /// may connect elsewhere ([`DialAttempt::connect_to`]), through something else, or refuse.
@@ -96,6 +36,9 @@ pub trait DialHook: Send + Sync {
 
     /// Sees each socket before it connects to `remote`: to bind it to an interface or an address,
     /// to mark or protect it. An error fails this address; the next one is tried.
+    ///
+    /// A name with several addresses has several sockets, of which some may be connecting at the
+    /// same time. The first that connects is used; the others are closed.
     fn prepare(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
         let _ = (socket, remote);
         Ok(())
@@ -113,7 +56,7 @@ pub struct DialAttempt<'a> {
     address: &'a str,
     /// The policy that an address chosen by the module passes; none for the application's.
     policy: Option<&'a AddressPolicy>,
-    hook: &'a dyn DialHook,
+    outgoing: &'a Outgoing,
     deadline: Instant,
     link: &'a Link,
     reactor: RefCell<&'a mut Reactor>,
@@ -152,12 +95,16 @@ impl DialAttempt<'_> {
 
     /// Resolves and connects to the address asked for. If the module chose it, each address it
     /// resolves to is checked against the policy.
+    ///
+    /// If there are several, both families take turns, another is tried beside those under way
+    /// every 250 milliseconds (at once when one fails), and the first that connects is used
+    /// (RFC 8305). It is tried first the next time.
     pub fn connect(&self) -> io::Result<Stream> {
         self.resolve_and_connect(self.network, self.address, self.policy)
     }
 
     /// Resolves and connects to another address, which is the hook's own choice: no policy is
-    /// asked.
+    /// asked. Several addresses are treated as by [`DialAttempt::connect`].
     pub fn connect_to(&self, network: Network, address: &str) -> io::Result<Stream> {
         self.resolve_and_connect(network, address, None)
     }
@@ -169,102 +116,223 @@ impl DialAttempt<'_> {
         policy: Option<&AddressPolicy>,
     ) -> io::Result<Stream> {
         let (host, port) = split_address(address)?;
-        let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        let mut candidates: Vec<SocketAddr> = found
-            .into_iter()
-            .filter(|address| network.admits(address.ip()))
-            .collect();
-        if candidates.is_empty() {
+        let mut found = (self.outgoing.resolver)(host, port)?;
+        found.retain(|address| network.admits(address.ip()));
+        if found.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 format!("{} has no address for the network {network}", Excerpt(host)),
             ));
         }
         if let Some(policy) = policy {
-            candidates.retain(|address| policy.permits(host, *address));
-            if candidates.is_empty() {
+            found.retain(|address| policy.permits(host, *address));
+            if found.is_empty() {
                 return Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
                     PolicyDenies,
                 ));
             }
         }
-        let mut last = None;
-        for (tried, candidate) in candidates.iter().enumerate() {
-            // An address that never answers must not use up the time of those behind it.
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(candidates.len() - tried).unwrap_or(1);
-            match self.connect_one(*candidate, Instant::now() + share) {
-                Ok(stream) => return Ok(stream),
-                Err(error) if self.link.is_stopping() => return Err(error),
-                Err(error) => last = Some(error),
-            }
+        let winners = &self.outgoing.winners;
+        let is_choice = found.len() > 1;
+        let first = if is_choice {
+            winners.get(host, port, Instant::now())
+        } else {
+            None
+        };
+        let (stream, address) = Race::new(self, order(found, first)).run()?;
+        if is_choice {
+            winners.put(host, port, address, Instant::now());
         }
-        Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+        Ok(stream)
+    }
+}
+
+/// The attempts to connect to one of several addresses. Those under way when it is dropped are
+/// given up.
+struct Race<'r, 'a> {
+    attempt: &'r DialAttempt<'a>,
+    schedule: Schedule,
+    under_way: Vec<Runner>,
+    failure: Option<io::Error>,
+}
+
+/// A socket that is connecting.
+struct Runner {
+    socket: Socket,
+    address: SocketAddr,
+    token: usize,
+}
+
+impl<'r, 'a> Race<'r, 'a> {
+    fn new(attempt: &'r DialAttempt<'a>, ordered: Vec<SocketAddr>) -> Self {
+        Self {
+            attempt,
+            schedule: Schedule::new(ordered, Instant::now(), attempt.deadline),
+            under_way: Vec::new(),
+            failure: None,
+        }
     }
 
-    fn connect_one(&self, address: SocketAddr, deadline: Instant) -> io::Result<Stream> {
+    /// Runs until the first has connected, or all have failed.
+    fn run(mut self) -> io::Result<(Stream, SocketAddr)> {
+        loop {
+            if self.attempt.link.is_stopping() {
+                return Err(given_up());
+            }
+            let now = Instant::now();
+            if now >= self.attempt.deadline {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no answer within the connect timeout",
+                ));
+            }
+            let won = if let Some(address) = self.schedule.due(now) {
+                self.begin(address)
+            } else if self.under_way.is_empty() {
+                // None is left to begin either: its turn would have come with the last failure.
+                let failure = self.failure.take();
+                return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
+            } else {
+                self.wait()?
+            };
+            if let Some((socket, address)) = won {
+                return Ok((socket.into(), address));
+            }
+        }
+    }
+
+    /// Begins to connect to an address; returns the socket if it is connected at once.
+    fn begin(&mut self, address: SocketAddr) -> Option<(Socket, SocketAddr)> {
+        match self.try_begin(address) {
+            Ok((socket, None)) => return Some((socket, address)),
+            Ok((socket, Some(token))) => self.under_way.push(Runner {
+                socket,
+                address,
+                token,
+            }),
+            Err(error) => self.fail(address, error),
+        }
+        None
+    }
+
+    /// A socket, and its token unless it is connected already.
+    fn try_begin(&self, address: SocketAddr) -> io::Result<(Socket, Option<usize>)> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
         socket.set_nonblocking(true)?;
-        self.hook.prepare(&socket, address)?;
+        self.attempt.outgoing.hook.prepare(&socket, address)?;
         // It may be connected before anybody here knows of it, and given up then.
         stream::reset_on_drop(&socket);
         match socket.connect(&SockAddr::from(address)) {
-            Ok(()) => return Ok(socket.into()),
+            Ok(()) => return Ok((socket, None)),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        let mut reactor = self.reactor.borrow_mut();
-        let fd = socket.as_raw_fd();
-        let token = reactor.watch(fd)?;
-        let result = wait_connected(&socket, token, &mut reactor, self.link, deadline);
-        reactor.forget(fd);
-        result.map(|()| socket.into())
+        let token = self
+            .attempt
+            .reactor
+            .borrow_mut()
+            .watch(socket.as_raw_fd())?;
+        Ok((socket, Some(token)))
+    }
+
+    /// Sleeps until a socket has connected, which is returned, or one has failed, or the turn of
+    /// the next has come.
+    fn wait(&mut self) -> io::Result<Option<(Socket, SocketAddr)>> {
+        let (attempt, deadline) = (self.attempt, self.attempt.deadline);
+        let wakes = self.schedule.wakes();
+        let until = wakes.map_or(deadline, |wakes| wakes.min(deadline));
+        attempt.link.announce(0);
+        if attempt.link.is_stopping() {
+            attempt.link.withdraw();
+            return Err(given_up());
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let tokens: Vec<_> = self.under_way.iter().map(|runner| runner.token).collect();
+        let happened = attempt.reactor.borrow_mut().wait_for(&tokens, left);
+        attempt.link.withdraw();
+        for token in happened? {
+            let at = self
+                .under_way
+                .iter()
+                .position(|runner| runner.token == token);
+            let Some(at) = at else { continue };
+            match is_connected(&self.under_way[at].socket) {
+                Ok(false) => continue,
+                Ok(true) => {
+                    let Runner {
+                        socket, address, ..
+                    } = self.give_up(at);
+                    return Ok(Some((socket, address)));
+                }
+                Err(error) => {
+                    let Runner { address, .. } = self.give_up(at);
+                    self.fail(address, error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes one out, which is not watched any more.
+    fn give_up(&mut self, at: usize) -> Runner {
+        let runner = self.under_way.swap_remove(at);
+        self.attempt
+            .reactor
+            .borrow()
+            .forget(runner.socket.as_raw_fd());
+        runner
+    }
+
+    fn fail(&mut self, address: SocketAddr, error: io::Error) {
+        log::debug!("no connection to {address}: {error}");
+        self.schedule.failed();
+        // That this machine cannot reach a family says less than what an address has answered.
+        if self.failure.is_none() || !is_unreachable(&error) {
+            self.failure = Some(error);
+        }
     }
 }
 
-/// Waits until a connect under way has succeeded or failed.
-fn wait_connected(
-    socket: &Socket,
-    token: usize,
-    reactor: &mut Reactor,
-    link: &Link,
-    deadline: Instant,
-) -> io::Result<()> {
-    loop {
-        link.announce(0);
-        if link.is_stopping() {
-            link.withdraw();
-            return Err(io::Error::new(
-                io::ErrorKind::Interrupted,
-                "the dial was given up",
-            ));
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left == Duration::ZERO {
-            link.withdraw();
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "no answer within the connect timeout",
-            ));
-        }
-        let decided = reactor.wait_for(token, left);
-        link.withdraw();
-        if decided? {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            match socket.peer_addr() {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                Err(error) => return Err(error),
+impl Drop for Race<'_, '_> {
+    fn drop(&mut self) {
+        // Closing them would do, unless the hook has kept a copy.
+        if let Ok(reactor) = self.attempt.reactor.try_borrow() {
+            for runner in &self.under_way {
+                reactor.forget(runner.socket.as_raw_fd());
             }
         }
+    }
+}
+
+fn given_up() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "the dial was given up")
+}
+
+/// Whether the system has no way to such an address.
+fn is_unreachable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::AddrNotAvailable
+    ) || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// Whether a connect under way has succeeded; its error if it has failed.
+fn is_connected(socket: &Socket) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -287,36 +355,8 @@ pub(crate) fn is_denied(error: &io::Error) -> bool {
         .is_some_and(|inner| inner.is::<PolicyDenies>())
 }
 
-/// Splits `host:port` or `[v6]:port`.
-pub(crate) fn split_address(address: &str) -> io::Result<(&str, u16)> {
-    let invalid = |problem: &str| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!(
-                "`{}` is not an address: {problem}; expected host:port or [v6]:port",
-                Excerpt(address)
-            ),
-        )
-    };
-    let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once("]:")
-            .ok_or_else(|| invalid("the port is missing"))?,
-        None => address
-            .rsplit_once(':')
-            .ok_or_else(|| invalid("the port is missing"))?,
-    };
-    if host.is_empty() {
-        return Err(invalid("the host is missing"));
-    }
-    if host.contains(':') && !address.starts_with('[') {
-        return Err(invalid("an IPv6 address with a port stands in brackets"));
-    }
-    let port = port
-        .parse()
-        .map_err(|_| invalid("the port is not a number up to 65535"))?;
-    Ok((host, port))
-}
+/// Finds the addresses of a host.
+type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// How a worker makes its outgoing connections.
 #[derive(Clone)]
@@ -324,9 +364,23 @@ pub(crate) struct Outgoing {
     pub(crate) hook: Arc<dyn DialHook>,
     pub(crate) policy: Arc<AddressPolicy>,
     pub(crate) timeout: Duration,
+    resolver: Arc<Resolver>,
+    /// What all connections of a dialer have learnt.
+    winners: Arc<Winners>,
 }
 
 impl Outgoing {
+    /// Without a hook, within `timeout`. Nothing that a module chooses is allowed.
+    pub(crate) fn within(timeout: Duration) -> Self {
+        Self {
+            hook: Arc::new(PlainDial),
+            policy: Arc::default(),
+            timeout,
+            resolver: Arc::new(resolve),
+            winners: Arc::default(),
+        }
+    }
+
     /// Makes one connection. A panic in the hook is an error like others.
     pub(crate) fn connect(
         &self,
@@ -349,7 +403,7 @@ impl Outgoing {
             network,
             address,
             policy: chosen_by_module.then_some(&*self.policy),
-            hook: &*self.hook,
+            outgoing: self,
             deadline: Instant::now() + self.timeout,
             link,
             reactor: RefCell::new(reactor),
@@ -363,28 +417,201 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::Level;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    #[test]
-    fn addresses_are_split_at_the_port() {
-        assert_eq!(
-            split_address("example.com:80").expect("an address"),
-            ("example.com", 80)
+    /// Longer than anything takes on a busy machine, and shorter than a share of the timeout.
+    const SOON: Duration = Duration::from_secs(8);
+    const TIMEOUT: Duration = Duration::from_secs(40);
+
+    /// A listening socket that lets connections wait without an answer, since its queue is full.
+    fn silent() -> (Socket, SocketAddr, Vec<Socket>) {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let listener = socket();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any.into()).expect("a free port");
+        listener.listen(0).expect("to listen");
+        let address = listener.local_addr().expect("an address");
+        let mut queued = Vec::new();
+        while queued.len() < 1000 {
+            let client = socket();
+            match client.connect_timeout(&address, Duration::from_millis(200)) {
+                Ok(()) => queued.push(client),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
+                Err(error) => panic!("the queue cannot be filled: {error}"),
+            }
+        }
+        let address = address.as_socket().expect("an IP address");
+        (listener, address, queued)
+    }
+
+    fn live(ip: impl Into<std::net::IpAddr>) -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((ip.into(), 0)).expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    /// An address that refuses.
+    fn refusing() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a free port");
+        let address = socket.local_addr().expect("an address");
+        let address = address.as_socket().expect("an IP address");
+        (socket, address)
+    }
+
+    fn resolving_to(found: &[SocketAddr]) -> Outgoing {
+        let found = found.to_vec();
+        Outgoing {
+            resolver: Arc::new(move |_, _| Ok(found.clone())),
+            ..Outgoing::within(TIMEOUT)
+        }
+    }
+
+    fn connect(outgoing: &Outgoing, chosen_by_module: bool) -> io::Result<SocketAddr> {
+        let link = Link::default();
+        let mut reactor = Reactor::new(&link).expect("a reactor");
+        let stream = outgoing.connect(
+            Network::Tcp,
+            "a.example:80",
+            chosen_by_module,
+            &link,
+            &mut reactor,
         );
-        assert_eq!(
-            split_address("[::1]:443").expect("an address"),
-            ("::1", 443)
-        );
-        for bad in [
-            "", "host", "host:", ":80", "::1:80", "[::1]", "[::1]80", "h:99999", "[]:1",
-        ] {
-            let error = split_address(bad).expect_err(bad);
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        stream.map(|stream| stream.peer_addr().expect("an address"))
+    }
+
+    /// Notes for which addresses there were sockets.
+    #[derive(Default)]
+    struct Watching(Mutex<Vec<SocketAddr>>);
+
+    impl DialHook for Arc<Watching> {
+        fn prepare(&self, _: &Socket, remote: SocketAddr) -> io::Result<()> {
+            self.0.lock().expect("no panic").push(remote);
+            Ok(())
         }
     }
 
     #[test]
-    fn networks_are_known_by_name() {
-        assert_eq!("tcp4".parse(), Ok(Network::Tcp4));
-        assert!("udp".parse::<Network>().is_err());
+    fn an_address_that_never_answers_costs_a_moment_and_the_next_time_nothing() {
+        let (_socket, silent, _queue) = silent();
+        let (_listener, live) = live(Ipv4Addr::LOCALHOST);
+        let watching = Arc::new(Watching::default());
+        let mut outgoing = resolving_to(&[silent, live]);
+        outgoing.hook = Arc::new(Arc::clone(&watching));
+        let started = Instant::now();
+        assert_eq!(connect(&outgoing, false).expect("it answers"), live);
+        let elapsed = started.elapsed();
+        assert!(elapsed >= Duration::from_millis(250), "{elapsed:?}");
+        assert!(elapsed < SOON, "{elapsed:?}");
+        assert_eq!(connect(&outgoing, false).expect("it answers"), live);
+        // Each was prepared when its turn came, and the one that worked was alone the second time.
+        assert_eq!(*watching.0.lock().expect("no panic"), [silent, live, live]);
+    }
+
+    #[test]
+    fn an_address_that_refuses_costs_nothing() {
+        let refusing: Vec<_> = (0..30).map(|_| refusing()).collect();
+        let (_listener, live) = live(Ipv4Addr::LOCALHOST);
+        let mut found: Vec<_> = refusing.iter().map(|(_, address)| *address).collect();
+        found.push(live);
+        let started = Instant::now();
+        let found = connect(&resolving_to(&found), false);
+        assert_eq!(found.expect("it answers"), live);
+        // Thirty pauses would be more.
+        assert!(started.elapsed() < Duration::from_secs(7));
+    }
+
+    #[test]
+    fn both_families_are_tried() {
+        let (_socket, silent, _queue) = silent();
+        let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+            return; // A machine without IPv6.
+        };
+        let live = listener.local_addr().expect("an address");
+        let found = connect(&resolving_to(&[silent, silent, live]), false);
+        assert_eq!(found.expect("it answers"), live);
+    }
+
+    #[test]
+    fn the_policy_is_asked_of_each_address() {
+        let (_listener, live) = live(Ipv4Addr::LOCALHOST);
+        let denied: SocketAddr = ([127, 0, 0, 2], live.port()).into();
+        let allow = |policy: AddressPolicy, text: &str| {
+            let port = live.port();
+            policy.allow(format!("{text}:{port}").parse().expect("an entry"))
+        };
+        let watching = Arc::new(Watching::default());
+        let mut outgoing = resolving_to(&[denied, live]);
+        outgoing.hook = Arc::new(Arc::clone(&watching));
+        // A name is looked up only if an entry for names could allow it.
+        let policy = AddressPolicy::deny_all().allow("a.example".parse().expect("an entry"));
+        let policy = policy.deny("127.0.0.2".parse().expect("an entry"));
+        outgoing.policy = Arc::new(allow(policy, "127.0.0.1"));
+        assert_eq!(connect(&outgoing, true).expect("it is allowed"), live);
+        assert_eq!(*watching.0.lock().expect("no panic"), [live]);
+        outgoing.resolver = Arc::new(move |_, _| Ok(vec![denied, denied]));
+        assert!(is_denied(&connect(&outgoing, true).expect_err("denied")));
+        assert_eq!(watching.0.lock().expect("no panic").len(), 1);
+    }
+
+    #[test]
+    fn the_connect_timeout_holds_over_all_addresses() {
+        let (_socket, silent, _queue) = silent();
+        let mut outgoing = resolving_to(&[silent, silent]);
+        outgoing.timeout = Duration::from_millis(300);
+        let started = Instant::now();
+        let error = connect(&outgoing, false).expect_err("nobody answers");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() >= outgoing.timeout && started.elapsed() < SOON);
+    }
+
+    #[test]
+    fn a_stop_ends_all_attempts_at_once() {
+        let (_socket, silent, _queue) = silent();
+        let outgoing = resolving_to(&[silent, ([127, 0, 0, 1], silent.port()).into()]);
+        let link = Arc::new(Link::default());
+        let mut reactor = Reactor::new(&link).expect("a reactor");
+        let begun = Arc::new(AtomicUsize::new(0));
+        struct Counting(Arc<AtomicUsize>);
+        impl DialHook for Counting {
+            fn prepare(&self, _: &Socket, _: SocketAddr) -> io::Result<()> {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+        }
+        let outgoing = Outgoing {
+            hook: Arc::new(Counting(Arc::clone(&begun))),
+            ..outgoing
+        };
+        let stopped = Arc::clone(&link);
+        let stopping = std::thread::spawn(move || {
+            let deadline = Instant::now() + SOON;
+            while begun.load(Ordering::SeqCst) == 0 && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            stopped.raise(Level::Stopping);
+        });
+        let started = Instant::now();
+        let error = outgoing
+            .connect(Network::Tcp, "a.example:80", false, &link, &mut reactor)
+            .expect_err("it is stopped");
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        assert!(started.elapsed() < 2 * SOON);
+        stopping.join().expect("it ends");
+    }
+
+    #[test]
+    fn what_an_address_has_answered_is_told_and_not_that_the_other_family_is_missing() {
+        let (_socket, refusing) = refusing();
+        // A zone that does not exist: the system has no way there.
+        let unreachable = "[fe80::1%4000000000]:80".parse().expect("an address");
+        for found in [[refusing, unreachable], [unreachable, refusing]] {
+            let error = connect(&resolving_to(&found), false).expect_err("nobody listens");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+        }
     }
 }

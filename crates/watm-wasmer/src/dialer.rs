@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use watm_abi::Role;
 
+use crate::address::{Network, split_address};
 use crate::conn::Conn;
-use crate::connect::{Network, split_address};
 use crate::error::{ConfigError, DialError, SetupError};
 use crate::host::Ends;
 use crate::module::TransportModule;
@@ -79,7 +79,10 @@ impl Dialer {
     }
 
     /// Dials `address` (`host:port` or `[v6]:port`) and returns when the module's handshake is
-    /// done.
+    /// done. An IPv6 address may have a zone: `[fe80::1%eth0]:443`, or the interface's number.
+    ///
+    /// Of a name with several addresses the first that answers is used, and tried first the next
+    /// time; see [`DialAttempt::connect`](crate::DialAttempt::connect).
     ///
     /// # Errors
     ///

@@ -16,7 +16,8 @@ use watm_abi::{
     decode_subscriptions, gather_string, write_events,
 };
 
-use crate::connect::{Network, Outgoing, is_denied};
+use crate::address::Network;
+use crate::connect::{Outgoing, is_denied};
 use crate::error::{SetupError, TransportError};
 use crate::gate::{Gate, Room};
 use crate::link::{Level, Link, interest};
@@ -1770,7 +1771,6 @@ fn nanos(duration: Duration) -> Call<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::PlainDial;
     use crate::pipe::{ApplicationEnd, Patience, pipe};
     use crate::stdio::{LogTarget, Stdio};
     use std::io::{Read, Write};
@@ -1803,11 +1803,7 @@ mod tests {
 
     fn setup() -> HostSetup {
         HostSetup {
-            outgoing: Outgoing {
-                hook: Arc::new(PlainDial),
-                policy: Arc::default(),
-                timeout: Duration::from_secs(20),
-            },
+            outgoing: Outgoing::within(Duration::from_secs(20)),
             std_streams: StdStream::all(Stdio::Null, &Arc::new(LogTarget::of("test"))),
             descriptor_limit: 4,
             keepalive: None,

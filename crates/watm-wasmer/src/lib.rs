@@ -76,6 +76,7 @@
 
 mod accept_loop;
 mod arguments;
+mod attempts;
 mod cells;
 mod compile_limit;
 mod complexity;
@@ -110,6 +111,9 @@ mod traps;
 mod wasix;
 mod worker;
 
+mod address;
+pub use address::{Network, UnknownNetwork};
+
 mod book;
 pub use book::ServerStats;
 
@@ -120,7 +124,7 @@ mod conn;
 pub use conn::{Conn, ConnStats};
 
 mod connect;
-pub use connect::{DialAttempt, DialHook, Network, UnknownNetwork};
+pub use connect::{DialAttempt, DialHook};
 
 mod dialer;
 pub use dialer::{DialOptions, Dialer, FixedDialer};
@@ -142,6 +146,8 @@ pub use module::{ModuleLoader, TransportModule};
 
 mod nat64;
 pub use nat64::{Nat64Prefix, Nat64PrefixError};
+
+pub mod plain;
 
 mod policy;
 pub use policy::{AddressEntry, AddressEntryError, AddressPolicy};

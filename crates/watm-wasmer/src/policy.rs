@@ -4,12 +4,12 @@
 //! module names the remote.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::connect::Network;
+use crate::address::{Network, zoned};
 use crate::forms;
 use crate::nat64::Nat64Prefix;
 
@@ -53,8 +53,11 @@ use crate::nat64::Nat64Prefix;
 /// such as `2002:a00::/24`, and `0.0.0.0` or `::` alone. One that allows a network matches a mapped
 /// address as IPv4.
 ///
-/// Names and `*` allow whatever address the host has, and [`AddressPolicy::allow_all`] any. The
-/// zone of an IPv6 address (`%eth0`) is ignored.
+/// Names and `*` allow whatever address the host has, and [`AddressPolicy::allow_all`] any.
+///
+/// The zone of an IPv6 address (`%eth0`) does not count: an entry has none and holds for an address
+/// in every zone. A link-local address is denied and allowed like others, by an entry such as
+/// `fe80::/10`.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     allow: Vec<AddressEntry>,
@@ -128,9 +131,9 @@ impl AddressPolicy {
 
 /// The address that a host is, with or without a zone; none if it is a name.
 fn literal(host: &str) -> Option<IpAddr> {
-    match host.split_once('%') {
+    match zoned(host) {
+        Some((ip, _)) => Some(ip.into()),
         None => host.parse().ok(),
-        Some((ip, _)) => ip.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
     }
 }
 
@@ -158,9 +161,9 @@ enum HostPattern {
 /// # Errors
 ///
 /// Parsing fails with [`AddressEntryError`] if the text is malformed, and if the entry could not
-/// match: a block or an address whose family is not that of the network, a name that ends in a
-/// number (`127.1`, `2130706433`, `10.0.0`), a name of more than 253 characters or with more than
-/// 63 between two dots, and port 0.
+/// match: a block or an address whose family is not that of the network, an address with a zone
+/// (`fe80::1%eth0`), a name that ends in a number (`127.1`, `2130706433`, `10.0.0`), a name of more
+/// than 253 characters or with more than 63 between two dots, and port 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressEntry {
     network: Option<Network>,
@@ -356,6 +359,9 @@ fn parse_host(host: &str) -> Result<HostPattern, &'static str> {
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(HostPattern::Net(ip.to_canonical().into()));
+    }
+    if host.contains('%') {
+        return Err("an entry has no zone, and holds in every zone: leave the % and the rest out");
     }
     if host.contains('/') {
         let net = host.parse::<IpNet>().map_err(
@@ -755,6 +761,15 @@ mod tests {
         let policy = AddressPolicy::deny_all().allow(entry("*.lan"));
         check(&policy, "a.lan", "192.0.2.1:80", true);
         check(&policy, "fe80::1%a.lan", "[fe80::1]:80", false);
+        check(&policy, "fe80::1%a.lan", "[fe80::1%2]:80", false);
+        let policy = AddressPolicy::deny_all().allow(entry("fe80::/10"));
+        check(&policy, "fe80::1%a.lan", "[fe80::1%2]:80", true);
+        check(
+            &policy.deny(entry("fe80::1")),
+            "fe80::1%eth0",
+            "[fe80::1%3]:80",
+            false,
+        );
     }
 
     #[test]
@@ -783,6 +798,8 @@ mod tests {
         let long_below = format!("*.{}aaaa", "abcdefg.".repeat(31));
         let written_in_full = "in full, such as 127.0.0.1";
         for (text, reason) in [
+            ("fe80::1%lo", "no zone"),
+            ("[fe80::1%2]:80", "no zone"),
             ("127.1", written_in_full),
             ("127.1:80", written_in_full),
             ("2130706433", written_in_full),

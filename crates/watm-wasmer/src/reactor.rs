@@ -99,24 +99,30 @@ impl Reactor {
         Ok(happened)
     }
 
-    /// Sleeps like [`Reactor::wait`], but looks out for one socket alone and keeps what happens to
-    /// the others for later. Returns whether something happened to that one.
-    pub(crate) fn wait_for(&mut self, token: usize, timeout: Duration) -> io::Result<bool> {
+    /// Sleeps like [`Reactor::wait`], but looks out for some sockets alone and keeps what happens to
+    /// the others for later. Returns those to which something happened.
+    pub(crate) fn wait_for(
+        &mut self,
+        tokens: &[usize],
+        timeout: Duration,
+    ) -> io::Result<Vec<usize>> {
         self.poll(Some(timeout))?;
-        let mut happened = false;
+        let mut happened = Vec::new();
         for event in &self.events {
-            let (found, readiness) = (event.token(), Readiness::of(event));
-            if found == Token(token) {
-                happened |= readiness.readable || readiness.writable;
-            } else if found != WAKER {
-                match self.missed.iter_mut().find(|(token, _)| *token == found.0) {
+            let (Token(found), readiness) = (event.token(), Readiness::of(event));
+            if tokens.contains(&found) {
+                if readiness.readable || readiness.writable {
+                    happened.push(found);
+                }
+            } else if event.token() != WAKER {
+                match self.missed.iter_mut().find(|(token, _)| *token == found) {
                     Some((_, known)) => {
                         known.readable |= readiness.readable;
                         known.writable |= readiness.writable;
                         known.ended |= readiness.ended;
                         known.urgent |= readiness.urgent;
                     }
-                    None => self.missed.push((found.0, readiness)),
+                    None => self.missed.push((found, readiness)),
                 }
             }
         }

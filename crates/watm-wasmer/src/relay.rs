@@ -9,8 +9,8 @@ use std::time::Duration;
 use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
+use crate::address::{Network, split_address};
 use crate::book::{Book, ServerStats, wait_cut};
-use crate::connect::{Network, split_address};
 use crate::dropped;
 use crate::error::{ConfigError, ListenError};
 use crate::host::Ends;
@@ -223,8 +223,8 @@ impl Accepting for Wrap {
 }
 
 impl Builder<Relay> {
-    /// The remote that `water_dial_fixed` dials, `host:port` or `[v6]:port`. Without it, only a
-    /// module that chooses its own remotes can relay.
+    /// The remote that `water_dial_fixed` dials, as for [`Dialer::dial`](crate::Dialer::dial).
+    /// Without it, only a module that chooses its own remotes can relay.
     pub fn remote(mut self, address: impl Into<String>) -> Self {
         self.remote = Some(address.into());
         self

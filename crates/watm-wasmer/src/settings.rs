@@ -10,7 +10,7 @@ use std::time::Duration;
 use watm_abi::Role;
 
 use crate::arguments::Arguments;
-use crate::connect::{DialHook, Outgoing, PlainDial};
+use crate::connect::{DialHook, Outgoing};
 use crate::engine::PAGE;
 use crate::error::{ConfigError, missing_role};
 use crate::module::TransportModule;
@@ -102,11 +102,7 @@ impl<R> Builder<R> {
                 directories: Vec::new(),
                 stdio: Stdio::default(),
                 log_target: Arc::new(LogTarget::of(module.name())),
-                outgoing: Outgoing {
-                    hook: Arc::new(PlainDial),
-                    policy: Arc::default(),
-                    timeout: Duration::from_secs(10),
-                },
+                outgoing: Outgoing::within(Duration::from_secs(10)),
                 handshake_timeout: Duration::from_secs(30),
                 close_grace: Duration::from_secs(3),
                 drain_timeout: Duration::from_secs(30),

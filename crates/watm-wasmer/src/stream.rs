@@ -44,6 +44,11 @@ impl Stream {
         end_on_drop(&self.socket);
     }
 
+    /// The socket, as it is.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
     /// path gathers small writes itself. The system asks after `keepalive` without a byte whether
     /// the peer is still there, unless that was turned on before. Until it has ended in order, the

@@ -179,6 +179,36 @@ fn an_ipv6_address_in_brackets_is_dialled() {
     echo_messages(&dial(&built("plain"), &server.address()).expect("a connection"));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_ipv6_address_may_have_a_zone_whoever_chooses_it() {
+    let listener = std::net::TcpListener::bind("[::1]:0").expect("the loopback of IPv6");
+    let port = listener.local_addr().expect("an address").port();
+    let _server = EchoServer::serve(listener);
+    for zone in ["lo", "1"] {
+        let address = format!("[::1%{zone}]:{port}");
+        echo_messages(&dial(&built("plain"), &address).expect("a connection"));
+        let fixed = |policy| {
+            let dialer = FixedDialer::builder(&built("fixed")).policy(policy);
+            let dialer = dialer.build().expect("a fixed dialer");
+            dialer.dial_with(DialOptions::new().config(format!("tcp {address}")))
+        };
+        let allowing = AddressPolicy::deny_all().allow("::1".parse().expect("an entry"));
+        echo_messages(&fixed(allowing.clone()).expect("a connection"));
+        let denying = allowing.deny("::1".parse().expect("an entry"));
+        for policy in [denying, AddressPolicy::deny_all()] {
+            match fixed(policy).expect_err("denied") {
+                DialError::Denied { address: denied } => assert_eq!(denied, address),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    match dial(&built("plain"), "[fe80::1%no-such]:80").expect_err("no such interface") {
+        DialError::Connect { source, .. } => assert!(source.to_string().contains("no-such")),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_text_that_is_no_address_is_refused_before_anything_runs() {
     // A module that could not be dialled in time, so that only the address can end this.

@@ -1,6 +1,9 @@
 //! Addresses on the command line: `HOST:PORT` or `[IPV6]:PORT`. Only the form is looked at; names
-//! are resolved when they are used.
+//! are resolved when they are used, and so are the zones of IPv6 addresses (`[fe80::1%eth0]`).
 
+use std::net::Ipv6Addr;
+
+/// An address to connect to.
 pub(super) fn parse(text: &str) -> Result<String, String> {
     let expected = "expected HOST:PORT or [IPV6]:PORT";
     let (host, port) = match text.strip_prefix('[') {
@@ -19,10 +22,34 @@ pub(super) fn parse(text: &str) -> Result<String, String> {
             "brackets are for an IPv6 address and needed there; {expected}"
         ));
     }
+    if host.contains(':') {
+        check_ipv6(host)?;
+    }
+    check_port(port)?;
+    Ok(text.to_owned())
+}
+
+fn check_port(port: &str) -> Result<(), String> {
     if port.parse::<u16>().is_err() || port.starts_with('+') {
         return Err("the port is not a number from 0 to 65535".into());
     }
-    Ok(text.to_owned())
+    Ok(())
+}
+
+fn check_ipv6(host: &str) -> Result<(), String> {
+    let (ip, zone) = match host.split_once('%') {
+        Some((ip, zone)) => (ip, Some(zone)),
+        None => (host, None),
+    };
+    if ip.parse::<Ipv6Addr>().is_err() {
+        return Err("what stands in brackets is no IPv6 address".into());
+    }
+    if zone == Some("") {
+        return Err(
+            "the zone behind the % is missing: the name or number of a network interface".into(),
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -36,12 +63,31 @@ mod tests {
             "127.0.0.1:0",
             "[::1]:80",
             "localhost:65535",
+            "[fe80::1%eth0]:80",
+            "[fe80::1%2]:80",
+            "[::ffff:127.0.0.1]:80",
         ] {
             assert_eq!(parse(good).as_deref(), Ok(good));
         }
         for bad in [
-            "", "host", "host:", ":80", "::1:80", "[::1]", "[::1]80", "[]:1", "[host]:1",
-            "h:65536", "h:-1", "h:+1", "h:http",
+            "",
+            "host",
+            "host:",
+            ":80",
+            "::1:80",
+            "[::1]",
+            "[::1]80",
+            "[]:1",
+            "[host]:1",
+            "[127.0.0.1]:1",
+            "[a:b]:1",
+            "[fe80::1%]:80",
+            "[eth0%fe80::1]:80",
+            "fe80::1%eth0:80",
+            "h:65536",
+            "h:-1",
+            "h:+1",
+            "h:http",
         ] {
             parse(bad).expect_err(bad);
         }

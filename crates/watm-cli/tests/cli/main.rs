@@ -9,6 +9,7 @@ mod process;
 mod bench;
 mod broken;
 mod cache;
+mod connecting;
 mod demo;
 mod failures;
 mod fixed;

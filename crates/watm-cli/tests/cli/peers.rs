@@ -44,6 +44,11 @@ impl Server {
         Self { address }
     }
 
+    /// Sends back what comes on a socket that listens already.
+    pub(crate) fn echo_on(listener: TcpListener) -> Self {
+        Self::serve(listener, echo)
+    }
+
     /// Sends back what comes, and ends when the client has.
     pub(crate) fn echo() -> Self {
         Self::start(echo)

@@ -33,6 +33,12 @@ fn what_makes_no_sense_is_refused() {
         "relay --module m --listen h:1 --allow * --nat64-prefix 2001:db8::/95",
         "32, 40, 48, 56, 64 or 96",
     );
+    refused("dial --module m --remote :80", "host is missing");
+    refused("dial --module m --remote [fe80::1%]:80", "zone");
+    refused(
+        "dial-fixed --module m --allow [fe80::1%eth0]:80",
+        "an entry has no zone",
+    );
     refused("demo m --size 1X", "K, M, G");
     refused("demo m --size 1M --file f", "--file");
     refused(
