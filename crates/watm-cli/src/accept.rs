@@ -7,19 +7,21 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use watm_wasmer::ListenError;
+use watm_wasmer::{ListenError, plain};
 
-use crate::poll::{Interest, wait};
+use crate::poll::{Interest, wait, wait_any};
 
 /// How long accepting rests when the system has no descriptor or memory for a socket.
 const REST: Duration = Duration::from_millis(50);
 /// How often that is told, while it goes on.
 const WARNING_EVERY: Duration = Duration::from_secs(10);
 
-/// A listening socket.
+/// A listener, on one socket or on several.
 pub(crate) struct PlainListener {
-    listener: TcpListener,
-    local: SocketAddr,
+    listeners: Vec<TcpListener>,
+    local: Vec<SocketAddr>,
+    /// Which of them has its turn next.
+    turn: usize,
     closed: UnixStream,
     warned: Cell<Option<Instant>>,
 }
@@ -28,48 +30,50 @@ pub(crate) struct PlainListener {
 pub(crate) struct Closer(UnixStream);
 
 impl PlainListener {
-    /// Listens on `HOST:PORT`.
-    pub(crate) fn bind(address: &str) -> Result<(Self, Closer), ListenError> {
-        let failed = |source| ListenError::Bind {
-            address: address.to_owned(),
-            source,
-        };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(ListenError::Host)?;
-        let local = listener.local_addr().map_err(ListenError::Host)?;
+    /// Listens on each of the addresses, or on none.
+    pub(crate) fn bind(addresses: &[impl AsRef<str>]) -> Result<(Self, Closer), ListenError> {
+        let (mut listeners, mut local) = (Vec::new(), Vec::new());
+        for address in addresses {
+            let listener = plain::bind(address.as_ref())?;
+            listener.set_nonblocking(true).map_err(ListenError::Host)?;
+            local.push(listener.local_addr().map_err(ListenError::Host)?);
+            listeners.push(listener);
+        }
         let (closed, closer) = UnixStream::pair().map_err(ListenError::Host)?;
         let listener = Self {
-            listener,
+            listeners,
             local,
+            turn: 0,
             closed,
             warned: Cell::new(None),
         };
         Ok((listener, Closer(closer)))
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.local
+    /// The addresses listened on.
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local
     }
 
     /// Waits for the next connection; none once it is closed.
     ///
     /// # Errors
     ///
-    /// If the listening socket itself is broken. A connection that went away before it was
-    /// accepted is not an error, and neither is a shortage of descriptors, which passes.
-    pub(crate) fn accept(&self) -> io::Result<Option<TcpStream>> {
+    /// If a listening socket itself is broken. A connection that went away before it was accepted is
+    /// not an error, and neither is a shortage of descriptors, which passes.
+    pub(crate) fn accept(&mut self) -> io::Result<Option<TcpStream>> {
         loop {
-            let [closed, _] = wait(
-                [
-                    (self.closed.as_fd(), Interest::Readable),
-                    (self.listener.as_fd(), Interest::Readable),
-                ],
-                None,
-            )?;
-            if closed {
+            let mut interests = vec![(self.closed.as_fd(), Interest::Readable)];
+            let sockets = self.listeners.iter();
+            interests.extend(sockets.map(|socket| (socket.as_fd(), Interest::Readable)));
+            let ready = wait_any(&interests, None)?;
+            let Some((false, ready)) = ready.split_first() else {
                 return Ok(None);
-            }
-            match self.listener.accept() {
+            };
+            let Some(listener) = self.next_of(ready) else {
+                continue;
+            };
+            match listener.accept() {
                 Ok((stream, _)) => return Ok(Some(stream)),
                 Err(error) if is_passing(&error) => {}
                 Err(error) if is_shortage(&error) => {
@@ -82,6 +86,14 @@ impl PlainListener {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// One of the sockets that are ready, each in turn.
+    fn next_of(&mut self, ready: &[bool]) -> Option<&TcpListener> {
+        let count = self.listeners.len();
+        let next = (1..=count).map(|step| (self.turn + step) % count);
+        self.turn = next.into_iter().find(|at| ready.get(*at) == Some(&true))?;
+        self.listeners.get(self.turn)
     }
 
     fn warn(&self, error: &io::Error) {
@@ -135,30 +147,54 @@ mod tests {
     use super::*;
     use crossbeam_channel::bounded;
 
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn listen(addresses: &[&str]) -> (PlainListener, Vec<SocketAddr>, Closer) {
+        let (listener, closer) = PlainListener::bind(addresses).expect("a listener");
+        let bound = listener.local_addrs().to_vec();
+        (listener, bound, closer)
+    }
+
     #[test]
     fn accepting_ends_when_it_is_closed() {
-        let (listener, closer) = PlainListener::bind("127.0.0.1:0").expect("a listener");
+        let (mut listener, bound, closer) = listen(&["127.0.0.1:0"]);
         let (sender, receiver) = bounded(1);
-        let address = listener.local_addr();
         let thread = std::thread::spawn(move || {
             for _ in 0..2 {
                 let accepted = listener.accept().map(|stream| stream.is_some());
                 let _ = sender.send(accepted.expect("no error"));
             }
         });
-        let limit = Duration::from_secs(20);
-        let _client = TcpStream::connect(address).expect("a connection");
-        assert_eq!(receiver.recv_timeout(limit), Ok(true));
+        let _client = TcpStream::connect(bound[0]).expect("a connection");
+        assert_eq!(receiver.recv_timeout(LIMIT), Ok(true));
         closer.close();
-        assert_eq!(receiver.recv_timeout(limit), Ok(false));
+        assert_eq!(receiver.recv_timeout(LIMIT), Ok(false));
         thread.join().expect("the thread ends");
     }
 
     #[test]
+    fn several_sockets_are_accepted_from_in_turns() {
+        let (mut listener, bound, _closer) = listen(&["127.0.0.1:0"; 3]);
+        assert_eq!(bound.len(), 3);
+        let clients: Vec<_> = [0, 0, 0, 1, 1, 2]
+            .map(|at: usize| TcpStream::connect(bound[at]).expect("a connection"))
+            .into_iter()
+            .collect();
+        let accepted: Vec<_> = clients
+            .iter()
+            .map(|_| listener.accept().expect("no error").expect("not closed"))
+            .map(|stream| stream.local_addr().expect("an address"))
+            .collect();
+        let expected = [1, 2, 0, 1, 0, 0].map(|at: usize| bound[at]);
+        assert_eq!(accepted, expected);
+    }
+
+    #[test]
     fn a_port_in_use_is_an_error_that_names_the_address() {
-        let (listener, _closer) = PlainListener::bind("127.0.0.1:0").expect("a listener");
-        let address = listener.local_addr().to_string();
-        let error = PlainListener::bind(&address).err().expect("in use");
+        let (_listener, bound, _closer) = listen(&["127.0.0.1:0"]);
+        let address = bound[0].to_string();
+        let error = PlainListener::bind(&["127.0.0.1:0", &address]).err();
+        let error = error.expect("in use");
         assert!(error.to_string().contains(&address), "{error}");
     }
 }

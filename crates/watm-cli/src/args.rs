@@ -219,16 +219,20 @@ Examples:
     watm listen --module plain.wasm --listen 0.0.0.0:7000 --quiet > file
 
   On a port that the system chooses, which the first line of output names:
-    watm listen --module plain.wasm --listen 127.0.0.1:0 --forward 127.0.0.1:80"
+    watm listen --module plain.wasm --listen 127.0.0.1:0 --forward 127.0.0.1:80
+
+  On all addresses of this machine, IPv4 and IPv6:
+    watm listen --module plain.wasm --listen :7000 --forward 127.0.0.1:80"
 )]
 pub(crate) struct ListenArgs {
     /// The module
     #[arg(long, value_name = "FILE")]
     pub(crate) module: PathBuf,
 
-    /// Where to listen, HOST:PORT or [IPV6]:PORT; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", value_parser = address::parse)]
-    pub(crate) listen: String,
+    /// Where to listen (repeatable): HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this
+    /// machine; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", required = true, value_parser = address::parse_listen)]
+    pub(crate) listen: Vec<String>,
 
     /// The plain TCP server that gets what comes out, HOST:PORT or [IPV6]:PORT; of several
     /// addresses the first that answers
@@ -246,7 +250,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, conflicts_with = "forward")]
     pub(crate) keep_open: bool,
 
-    /// Print no `listening` line
+    /// Print no `listening` lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
@@ -279,16 +283,17 @@ pub(crate) struct RelayArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) module: PathBuf,
 
-    /// Where to listen, HOST:PORT or [IPV6]:PORT; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", value_parser = address::parse)]
-    pub(crate) listen: String,
+    /// Where to listen (repeatable): HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this
+    /// machine; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", required = true, value_parser = address::parse_listen)]
+    pub(crate) listen: Vec<String>,
 
     /// The remote to dial, HOST:PORT or [IPV6]:PORT; of several addresses the first that answers
     #[arg(long, value_name = "HOST:PORT", value_parser = address::parse,
         required_unless_present_any = ["allow", "allow_all"])]
     pub(crate) remote: Option<String>,
 
-    /// Print no `listening` line
+    /// Print no `listening` lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
@@ -468,9 +473,10 @@ name begins with \"relay\" or \"command\"
 /// Where plain connections come from, for the commands that dial.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AcceptArgs {
-    /// Accept plain TCP connections here and dial for each; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", value_parser = address::parse)]
-    pub(crate) listen: Option<String>,
+    /// Accept plain TCP connections here and dial for each (repeatable): HOST:PORT, [IPV6]:PORT, or
+    /// :PORT for all addresses of this machine; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", value_parser = address::parse_listen)]
+    pub(crate) listen: Vec<String>,
 
     /// With --listen: the most connections that are carried at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 2048, requires = "listen",
@@ -483,7 +489,7 @@ pub(crate) struct AcceptArgs {
     #[arg(long, conflicts_with = "listen")]
     pub(crate) keep_open: bool,
 
-    /// With --listen: print no `listening` line
+    /// With --listen: print no `listening` lines
     #[arg(short, long, requires = "listen")]
     pub(crate) quiet: bool,
 }
@@ -687,11 +693,11 @@ impl Args {
         let (name, on_stdio) = match &self.command {
             Command::Dial(args) => (
                 "dial",
-                args.transport.inherit_stdio && args.accept.listen.is_none(),
+                args.transport.inherit_stdio && args.accept.listen.is_empty(),
             ),
             Command::DialFixed(args) => (
                 "dial-fixed",
-                args.transport.inherit_stdio && args.accept.listen.is_none(),
+                args.transport.inherit_stdio && args.accept.listen.is_empty(),
             ),
             Command::Listen(args) => (
                 "listen",
@@ -789,6 +795,30 @@ mod tests {
             "watm dial-fixed --module m --allow a:1 --allow b:2",
         ] {
             parse(line).expect(line);
+        }
+    }
+
+    #[test]
+    fn there_may_be_several_addresses_to_listen_on() {
+        let line = "watm dial --module m --remote h:1 --listen :1 --listen [::1%lo]:2 --quiet";
+        let Command::Dial(args) = parse(line).expect(line).command else {
+            panic!("not dial");
+        };
+        assert_eq!(args.accept.listen, [":1", "[::1%lo]:2"]);
+        for line in [
+            "watm listen --module m --listen *:1 --listen h:2",
+            "watm relay --module m --remote h:1 --listen :1 --listen h:2",
+            "watm dial-fixed --module m --allow-all --listen :1 --listen h:2",
+        ] {
+            parse(line).expect(line);
+        }
+        for line in [
+            "watm listen --module m",
+            "watm relay --module m --remote h:1",
+            "watm dial --module m --remote :1",
+            "watm listen --module m --listen :1 --forward :2",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2);
         }
     }
 

@@ -34,7 +34,11 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
 
 /// Instances to keep ready: none where there is one connection.
 fn stock(accept: &AcceptArgs, args: &StockArgs) -> usize {
-    accept.listen.as_ref().map_or(0, |_| args.stock.into())
+    if accept.listen.is_empty() {
+        0
+    } else {
+        args.stock.into()
+    }
 }
 
 /// `watm dial-fixed`.
@@ -53,34 +57,31 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
 
 fn carry(dial: Arc<Dial>, accept: &AcceptArgs, transport: &TransportArgs) -> Result<(), Failure> {
     let signals = Signals::install()?;
-    match &accept.listen {
-        Some(address) => serve(dial, address, accept, transport, &signals),
-        None => {
-            let stdio = Stdio {
-                keep_open: accept.keep_open,
-                patience: transport.drain_timeout,
-                shared: transport.inherit_stdio,
-            };
-            let conn = stdio::set_up(&signals, move || dial().map_err(Failure::from))?
-                .ok_or_else(|| Failure::new("interrupted before the transport was set up"))?;
-            stdio.carry(conn, &signals)
-        }
+    if !accept.listen.is_empty() {
+        return serve(dial, accept, transport, &signals);
     }
+    let stdio = Stdio {
+        keep_open: accept.keep_open,
+        patience: transport.drain_timeout,
+        shared: transport.inherit_stdio,
+    };
+    let conn = stdio::set_up(&signals, move || dial().map_err(Failure::from))?
+        .ok_or_else(|| Failure::new("interrupted before the transport was set up"))?;
+    stdio.carry(conn, &signals)
 }
 
 /// Dials for every plain connection, until a signal.
 fn serve(
     dial: Arc<Dial>,
-    address: &str,
     accept: &AcceptArgs,
     transport: &TransportArgs,
     signals: &Signals,
 ) -> Result<(), Failure> {
     open_files::raise_limit();
     let clients = Clients::new(accept.max_connections);
-    let (listener, closer) = PlainListener::bind(address)?;
+    let (mut listener, closer) = PlainListener::bind(&accept.listen)?;
     let (failed, failures) = serve::failures();
-    announce(listener.local_addr(), accept.quiet)?;
+    announce(listener.local_addrs(), accept.quiet)?;
 
     let patience = transport.drain_timeout;
     let admitting = clients.clone();

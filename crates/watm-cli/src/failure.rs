@@ -197,7 +197,7 @@ impl From<ListenError> for Failure {
                     Some("another program listens there: choose another port, or 0 for a free one")
                 }
                 io::ErrorKind::AddrNotAvailable => {
-                    Some("the address to listen on has to be one of this machine, or 0.0.0.0")
+                    Some("the address to listen on has to be one of this machine, or :PORT for all")
                 }
                 io::ErrorKind::PermissionDenied => {
                     Some("ports below 1024 need a privilege: choose a higher one")

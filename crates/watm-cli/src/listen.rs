@@ -22,8 +22,8 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         .stock(stock);
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let listener = builder.bind(&args.listen)?;
-    announce(listener.local_addr(), args.quiet)?;
+    let listener = builder.bind_all(&args.listen)?;
+    announce(listener.local_addrs(), args.quiet)?;
     match &args.forward {
         Some(target) => forward(args, listener, target, &signals),
         None => carry_one(args, listener, &signals),

@@ -17,14 +17,34 @@ pub(crate) fn wait<const N: usize>(
     interests: [(BorrowedFd<'_>, Interest); N],
     timeout: Option<Duration>,
 ) -> io::Result<[bool; N]> {
-    let mut polled = interests.map(|(fd, interest)| libc::pollfd {
+    let mut polled = interests.map(polled);
+    poll(&mut polled, timeout)?;
+    Ok(polled.map(|polled| polled.revents != 0))
+}
+
+/// The same for as many descriptors as there are.
+pub(crate) fn wait_any(
+    interests: &[(BorrowedFd<'_>, Interest)],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<_> = interests.iter().copied().map(polled).collect();
+    poll(&mut polled, timeout)?;
+    Ok(polled.iter().map(|polled| polled.revents != 0).collect())
+}
+
+fn polled((fd, interest): (BorrowedFd<'_>, Interest)) -> libc::pollfd {
+    libc::pollfd {
         fd: fd.as_raw_fd(),
         events: match interest {
             Interest::Readable => libc::POLLIN,
             Interest::Writable => libc::POLLOUT,
         },
         revents: 0,
-    });
+    }
+}
+
+/// Has the system fill in which are ready. Their descriptors have to be open.
+fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
     let milliseconds = match timeout {
         None => -1,
         // Rounded up, so that a caller that waits for a time does not spin at the end of it.
@@ -32,17 +52,16 @@ pub(crate) fn wait<const N: usize>(
             libc::c_int::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
         }
     };
-    // SAFETY: the pointer is to N pollfds that live here, and the descriptors in them are borrowed
-    // for the length of the call.
-    let ready = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds) };
+    let count = polled.len() as libc::nfds_t;
+    // SAFETY: the pointer is to as many pollfds as the count says, which live in the caller.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), count, milliseconds) };
     if ready < 0 {
         let error = io::Error::last_os_error();
-        if error.kind() == io::ErrorKind::Interrupted {
-            return Ok([false; N]);
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
-        return Err(error);
     }
-    Ok(polled.map(|polled| polled.revents != 0))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     }
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let relay = Arc::new(builder.bind(&args.listen)?.spawn()?);
-    announce(relay.local_addr(), args.quiet)?;
+    let relay = Arc::new(builder.bind_all(&args.listen)?.spawn()?);
+    announce(relay.local_addrs(), args.quiet)?;
 
     let (failed, failures) = serve::failures();
     let watched = Arc::clone(&relay);

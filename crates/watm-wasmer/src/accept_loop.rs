@@ -1,9 +1,10 @@
-//! The thread that accepts sockets for a listener or a relay, and the bound on how many
-//! handshakes are in progress.
+//! The thread that accepts connections for a listener or a relay, on all its sockets, and the
+//! bound on how many handshakes are in progress.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
@@ -11,10 +12,8 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::os::fd::AsRawFd;
 
-use crate::error::ListenError;
+use crate::error::{ConfigError, ListenError};
 use crate::link::{Level, Link, Stage, lock};
 use crate::mappings;
 
@@ -23,22 +22,21 @@ const REST: Duration = Duration::from_millis(50);
 /// How often that is told, while it goes on.
 const WARNING_EVERY: Duration = Duration::from_secs(10);
 
-const WAKER: Token = Token(0);
-const LISTENER: Token = Token(1);
+/// The token of the waker; sockets count upwards from 0.
+const WAKER: Token = Token(usize::MAX);
 
 /// What a listener does with its sockets.
 pub(crate) trait Accepting: Send + 'static {
     /// Whether another socket is wanted now. When that changes, the loop must be woken.
     fn wants_more(&self) -> bool;
     fn accepted(&self, stream: TcpStream);
-    /// The listening socket is broken: nothing will be accepted any more.
+    /// A listening socket is broken: nothing will be accepted any more.
     fn failed(&self, error: io::Error);
 }
 
 pub(crate) struct AcceptLoop {
     waker: Arc<Waker>,
     closed: Arc<AtomicBool>,
-    local: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,20 +55,10 @@ impl AcceptWaker {
 impl AcceptLoop {
     /// Starts accepting. `make` gets the means to wake the loop.
     pub(crate) fn spawn<A: Accepting>(
-        listener: TcpListener,
+        sockets: Sockets,
         make: impl FnOnce(AcceptWaker) -> A,
     ) -> Result<Self, ListenError> {
-        let prepare = || -> io::Result<(Poll, SocketAddr, Arc<Waker>)> {
-            listener.set_nonblocking(true)?;
-            let local = listener.local_addr()?;
-            let poll = Poll::new()?;
-            let fd = listener.as_raw_fd();
-            poll.registry()
-                .register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
-            let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-            Ok((poll, local, waker))
-        };
-        let (poll, local, waker) = prepare().map_err(ListenError::Host)?;
+        let (poll, waker) = sockets.poll().map_err(ListenError::Host)?;
         let closed = Arc::new(AtomicBool::new(false));
         let accepting = make(AcceptWaker(Arc::clone(&waker)));
         let is_closed = Arc::clone(&closed);
@@ -79,22 +67,17 @@ impl AcceptLoop {
             .stack_size(256 * 1024)
             .spawn(move || {
                 crate::signals::block_all();
-                accept_all(&listener, poll, &accepting, &is_closed);
+                accept_all(sockets, poll, &accepting, &is_closed);
             })
             .map_err(ListenError::Host)?;
         Ok(Self {
             waker,
             closed,
-            local,
             thread: Some(thread),
         })
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.local
-    }
-
-    /// Stops accepting and closes the listening socket; waits for both, which does not take long.
+    /// Stops accepting and closes the listening sockets; waits for both, which does not take long.
     pub(crate) fn close(&mut self) {
         self.closed.store(true, Ordering::Release);
         AcceptWaker(Arc::clone(&self.waker)).wake();
@@ -112,15 +95,94 @@ impl Drop for AcceptLoop {
     }
 }
 
+/// The listening sockets of a listener or a relay: at least one.
+pub(crate) struct Sockets {
+    sockets: Vec<(TcpListener, Pending)>,
+    locals: Box<[SocketAddr]>,
+    /// Which has its turn next.
+    turn: usize,
+}
+
+/// Whether connections may wait at a socket. Events are edge-triggered, so this is remembered here.
+type Pending = bool;
+
+impl Sockets {
+    /// The sockets to accept on.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Config`] if there is none; [`ListenError::Host`] if one has no address.
+    pub(crate) fn new(
+        listeners: impl IntoIterator<Item = TcpListener>,
+    ) -> Result<Self, ListenError> {
+        let sockets: Vec<_> = listeners.into_iter().map(|socket| (socket, true)).collect();
+        if sockets.is_empty() {
+            return Err(ListenError::Config(ConfigError::Invalid {
+                setting: "listen",
+                message: "there is no address to listen on".into(),
+            }));
+        }
+        let locals = sockets.iter().map(|(socket, _)| socket.local_addr());
+        let locals = locals.collect::<io::Result<_>>();
+        Ok(Self {
+            locals: locals.map_err(ListenError::Host)?,
+            sockets,
+            turn: 0,
+        })
+    }
+
+    /// Where they listen.
+    pub(crate) fn locals(&self) -> &[SocketAddr] {
+        &self.locals
+    }
+
+    fn poll(&self) -> io::Result<(Poll, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        for (i, (socket, _)) in self.sockets.iter().enumerate() {
+            socket.set_nonblocking(true)?;
+            let fd = socket.as_raw_fd();
+            poll.registry()
+                .register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+        }
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        Ok((poll, Arc::new(waker)))
+    }
+
+    /// Notes that connections wait at a socket.
+    fn note(&mut self, Token(i): Token) {
+        if let Some((_, pending)) = self.sockets.get_mut(i) {
+            *pending = true;
+        }
+    }
+
+    fn is_any_pending(&self) -> bool {
+        self.sockets.iter().any(|(_, pending)| *pending)
+    }
+
+    /// Accepts a connection, from each socket in turn; none if there is none.
+    fn accept(&mut self) -> io::Result<Option<TcpStream>> {
+        for _ in 0..self.sockets.len() {
+            self.turn = (self.turn + 1) % self.sockets.len();
+            let (socket, pending) = &mut self.sockets[self.turn];
+            if !*pending {
+                continue;
+            }
+            match socket.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *pending = false,
+                result => return result.map(|(stream, _)| Some(stream)),
+            }
+        }
+        Ok(None)
+    }
+}
+
 fn accept_all(
-    listener: &TcpListener,
+    mut sockets: Sockets,
     mut poll: Poll,
     accepting: &impl Accepting,
     closed: &AtomicBool,
 ) {
-    let mut events = Events::with_capacity(4);
-    // Edge-triggered: what was not accepted yet is remembered here.
-    let mut pending = true;
+    let mut events = Events::with_capacity(16);
     let mut rest = Rest::default();
     loop {
         match poll.poll(&mut events, rest.left()) {
@@ -131,18 +193,23 @@ fn accept_all(
         if closed.load(Ordering::Acquire) {
             return;
         }
-        pending |= events.iter().any(|event| event.token() == LISTENER);
+        for event in &events {
+            sockets.note(event.token());
+        }
         // Whoever ends wakes the loop, but a rest is a rest.
-        while pending && rest.is_over() && accepting.wants_more() && !closed.load(Ordering::Acquire)
+        while sockets.is_any_pending()
+            && rest.is_over()
+            && accepting.wants_more()
+            && !closed.load(Ordering::Acquire)
         {
             // A client that waits is better off than one that is accepted and dropped.
             if let Err(error) = mappings::check_room() {
                 rest.begin(&error);
                 break;
             }
-            match listener.accept() {
-                Ok((stream, _)) => accepting.accepted(stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => pending = false,
+            match sockets.accept() {
+                Ok(Some(stream)) => accepting.accepted(stream),
+                Ok(None) => {}
                 Err(error) if is_passing(&error) => {}
                 Err(error) if is_shortage(&error) => rest.begin(&error),
                 Err(error) => return accepting.failed(error),
@@ -206,35 +273,6 @@ fn is_shortage(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
-}
-
-/// Binds a listening socket; port 0 lets the system choose.
-pub(crate) fn bind(address: &str) -> Result<TcpListener, ListenError> {
-    let failed = |source| ListenError::Bind {
-        address: address.to_owned(),
-        source,
-    };
-    let (host, port) = crate::address::split_address(address).map_err(failed)?;
-    let candidates = crate::address::resolve(host, port).map_err(failed)?;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for candidate in candidates {
-        let listen = || -> io::Result<TcpListener> {
-            let socket = Socket::new(
-                Domain::for_address(candidate),
-                Type::STREAM,
-                Some(Protocol::TCP),
-            )?;
-            socket.set_reuse_address(true)?;
-            socket.bind(&candidate.into())?;
-            socket.listen(1024)?;
-            Ok(socket.into())
-        };
-        match listen() {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
 }
 
 /// The handshakes in progress, oldest first. One too many costs the oldest its place, so that

@@ -99,6 +99,27 @@ pub(crate) fn split_address(address: &str) -> io::Result<(&str, u16)> {
     Ok((host, port))
 }
 
+/// Splits an address to listen on, which is one for [`split_address`], or `:port` or `*:port`.
+/// These two mean all addresses of this machine, and have no host.
+pub(crate) fn split_listen_address(address: &str) -> io::Result<(Option<&str>, u16)> {
+    let Some(port) = address
+        .strip_prefix("*:")
+        .or_else(|| address.strip_prefix(':'))
+        // `::1:80` begins with a colon as well.
+        .filter(|port| !port.contains(':'))
+    else {
+        return split_address(address).map(|(host, port)| (Some(host), port));
+    };
+    let port = port.parse().map_err(|_| {
+        invalid(
+            address,
+            "the port is not a number up to 65535",
+            "expected host:port, [v6]:port, or :port for all addresses",
+        )
+    })?;
+    Ok((None, port))
+}
+
 fn invalid(address: &str, problem: &str, expected: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
@@ -173,6 +194,26 @@ mod tests {
             "fe80::1%eth0:80",
         ] {
             let error = split_address(bad).expect_err(bad);
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_needs_no_host() {
+        for (address, expected) in [
+            (":8080", (None, 8080)),
+            ("*:8080", (None, 8080)),
+            (":0", (None, 0)),
+            ("[::]:80", (Some("::"), 80)),
+            ("localhost:80", (Some("localhost"), 80)),
+            ("[fe80::1%eth0]:80", (Some("fe80::1%eth0"), 80)),
+        ] {
+            assert_eq!(split_listen_address(address).expect(address), expected);
+        }
+        for bad in [
+            "", ":", "*:", "*", "::1:80", ":http", ":65536", "*:1:2", "::80",
+        ] {
+            let error = split_listen_address(bad).expect_err(bad);
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
+use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, Sockets};
 use crate::book::{Book, ServerStats, wait_cut};
 use crate::conn::Conn;
 use crate::dialer::connect;
@@ -18,6 +18,7 @@ use crate::host::Ends;
 use crate::link::{Link, lock};
 use crate::module::TransportModule;
 use crate::pipe::pipe;
+use crate::plain::bind;
 use crate::settings::{Builder, Settings};
 use crate::stream::Stream;
 use crate::worker::{Connection, Workers};
@@ -74,7 +75,7 @@ pub struct Listener {
     shared: Arc<Shared>,
     accept_loop: Mutex<AcceptLoop>,
     waker: AcceptWaker,
-    local: SocketAddr,
+    locals: Box<[SocketAddr]>,
 }
 
 impl Listener {
@@ -119,9 +120,14 @@ impl Listener {
         std::iter::from_fn(|| self.accept().ok())
     }
 
-    /// The address listened on.
+    /// The address listened on; the first, if there are several.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.locals[0]
+    }
+
+    /// All addresses listened on: one, unless there are several sockets.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.locals
     }
 
     /// What the listener has done so far.
@@ -186,7 +192,7 @@ impl Drop for Listener {
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener")
-            .field("local", &self.local)
+            .field("local", &self.locals)
             .finish_non_exhaustive()
     }
 }
@@ -323,15 +329,31 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Builder<Listener> {
-    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose.
+    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose. `:port`
+    /// and `*:port` mean all addresses of this machine, of both families; see
+    /// [`plain::bind`](crate::plain::bind).
     ///
     /// # Errors
     ///
     /// [`ListenError`] if the module is no listener, a setting cannot work, or the address cannot
     /// be listened on.
     pub fn bind(self, address: &str) -> Result<Listener, ListenError> {
+        self.bind_all([address])
+    }
+
+    /// Listens on several addresses, each as in [`Builder::bind`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::bind`], and if there is no address.
+    pub fn bind_all<A: AsRef<str>>(
+        self,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Result<Listener, ListenError> {
         let settings = self.check(Role::Listener)?;
-        start(settings, bind(address)?)
+        let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        start(settings, Sockets::new(listeners)?)
     }
 
     /// Listens on a socket that the application has bound.
@@ -340,7 +362,19 @@ impl Builder<Listener> {
     ///
     /// As [`Builder::bind`].
     pub fn listen(self, listener: TcpListener) -> Result<Listener, ListenError> {
-        start(self.check(Role::Listener)?, listener)
+        self.listen_all([listener])
+    }
+
+    /// Listens on several sockets that the application has bound.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::bind`], and if there is no socket.
+    pub fn listen_all(
+        self,
+        listeners: impl IntoIterator<Item = TcpListener>,
+    ) -> Result<Listener, ListenError> {
+        start(self.check(Role::Listener)?, Sockets::new(listeners)?)
     }
 
     /// Makes an acceptor, for sockets that the application accepts.
@@ -356,7 +390,8 @@ impl Builder<Listener> {
     }
 }
 
-fn start(settings: Arc<Settings>, listener: TcpListener) -> Result<Listener, ListenError> {
+fn start(settings: Arc<Settings>, sockets: Sockets) -> Result<Listener, ListenError> {
+    let locals = sockets.locals().into();
     let handshakes = Handshakes::new(settings.handshake_limit);
     let queue = Queue {
         ready: VecDeque::new(),
@@ -373,16 +408,15 @@ fn start(settings: Arc<Settings>, listener: TcpListener) -> Result<Listener, Lis
         book: Book::default(),
     });
     let mut waker = None;
-    let accept_loop = AcceptLoop::spawn(listener, |its_waker| {
+    let accept_loop = AcceptLoop::spawn(sockets, |its_waker| {
         waker = Some(its_waker.clone());
         Unwrap(Arc::clone(&shared), its_waker)
     })?;
-    let local = accept_loop.local_addr();
     let waker = waker.ok_or_else(|| ListenError::Host(io::Error::other("no waker")))?;
     Ok(Listener {
         shared,
         accept_loop: Mutex::new(accept_loop),
         waker,
-        local,
+        locals,
     })
 }

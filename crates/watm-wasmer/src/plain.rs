@@ -1,26 +1,34 @@
-//! Plain TCP beside transports: connecting in the way that the roles do.
+//! Plain TCP beside transports: connecting and listening in the way that the roles do.
 //!
 //! For programs that pass on to a server what comes out of a [`Listener`](crate::Listener), or dial
 //! for what they accept. No module has a part in it.
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use watm_wasmer::plain::Connector;
+//! use watm_wasmer::plain::{self, Connector};
 //!
+//! let listener = plain::bind(":8080")?;
 //! let connector = Connector::new();
 //! let server = connector.connect("server.example:80", Duration::from_secs(10))?;
-//! # Ok::<(), std::io::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::fmt;
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::address::Network;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::address::{Network, resolve, split_listen_address};
 use crate::connect::Outgoing;
+use crate::error::ListenError;
 use crate::link::Link;
 use crate::reactor::Reactor;
+
+/// Connections that the system completes for a listening socket before they are accepted. It may
+/// have a lower limit of its own (`net.core.somaxconn`).
+const BACKLOG: i32 = 1024;
 
 /// Connects to addresses, and remembers which of several worked last.
 ///
@@ -75,24 +83,154 @@ impl fmt::Debug for Connector {
     }
 }
 
+/// Listens on `address`, as listeners and relays do: `host:port` or `[v6]:port`, or `:port` or
+/// `*:port` for all addresses of this machine, of both families. Port 0 lets the system choose.
+///
+/// All addresses are one socket of IPv6 that takes IPv4 too: its clients of IPv4 have mapped
+/// addresses (`::ffff:192.0.2.1`). On a machine without IPv6 it is one of IPv4. A name that stands
+/// for several addresses listens on the first that works.
+///
+/// # Errors
+///
+/// [`ListenError::Bind`] if it is no address, or one that cannot be listened on.
+pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
+    let failed = |source| ListenError::Bind {
+        address: address.to_owned(),
+        source,
+    };
+    let (host, port) = split_listen_address(address).map_err(failed)?;
+    let Some(host) = host else {
+        return bind_all(port, bind_to).map_err(failed);
+    };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for candidate in resolve(host, port).map_err(failed)? {
+        match bind_to(candidate, false) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// Listens on all addresses: of both families if the system has both, or else of IPv4.
+fn bind_all(
+    port: u16,
+    bind_to: impl Fn(SocketAddr, bool) -> io::Result<TcpListener>,
+) -> io::Result<TcpListener> {
+    match bind_to((Ipv6Addr::UNSPECIFIED, port).into(), true) {
+        Err(error) if is_without_ipv6(&error) => {
+            bind_to((Ipv4Addr::UNSPECIFIED, port).into(), false)
+        }
+        result => result,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+/// Listens on one address. One of IPv6 takes IPv4 too if `both` or else the system says so.
+fn bind_to(address: SocketAddr, both: bool) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if both {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::io::{Read, Write};
 
     const LIMIT: Duration = Duration::from_secs(20);
+
+    fn local(listener: &TcpListener) -> SocketAddr {
+        listener.local_addr().expect("an address")
+    }
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        for address in [":0", "*:0"] {
+            let listener = bind(address).expect("a listener");
+            let port = local(&listener).port();
+            assert!(local(&listener).ip().is_unspecified());
+            let connector = Connector::new();
+            let clients = ["127.0.0.1", "[::1]"].into_iter().filter(|host| {
+                // A machine without IPv6 has no such address.
+                *host != "[::1]" || local(&listener).is_ipv6()
+            });
+            for host in clients {
+                let client = connector.connect(&format!("{host}:{port}"), LIMIT);
+                let client = client.expect("a connection");
+                let (mut accepted, _) = listener.accept().expect("the client");
+                accepted.write_all(b"x").expect("room");
+                client.set_nonblocking(false).expect("an option");
+                (&client).read_exact(&mut [0]).expect("a byte");
+            }
+            let taken = bind(&format!("*:{port}")).expect_err("in use");
+            assert!(matches!(
+                taken,
+                ListenError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse
+            ));
+        }
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_listens_on_ipv4_alone() {
+        for code in [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL] {
+            let listener = bind_all(0, |address, both| {
+                if address.is_ipv6() {
+                    return Err(io::Error::from_raw_os_error(code));
+                }
+                bind_to(address, both)
+            });
+            assert!(local(&listener.expect("a listener")).is_ipv4());
+        }
+        let error = bind_all(0, |_, _| {
+            Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
+        });
+        assert_eq!(error.expect_err("in use").kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn more_clients_than_the_standard_library_lets_in_wait_to_be_accepted() {
+        // As many as the system allows: it may be told to keep fewer.
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+            .ok()
+            .and_then(|text| text.trim().parse::<usize>().ok())
+            .unwrap_or(128);
+        let listener = bind("127.0.0.1:0").expect("a listener");
+        let count = most.min(200);
+        let _clients: Vec<_> = (0..count)
+            .map(|_| TcpStream::connect_timeout(&local(&listener), LIMIT).expect("a connection"))
+            .collect();
+    }
 
     #[test]
     fn a_zone_is_part_of_an_address() {
         #[cfg(target_os = "linux")]
         {
-            let Ok(listener) = TcpListener::bind("[::1]:0") else {
+            let Ok(listener) = bind("[::1%lo]:0") else {
                 return; // A machine without IPv6.
             };
-            let port = listener.local_addr().expect("an address").port();
-            let connected = Connector::new().connect(&format!("[::1%lo]:{port}"), LIMIT);
-            connected.expect("a connection");
+            let address = format!("[::1%lo]:{}", local(&listener).port());
+            Connector::new()
+                .connect(&address, LIMIT)
+                .expect("a connection");
         }
+        let error = bind("[fe80::1%no-such]:0").expect_err("no such interface");
+        let source = std::error::Error::source(&error)
+            .expect("a cause")
+            .to_string();
+        assert!(source.contains("no-such"), "{source}");
         let error = Connector::new().connect("[fe80::1%no-such]:80", LIMIT);
         let error = error.expect_err("no such interface");
         assert!(error.to_string().contains("no-such"), "{error}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, bind};
+use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, Sockets};
 use crate::address::{Network, split_address};
 use crate::book::{Book, ServerStats, wait_cut};
 use crate::dropped;
@@ -16,6 +16,7 @@ use crate::error::{ConfigError, ListenError};
 use crate::host::Ends;
 use crate::link::{Link, lock};
 use crate::module::TransportModule;
+use crate::plain::bind;
 use crate::settings::{Builder, Settings};
 use crate::worker::{Connection, Workers};
 
@@ -45,8 +46,7 @@ struct Shared {
 pub struct Relay {
     settings: Arc<Settings>,
     remote: Option<(Network, String)>,
-    listener: TcpListener,
-    local: SocketAddr,
+    sockets: Sockets,
 }
 
 impl Relay {
@@ -55,9 +55,14 @@ impl Relay {
         Builder::new(module)
     }
 
-    /// The address listened on.
+    /// The address listened on; the first, if there are several.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.local_addrs()[0]
+    }
+
+    /// All addresses listened on: one, unless there are several sockets.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.sockets.locals()
     }
 
     /// Starts relaying, on threads of its own.
@@ -67,19 +72,20 @@ impl Relay {
     /// [`ListenError::Host`] if there is no thread or descriptor for it.
     pub fn spawn(self) -> Result<RelayHandle, ListenError> {
         let handshakes = Handshakes::new(self.settings.handshake_limit);
+        let locals = self.sockets.locals().into();
         let shared = Arc::new(Shared {
             workers: Workers::new(self.settings, Role::Relay),
             remote: self.remote,
             book: Book::default(),
             handshakes,
         });
-        let accept_loop = AcceptLoop::spawn(self.listener, |waker| Wrap {
+        let accept_loop = AcceptLoop::spawn(self.sockets, |waker| Wrap {
             shared: Arc::clone(&shared),
             waker,
         })?;
         Ok(RelayHandle {
             shared,
-            local: self.local,
+            locals,
             accept_loop: Mutex::new(accept_loop),
         })
     }
@@ -88,7 +94,7 @@ impl Relay {
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay")
-            .field("local", &self.local)
+            .field("local", &self.local_addrs())
             .finish_non_exhaustive()
     }
 }
@@ -96,14 +102,19 @@ impl fmt::Debug for Relay {
 /// A relay at work. Dropping it ends it like [`RelayHandle::shutdown`], without waiting.
 pub struct RelayHandle {
     shared: Arc<Shared>,
-    local: SocketAddr,
+    locals: Box<[SocketAddr]>,
     accept_loop: Mutex<AcceptLoop>,
 }
 
 impl RelayHandle {
-    /// The address listened on.
+    /// The address listened on; the first, if there are several.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.locals[0]
+    }
+
+    /// All addresses listened on: one, unless there are several sockets.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.locals
     }
 
     /// What the relay has done so far.
@@ -165,7 +176,7 @@ impl Drop for RelayHandle {
 impl fmt::Debug for RelayHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayHandle")
-            .field("local", &self.local)
+            .field("local", &self.locals)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
@@ -237,16 +248,31 @@ impl Builder<Relay> {
         self
     }
 
-    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose.
+    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose. `:port`
+    /// and `*:port` mean all addresses of this machine, of both families; see
+    /// [`plain::bind`](crate::plain::bind).
     ///
     /// # Errors
     ///
     /// [`ListenError`] if the module is no relay, a setting cannot work, or the address cannot be
     /// listened on.
     pub fn bind(self, address: &str) -> Result<Relay, ListenError> {
+        self.bind_all([address])
+    }
+
+    /// Listens on several addresses, each as in [`Builder::bind`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::bind`], and if there is no address.
+    pub fn bind_all<A: AsRef<str>>(
+        self,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Result<Relay, ListenError> {
         self.check_relay()?;
-        let listener = bind(address)?;
-        self.listen(listener)
+        let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        self.listen_all(listeners)
     }
 
     /// Listens on a socket that the application has bound.
@@ -255,14 +281,23 @@ impl Builder<Relay> {
     ///
     /// As [`Builder::bind`].
     pub fn listen(self, listener: TcpListener) -> Result<Relay, ListenError> {
+        self.listen_all([listener])
+    }
+
+    /// Listens on several sockets that the application has bound.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::bind`], and if there is no socket.
+    pub fn listen_all(
+        self,
+        listeners: impl IntoIterator<Item = TcpListener>,
+    ) -> Result<Relay, ListenError> {
         let settings = self.check_relay()?;
-        let remote = self.remote.map(|remote| (Network::Tcp, remote));
-        let local = listener.local_addr().map_err(ListenError::Host)?;
         Ok(Relay {
             settings,
-            remote,
-            listener,
-            local,
+            remote: self.remote.map(|remote| (Network::Tcp, remote)),
+            sockets: Sockets::new(listeners)?,
         })
     }
 

@@ -119,6 +119,25 @@ fn handshakes_run_side_by_side() {
 }
 
 #[test]
+fn a_listener_listens_on_several_sockets_and_on_both_families() {
+    let builder = Listener::builder(&built("handshake"));
+    let listener = Arc::new(builder.bind_all(["127.0.0.1:0", ":0"]).expect("a listener"));
+    let [first, all] = *listener.local_addrs() else {
+        panic!("{:?}", listener.local_addrs());
+    };
+    assert_eq!(listener.local_addr(), first);
+    let mut addresses = vec![first.to_string(), format!("127.0.0.1:{}", all.port())];
+    if all.is_ipv6() {
+        addresses.push(format!("[::1]:{}", all.port()));
+    }
+    for address in &addresses {
+        let client = connect(address.as_str());
+        greet(&client);
+        alternate(&accept(&listener), &client, 64, |_| {});
+    }
+}
+
+#[test]
 fn one_handshake_too_many_drops_the_oldest() {
     let builder = Listener::builder(&built("handshake")).handshake_limit(3);
     let listener = Arc::new(builder.bind("127.0.0.1:0").expect("a listener"));
@@ -293,7 +312,7 @@ fn an_address_that_is_taken_is_named() {
         }
         other => panic!("{other:?}"),
     }
-    for address in ["", "127.0.0.1", "nonsense:port", ":0"] {
+    for address in ["", "127.0.0.1", "nonsense:port", ":http"] {
         let error = Listener::builder(&built("plain"))
             .bind(address)
             .expect_err(address);

@@ -384,6 +384,32 @@ fn a_silent_client_does_not_delay_the_next_and_one_handshake_too_many_drops_the_
 }
 
 #[test]
+fn a_relay_listens_on_several_sockets() {
+    let echo = EchoServer::start();
+    let builder = Relay::builder(&built("plain")).remote(echo.address());
+    let relay = builder.clone().bind_all(["127.0.0.1:0", "127.0.0.1:0"]);
+    let relay = relay.expect("a relay").spawn().expect("a thread");
+    assert_eq!(relay.local_addrs().len(), 2);
+    assert_eq!(relay.local_addr(), relay.local_addrs()[0]);
+    for _ in 0..2 {
+        for address in relay.local_addrs() {
+            echo_messages(connect(address));
+        }
+    }
+    let stopped = relay.local_addrs().to_vec();
+    relay.shutdown();
+    for address in stopped {
+        let refused = TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    }
+    let none: [&str; 0] = [];
+    match builder.bind_all(none).expect_err("no address") {
+        ListenError::Config(ConfigError::Invalid { setting, .. }) => assert_eq!(setting, "listen"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn clients_beyond_the_limit_wait_until_one_has_ended() {
     let (remote, address) = listener();
     let module = built("plain");

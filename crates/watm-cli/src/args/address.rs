@@ -29,6 +29,16 @@ pub(super) fn parse(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An address to listen on, which may leave the host out.
+pub(super) fn parse_listen(text: &str) -> Result<String, String> {
+    let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':'));
+    // `::1` begins with a colon as well.
+    match port.filter(|port| !port.contains(':')) {
+        Some(port) => check_port(port).map(|()| text.to_owned()),
+        None => parse(text),
+    }
+}
+
 fn check_port(port: &str) -> Result<(), String> {
     if port.parse::<u16>().is_err() || port.starts_with('+') {
         return Err("the port is not a number from 0 to 65535".into());
@@ -68,12 +78,12 @@ mod tests {
             "[::ffff:127.0.0.1]:80",
         ] {
             assert_eq!(parse(good).as_deref(), Ok(good));
+            assert_eq!(parse_listen(good).as_deref(), Ok(good));
         }
         for bad in [
             "",
             "host",
             "host:",
-            ":80",
             "::1:80",
             "[::1]",
             "[::1]80",
@@ -90,6 +100,18 @@ mod tests {
             "h:http",
         ] {
             parse(bad).expect_err(bad);
+            parse_listen(bad).expect_err(bad);
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_may_have_no_host() {
+        for all in [":8080", "*:8080", ":0"] {
+            assert_eq!(parse_listen(all).as_deref(), Ok(all));
+        }
+        parse(":8080").expect_err("it leads nowhere");
+        for bad in [":", "*:", "*", "::80", ":http", ":65536", "*:1:2", ":+1"] {
+            parse_listen(bad).expect_err(bad);
         }
     }
 }

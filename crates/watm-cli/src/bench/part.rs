@@ -1,11 +1,12 @@
 //! What the other processes of a measurement run. The command's own modes are run as they are.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use signal_hook::consts::SIGTERM;
 use signal_hook::low_level;
+use watm_wasmer::plain;
 
 use super::peer::{self, LOOPBACK};
 use crate::announce::announce;
@@ -37,10 +38,10 @@ pub(super) fn run(args: &BenchArgs, part: BenchPart) -> Result<(), Failure> {
         }
         BenchPart::Dial => {
             end_with_input()?;
-            dial::run(&dial_args(args, Some(LOOPBACK.to_owned())))
+            dial::run(&dial_args(args, vec![LOOPBACK.to_owned()]))
         }
         // Its standard input is the connection, and its end that of the process.
-        BenchPart::DialStdio => dial::run(&dial_args(args, None)),
+        BenchPart::DialStdio => dial::run(&dial_args(args, Vec::new())),
     }
 }
 
@@ -64,7 +65,7 @@ pub(super) fn no_thread(error: io::Error) -> Failure {
 fn relay_args(args: &BenchArgs) -> RelayArgs {
     RelayArgs {
         module: args.module.clone(),
-        listen: LOOPBACK.to_owned(),
+        listen: vec![LOOPBACK.to_owned()],
         remote: Some(args.target.clone()),
         quiet: false,
         max_connections: CONNECTIONS,
@@ -83,7 +84,7 @@ fn relay_args(args: &BenchArgs) -> RelayArgs {
     }
 }
 
-fn dial_args(args: &BenchArgs, listen: Option<String>) -> DialArgs {
+fn dial_args(args: &BenchArgs, listen: Vec<String>) -> DialArgs {
     DialArgs {
         module: args.module.clone(),
         remote: args.target.clone(),
@@ -110,9 +111,10 @@ fn transport(args: &BenchArgs) -> TransportArgs {
 /// A relay without a module: a thread for each direction, that copies.
 fn plain_relay(target: &str) -> Result<(), Failure> {
     open_files::raise_limit();
-    let failed = |error| Failure::because("the plain relay cannot listen", error);
-    let listener = TcpListener::bind(LOOPBACK).map_err(failed)?;
-    announce(listener.local_addr().map_err(failed)?, false)?;
+    let listener = plain::bind(LOOPBACK)?;
+    let local = listener.local_addr();
+    let local = local.map_err(|error| Failure::because("the plain relay cannot listen", error))?;
+    announce(&[local], false)?;
     let target = target.to_owned();
     let relaying = move || {
         for client in listener.incoming().flatten() {

@@ -1,10 +1,10 @@
 //! The far end of the measurements, a process of its own.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::thread;
 
-use watm_wasmer::{Listener, TransportModule};
+use watm_wasmer::{Listener, TransportModule, plain};
 
 use super::part::await_end_of_input;
 use super::process::Process;
@@ -110,7 +110,7 @@ pub(super) fn serve(args: &BenchArgs, paired: bool) -> Result<(), Failure> {
 }
 
 fn listen(kind: Kind) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(LOOPBACK)?;
+    let listener = plain::bind(LOOPBACK).map_err(io::Error::other)?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

@@ -20,8 +20,8 @@ pub(super) struct Sink {
 impl Sink {
     /// Listens for one client.
     pub(super) fn start() -> io::Result<Self> {
-        let (listener, closer) = PlainListener::bind(LOOPBACK).map_err(io::Error::other)?;
-        let local = listener.local_addr();
+        let (mut listener, closer) = PlainListener::bind(&[LOOPBACK]).map_err(io::Error::other)?;
+        let local = listener.local_addrs()[0];
         let (sender, client) = bounded(1);
         thread::Builder::new()
             .name("watm-demo-sink".into())

@@ -31,10 +31,10 @@ pub(super) struct Wire {
 impl Tap {
     /// Listens for one connection, which is passed on to `target`.
     pub(super) fn start(target: SocketAddr) -> io::Result<Self> {
-        let (listener, closer) = PlainListener::bind(LOOPBACK).map_err(io::Error::other)?;
+        let (mut listener, closer) = PlainListener::bind(&[LOOPBACK]).map_err(io::Error::other)?;
         let (forth, back) = (Arc::new(Wire::default()), Arc::new(Wire::default()));
         let tap = Self {
-            local: listener.local_addr(),
+            local: listener.local_addrs()[0],
             forth: Arc::clone(&forth),
             back: Arc::clone(&back),
             closer,
@@ -42,7 +42,7 @@ impl Tap {
         thread::Builder::new()
             .name("watm-demo-tap".into())
             .spawn(move || {
-                if let Err(error) = pass_on(&listener, target, &forth, &back) {
+                if let Err(error) = pass_on(&mut listener, target, &forth, &back) {
                     log::error!("the tap failed: {error}");
                 }
             })?;
@@ -92,7 +92,7 @@ impl Wire {
 }
 
 fn pass_on(
-    listener: &PlainListener,
+    listener: &mut PlainListener,
     target: SocketAddr,
     forth: &Wire,
     back: &Wire,

@@ -35,6 +35,7 @@ fn what_makes_no_sense_is_refused() {
     );
     refused("dial --module m --remote :80", "host is missing");
     refused("dial --module m --remote [fe80::1%]:80", "zone");
+    refused("listen --module m --listen *", "port is missing");
     refused(
         "dial-fixed --module m --allow [fe80::1%eth0]:80",
         "an entry has no zone",
