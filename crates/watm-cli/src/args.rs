@@ -602,6 +602,8 @@ pub(crate) struct CacheArgs {
 #[command(next_help_heading = "Limits")]
 pub(crate) struct HandshakeArgs {
     /// The most accepted connections whose handshake is in progress; one more drops the oldest
+    ///
+    /// The time that a relay takes to connect to its remote does not count.
     #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = count())]
     pub(crate) handshake_limit: u32,
 }

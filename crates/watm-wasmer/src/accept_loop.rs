@@ -1,12 +1,10 @@
-//! The thread that accepts connections for a listener or a relay, on all its sockets, and the
-//! bound on how many handshakes are in progress.
+//! The thread that accepts connections for a listener or a relay, on all its sockets.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,7 +12,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::error::{ConfigError, ListenError};
-use crate::link::{Level, Link, Stage, lock};
 use crate::mappings;
 
 /// How long accepting rests when the system has no descriptor or memory for another connection.
@@ -29,7 +26,7 @@ const WAKER: Token = Token(usize::MAX);
 pub(crate) trait Accepting: Send + 'static {
     /// Whether another socket is wanted now. When that changes, the loop must be woken.
     fn wants_more(&self) -> bool;
-    fn accepted(&self, stream: TcpStream);
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr);
     /// A listening socket is broken: nothing will be accepted any more.
     fn failed(&self, error: io::Error);
 }
@@ -160,7 +157,7 @@ impl Sockets {
     }
 
     /// Accepts a connection, from each socket in turn; none if there is none.
-    fn accept(&mut self) -> io::Result<Option<TcpStream>> {
+    fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
             let (socket, pending) = &mut self.sockets[self.turn];
@@ -169,7 +166,7 @@ impl Sockets {
             }
             match socket.accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *pending = false,
-                result => return result.map(|(stream, _)| Some(stream)),
+                result => return result.map(Some),
             }
         }
         Ok(None)
@@ -208,7 +205,7 @@ fn accept_all(
                 break;
             }
             match sockets.accept() {
-                Ok(Some(stream)) => accepting.accepted(stream),
+                Ok(Some((stream, peer))) => accepting.accepted(stream, peer),
                 Ok(None) => {}
                 Err(error) if is_passing(&error) => {}
                 Err(error) if is_shortage(&error) => rest.begin(&error),
@@ -275,73 +272,9 @@ fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// The handshakes in progress, oldest first. One too many costs the oldest its place, so that
-/// clients that never finish cannot keep others out.
-pub(crate) struct Handshakes {
-    limit: usize,
-    links: Mutex<VecDeque<Weak<Link>>>,
-}
-
-impl Handshakes {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            links: Mutex::new(VecDeque::new()),
-        }
-    }
-
-    pub(crate) fn begin(&self, link: &Arc<Link>) {
-        let mut links = lock(&self.links);
-        if links.len() >= self.limit
-            && let Some(oldest) = links.pop_front().and_then(|oldest| oldest.upgrade())
-        {
-            displace(&oldest);
-        }
-        links.push_back(Arc::downgrade(link));
-    }
-
-    pub(crate) fn end(&self, link: &Arc<Link>) {
-        lock(&self.links).retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(link)));
-    }
-
-    /// Stops all of them.
-    pub(crate) fn stop_all(&self) {
-        for link in lock(&self.links)
-            .drain(..)
-            .filter_map(|link| link.upgrade())
-        {
-            displace(&link);
-        }
-    }
-}
-
-/// Stops a connection that is being set up, but not one that was set up a moment ago and has not told
-/// so yet.
-fn displace(link: &Link) {
-    if link.advance(Stage::SettingUp, Stage::Displaced) {
-        link.raise(Level::Stopping);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_handshake_too_many_stops_the_oldest_unless_it_is_done() {
-        let handshakes = Handshakes::new(1);
-        let [first, second, third] = [(); 3].map(|()| Arc::<Link>::default());
-        handshakes.begin(&first);
-        handshakes.begin(&second);
-        assert!(first.is_stopping() && first.is_displaced());
-        // It was set up, and its end is about to be told.
-        assert!(second.advance(Stage::SettingUp, Stage::Established));
-        handshakes.begin(&third);
-        assert!(!second.is_stopping() && second.is_established());
-        assert!(third.advance(Stage::SettingUp, Stage::Established));
-        handshakes.stop_all();
-        assert!(!third.is_stopping());
-    }
 
     #[test]
     fn a_rest_lasts_its_time_whoever_wakes_the_loop_meanwhile() {

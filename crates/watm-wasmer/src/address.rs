@@ -136,6 +136,14 @@ pub(crate) fn zoned(host: &str) -> Option<(Ipv6Addr, &str)> {
     Some((ip.parse().ok()?, zone))
 }
 
+/// The address as one of IPv4, if it is mapped into IPv6: how a person knows it.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => (ip, address.port()).into(),
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// The addresses that a host stands for, in the system's order of preference. May block for as long
 /// as the system takes to look up a name.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -67,8 +67,8 @@ impl Book {
         number
     }
 
-    /// Its worker has ended, or there was none for it.
-    pub(crate) fn end(&self, number: u64, link: &Link) {
+    /// Its worker has ended, or there was none for it. Returns whether its transport has failed.
+    pub(crate) fn end(&self, number: u64, link: &Link) -> bool {
         let mut state = lock(&self.state);
         state.open.remove(&number);
         let cutting = state.cutting;
@@ -76,14 +76,19 @@ impl Book {
         let stats = &mut state.stats;
         stats.received += link.traffic.received.load(Ordering::Relaxed);
         stats.sent += link.traffic.sent.load(Ordering::Relaxed);
-        match link.final_outcome() {
-            _ if !link.is_established() => stats.refused += 1,
+        let count = match link.final_outcome() {
+            _ if !link.is_established() => &mut stats.refused,
             // One that had come to its own end a moment before.
-            Some(Ok(End::Completed)) => stats.completed += 1,
-            _ if cutting => stats.cut += 1,
-            Some(Ok(_)) => stats.completed += 1,
-            _ => stats.failed += 1,
-        }
+            Some(Ok(End::Completed)) => &mut stats.completed,
+            _ if cutting => &mut stats.cut,
+            Some(Ok(_)) => &mut stats.completed,
+            _ => {
+                stats.failed += 1;
+                return true;
+            }
+        };
+        *count += 1;
+        false
     }
 
     pub(crate) fn stats(&self) -> ServerStats {

@@ -409,8 +409,11 @@ impl Outgoing {
             reactor: RefCell::new(reactor),
         };
         let call = std::panic::AssertUnwindSafe(|| self.hook.dial(&attempt));
-        std::panic::catch_unwind(call)
-            .unwrap_or_else(|_| Err(io::Error::other("the dial hook panicked")))
+        // What a remote takes to answer is no delay of a client.
+        let in_handshake = link.set_in_handshake(false);
+        let dialled = std::panic::catch_unwind(call);
+        link.set_in_handshake(in_handshake);
+        dialled.unwrap_or_else(|_| Err(io::Error::other("the dial hook panicked")))
     }
 }
 

@@ -371,8 +371,8 @@ pub(crate) enum SetupError {
     Instantiate(String),
     /// The time for it ran out, or the embedder gave up.
     TimedOut { after: Duration },
-    /// Too many others were being set up, and it was the oldest; or its listener closed.
-    Displaced,
+    /// More than `limit` handshakes were in progress, and it was the oldest.
+    Displaced { limit: usize },
     /// The embedder closed while it was under way.
     Closed,
     /// The host failed: no thread, no descriptors.
@@ -389,8 +389,9 @@ impl fmt::Display for SetupError {
             Self::Transport(error) => error.fmt(f),
             Self::Instantiate(message) => write_instantiate(f, message),
             Self::TimedOut { after } => write_timed_out(f, *after),
-            Self::Displaced => f.write_str(
-                "its handshake was the oldest of too many in progress, or the listener was closed",
+            Self::Displaced { limit } => write!(
+                f,
+                "its handshake was the oldest of more than {limit} in progress"
             ),
             Self::Closed => f.write_str("it was closed before the transport was set up"),
             Self::Host(error) => write!(f, "the host failed: {error}"),
@@ -494,7 +495,7 @@ macro_rules! setup_error {
                     SetupError::Transport(error) => Self::Transport(error),
                     SetupError::Instantiate(message) => Self::Instantiate(message),
                     SetupError::TimedOut { after } => Self::TimedOut { after },
-                    SetupError::Displaced | SetupError::Closed => $closed,
+                    SetupError::Displaced { .. } | SetupError::Closed => $closed,
                     SetupError::Host(error) => Self::Host(error),
                 }
             }

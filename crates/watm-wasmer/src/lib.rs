@@ -87,6 +87,7 @@ mod engine;
 mod files;
 mod forms;
 mod gate;
+mod handshakes;
 mod host;
 mod imports;
 mod instance;
@@ -107,6 +108,7 @@ mod supervisor;
 mod sync;
 mod tidy;
 mod traps;
+mod warnings;
 #[cfg(feature = "wasix")]
 mod wasix;
 mod worker;

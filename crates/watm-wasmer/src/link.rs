@@ -58,6 +58,8 @@ pub(crate) enum Stage {
     Expired = 4,
     /// A later connection took the place of this one while it was being set up, for good.
     Displaced = 5,
+    /// Whoever accepted the connection gave it up while it was being set up, for good.
+    GivenUp = 6,
 }
 
 /// What makes a guest end that may never call the host again. Takes no time.
@@ -95,6 +97,8 @@ pub(crate) struct Link {
     level: AtomicU8,
     /// A [`Stage`].
     stage: AtomicU8,
+    /// The guest is at its handshake, and not waiting for the host to connect.
+    in_handshake: AtomicBool,
     interest: AtomicU32,
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
@@ -154,12 +158,31 @@ impl Link {
 
     /// Whether it lost its place to a later one while it was being set up.
     pub(crate) fn is_displaced(&self) -> bool {
-        self.stage.load(Ordering::Acquire) == Stage::Displaced as u8
+        self.is_at(Stage::Displaced)
+    }
+
+    /// Whether it was given up while it was being set up.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_at(Stage::GivenUp)
     }
 
     /// Whether the transport was set up.
     pub(crate) fn is_established(&self) -> bool {
-        self.stage.load(Ordering::Acquire) == Stage::Established as u8
+        self.is_at(Stage::Established)
+    }
+
+    fn is_at(&self, stage: Stage) -> bool {
+        self.stage.load(Ordering::Acquire) == stage as u8
+    }
+
+    /// Says whether the guest is at its handshake; returns what was said before.
+    pub(crate) fn set_in_handshake(&self, is: bool) -> bool {
+        self.in_handshake.swap(is, Ordering::Relaxed)
+    }
+
+    /// Whether the guest is at its handshake, and not waiting for the host to connect.
+    pub(crate) fn is_in_handshake(&self) -> bool {
+        self.in_handshake.load(Ordering::Relaxed)
     }
 
     /// Wakes the worker if it sleeps and waits for any of `what`. The change itself must have

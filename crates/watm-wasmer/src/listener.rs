@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, Sockets};
+use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::address::canonical;
 use crate::book::{Book, ServerStats, wait_cut};
 use crate::conn::Conn;
 use crate::dialer::connect;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
+use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::link::{Link, lock};
 use crate::module::TransportModule;
@@ -207,7 +209,7 @@ struct Place {
 
 impl Place {
     fn take(shared: &Arc<Shared>, link: &Arc<Link>, waker: AcceptWaker) -> Self {
-        shared.handshakes.begin(link);
+        shared.handshakes.add(link);
         lock(&shared.queue).under_way += 1;
         Self {
             shared: Arc::clone(shared),
@@ -238,14 +240,21 @@ struct Unwrap(Arc<Shared>, AcceptWaker);
 
 impl Accepting for Unwrap {
     fn wants_more(&self) -> bool {
-        let queue = lock(&self.0.queue);
         let settings = &self.0.workers.settings;
+        let (ready, under_way) = {
+            let queue = lock(&self.0.queue);
+            (queue.ready.len(), queue.under_way)
+        };
         // A handshake that lost its place takes a moment to end; beyond some of these, others wait.
-        queue.ready.len() < settings.backlog
-            && queue.under_way < settings.handshake_limit.saturating_add(SLACK)
+        let has_room = under_way < settings.handshake_limit.saturating_add(SLACK);
+        if !has_room {
+            self.0.handshakes.make_room();
+        }
+        has_room && ready < settings.backlog
     }
 
-    fn accepted(&self, stream: TcpStream) {
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
+        let peer = canonical(peer);
         let (shared, waker) = (Arc::clone(&self.0), self.1.clone());
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
@@ -254,8 +263,8 @@ impl Accepting for Unwrap {
         let kept = Arc::clone(&place);
         let number = shared.book.open(&link);
         let ending = Arc::clone(&shared);
-        let reporting = Arc::clone(&shared);
-        let reported = Arc::clone(&link);
+        let (beginning, begun) = (Arc::clone(&shared), Arc::clone(&link));
+        let (reporting, reported) = (Arc::clone(&shared), Arc::clone(&link));
         let report = move |result| {
             match result {
                 Ok(established) => {
@@ -275,7 +284,7 @@ impl Accepting for Unwrap {
                     drop(lock(&place).take());
                 }
                 // Its worker is still there, and so it keeps its place.
-                Err(error) => log::info!("a client was dropped: {error}"),
+                Err(error) => log::info!("client {peer} was dropped: {error}"),
             }
         };
         let served = worker.serve(Connection {
@@ -284,6 +293,7 @@ impl Accepting for Unwrap {
                 incoming: Some(stream.into()),
                 internal: Some(internal),
             },
+            begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
             report: Box::new(report),
             ended: Some(Box::new(move |link| {
                 drop(lock(&kept).take());
@@ -291,7 +301,7 @@ impl Accepting for Unwrap {
             })),
         });
         if let Err(error) = served {
-            log::error!("a client was dropped: {error}");
+            log::error!("client {peer} was dropped: {error}");
             shared.book.end(number, &link);
         }
     }

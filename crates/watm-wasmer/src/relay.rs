@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Handshakes, Sockets};
-use crate::address::{Network, split_address};
+use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::address::{Network, canonical, split_address};
 use crate::book::{Book, ServerStats, wait_cut};
 use crate::dropped;
-use crate::error::{ConfigError, ListenError};
+use crate::error::{ConfigError, ListenError, SetupError};
+use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::link::{Link, lock};
 use crate::module::TransportModule;
 use crate::plain::bind;
 use crate::settings::{Builder, Settings};
+use crate::warnings::Warnings;
 use crate::worker::{Connection, Workers};
 
 struct Shared {
@@ -25,6 +27,7 @@ struct Shared {
     remote: Option<(Network, String)>,
     book: Book,
     handshakes: Handshakes,
+    warnings: Warnings,
 }
 
 /// Accepts connections, wraps each with an instance of the module (`watm_associate_v1`) and dials
@@ -78,6 +81,7 @@ impl Relay {
             remote: self.remote,
             book: Book::default(),
             handshakes,
+            warnings: Warnings::default(),
         });
         let accept_loop = AcceptLoop::spawn(self.sockets, |waker| Wrap {
             shared: Arc::clone(&shared),
@@ -182,6 +186,25 @@ impl fmt::Debug for RelayHandle {
     }
 }
 
+impl Shared {
+    /// Tells that a client did not get a transport.
+    fn dropped(&self, peer: SocketAddr, error: &SetupError) {
+        if matches!(error, SetupError::Closed) {
+            return log::info!("client {peer} was dropped: {error}");
+        }
+        let message = format_args!("client {peer} was dropped: {error}");
+        self.warnings.tell(module_path!(), message);
+    }
+
+    /// Tells that the transport of a client has failed.
+    fn failed(&self, peer: SocketAddr, link: &Link) {
+        if let Some(Err(error)) = link.final_outcome() {
+            let message = format_args!("client {peer}: {error}");
+            self.warnings.tell(module_path!(), message);
+        }
+    }
+}
+
 /// What the accepting thread does.
 struct Wrap {
     shared: Arc<Shared>,
@@ -191,37 +214,46 @@ struct Wrap {
 impl Accepting for Wrap {
     fn wants_more(&self) -> bool {
         let limit = self.shared.workers.settings.connection_limit;
-        self.shared.book.len() < limit
+        let has_room = self.shared.book.len() < limit;
+        if !has_room {
+            self.shared.handshakes.make_room();
+        }
+        has_room
     }
 
-    fn accepted(&self, stream: TcpStream) {
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
         let shared = &self.shared;
+        let peer = canonical(peer);
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
-        shared.handshakes.begin(&link);
+        shared.handshakes.add(&link);
         let number = shared.book.open(&link);
-        let (ending, waker) = (Arc::clone(shared), self.waker.clone());
+        let (beginning, begun) = (Arc::clone(shared), Arc::clone(&link));
         let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
-        let ended = Arc::clone(&link);
+        let (ending, ended) = (Arc::clone(shared), Arc::clone(&link));
+        let waker = self.waker.clone();
         let served = worker.serve(Connection {
             ends: Ends {
                 fixed: shared.remote.clone(),
                 incoming: Some(stream.into()),
                 internal: None,
             },
+            begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
             report: Box::new(move |result| match result {
                 Ok(_) => reporting.handshakes.end(&reported),
                 // Its worker is still there, and can be stopped for a later one.
-                Err(error) => log::info!("a client was dropped: {error}"),
+                Err(error) => reporting.dropped(peer, &error),
             }),
             ended: Some(Box::new(move |link| {
                 ending.handshakes.end(&ended);
-                ending.book.end(number, link);
+                if ending.book.end(number, link) {
+                    ending.failed(peer, link);
+                }
                 waker.wake();
             })),
         });
         if let Err(error) = served {
-            log::error!("a client was dropped: {error}");
+            shared.dropped(peer, &error);
             shared.handshakes.end(&link);
             shared.book.end(number, &link);
         }

@@ -238,8 +238,9 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Accepted connections whose transport is being set up at most; one more drops the oldest.
-    /// 256 by default.
+    /// Maximum number of handshakes in progress with accepted connections; one more drops the
+    /// oldest. 256 by default. Making an instance is no handshake, nor is the time that a relay
+    /// takes to connect to its remote.
     pub fn handshake_limit(mut self, count: usize) -> Self {
         self.settings.handshake_limit = count;
         self

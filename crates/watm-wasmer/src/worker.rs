@@ -30,12 +30,17 @@ use crate::tidy::Counted;
 /// Stack of a worker's thread in bytes: guest code runs on the engine's own stack.
 const STACK: usize = 512 * 1024;
 
+/// What is called when a guest begins with its connection.
+pub(crate) type Begins = Box<dyn FnOnce() + Send>;
+
 /// What is called when a worker has ended.
 pub(crate) type Ended = Box<dyn FnOnce(&Link) + Send>;
 
 /// The connection that a worker is to serve.
 pub(crate) struct Connection {
     pub(crate) ends: Ends,
+    /// Called on the worker's thread when the guest is about to get the connection.
+    pub(crate) begins: Option<Begins>,
     /// Called on the worker's thread once: when the transport is set up, or when that has failed.
     pub(crate) report: Report,
     /// Called on the worker's thread when all is over.
@@ -192,6 +197,7 @@ impl Worker {
         let (sender, receiver) = bounded(1);
         let _refill = self.hand_over(Connection {
             ends,
+            begins: None,
             report: Box::new(move |result| {
                 let _ = sender.send(result);
             }),
@@ -280,6 +286,7 @@ impl Drop for Finish {
 #[derive(Default)]
 struct Waiting {
     prepared: Option<Sender<Result<(), SetupError>>>,
+    begins: Option<Begins>,
     report: Option<Report>,
 }
 
@@ -288,6 +295,13 @@ impl Waiting {
     fn ready(&mut self) {
         if let Some(prepared) = self.prepared.take() {
             let _ = prepared.send(Ok(()));
+        }
+    }
+
+    /// Tells that the guest is about to get its connection.
+    fn begin(&mut self) {
+        if let Some(begins) = self.begins.take() {
+            begins();
         }
     }
 
@@ -310,6 +324,7 @@ impl Waiting {
 impl Connection {
     /// Lets those who wait for the connection hear of it, and returns the rest.
     fn attach(self, waiting: &mut Waiting, finish: &mut Finish) -> Ends {
+        waiting.begins = self.begins;
         waiting.report = Some(self.report);
         finish.ended = self.ended;
         self.ends
@@ -412,6 +427,7 @@ fn live(
     let established = prepared.and_then(|()| match (kept.as_mut(), ends) {
         (Some(instance), Some(ends)) => {
             instance.host().connect(ends);
+            waiting.begin();
             set_up(instance, role)
         }
         _ => Err(SetupError::Closed),
@@ -439,7 +455,11 @@ fn live(
             };
             // Whatever a stop has hit, the reason is why it came.
             waiting.fail(if link.is_displaced() {
-                SetupError::Displaced
+                SetupError::Displaced {
+                    limit: settings.handshake_limit,
+                }
+            } else if link.is_given_up() {
+                SetupError::Closed
             } else if link.is_stopping() {
                 timed_out(&settings)
             } else {

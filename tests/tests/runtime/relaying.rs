@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use watm_tests::{
@@ -11,8 +11,8 @@ use watm_tests::{
     read_to_reset, read_vec, reset, send_pattern, text, wat, wat_text, within,
 };
 use watm_wasmer::{
-    AddressPolicy, Builder, ConfigError, Dialer, ListenError, Listener, Relay, RelayHandle,
-    TransportModule,
+    AddressPolicy, Builder, ConfigError, DialAttempt, DialHook, Dialer, ListenError, Listener,
+    Relay, RelayHandle, Stream, TransportModule,
 };
 
 const GRACE: Duration = Duration::from_millis(300);
@@ -381,6 +381,110 @@ fn a_silent_client_does_not_delay_the_next_and_one_handshake_too_many_drops_the_
         assert_eq!(read_vec(client, 16), b"WATM-REPLY-00001");
         alternate(client, &server, 64, |_| {});
     }
+}
+
+/// Connects only when it is told to.
+#[derive(Default)]
+struct Held {
+    /// How many connects have begun, and whether they may go on.
+    state: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Held {
+    fn change(&self, change: impl FnOnce(&mut (usize, bool))) {
+        change(&mut self.state.lock().expect("no panic"));
+        self.changed.notify_all();
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, until: impl Fn(&(usize, bool)) -> bool) {
+        let state = self.state.lock().expect("no panic");
+        let waited = self
+            .changed
+            .wait_timeout_while(state, SHORT, |state| !until(state));
+        assert!(!waited.expect("no panic").1.timed_out(), "{what}");
+    }
+}
+
+struct Holding(Arc<Held>);
+
+impl DialHook for Holding {
+    fn dial(&self, attempt: &DialAttempt<'_>) -> std::io::Result<Stream> {
+        self.0.change(|(begun, _)| *begun += 1);
+        self.0.wait("it is let go", |(_, go)| *go);
+        attempt.connect()
+    }
+}
+
+#[test]
+fn clients_whose_remote_is_slow_to_answer_cost_each_other_no_place() {
+    const CLIENTS: usize = 12;
+    let echo = EchoServer::start();
+    let held = Arc::new(Held::default());
+    let relay = spawn(
+        Relay::builder(&built("plain"))
+            .remote(echo.address())
+            .dial_hook(Holding(Arc::clone(&held)))
+            .handshake_limit(2),
+    );
+    let clients: Vec<_> = (1..=CLIENTS)
+        .map(|count| {
+            let client = connect(relay.local_addr());
+            held.wait("its connect begins", |(begun, _)| *begun == count);
+            client
+        })
+        .collect();
+    assert_eq!(relay.stats().active, CLIENTS as u64);
+    held.change(|(_, go)| *go = true);
+    for client in &clients {
+        echo_messages(client);
+    }
+    assert_eq!(relay.stats().refused, 0);
+}
+
+#[test]
+fn a_relay_warns_of_clients_that_it_drops_and_of_transports_that_fail() {
+    let logs = Logs::of_target("watm_wasmer::relay");
+    let warns_of = |client: &TcpStream, what: &str| {
+        let start = format!("client {}", client.local_addr().expect("an address"));
+        logs.wait(&format!("a warning of {start}: {what}"), |lines| {
+            lines
+                .iter()
+                .any(|line| {
+                    let is_told = line.text.starts_with(&start) && line.text.contains(what);
+                    assert!(!is_told || line.level == log::Level::Warn, "{line:?}");
+                    is_told
+                })
+                .then_some(())
+        });
+    };
+    let nobody = ReservedPort::new();
+    let refusing = relay(&built("plain"), &nobody.address());
+    let client = connect(refusing.local_addr());
+    expect_dropped(&client);
+    warns_of(&client, &nobody.address());
+    let (remote, address) = listener();
+    let relay = relay(&built("plain"), &address);
+    let (client, server) = through(&relay, &remote);
+    alternate(&client, &server, 1, |_| {});
+    reset(server);
+    expect_dropped(&client);
+    warns_of(&client, "watm_start_v1");
+}
+
+#[test]
+fn a_handshake_that_lost_its_place_is_told_as_that() {
+    let logs = Logs::of_target("watm_wasmer::relay");
+    let (_remote, address) = listener();
+    let module = built("handshake");
+    let relay = spawn(Relay::builder(&module).remote(&address).handshake_limit(1));
+    let oldest = connect(relay.local_addr());
+    let _newer = connect(relay.local_addr());
+    expect_dropped(&oldest);
+    let start = format!("client {}", oldest.local_addr().expect("an address"));
+    let told = logs.after(&start);
+    assert!(told.contains("oldest of more than 1 in progress"), "{told}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::peers::{Server, connect, round_trip};
+use crate::peers::{Server, connect, free_address, round_trip};
 use crate::process::{Watm, built};
 
 /// The port of an address.
@@ -166,4 +166,25 @@ fn a_zone_that_does_not_exist_is_named() {
         let listen = ["--module", &module, "--listen", none];
         Watm::run(&[&args[..], &listen[..]].concat()).failure(&[none, interface]);
     }
+}
+
+#[test]
+fn a_relay_warns_without_being_asked_to() {
+    let remote = free_address();
+    let (mut watm, address) = Watm::listening(&[
+        "relay",
+        "--module",
+        &built("plain"),
+        "--listen",
+        "127.0.0.1:0",
+        "--remote",
+        &remote.address,
+    ]);
+    let client = connect(&address);
+    let line = watm.await_log("was dropped");
+    let name = client.local_addr().expect("an address").to_string();
+    assert!(
+        line.contains(&name) && line.contains(&remote.address),
+        "{line}"
+    );
 }
