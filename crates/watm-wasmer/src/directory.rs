@@ -20,8 +20,8 @@ use cap_std::time::SystemTime as CapTime;
 use rustix::fs::{FileType as SystemType, Mode, OFlags, RawDir, SeekFrom};
 use watm_abi::{Errno, FileType, Filestat};
 
-/// The configuration is the only file of its directory.
-const CONFIG_NAME: &str = "watm.cfg";
+use crate::tree::Tree;
+
 /// Bytes that the system tells about the entries of a directory at a time.
 const LISTED_AT_ONCE: usize = 4096;
 
@@ -37,15 +37,16 @@ pub(crate) struct Directory {
 #[derive(Clone)]
 enum Place {
     Host(Arc<Dir>),
-    /// The configuration, which is its only file.
-    Config(Arc<[u8]>),
+    /// A directory of files that exist in memory only.
+    Memory(Arc<Tree>, usize),
 }
 
 /// What was found where something was opened.
 pub(crate) enum Found {
     Directory(Directory),
     File(File),
-    Config(Arc<[u8]>),
+    /// A file in memory: its contents, and what it is.
+    Memory(Arc<[u8]>, Filestat),
 }
 
 /// How something is opened.
@@ -80,7 +81,7 @@ pub(crate) enum Listing {
         /// The directory once more, to read it.
         opened: OwnedFd,
     },
-    Config,
+    Memory(Arc<Tree>, usize),
 }
 
 /// When something was accessed and modified, as far as it is to be set.
@@ -113,10 +114,10 @@ impl Directory {
         })
     }
 
-    /// The directory in which a guest finds its configuration.
-    pub(crate) fn of_config(bytes: Arc<[u8]>) -> Self {
+    /// A directory of files in memory.
+    pub(crate) fn of_tree(tree: Arc<Tree>, node: usize) -> Self {
         Self {
-            place: Place::Config(bytes),
+            place: Place::Memory(tree, node),
             writable: false,
         }
     }
@@ -140,23 +141,22 @@ impl Directory {
         }
         let directory = match &self.place {
             Place::Host(directory) => directory,
-            Place::Config(bytes) => {
-                return match (is_config(path)?, how.directory) {
-                    (true, true) => Err(Errno::Notdir),
-                    (true, false) => Ok(Found::Config(Arc::clone(bytes))),
-                    (false, _) => Ok(Found::Directory(self.clone())),
-                };
-            }
+            Place::Memory(tree, node) => return open_in_memory(tree, tree.find(*node, path)?, how),
         };
         if how.directory {
-            return self.open_directory(directory, path, how.follow);
+            let found = self.open_directory(directory, path, how.follow)?;
+            return if how.write {
+                Err(Errno::Isdir)
+            } else {
+                Ok(found)
+            };
         }
         // A device is not a file to share, and opening it may do something already.
         match stat(directory, path, how.follow) {
             Ok(_) if how.create && how.exclusive => return Err(Errno::Exist),
             Ok(found) if found.is_symlink() => return Err(Errno::Loop),
             Ok(found) if found.is_dir() => {
-                if how.create || how.truncate {
+                if changes {
                     return Err(Errno::Isdir);
                 }
                 return self.open_directory(directory, path, how.follow);
@@ -198,14 +198,14 @@ impl Directory {
     pub(crate) fn filestat(&self) -> Answer<Filestat> {
         match &self.place {
             Place::Host(directory) => filestat(directory.dir_metadata()),
-            Place::Config(_) => Ok(config_stat(None)),
+            Place::Memory(tree, node) => Ok(tree.filestat(*node)),
         }
     }
 
     pub(crate) fn filestat_at(&self, path: &str, follow: bool) -> Answer<Filestat> {
         match &self.place {
             Place::Host(directory) => filestat(stat(directory, path, follow)),
-            Place::Config(bytes) => Ok(config_stat(is_config(path)?.then_some(bytes))),
+            Place::Memory(tree, node) => Ok(tree.filestat(tree.find(*node, path)?)),
         }
     }
 
@@ -238,7 +238,7 @@ impl Directory {
                     opened: opened.map_err(system)?,
                 }
             }
-            Place::Config(_) => Listing::Config,
+            Place::Memory(tree, node) => Listing::Memory(Arc::clone(tree), *node),
         })
     }
 
@@ -265,23 +265,18 @@ impl Directory {
                 let target = directory.read_link_contents(path).map_err(errno)?;
                 Ok(target.to_string_lossy().into_owned())
             }
-            Place::Config(_) => is_config(path).and(Err(Errno::Inval)),
+            Place::Memory(tree, node) => tree.find(*node, path).and(Err(Errno::Inval)),
         }
     }
 }
 
-/// Whether the path, in the directory of the configuration, is the file, or else the directory.
-fn is_config(path: &str) -> Answer<bool> {
-    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    if path.is_empty() {
-        return Err(Errno::Noent);
-    }
-    match (path.starts_with('/'), parts.next(), parts.next()) {
-        (true, ..) | (_, Some(".."), _) | (_, _, Some("..")) => Err(Errno::Notcapable),
-        (_, None, _) => Ok(false),
-        (_, Some(CONFIG_NAME), None) => Ok(true),
-        (_, Some(CONFIG_NAME), Some(_)) => Err(Errno::Notdir),
-        _ => Err(Errno::Noent),
+/// Opens what was found in memory, where nothing can be written.
+fn open_in_memory(tree: &Arc<Tree>, node: usize, how: How) -> Answer<Found> {
+    match tree.file(node) {
+        Some(_) if how.directory => Err(Errno::Notdir),
+        Some(bytes) => Ok(Found::Memory(Arc::clone(bytes), tree.filestat(node))),
+        None if how.write => Err(Errno::Isdir),
+        None => Ok(Found::Directory(Directory::of_tree(Arc::clone(tree), node))),
     }
 }
 
@@ -292,8 +287,9 @@ impl Listing {
         from: u64,
         mut each: impl FnMut(Entry<'_>) -> Answer<bool>,
     ) -> Answer<()> {
-        let Self::Host { directory, opened } = self else {
-            return read_config(from, each);
+        let (directory, opened) = match self {
+            Self::Host { directory, opened } => (directory, opened),
+            Self::Memory(tree, node) => return tree.list(*node, from, each),
         };
         if i64::try_from(from).is_err() {
             return Err(Errno::Inval);
@@ -322,27 +318,6 @@ impl Listing {
         }
         Ok(())
     }
-}
-
-/// What is listed of the directory of the configuration.
-fn read_config(from: u64, mut each: impl FnMut(Entry<'_>) -> Answer<bool>) -> Answer<()> {
-    let entries = [
-        (".", config_stat(None)),
-        ("..", config_stat(None)),
-        (CONFIG_NAME, config_stat(Some(&[]))),
-    ];
-    for ((name, stat), next) in entries.into_iter().zip(1..) {
-        let entry = Entry {
-            name,
-            ino: if name == ".." { 0 } else { stat.ino },
-            file_type: stat.file_type,
-            next,
-        };
-        if next > from && !each(entry)? {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// Makes writes go to the end of a file, or to its place.
@@ -429,24 +404,6 @@ fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
         mtim: time(found.mtime(), found.mtime_nsec()),
         ctim: time(found.ctime(), found.ctime_nsec()),
     })
-}
-
-/// What the configuration is, or its directory.
-pub(crate) fn config_stat(bytes: Option<&[u8]>) -> Filestat {
-    Filestat {
-        dev: 0,
-        ino: if bytes.is_some() { 2 } else { 1 },
-        file_type: if bytes.is_some() {
-            FileType::RegularFile
-        } else {
-            FileType::Directory
-        },
-        nlink: 1,
-        size: bytes.map_or(0, |bytes| bytes.len() as u64),
-        atim: 0,
-        mtim: 0,
-        ctim: 0,
-    }
 }
 
 /// The number that a guest is told. A path that leads out of its directory is refused without asking the
@@ -720,6 +677,14 @@ mod tests {
         }
     }
 
+    /// A directory that has the configuration in it, in memory.
+    fn in_memory() -> Directory {
+        let mut tree = Tree::default();
+        tree.insert("/watm.cfg", (*b"key").into())
+            .expect("a free path");
+        Directory::of_tree(Arc::new(tree), crate::tree::ROOT)
+    }
+
     /// Everything that is listed, a few at a time.
     fn listed(given: &Directory, at_once: usize) -> Vec<(String, u64, FileType)> {
         let listing = given.list().expect("a listing");
@@ -754,7 +719,7 @@ mod tests {
         assert_eq!(all.len(), 1002);
         assert_eq!(listed(&sub, 1), all);
         assert_eq!(listed(&sub, 77), all);
-        let config = Directory::of_config((*b"key").into());
+        let config = in_memory();
         assert_eq!(listed(&config, 1), listed(&config, 9));
         for directory in [sub, config] {
             let listing = directory.list().expect("a listing");
@@ -824,6 +789,14 @@ mod tests {
             follow: false,
             ..READ
         };
+        let write = How {
+            write: true,
+            ..READ
+        };
+        let directory_to_write = How {
+            directory: true,
+            ..write
+        };
         for (name, how, expected) in [
             ("own", exclusive, Some(Errno::Exist)),
             ("own", directory, Some(Errno::Notdir)),
@@ -833,6 +806,9 @@ mod tests {
             ("sub", READ, None),
             ("sub", directory, None),
             ("sub", CREATE, Some(Errno::Isdir)),
+            ("sub", write, Some(Errno::Isdir)),
+            ("sub", directory_to_write, Some(Errno::Isdir)),
+            ("own", directory_to_write, Some(Errno::Notdir)),
             ("new", READ, Some(Errno::Noent)),
             ("new", exclusive, None),
             ("new", exclusive, Some(Errno::Exist)),
@@ -890,11 +866,11 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_file_that_nobody_changes() {
-        let given = Directory::of_config((*b"key").into());
+        let given = in_memory();
         for good in ["watm.cfg", "./watm.cfg", ".//watm.cfg"] {
             let found = given.open(good, READ);
             assert!(
-                matches!(found, Ok(Found::Config(bytes)) if *bytes == *b"key"),
+                matches!(found, Ok(Found::Memory(bytes, _)) if *bytes == *b"key"),
                 "{good}"
             );
         }
@@ -903,7 +879,7 @@ mod tests {
             ("", Errno::Noent),
             ("watm.cfg/x", Errno::Notdir),
             ("..", Errno::Notcapable),
-            ("watm.cfg/../x", Errno::Notcapable),
+            ("watm.cfg/../x", Errno::Notdir),
             ("/watm.cfg", Errno::Notcapable),
         ] {
             assert_eq!(given.open(bad, READ).err(), Some(expected), "{bad}");

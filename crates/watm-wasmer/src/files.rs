@@ -21,9 +21,6 @@ use crate::directory::{
 use crate::host::FIRST_FD;
 use crate::settings::Settings;
 
-/// Where the configuration is.
-const CONFIG_DIRECTORY: &str = "/conf";
-
 /// The first number that is not a standard stream's.
 const FIRST_FILE: u32 = 3;
 /// Bytes of a path at most: what Linux takes.
@@ -42,6 +39,8 @@ const READ_FILE: Rights = all_of(&[
     Rights::FD_SEEK,
     Rights::FD_TELL,
     Rights::FD_ADVISE,
+    Rights::FD_DATASYNC,
+    Rights::FD_SYNC,
     Rights::FD_FDSTAT_SET_FLAGS,
     Rights::FD_FILESTAT_GET,
     Rights::POLL_FD_READWRITE,
@@ -51,19 +50,24 @@ const READ_DIRECTORY: Rights = all_of(&[
     Rights::PATH_READLINK,
     Rights::PATH_FILESTAT_GET,
     Rights::FD_READDIR,
+    Rights::FD_DATASYNC,
+    Rights::FD_SYNC,
     Rights::FD_FILESTAT_GET,
     Rights::FD_FDSTAT_SET_FLAGS,
 ]);
 /// What comes to it for writing.
 const WRITE_FILE: Rights = all_of(&[
     Rights::FD_WRITE,
-    Rights::FD_DATASYNC,
-    Rights::FD_SYNC,
     Rights::FD_ALLOCATE,
     Rights::FD_FILESTAT_SET_SIZE,
     Rights::FD_FILESTAT_SET_TIMES,
 ]);
+///
+/// Links cannot be made. Programs expect the rights to make them on every directory all the same.
 const WRITE_DIRECTORY: Rights = all_of(&[
+    Rights::PATH_LINK_SOURCE,
+    Rights::PATH_LINK_TARGET,
+    Rights::PATH_SYMLINK,
     Rights::PATH_CREATE_DIRECTORY,
     Rights::PATH_CREATE_FILE,
     Rights::PATH_FILESTAT_SET_SIZE,
@@ -101,7 +105,10 @@ pub(crate) struct Open {
     given: Option<Box<str>>,
     node: Node,
     flags: FdFlags,
+    /// What it may be used for.
     rights: Rights,
+    /// What descriptors that are opened through it may be used for.
+    inheriting: Rights,
 }
 
 enum Node {
@@ -111,7 +118,11 @@ enum Node {
 
 enum Content {
     Host(File),
-    Config { bytes: Arc<[u8]>, place: u64 },
+    Memory {
+        bytes: Arc<[u8]>,
+        stat: Filestat,
+        place: u64,
+    },
 }
 
 /// Part of a path call: a descriptor, and where the path is in memory.
@@ -128,6 +139,7 @@ pub(crate) struct Opening {
     pub(crate) lookup: u32,
     pub(crate) how: u32,
     pub(crate) rights: u64,
+    pub(crate) inheriting: u64,
     pub(crate) flags: u32,
 }
 
@@ -146,12 +158,11 @@ impl Opening {
             return Err(Errno::Inval);
         }
         let wants = |what| self.how & what != 0;
-        let has = |right: Rights| self.rights & right.bits() != 0;
+        let asked = self.asked();
         let how = How {
             follow: self.lookup & FOLLOW != 0,
-            // Who asks for no right at all means to read.
-            read: has(Rights::FD_READ) || !has(Rights::FD_WRITE),
-            write: has(Rights::FD_WRITE),
+            read: asked.contains(Rights::FD_READ),
+            write: asked.contains(Rights::FD_WRITE),
             create: wants(Self::CREATE),
             directory: wants(Self::DIRECTORY),
             exclusive: wants(Self::EXCLUSIVE),
@@ -161,6 +172,43 @@ impl Opening {
             return Err(Errno::Inval);
         }
         Ok(how)
+    }
+
+    /// The rights that are asked for. Who asks neither to read nor to write means to read.
+    fn asked(self) -> Rights {
+        let asked = Rights::from_bits_truncate(self.rights);
+        if asked.contains(Rights::FD_WRITE) {
+            asked
+        } else {
+            asked | Rights::FD_READ
+        }
+    }
+
+    /// What the directory has to allow.
+    fn needed(how: How) -> Rights {
+        let mut needed = Rights::PATH_OPEN;
+        if how.create {
+            needed |= Rights::PATH_CREATE_FILE;
+        }
+        if how.truncate {
+            needed |= Rights::PATH_FILESTAT_SET_SIZE;
+        }
+        needed
+    }
+
+    /// What the directory has to hand on. Other rights are left out where it does not.
+    fn needed_of_opened(how: How, flags: FdFlags) -> Rights {
+        let mut needed = Rights::default();
+        if how.write && !how.directory {
+            needed |= Rights::FD_WRITE;
+        }
+        if flags.contains(FdFlags::DSYNC) {
+            needed |= Rights::FD_DATASYNC;
+        }
+        if flags.contains(FdFlags::SYNC) || flags.contains(FdFlags::RSYNC) {
+            needed |= Rights::FD_SYNC;
+        }
+        needed
     }
 }
 
@@ -175,13 +223,19 @@ impl Files {
             limit: settings.descriptor_limit,
             ..Self::default()
         };
-        if let Some(config) = config {
-            files.give(CONFIG_DIRECTORY, Directory::of_config(Arc::clone(config)));
+        let in_memory = settings
+            .in_memory(config)
+            .map_err(|error| error.to_string())?;
+        let mut given: Vec<(&str, Directory)> = in_memory.directories().collect();
+        for directory in &settings.directories {
+            let opened = Directory::open_host(&directory.host, directory.writable)
+                .map_err(|error| format!("the directory {}: {error}", directory.host.display()))?;
+            given.push((&directory.guest, opened));
         }
-        for given in &settings.directories {
-            let directory = Directory::open_host(&given.host, given.writable)
-                .map_err(|error| format!("the directory {}: {error}", given.host.display()))?;
-            files.give(&given.guest, directory);
+        // Relative paths of Go's programs begin in the first.
+        given.sort_by_key(|(name, _)| *name != "/");
+        for (name, directory) in given {
+            files.give(name, directory);
         }
         Ok(files)
     }
@@ -190,9 +244,7 @@ impl Files {
     fn give(&mut self, name: &str, directory: Directory) {
         let last = self.open.last_key_value();
         let number = last.map_or(FIRST_FILE, |(last, _)| last + 1);
-        let mut open = Open::directory(directory, FdFlags::default());
-        open.given = Some(name.into());
-        self.open.insert(number, open);
+        self.open.insert(number, Open::given(name, directory));
     }
 
     pub(crate) fn contains(&self, fd: u32) -> bool {
@@ -225,9 +277,18 @@ impl Files {
         self.open.get_mut(&fd).ok_or(Errno::Badf)
     }
 
-    fn directory(&self, fd: u32) -> Answer<&Directory> {
-        match &self.get(fd)?.node {
-            Node::Directory(directory) => Ok(directory),
+    /// Something that may be used so.
+    fn get_for(&self, fd: u32, right: Rights) -> Answer<&Open> {
+        let open = self.get(fd)?;
+        open.check(right)?;
+        Ok(open)
+    }
+
+    /// A directory that may be used so.
+    fn directory(&self, fd: u32, right: Rights) -> Answer<&Directory> {
+        let open = self.get(fd)?;
+        match &open.node {
+            Node::Directory(directory) => open.check(right).map(|()| directory),
             Node::File(_) => Err(Errno::Notdir),
         }
     }
@@ -235,16 +296,18 @@ impl Files {
     /// A file that may be used so.
     fn file(&mut self, fd: u32, right: Rights) -> Answer<&mut Content> {
         let open = self.get_mut(fd)?;
+        if let Node::File(_) = open.node {
+            open.check(right)?;
+        }
         match &mut open.node {
             Node::Directory(_) => Err(Errno::Isdir),
-            Node::File(_) if !open.rights.contains(right) => Err(Errno::Notcapable),
             Node::File(content) => Ok(content),
         }
     }
 
-    /// A directory and a path in it.
-    fn at<'m>(&self, memory: &'m [u8], at: At) -> Answer<(&Directory, &'m str)> {
-        let directory = self.directory(at.fd)?;
+    /// A directory that may be used so, and a path in it.
+    fn at<'m>(&self, memory: &'m [u8], at: At, right: Rights) -> Answer<(&Directory, &'m str)> {
+        let directory = self.directory(at.fd, right)?;
         if at.len > PATH_LIMIT {
             return Err(Errno::Nametoolong);
         }
@@ -252,28 +315,35 @@ impl Files {
         Ok((directory, path.map_err(|_| Errno::Ilseq)?))
     }
 
+    /// Whether a poll may ask for a descriptor, by these rights. Files are always ready, and so are
+    /// directories, for which there is no such right.
+    pub(crate) fn check_poll(&self, fd: u32, rights: Rights) -> Answer<()> {
+        let open = self.get(fd)?;
+        match &open.node {
+            Node::Directory(_) => Ok(()),
+            Node::File(_) => open.check(rights),
+        }
+    }
+
     // ---- descriptors --------------------------------------------------------------------------
 
     pub(crate) fn fdstat(&self, fd: u32) -> Answer<Fdstat> {
         let open = self.get(fd)?;
-        let (file_type, rights_inheriting) = match &open.node {
-            Node::Directory(directory) => (
-                FileType::Directory,
-                rights(directory, READ_FILE, WRITE_FILE) | open.rights,
-            ),
-            Node::File(_) => (FileType::RegularFile, Rights::default()),
-        };
         Ok(Fdstat {
-            file_type,
+            file_type: match &open.node {
+                Node::Directory(_) => FileType::Directory,
+                Node::File(_) => FileType::RegularFile,
+            },
             flags: open.flags,
             rights_base: open.rights,
-            rights_inheriting,
+            rights_inheriting: open.inheriting,
         })
     }
 
     /// Appending is what can be changed; the other flags have no meaning for files here.
     pub(crate) fn set_flags(&mut self, fd: u32, flags: u32) -> Answer<()> {
         let open = self.get_mut(fd)?;
+        open.check(Rights::FD_FDSTAT_SET_FLAGS)?;
         let flags = fd_flags(flags)?;
         if let Node::File(Content::Host(file)) = &open.node {
             set_appending(file, flags.contains(FdFlags::APPEND))?;
@@ -283,12 +353,13 @@ impl Files {
     }
 
     /// Rights can be given up, and are not won back.
-    pub(crate) fn set_rights(&mut self, fd: u32, rights: u64) -> Answer<()> {
+    pub(crate) fn set_rights(&mut self, fd: u32, base: u64, inheriting: u64) -> Answer<()> {
         let open = self.get_mut(fd)?;
-        if rights & !open.rights.bits() != 0 {
-            return Err(Errno::Notcapable);
-        }
-        open.rights = Rights::from_bits_truncate(rights);
+        let (base, inheriting) = (
+            fewer(open.rights, base)?,
+            fewer(open.inheriting, inheriting)?,
+        );
+        (open.rights, open.inheriting) = (base, inheriting);
         Ok(())
     }
 
@@ -309,7 +380,7 @@ impl Files {
     pub(crate) fn advise(&mut self, fd: u32, advice: u32) -> Answer<()> {
         /// `noreuse`, the last that there is.
         const LAST: u32 = 5;
-        self.file(fd, Rights::default())?;
+        self.file(fd, Rights::FD_ADVISE)?;
         if advice > LAST {
             return Err(Errno::Inval);
         }
@@ -319,7 +390,7 @@ impl Files {
     pub(crate) fn allocate(&mut self, fd: u32, offset: u64, len: u64) -> Answer<()> {
         let end = offset.checked_add(len).filter(|_| len > 0);
         let end = end.ok_or(Errno::Inval)?;
-        let file = self.file(fd, Rights::FD_WRITE)?.host()?;
+        let file = self.file(fd, Rights::FD_ALLOCATE)?.host()?;
         if file.metadata().map_err(errno)?.len() < end {
             file.set_len(end).map_err(errno)?;
         }
@@ -328,30 +399,31 @@ impl Files {
 
     /// Nothing is waited for: what was written is the system's, and how long a disk takes is not
     /// ours to bound.
-    pub(crate) fn sync(&self, fd: u32) -> Answer<()> {
-        self.get(fd).map(|_| ())
+    pub(crate) fn sync(&self, fd: u32, right: Rights) -> Answer<()> {
+        self.get_for(fd, right).map(|_| ())
     }
 
     pub(crate) fn filestat(&self, fd: u32) -> Answer<Filestat> {
-        match &self.get(fd)?.node {
+        match &self.get_for(fd, Rights::FD_FILESTAT_GET)?.node {
             Node::Directory(directory) => directory.filestat(),
             Node::File(Content::Host(file)) => directory::filestat_of(file),
-            Node::File(Content::Config { bytes, .. }) => Ok(directory::config_stat(Some(bytes))),
+            Node::File(Content::Memory { stat, .. }) => Ok(*stat),
         }
     }
 
     pub(crate) fn set_size(&mut self, fd: u32, size: u64) -> Answer<()> {
-        let file = self.file(fd, Rights::FD_WRITE)?.host()?;
+        let file = self.file(fd, Rights::FD_FILESTAT_SET_SIZE)?.host()?;
         file.set_len(size).map_err(errno)
     }
 
     /// `which` of the times, as in the interface: one bit each to set and to set to now.
     pub(crate) fn set_times(&mut self, fd: u32, times: [u64; 2], which: u32) -> Answer<()> {
         let times = resolved(times, which)?;
-        if let Node::Directory(directory) = &self.get(fd)?.node {
+        let right = Rights::FD_FILESTAT_SET_TIMES;
+        if let Node::Directory(directory) = &self.get_for(fd, right)?.node {
             return directory.set_times(times);
         }
-        let file = self.file(fd, Rights::FD_WRITE)?.host()?;
+        let file = self.file(fd, right)?.host()?;
         file.set_times(times.into()).map_err(errno)
     }
 
@@ -363,7 +435,7 @@ impl Files {
         iovecs: &IovecArray,
         from: Option<u64>,
     ) -> Answer<u32> {
-        let content = self.file(fd, Rights::FD_READ)?;
+        let content = self.file(fd, at_place(Rights::FD_READ, from))?;
         transfer(iovecs, from, |buf, len, from| {
             content
                 .read(memory.slice_mut(buf, len)?, from)
@@ -379,7 +451,7 @@ impl Files {
         iovecs: &IovecArray,
         to: Option<u64>,
     ) -> Answer<u32> {
-        let file = self.file(fd, Rights::FD_WRITE)?.host()?;
+        let file = self.file(fd, at_place(Rights::FD_WRITE, to))?.host()?;
         transfer(iovecs, to, |buf, len, to| {
             let part = memory.slice(buf, len)?;
             match to {
@@ -391,7 +463,14 @@ impl Files {
     }
 
     pub(crate) fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Answer<u64> {
-        let content = self.file(fd, Rights::default())?;
+        let may_seek = self.get(fd)?.rights.contains(Rights::FD_SEEK);
+        // To look where the place is takes less than to change it.
+        let right = if (offset, whence) == (0, 1) && !may_seek {
+            Rights::FD_TELL
+        } else {
+            Rights::FD_SEEK
+        };
+        let content = self.file(fd, right)?;
         let to = match whence {
             0 => SeekFrom::Start(u64::try_from(offset).map_err(|_| Errno::Inval)?),
             1 => SeekFrom::Current(offset),
@@ -413,7 +492,11 @@ impl Files {
         is_taken: impl Fn(u32) -> bool,
     ) -> Answer<u32> {
         let (how, flags) = (opening.how()?, fd_flags(opening.flags)?);
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Opening::needed(how))?;
+        let handed_on = self.get(at.fd)?.inheriting;
+        if !handed_on.contains(Opening::needed_of_opened(how, flags)) {
+            return Err(Errno::Notcapable);
+        }
         let own = self.open.values().filter(|open| open.given.is_none());
         if own.count() >= self.limit {
             return Err(Errno::Mfile);
@@ -421,22 +504,21 @@ impl Files {
         let number = (FIRST_FILE..FIRST_FD)
             .find(|fd| !self.open.contains_key(fd) && !is_taken(*fd))
             .ok_or(Errno::Mfile)?;
-        let file = |content| Open {
-            given: None,
-            flags,
-            rights: granted(opening.rights, directory),
-            node: Node::File(content),
-        };
-        let open = match directory.open(path, how)? {
-            Found::Directory(directory) => Open::directory(directory, flags),
+        let node = match directory.open(path, how)? {
+            Found::Directory(directory) => Node::Directory(directory),
             Found::File(opened) => {
                 if flags.contains(FdFlags::APPEND) {
                     set_appending(&opened, true)?;
                 }
-                file(Content::Host(opened))
+                Node::File(Content::Host(opened))
             }
-            Found::Config(bytes) => file(Content::Config { bytes, place: 0 }),
+            Found::Memory(bytes, stat) => Node::File(Content::Memory {
+                bytes,
+                stat,
+                place: 0,
+            }),
         };
+        let open = Open::inherited(node, flags, handed_on, opening);
         self.open.insert(number, open);
         Ok(number)
     }
@@ -451,7 +533,7 @@ impl Files {
         from: u64,
     ) -> Answer<u32> {
         let listing = self.listing.take();
-        let directory = self.directory(fd)?;
+        let directory = self.directory(fd, Rights::FD_READDIR)?;
         let room = memory.slice_mut(buf, len)?;
         let listing = match listing {
             Some((listed, listing)) if listed == fd && from > 0 => listing,
@@ -478,7 +560,7 @@ impl Files {
     }
 
     pub(crate) fn filestat_at(&self, memory: &[u8], at: At, lookup: u32) -> Answer<Filestat> {
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Rights::PATH_FILESTAT_GET)?;
         directory.filestat_at(path, lookup & FOLLOW != 0)
     }
 
@@ -490,29 +572,39 @@ impl Files {
         times: [u64; 2],
         which: u32,
     ) -> Answer<()> {
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Rights::PATH_FILESTAT_SET_TIMES)?;
         directory.set_times_at(path, lookup & FOLLOW != 0, resolved(times, which)?)
     }
 
     pub(crate) fn create_directory(&self, memory: &[u8], at: At) -> Answer<()> {
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Rights::PATH_CREATE_DIRECTORY)?;
         directory.create_directory(path)
     }
 
     pub(crate) fn remove_directory(&self, memory: &[u8], at: At) -> Answer<()> {
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Rights::PATH_REMOVE_DIRECTORY)?;
         directory.remove_directory(path)
     }
 
     pub(crate) fn unlink_file(&self, memory: &[u8], at: At) -> Answer<()> {
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Rights::PATH_UNLINK_FILE)?;
         directory.unlink_file(path)
     }
 
     pub(crate) fn rename(&self, memory: &[u8], from: At, to: At) -> Answer<()> {
-        let (directory, path) = self.at(memory, from)?;
-        let (to_directory, to_path) = self.at(memory, to)?;
+        let (directory, path) = self.at(memory, from, Rights::PATH_RENAME_SOURCE)?;
+        let (to_directory, to_path) = self.at(memory, to, Rights::PATH_RENAME_TARGET)?;
         directory.rename(path, to_directory, to_path)
+    }
+
+    /// Refuses to make a link, of which each of these is a part: a guest that could make links
+    /// could lead others astray.
+    pub(crate) fn refuse_link(&self, parts: &[(u32, Rights)]) -> Answer<()> {
+        for (fd, right) in parts {
+            // What is not open changes nothing in the answer.
+            self.get(*fd).map_or(Ok(()), |open| open.check(*right))?;
+        }
+        Err(Errno::Notsup)
     }
 
     /// Writes where a link leads to, as far as there is room.
@@ -522,7 +614,7 @@ impl Files {
         at: At,
         (buf, len): (u32, u32),
     ) -> Answer<u32> {
-        let (directory, path) = self.at(memory, at)?;
+        let (directory, path) = self.at(memory, at, Rights::PATH_READLINK)?;
         let target = directory.read_link(path)?;
         let room = memory.slice_mut(buf, len)?;
         let fitting = target.len().min(room.len());
@@ -532,12 +624,51 @@ impl Files {
 }
 
 impl Open {
-    fn directory(directory: Directory, flags: FdFlags) -> Self {
+    /// A directory that is given, with all that can be done with it.
+    fn given(name: &str, directory: Directory) -> Self {
+        let (rights, of_files) = if directory.is_writable() {
+            (READ_DIRECTORY | WRITE_DIRECTORY, READ_FILE | WRITE_FILE)
+        } else {
+            (READ_DIRECTORY, READ_FILE)
+        };
+        Self {
+            given: Some(name.into()),
+            node: Node::Directory(directory),
+            flags: FdFlags::default(),
+            rights,
+            inheriting: rights | of_files,
+        }
+    }
+
+    /// Something that was opened through a directory: of what was asked for it has what that hands
+    /// on and what applies to it.
+    fn inherited(node: Node, flags: FdFlags, handed_on: Rights, opening: Opening) -> Self {
+        let asked = opening.asked();
+        let (applying, inheriting) = match &node {
+            Node::Directory(_) => (
+                READ_DIRECTORY | WRITE_DIRECTORY,
+                Rights::from_bits_truncate(opening.inheriting),
+            ),
+            Node::File(_) if asked.contains(Rights::FD_WRITE) => {
+                (READ_FILE | WRITE_FILE, Rights::default())
+            }
+            // The system changes no size for those who do not write.
+            Node::File(_) => (READ_FILE | Rights::FD_FILESTAT_SET_TIMES, Rights::default()),
+        };
         Self {
             given: None,
-            rights: rights(&directory, READ_DIRECTORY, WRITE_DIRECTORY),
-            node: Node::Directory(directory),
+            node,
             flags,
+            rights: asked & applying & handed_on,
+            inheriting: inheriting & handed_on,
+        }
+    }
+
+    fn check(&self, right: Rights) -> Answer<()> {
+        if self.rights.contains(right) {
+            Ok(())
+        } else {
+            Err(Errno::Notcapable)
         }
     }
 }
@@ -547,7 +678,7 @@ impl Content {
     fn host(&mut self) -> Answer<&mut File> {
         match self {
             Self::Host(file) => Ok(file),
-            Self::Config { .. } => Err(Errno::Notcapable),
+            Self::Memory { .. } => Err(Errno::Notcapable),
         }
     }
 
@@ -555,7 +686,7 @@ impl Content {
         match (self, from) {
             (Self::Host(file), Some(from)) => file.read_at(part, from),
             (Self::Host(file), None) => file.read(part),
-            (Self::Config { bytes, place }, from) => {
+            (Self::Memory { bytes, place, .. }, from) => {
                 let start = usize::try_from(from.unwrap_or(*place)).unwrap_or(usize::MAX);
                 let rest = bytes.get(start..).unwrap_or_default();
                 let len = rest.len().min(part.len());
@@ -571,7 +702,7 @@ impl Content {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
             Self::Host(file) => file.seek(to),
-            Self::Config { bytes, place } => {
+            Self::Memory { bytes, place, .. } => {
                 *place = match to {
                     SeekFrom::Start(to) => Some(to),
                     SeekFrom::Current(by) => place.checked_add_signed(by),
@@ -610,23 +741,16 @@ fn transfer(
     Ok(total)
 }
 
-/// What there is in a directory that was given for reading, or also for writing.
-fn rights(directory: &Directory, reading: Rights, writing: Rights) -> Rights {
-    if directory.is_writable() {
-        reading | writing
-    } else {
-        reading
-    }
+/// The rights to read or write at the file's own place, or at another.
+fn at_place(right: Rights, place: Option<u64>) -> Rights {
+    place.map_or(right, |_| right | Rights::FD_SEEK)
 }
 
-/// The rights to a file that was opened, of those that were asked for.
-fn granted(asked: u64, directory: &Directory) -> Rights {
-    let asked = Rights::from_bits_truncate(asked);
-    let granted = asked & rights(directory, READ_FILE, WRITE_FILE);
-    if asked.contains(Rights::FD_WRITE) {
-        granted
-    } else {
-        granted | Rights::FD_READ
+/// Those rights that are kept of what there is.
+pub(crate) fn fewer(rights: Rights, kept: u64) -> Answer<Rights> {
+    match Rights::from_bits(kept) {
+        Some(kept) if rights.contains(kept) => Ok(kept),
+        _ => Err(Errno::Notcapable),
     }
 }
 
@@ -667,18 +791,27 @@ fn dirent(entry: &Entry<'_>) -> [u8; DIRENT_SIZE] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::{ROOT, Tree};
     use std::fs;
     use watm_abi::Iovec;
 
     const READ: Opening = Opening {
         lookup: FOLLOW,
         how: 0,
-        rights: Rights::FD_READ.bits(),
+        rights: READ_FILE.bits(),
+        inheriting: 0,
         flags: 0,
     };
     const WRITE: Opening = Opening {
         how: Opening::CREATE,
-        rights: Rights::FD_READ.bits() | Rights::FD_WRITE.bits(),
+        rights: READ_FILE.bits() | WRITE_FILE.bits(),
+        ..READ
+    };
+    /// A directory, with all that there is.
+    const DIRECTORY: Opening = Opening {
+        how: Opening::DIRECTORY,
+        rights: READ_DIRECTORY.bits() | WRITE_DIRECTORY.bits(),
+        inheriting: u64::MAX,
         ..READ
     };
     /// Where things are in the guest's memory.
@@ -703,7 +836,11 @@ mod tests {
                 limit: 4,
                 ..Files::default()
             };
-            files.give("/conf", Directory::of_config((*b"some key").into()));
+            let mut tree = Tree::default();
+            tree.insert("/conf/watm.cfg", (*b"some key").into())
+                .expect("a free path");
+            let node = tree.find(ROOT, "conf").expect("a directory");
+            files.give("/conf", Directory::of_tree(Arc::new(tree), node));
             for (name, writable) in [("/reading", false), ("/writing", true)] {
                 let path = host.path().join(&name[1..]);
                 fs::create_dir(&path).expect("a directory");
@@ -860,7 +997,9 @@ mod tests {
         let other = guest.open(WRITING, "new", opening).expect("a file");
         guest.write(other, b"!", None).expect("room");
         assert_eq!(guest.content("writing/new"), "HE\0\0!");
-        guest.files.sync(file).expect("it is the system's");
+        for right in [Rights::FD_SYNC, Rights::FD_DATASYNC] {
+            guest.files.sync(file, right).expect("it is the system's");
+        }
     }
 
     #[test]
@@ -877,11 +1016,16 @@ mod tests {
             Ok(READ_FILE | WRITE_FILE)
         );
         let reading = Rights::FD_READ.bits();
-        guest.files.set_rights(file, reading).expect("fewer");
-        assert_eq!(
-            guest.files.set_rights(file, u64::MAX),
-            Err(Errno::Notcapable)
-        );
+        guest.files.set_rights(file, reading, 0).expect("fewer");
+        for (base, inheriting) in [
+            (u64::MAX, 0),
+            (reading | Rights::FD_SEEK.bits(), 0),
+            (reading, 1),
+            (reading | 1 << 40, 0),
+        ] {
+            let more = guest.files.set_rights(file, base, inheriting);
+            assert_eq!(more, Err(Errno::Notcapable), "{base:x} {inheriting:x}");
+        }
         assert_eq!(guest.write(file, b"x", None), Err(Errno::Notcapable));
         let only = Opening {
             rights: Rights::FD_WRITE.bits(),
@@ -891,6 +1035,7 @@ mod tests {
         assert_eq!(guest.read(file, &[1], None), Err(Errno::Notcapable));
         assert_eq!(guest.write(file, b"C", None), Ok(1));
         // Who asks for nothing reads.
+        drop(guest.files.take(file).expect("it is open"));
         let nothing = Opening { rights: 0, ..READ };
         let file = guest.open(WRITING, "file", nothing).expect("a file");
         assert_eq!(guest.read(file, &[10], None), Ok(b"Content".to_vec()));
@@ -906,6 +1051,207 @@ mod tests {
                 "{how} {flags}"
             );
         }
+    }
+
+    /// Every operation on a directory, and the right that it takes.
+    fn on_directory(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
+        let at = guest.at(fd, "none");
+        let missing = Opening { rights: 0, ..READ };
+        let with = |how| Opening { how, ..missing };
+        let Guest { files, memory, .. } = guest;
+        let room = (BYTES, 4096);
+        let never = |_| false;
+        vec![
+            (
+                Rights::PATH_OPEN,
+                files.open(memory, at, missing, never).map(drop),
+            ),
+            (
+                Rights::PATH_CREATE_FILE,
+                files
+                    .open(memory, at, with(Opening::CREATE), never)
+                    .map(drop),
+            ),
+            (
+                Rights::PATH_FILESTAT_SET_SIZE,
+                files
+                    .open(memory, at, with(Opening::TRUNCATE), never)
+                    .map(drop),
+            ),
+            (
+                Rights::PATH_FILESTAT_GET,
+                files.filestat_at(memory, at, 0).map(drop),
+            ),
+            (
+                Rights::PATH_FILESTAT_SET_TIMES,
+                files.set_times_at(memory, at, 0, [0; 2], 0),
+            ),
+            (
+                Rights::PATH_READLINK,
+                files.read_link(memory, at, room).map(drop),
+            ),
+            (
+                Rights::PATH_CREATE_DIRECTORY,
+                files.create_directory(memory, at),
+            ),
+            (Rights::PATH_UNLINK_FILE, files.unlink_file(memory, at)),
+            (
+                Rights::PATH_REMOVE_DIRECTORY,
+                files.remove_directory(memory, at),
+            ),
+            (
+                Rights::PATH_RENAME_SOURCE | Rights::PATH_RENAME_TARGET,
+                files.rename(memory, at, at),
+            ),
+            (
+                Rights::PATH_LINK_SOURCE,
+                files.refuse_link(&[(fd, Rights::PATH_LINK_SOURCE)]),
+            ),
+            (
+                Rights::FD_READDIR,
+                files.list(memory, fd, room, 0).map(drop),
+            ),
+            (Rights::FD_FILESTAT_GET, files.filestat(fd).map(drop)),
+            (
+                Rights::FD_FILESTAT_SET_TIMES,
+                files.set_times(fd, [0; 2], 0),
+            ),
+            (Rights::FD_FDSTAT_SET_FLAGS, files.set_flags(fd, 0)),
+            (Rights::FD_SYNC, files.sync(fd, Rights::FD_SYNC)),
+            (Rights::FD_DATASYNC, files.sync(fd, Rights::FD_DATASYNC)),
+        ]
+    }
+
+    #[test]
+    fn every_operation_on_a_directory_takes_its_right() {
+        let mut guest = Guest::new();
+        guest.files.limit = 400;
+        for (right, answer) in on_directory(&mut guest, WRITING) {
+            assert_ne!(answer, Err(Errno::Notcapable), "{right:?}");
+        }
+        let all = READ_DIRECTORY | WRITE_DIRECTORY;
+        for index in 0..on_directory(&mut guest, WRITING).len() {
+            let fd = guest.open(WRITING, ".", DIRECTORY).expect("a directory");
+            assert_eq!(guest.files.fdstat(fd).map(|stat| stat.rights_base), Ok(all));
+            let right = on_directory(&mut guest, fd)[index].0;
+            let kept = all.without(right).bits();
+            guest.files.set_rights(fd, kept, 0).expect("fewer");
+            let (right, answer) = on_directory(&mut guest, fd).swap_remove(index);
+            assert_eq!(answer, Err(Errno::Notcapable), "{right:?}");
+            drop(guest.files.take(fd).expect("it is open"));
+        }
+    }
+
+    /// Every operation on a file, and the right that it takes.
+    fn on_file(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
+        let (read, read_at) = (guest.read(fd, &[1], None), guest.read(fd, &[1], Some(0)));
+        let (write, write_at) = (guest.write(fd, b"x", None), guest.write(fd, b"x", Some(0)));
+        let files = &mut guest.files;
+        vec![
+            (Rights::FD_READ, read.map(drop)),
+            (Rights::FD_READ | Rights::FD_SEEK, read_at.map(drop)),
+            (Rights::FD_WRITE, write.map(drop)),
+            (Rights::FD_WRITE | Rights::FD_SEEK, write_at.map(drop)),
+            (Rights::FD_SEEK, files.seek(fd, 0, 0).map(drop)),
+            (
+                Rights::FD_TELL | Rights::FD_SEEK,
+                files.seek(fd, 0, 1).map(drop),
+            ),
+            (Rights::FD_ADVISE, files.advise(fd, 0)),
+            (Rights::FD_ALLOCATE, files.allocate(fd, 0, 1)),
+            (Rights::FD_SYNC, files.sync(fd, Rights::FD_SYNC)),
+            (Rights::FD_DATASYNC, files.sync(fd, Rights::FD_DATASYNC)),
+            (Rights::FD_FILESTAT_GET, files.filestat(fd).map(drop)),
+            (Rights::FD_FILESTAT_SET_SIZE, files.set_size(fd, 7)),
+            (
+                Rights::FD_FILESTAT_SET_TIMES,
+                files.set_times(fd, [0; 2], 0),
+            ),
+            (Rights::FD_FDSTAT_SET_FLAGS, files.set_flags(fd, 0)),
+            (
+                Rights::POLL_FD_READWRITE,
+                files.check_poll(fd, Rights::POLL_FD_READWRITE),
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_operation_on_a_file_takes_its_right() {
+        let mut guest = Guest::new();
+        let all = READ_FILE | WRITE_FILE;
+        let file = guest.open(WRITING, "file", WRITE).expect("a file");
+        for (right, answer) in on_file(&mut guest, file) {
+            assert_eq!(answer, Ok(()), "{right:?}");
+        }
+        for index in 0..on_file(&mut guest, file).len() {
+            let fd = guest.open(WRITING, "file", WRITE).expect("a file");
+            let right = on_file(&mut guest, fd)[index].0;
+            let kept = all.without(right).bits();
+            guest.files.set_rights(fd, kept, 0).expect("fewer");
+            let (right, answer) = on_file(&mut guest, fd).swap_remove(index);
+            assert_eq!(answer, Err(Errno::Notcapable), "{right:?}");
+            drop(guest.files.take(fd).expect("it is open"));
+        }
+        // To look where the place is, either of two is enough.
+        for right in [Rights::FD_TELL, Rights::FD_SEEK] {
+            let fd = guest.open(WRITING, "file", WRITE).expect("a file");
+            let kept = right.bits();
+            guest.files.set_rights(fd, kept, 0).expect("fewer");
+            assert_eq!(guest.files.seek(fd, 0, 1), Ok(0));
+            drop(guest.files.take(fd).expect("it is open"));
+        }
+    }
+
+    #[test]
+    fn what_is_opened_has_no_more_rights_than_its_directory_hands_on() {
+        let mut guest = Guest::new();
+        fs::create_dir(guest.host.path().join("writing/sub")).expect("a directory");
+        let asked = Opening {
+            rights: (READ_DIRECTORY | Rights::FD_READ).bits(),
+            inheriting: (READ_DIRECTORY | READ_FILE).bits(),
+            ..DIRECTORY
+        };
+        let sub = guest.open(WRITING, "sub", asked).expect("a directory");
+        let stat = guest.files.fdstat(sub).expect("it is open");
+        assert_eq!(stat.rights_base, READ_DIRECTORY);
+        assert_eq!(stat.rights_inheriting, READ_DIRECTORY | READ_FILE);
+        // Neither itself nor what is opened through it writes.
+        assert_eq!(guest.open(sub, "new", WRITE), Err(Errno::Notcapable));
+        let write = Opening { how: 0, ..WRITE };
+        fs::write(guest.host.path().join("writing/sub/file"), "x").expect("a file");
+        assert_eq!(guest.open(sub, "file", write), Err(Errno::Notcapable));
+        let again = guest.open(sub, ".", DIRECTORY).expect("a directory");
+        let stat = guest.files.fdstat(again).expect("it is open");
+        assert_eq!(stat.rights_base, READ_DIRECTORY);
+        let at = guest.at(again, "dir");
+        let made = guest.files.create_directory(&guest.memory, at);
+        assert_eq!(made, Err(Errno::Notcapable));
+        // Nor is anything read without the right to hand on.
+        let none = Opening {
+            inheriting: 0,
+            ..asked
+        };
+        let sub = guest.open(WRITING, "sub", none).expect("a directory");
+        let file = guest.open(sub, "file", READ).expect("a file");
+        assert_eq!(guest.read(file, &[1], None), Err(Errno::Notcapable));
+        let stat = guest.files.fdstat(file).expect("it is open");
+        assert!(stat.rights_base.is_empty() && stat.rights_inheriting.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_read_is_not_cut_or_made_larger_through_it() {
+        let mut guest = Guest::new();
+        let all_but_writing = Opening {
+            rights: (READ_FILE | WRITE_FILE).without(Rights::FD_WRITE).bits(),
+            ..READ
+        };
+        let file = guest
+            .open(WRITING, "file", all_but_writing)
+            .expect("a file");
+        assert_eq!(guest.files.set_size(file, 0), Err(Errno::Notcapable));
+        assert_eq!(guest.files.allocate(file, 0, 100), Err(Errno::Notcapable));
+        guest.files.set_times(file, [7, 9], 5).expect("times");
+        assert_eq!(guest.content("writing/file"), "content");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use watm_abi::{
 use crate::address::Network;
 use crate::connect::{Outgoing, is_denied};
 use crate::error::{SetupError, TransportError};
+use crate::files::fewer;
 use crate::gate::{Gate, Room};
 use crate::link::{Level, Link, interest};
 use crate::net::NetStream;
@@ -95,6 +96,8 @@ struct Descriptor {
     refused: u32,
     /// Lets reads through, if they may have to wait for room on another side.
     gate: Gate,
+    /// The rights that the guest has given up.
+    given_up: Rights,
 }
 
 /// What a call waits for on a descriptor.
@@ -445,6 +448,7 @@ impl Host {
     ) -> Call<u32> {
         let total = iovecs.total_len();
         let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::FD_READ)?;
         let nonblocking = descriptor.nonblocking;
         if total == 0 {
             return Ok(0);
@@ -672,6 +676,7 @@ impl Host {
         let refused_before = self.refused.take();
         let total = iovecs.total_len();
         let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::FD_WRITE)?;
         let nonblocking = descriptor.nonblocking;
         let is_stream = descriptor.kind.is_stream();
         if total == 0 {
@@ -793,15 +798,16 @@ impl Host {
 
     // ---- waiting ------------------------------------------------------------------------------
 
-    /// `poll_oneoff`. `is_file` says whether a descriptor that is not ours is one of the files,
-    /// which are always ready. Returns the number of events, which stand in memory.
+    /// `poll_oneoff`. `check_file` says whether a descriptor that is not ours is one of the files,
+    /// which are always ready, and may be asked for. Returns the number of events, which stand in
+    /// memory.
     pub(crate) fn poll_oneoff<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
         subscriptions_at: u32,
         events_at: u32,
         count: u32,
-        is_file: &dyn Fn(u32) -> bool,
+        check_file: &dyn Fn(u32, Rights) -> Result<(), Errno>,
     ) -> Call<u32> {
         self.begin()?;
         self.close_for_good();
@@ -810,7 +816,7 @@ impl Host {
         let mut events = std::mem::take(&mut self.events);
         let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)
             .map_err(Abort::from)
-            .and_then(|()| self.wait_for_events(&subscriptions, &mut events, is_file))
+            .and_then(|()| self.wait_for_events(&subscriptions, &mut events, check_file))
             .and_then(|()| Ok(write_events(memory, events_at, &events)?))
             .map(|()| u32::try_from(events.len()).unwrap_or(u32::MAX));
         subscriptions.clear();
@@ -826,7 +832,7 @@ impl Host {
         &mut self,
         subscriptions: &[Subscription],
         events: &mut Vec<Event>,
-        is_file: &dyn Fn(u32) -> bool,
+        check_file: &dyn Fn(u32, Rights) -> Result<(), Errno>,
     ) -> Call<()> {
         // Reading the clocks costs as much as the rest of a poll that has its answer at once.
         let has_clocks = subscriptions
@@ -857,7 +863,7 @@ impl Host {
             self.refresh()?;
         }
         loop {
-            self.collect(subscriptions, events, is_file, clocks.as_ref());
+            self.collect(subscriptions, events, check_file, clocks.as_ref());
             if !events.is_empty() {
                 let only_clocks = events.iter().all(|event| event.kind == EventType::Clock);
                 if !only_clocks || asked {
@@ -900,7 +906,7 @@ impl Host {
         &mut self,
         subscriptions: &[Subscription],
         events: &mut Vec<Event>,
-        is_file: &dyn Fn(u32) -> bool,
+        check_file: &dyn Fn(u32, Rights) -> Result<(), Errno>,
         clocks: Option<&Clocks>,
     ) {
         let now = clocks.map(|_| Instant::now());
@@ -928,23 +934,31 @@ impl Host {
                     }
                 }
                 SubscriptionKind::FdRead { fd } | SubscriptionKind::FdWrite { fd } => {
-                    let (kind, direction) = match subscription.kind {
-                        SubscriptionKind::FdRead { .. } => (EventType::FdRead, Direction::Read),
-                        _ => (EventType::FdWrite, Direction::Write),
+                    let (kind, direction, right) = match subscription.kind {
+                        SubscriptionKind::FdRead { .. } => {
+                            (EventType::FdRead, Direction::Read, Rights::FD_READ)
+                        }
+                        _ => (EventType::FdWrite, Direction::Write, Rights::FD_WRITE),
                     };
-                    let ready = if self.owns(fd) {
-                        self.readiness(fd, direction)
-                    } else if is_file(fd) {
-                        Some((1, false))
-                    } else {
+                    let rights = right | Rights::POLL_FD_READWRITE;
+                    let checked = match self.table.get(fd) {
+                        Some(descriptor) => descriptor.check(rights),
+                        None => check_file(fd, rights),
+                    };
+                    if let Err(error) = checked {
                         events.push(Event {
                             userdata,
-                            error: Errno::Badf,
+                            error,
                             kind,
                             nbytes: 0,
                             hangup: false,
                         });
                         continue;
+                    }
+                    let ready = if self.owns(fd) {
+                        self.readiness(fd, direction)
+                    } else {
+                        Some((1, false))
                     };
                     let Some((nbytes, hangup)) = ready else {
                         continue;
@@ -1401,16 +1415,9 @@ impl Host {
     pub(crate) fn fdstat(&mut self, fd: u32) -> Call<Fdstat> {
         self.begin()?;
         let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
-        let common =
-            Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET;
-        let both = common | Rights::FD_READ | Rights::FD_WRITE | Rights::SOCK_SHUTDOWN;
-        let (file_type, rights_base) = match &descriptor.kind {
-            Kind::Internal | Kind::Net(_) => (FileType::SocketStream, both),
-            Kind::Control => (FileType::SocketStream, common | Rights::FD_READ),
-            Kind::Std(stream) if stream.is_input() => {
-                (FileType::CharacterDevice, common | Rights::FD_READ)
-            }
-            Kind::Std(_) => (FileType::CharacterDevice, common | Rights::FD_WRITE),
+        let file_type = match &descriptor.kind {
+            Kind::Internal | Kind::Control | Kind::Net(_) => FileType::SocketStream,
+            Kind::Std(_) => FileType::CharacterDevice,
         };
         let flags = if descriptor.nonblocking {
             FdFlags::NONBLOCK
@@ -1420,15 +1427,27 @@ impl Host {
         Ok(Fdstat {
             file_type,
             flags,
-            rights_base,
+            rights_base: descriptor.rights(),
             rights_inheriting: Rights::default(),
         })
+    }
+
+    /// `fd_fdstat_set_rights`: rights can be given up, and are not won back.
+    pub(crate) fn set_rights(&mut self, fd: u32, base: u64, inheriting: u64) -> Call<()> {
+        self.begin()?;
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let rights = descriptor.rights();
+        let kept = fewer(rights, base)?;
+        fewer(Rights::default(), inheriting)?;
+        descriptor.given_up |= rights.without(kept);
+        Ok(())
     }
 
     /// `fd_fdstat_set_flags`. Only NONBLOCK has a meaning here; the others are accepted.
     pub(crate) fn set_flags(&mut self, fd: u32, flags: u32) -> Call<()> {
         self.begin()?;
         let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::FD_FDSTAT_SET_FLAGS)?;
         let flags = u16::try_from(flags)
             .ok()
             .and_then(FdFlags::from_bits)
@@ -1440,6 +1459,8 @@ impl Host {
     /// `fd_filestat_get`.
     pub(crate) fn filestat(&mut self, fd: u32) -> Call<Filestat> {
         let file_type = self.fdstat(fd)?.file_type;
+        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::FD_FILESTAT_GET)?;
         Ok(Filestat {
             dev: 0,
             ino: 0,
@@ -1456,6 +1477,7 @@ impl Host {
     pub(crate) fn shutdown(&mut self, fd: u32, how: u32) -> Call<()> {
         self.begin()?;
         let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::SOCK_SHUTDOWN)?;
         let how = u8::try_from(how)
             .ok()
             .and_then(SdFlags::from_bits)
@@ -1672,12 +1694,38 @@ fn add(to: &AtomicU64, time: Duration) {
 }
 
 impl Descriptor {
+    /// What it may be used for.
+    fn rights(&self) -> Rights {
+        let common =
+            Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET;
+        let rights = match &self.kind {
+            Kind::Internal | Kind::Net(_) => {
+                common | Rights::FD_READ | Rights::FD_WRITE | Rights::SOCK_SHUTDOWN
+            }
+            Kind::Control => common | Rights::FD_READ,
+            Kind::Std(stream) if stream.is_input() => common | Rights::FD_READ,
+            Kind::Std(_) => common | Rights::FD_WRITE,
+        };
+        rights.without(self.given_up)
+    }
+
+    /// Fails if any of these rights was given up. One that there never was has a refusal of its
+    /// own.
+    fn check(&self, rights: Rights) -> Result<(), Errno> {
+        if (self.given_up & rights).is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::Notcapable)
+        }
+    }
+
     fn new(kind: Kind) -> Self {
         Self {
             kind,
             nonblocking: false,
             refused: 0,
             gate: Gate::default(),
+            given_up: Rights::default(),
         }
     }
 }
@@ -1912,7 +1960,11 @@ mod tests {
             let count = kinds.len() as u32;
             let ready = self
                 .host
-                .poll_oneoff(&mut memory[..], 4096, 65536, count, &|fd| fd == 40)?;
+                .poll_oneoff(&mut memory[..], 4096, 65536, count, &|fd, _| match fd {
+                    40 => Ok(()),
+                    41 => Err(Errno::Notcapable),
+                    _ => Err(Errno::Badf),
+                })?;
             let rest = &memory[65536 + 32 * ready as usize..65536 + 32 * kinds.len()];
             assert!(
                 rest.iter().all(|byte| *byte == 0xee),
@@ -2150,6 +2202,46 @@ mod tests {
             f.poll(&[absolute(77, 1)]).expect("events")[0].1,
             Errno::Inval
         );
+    }
+
+    #[test]
+    fn rights_to_a_stream_that_were_given_up_are_gone() {
+        type Operation = fn(&mut Fixture) -> Call<()>;
+        let operations: [(Rights, Operation); 5] = [
+            (Rights::FD_READ, |f| f.read(f.net, 1).map(drop)),
+            (Rights::FD_WRITE, |f| f.write(f.net, b"x").map(drop)),
+            (Rights::SOCK_SHUTDOWN, |f| f.host.shutdown(f.net, 2)),
+            (Rights::FD_FDSTAT_SET_FLAGS, |f| f.host.set_flags(f.net, 0)),
+            (Rights::FD_FILESTAT_GET, |f| {
+                f.host.filestat(f.net).map(drop)
+            }),
+        ];
+        let refused = Err(Errno::Notcapable.into());
+        for (right, operation) in operations {
+            let mut f = fixture();
+            f.peer.write_all(b"x").expect("room");
+            let all = f.host.fdstat(f.net).expect("it is open").rights_base;
+            let kept = all.without(right);
+            f.host.set_rights(f.net, kept.bits(), 0).expect("fewer");
+            assert_eq!(operation(&mut f), refused, "{right:?}");
+            let stat = f.host.fdstat(f.net).expect("it is open");
+            assert_eq!(stat.rights_base, kept);
+            for (base, inheriting) in [(all.bits(), 0), (kept.bits(), 1), (1 << 40, 0)] {
+                let more = f.host.set_rights(f.net, base, inheriting);
+                assert_eq!(more, refused, "{right:?}");
+            }
+            // It is the descriptor that has lost them, whatever its number.
+            f.host.renumber(f.net, 600).expect("a free number");
+            f.net = 600;
+            assert_eq!(operation(&mut f), refused, "{right:?}");
+        }
+        let mut f = fixture();
+        assert_eq!(f.host.set_rights(900, 0, 0), Err(Errno::Badf.into()));
+        f.host.set_rights(f.net, 0, 0).expect("none");
+        let kinds = [f.net, 41].map(|fd| SubscriptionKind::FdRead { fd });
+        let events = f.poll(&kinds).expect("events");
+        assert!(events.iter().all(|event| event.1 == Errno::Notcapable));
+        assert_eq!(events.len(), 2);
     }
 
     #[test]

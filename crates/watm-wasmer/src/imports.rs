@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wasmer::{
     AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, RuntimeError,
 };
-use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, encode_result, names};
+use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights, encode_result, names};
 
 use crate::arguments::{Arguments, Strings};
 use crate::files::{At, Files, Opening};
@@ -287,6 +287,15 @@ fn argument_function(
     })
 }
 
+/// The answer of functions on sockets to a descriptor that is not the host's.
+fn no_socket(ctx: &Ctx<'_>, fd: i32) -> Answer {
+    refuse(if ctx.data().files.contains(fd.cast_unsigned()) {
+        Errno::Notsock
+    } else {
+        Errno::Badf
+    })
+}
+
 /// A call that makes no sense on a descriptor of ours.
 fn refuse(refusal: Errno) -> Answer {
     errno(Err(refusal.into()))
@@ -303,8 +312,8 @@ fn poll_oneoff(
         memory.slice(count_at.cast_unsigned(), 4)?;
         let (subscriptions, events) = (subscriptions.cast_unsigned(), events.cast_unsigned());
         let count = count.cast_unsigned();
-        let ready = host.poll_oneoff(memory, subscriptions, events, count, &|fd| {
-            files.contains(fd)
+        let ready = host.poll_oneoff(memory, subscriptions, events, count, &|fd, rights| {
+            files.check_poll(fd, rights)
         })?;
         Ok(memory.write_u32(count_at.cast_unsigned(), ready)?)
     }))
@@ -416,12 +425,10 @@ fn file_function(
         "fd_allocate" => function!(|files, _memory, fd: u32, offset: u64, len: u64| {
             files.allocate(fd, offset, len)
         }),
-        "fd_datasync" | "fd_sync" => function!(|files, _memory, fd: u32| files.sync(fd)),
-        "fd_fdstat_set_rights" => {
-            function!(|files, _memory, fd: u32, base: u64, _inheriting: u64| {
-                files.set_rights(fd, base)
-            })
+        "fd_datasync" => {
+            function!(|files, _memory, fd: u32| files.sync(fd, Rights::FD_DATASYNC))
         }
+        "fd_sync" => function!(|files, _memory, fd: u32| files.sync(fd, Rights::FD_SYNC)),
         "fd_filestat_set_size" => {
             function!(|files, _memory, fd: u32, size: u64| files.set_size(fd, size))
         }
@@ -481,24 +488,32 @@ fn file_function(
                 )
             })
         }
-        // A guest that could make links could lead others astray.
         "path_link" => {
-            function!(|_files,
+            function!(|files,
                        _memory,
-                       _a: u32,
-                       _b: u32,
-                       _c: u32,
-                       _d: u32,
-                       _e: u32,
-                       _f: u32,
-                       _g: u32| { Err(Errno::Notsup) })
+                       fd: u32,
+                       _lookup: u32,
+                       _path: u32,
+                       _len: u32,
+                       to: u32,
+                       _to_path: u32,
+                       _to_len: u32| {
+                files.refuse_link(&[
+                    (fd, Rights::PATH_LINK_SOURCE),
+                    (to, Rights::PATH_LINK_TARGET),
+                ])
+            })
         }
         "path_symlink" => {
-            function!(
-                |_files, _memory, _a: u32, _b: u32, _c: u32, _d: u32, _e: u32| {
-                    Err(Errno::Notsup)
-                }
-            )
+            function!(|files,
+                       _memory,
+                       _target: u32,
+                       _len: u32,
+                       fd: u32,
+                       _path: u32,
+                       _path_len: u32| {
+                files.refuse_link(&[(fd, Rights::PATH_SYMLINK)])
+            })
         }
         "path_readlink" => {
             function!(|files,
@@ -542,7 +557,7 @@ fn file_function(
              len: u32,
              how: u32,
              rights: u64,
-             _inheriting: u64,
+             inheriting: u64,
              flags: u32,
              opened: u32|
              -> Answer {
@@ -550,6 +565,7 @@ fn file_function(
                     lookup,
                     how,
                     rights,
+                    inheriting,
                     flags,
                 };
                 errno(lend(&mut ctx, |host, files, memory| {
@@ -623,6 +639,18 @@ fn wasi_function(
                 host.set_flags(fd.cast_unsigned(), flags.cast_unsigned())
             })
         }),
+        "fd_fdstat_set_rights" => {
+            function!(
+                |mut ctx: Ctx<'_>, fd: u32, base: u64, inheriting: u64| -> Answer {
+                    if !ctx.data().host.owns(fd) {
+                        return on_files(&mut ctx, |files, _| {
+                            files.set_rights(fd, base, inheriting)
+                        });
+                    }
+                    call(&mut ctx, |host, _| host.set_rights(fd, base, inheriting))
+                }
+            )
+        }
         "fd_filestat_get" => function!(|mut ctx: Ctx<'_>, fd: i32, stat: i32| -> Answer {
             if !owns(&ctx, fd) {
                 return on_files(&mut ctx, |files, memory| {
@@ -730,11 +758,11 @@ fn wasi_function(
         }
         "sock_accept" => function!(|ctx: Ctx<'_>, fd: i32, _: i32, _: i32| -> Answer {
             // None of ours listens, and a file cannot.
-            refuse(if owns(&ctx, fd) {
-                Errno::Inval
+            if owns(&ctx, fd) {
+                refuse(Errno::Inval)
             } else {
-                Errno::Badf
-            })
+                no_socket(&ctx, fd)
+            }
         }),
         "sock_recv" => {
             function!(|mut ctx: Ctx<'_>,
@@ -746,7 +774,7 @@ fn wasi_function(
                        out: i32|
              -> Answer {
                 if !owns(&ctx, fd) {
-                    return refuse(Errno::Badf);
+                    return no_socket(&ctx, fd);
                 }
                 let Some(flags) = u16::try_from(flags).ok().and_then(RiFlags::from_bits) else {
                     return refuse(Errno::Inval);
@@ -763,12 +791,15 @@ fn wasi_function(
                        done: i32|
              -> Answer {
                 if !owns(&ctx, fd) {
-                    return refuse(Errno::Badf);
+                    return no_socket(&ctx, fd);
                 }
                 send(&mut ctx, fd, (iovs, len), done)
             })
         }
         "sock_shutdown" => function!(|mut ctx: Ctx<'_>, fd: i32, how: i32| -> Answer {
+            if !owns(&ctx, fd) {
+                return no_socket(&ctx, fd);
+            }
             call(&mut ctx, |host, _| {
                 host.shutdown(fd.cast_unsigned(), how.cast_unsigned())
             })

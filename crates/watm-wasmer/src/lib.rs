@@ -96,6 +96,7 @@ mod mappings;
 mod net;
 mod outbound;
 mod pipe;
+mod preopens;
 mod reactor;
 mod recognise;
 mod rest;
@@ -108,6 +109,7 @@ mod supervisor;
 mod sync;
 mod tidy;
 mod traps;
+mod tree;
 mod warnings;
 #[cfg(feature = "wasix")]
 mod wasix;

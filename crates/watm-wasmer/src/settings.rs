@@ -15,25 +15,16 @@ use crate::engine::PAGE;
 use crate::error::{ConfigError, missing_role};
 use crate::module::TransportModule;
 use crate::policy::AddressPolicy;
+use crate::preopens::{self, Directory, InMemory, MemoryFile};
 use crate::stdio::{LogTarget, Stdio};
 
 /// The longest timeout that is kept as it is: as good as none, and clocks can still add it.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
-/// Directories of a module at most: with them and its files, its numbers stay below ours.
-const DIRECTORY_LIMIT: usize = 16;
 /// Instances that are kept ready at most.
 const STOCK_LIMIT: usize = 1024;
 
 /// What the system takes for a pause before it asks a peer whether it is still there.
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32400);
-
-/// A directory of the host that a module may use.
-#[derive(Clone, Debug)]
-pub(crate) struct Directory {
-    pub(crate) host: PathBuf,
-    pub(crate) guest: String,
-    pub(crate) writable: bool,
-}
 
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -44,6 +35,9 @@ pub(crate) struct Settings {
     /// Made of the two when they are checked.
     pub(crate) arguments: Arc<Arguments>,
     pub(crate) directories: Vec<Directory>,
+    pub(crate) files: Vec<MemoryFile>,
+    /// Made of the files and the configuration when they are checked.
+    in_memory: Arc<InMemory>,
     pub(crate) stdio: Stdio,
     pub(crate) log_target: Arc<LogTarget>,
     pub(crate) outgoing: Outgoing,
@@ -59,6 +53,24 @@ pub(crate) struct Settings {
     pub(crate) timing: bool,
     pub(crate) stock: usize,
     pub(crate) stock_refill_rate: u32,
+}
+
+impl Settings {
+    /// What a guest with this configuration, the common one or its own, finds in memory.
+    pub(crate) fn in_memory(
+        &self,
+        config: Option<&Arc<[u8]>>,
+    ) -> Result<Arc<InMemory>, ConfigError> {
+        let is_common = match (config, &self.config) {
+            (Some(config), Some(common)) => Arc::ptr_eq(config, common),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_common {
+            return Ok(Arc::clone(&self.in_memory));
+        }
+        InMemory::new(&self.directories, &self.files, config).map(Arc::new)
+    }
 }
 
 /// Gathers the configuration of a [`crate::Dialer`], [`crate::FixedDialer`], [`crate::Listener`]
@@ -100,6 +112,8 @@ impl<R> Builder<R> {
                 envs: Vec::new(),
                 arguments: Arc::default(),
                 directories: Vec::new(),
+                files: Vec::new(),
+                in_memory: Arc::default(),
                 stdio: Stdio::default(),
                 log_target: Arc::new(LogTarget::of(module.name())),
                 outgoing: Outgoing::within(Duration::from_secs(10)),
@@ -144,6 +158,9 @@ impl<R> Builder<R> {
 
     /// Gives the module a directory of the host for reading, under the absolute path `guest`.
     ///
+    /// That may be `/`, beside others below it: a module finds what it looks for in the directory
+    /// whose path fits best. Otherwise no directory may lie in another. A module may have 16.
+    ///
     /// It is opened for each connection, which takes a descriptor, and nothing outside of it can be reached:
     /// neither over `..` nor over symbolic links, of which absolute ones are not followed at all. Pipes,
     /// sockets and devices in it cannot be opened.
@@ -155,6 +172,25 @@ impl<R> Builder<R> {
     /// [`dir`](Self::dir). How much is written is not limited.
     pub fn dir_writable(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.directory(host.into(), guest.into(), true)
+    }
+
+    /// Gives the module a file for reading, which exists in memory only, under the absolute path
+    /// `guest`. All connections share its bytes.
+    ///
+    /// The module also finds the directories on the way: with `/etc/ssl/certs/ca.pem` there are
+    /// `/etc`, `/etc/ssl` and `/etc/ssl/certs`, which hold the files that were given and nothing
+    /// else. Beside a directory of the host at `/` only the file's own directory is put over that
+    /// one, so that the rest of `/etc` stays the host's. A file must not lie in any other directory
+    /// of the host, nor be the configuration, for which there is [`config`](Self::config).
+    ///
+    /// A module may have 64 files, of 64 MiB together. Their topmost directories count among the 16
+    /// directories. A path has 1,024 bytes at most, a name in it 255.
+    pub fn file(mut self, guest: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.settings.files.push(MemoryFile {
+            guest: guest.into(),
+            bytes: bytes.into().into(),
+        });
+        self
     }
 
     fn directory(mut self, host: PathBuf, guest: String, writable: bool) -> Self {
@@ -295,38 +331,11 @@ impl<R> Builder<R> {
             return Err(invalid("keepalive", "it is from one second to nine hours"));
         }
         let arguments = Arguments::new(settings.module.name(), &settings.args, &settings.envs)?;
-        let mut names: Vec<&str> = settings.config.iter().map(|_| "/conf").collect();
-        for directory in &settings.directories {
-            let guest = directory.guest.as_str();
-            let parts = guest.strip_prefix('/').unwrap_or_default();
-            if parts.is_empty() || parts.split('/').any(|part| matches!(part, "" | "." | "..")) {
-                return Err(invalid(
-                    "dir",
-                    &format!("{guest:?} is not an absolute path below `/` in its plain form"),
-                ));
-            }
-            let clashes = |a: &str, b: &str| {
-                a.strip_prefix(b)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            if names
-                .iter()
-                .any(|name| clashes(guest, name) || clashes(name, guest))
-            {
-                return Err(invalid(
-                    "dir",
-                    &format!("{guest:?} lies in or over another directory of the module"),
-                ));
-            }
-            names.push(guest);
-            let failed = |source| ConfigError::Directory {
-                path: directory.host.clone(),
-                source,
-            };
-            if !std::fs::metadata(&directory.host).map_err(failed)?.is_dir() {
-                return Err(failed(std::io::ErrorKind::NotADirectory.into()));
-            }
-        }
+        let in_memory = preopens::check(
+            &settings.directories,
+            &settings.files,
+            settings.config.as_ref(),
+        )?;
         if settings.memory_limit < PAGE {
             return Err(invalid(
                 "memory_limit",
@@ -351,9 +360,6 @@ impl<R> Builder<R> {
         if settings.stock_refill_rate == 0 {
             return Err(invalid("stock_refill_rate", "it must be at least 1"));
         }
-        if settings.directories.len() > DIRECTORY_LIMIT {
-            return Err(invalid("dir", "a module may have 16 directories at most"));
-        }
         if settings.outgoing.timeout.is_zero() || settings.handshake_timeout.is_zero() {
             return Err(invalid(
                 "handshake_timeout",
@@ -362,6 +368,7 @@ impl<R> Builder<R> {
         }
         let mut settings = settings.clone();
         settings.arguments = Arc::new(arguments);
+        settings.in_memory = Arc::new(in_memory);
         for duration in [
             &mut settings.outgoing.timeout,
             &mut settings.handshake_timeout,

@@ -18,6 +18,9 @@ fn guest(fields: &str, body: &str) -> TransportModule {
   (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_renumber" (func $fd_renumber (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fd_fdstat_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_fdstat_set_rights" (func $fd_fdstat_set_rights (param i32 i64 i64) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_filestat_get" (func $fd_filestat_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "sock_shutdown" (func $sock_shutdown (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_link" (func $path_link (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_symlink" (func $path_symlink (param i32 i32 i32 i32 i32) (result i32)))
@@ -382,4 +385,61 @@ fn directories_of_any_depth_are_made_and_moved() {
     let builder = Dialer::builder(&module).dir_writable(directory.path(), "/data");
     assert_eq!(init_error(builder), None);
     assert!(directory.path().join("b/a/a").exists());
+}
+
+#[test]
+fn rights_that_were_given_up_on_a_directory_are_gone() {
+    // Only the rights of files were looked at: the directory was made.
+    let set = |base: &str| {
+        format!("(call $fd_fdstat_set_rights (i32.const 3) {base} (i64.load (i32.const 80)))")
+    };
+    // What `fd_fdstat_get` has written: all of it, and without that to create directories.
+    let all = set("(i64.load (i32.const 72))");
+    let fewer = set("(i64.and (i64.load (i32.const 72)) (i64.const -513))");
+    let given_up = format!("(drop {fewer})");
+    let given_up_for_good = format!("(drop {fewer}) (drop {all})");
+    let make = "(call $path_create_directory (i32.const 3) (i32.const 100) (i32.const 4))";
+    let open = "(call $path_open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 64))";
+    let refused = Some(Errno::Notcapable);
+    for (before, call, expected) in [
+        ("", make, None),
+        (&given_up, make, refused),
+        (&given_up, &all, refused),
+        (&given_up_for_good, make, refused),
+        // A file is another thing.
+        (&given_up, open, None),
+    ] {
+        let module = guest(
+            "",
+            &format!(
+                "(drop (call $fd_fdstat_get (i32.const 3) (i32.const 64)))
+                 {before} (i32.sub (i32.const 0) {call})"
+            ),
+        );
+        let directory = tempfile::tempdir().expect("a directory");
+        let builder = Dialer::builder(&module).dir_writable(directory.path(), "/data");
+        assert_eq!(init_error(builder), expected, "{before} {call}");
+        let made = directory.path().join("file").exists();
+        assert_eq!(made, expected.is_none(), "{before} {call}");
+    }
+}
+
+#[test]
+fn a_file_or_a_directory_is_no_socket() {
+    let open = "(drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64)))";
+    for (before, fd, expected) in [
+        ("", "(i32.const 1)", Errno::Notsock),
+        ("", "(i32.const 3)", Errno::Notsock),
+        (open, "(i32.load (i32.const 64))", Errno::Notsock),
+        ("", "(i32.const 77)", Errno::Badf),
+    ] {
+        let module = guest(
+            "",
+            &format!("{before} (i32.sub (i32.const 0) (call $sock_shutdown {fd} (i32.const 1)))"),
+        );
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("file"), "x").expect("a file");
+        let builder = Dialer::builder(&module).dir(directory.path(), "/data");
+        assert_eq!(init_error(builder), Some(expected), "{before} {fd}");
+    }
 }

@@ -126,7 +126,9 @@ fn the_configuration_cannot_be_written() {
 #[test]
 fn a_secret_configuration_is_in_no_debug_output() {
     let secret = "correct horse battery staple";
-    let builder = Dialer::builder(&built("xor")).config(secret);
+    let builder = Dialer::builder(&built("xor"))
+        .config(secret)
+        .file("/etc/secret", secret);
     let options = DialOptions::new().config(secret);
     let dialer = builder.clone().build().expect("a dialer");
     let pair = Pair::with(builder.clone());
@@ -527,14 +529,14 @@ fn directories_that_cannot_be_given_are_refused_with_their_names() {
             other => panic!("{other:?}"),
         }
     }
-    for guest in ["data", "", "/", "/a/../b", "/a//b", "/a/", "/./a"] {
+    for guest in ["data", "", "/..", "/a/../b", "/a//b", "/a/", "/./a"] {
         let error = dialer().dir(&data, guest).build().expect_err(guest);
         assert!(
             matches!(error, ConfigError::Invalid { setting: "dir", .. }),
             "{guest:?}"
         );
     }
-    for twice in [("/a", "/a"), ("/a", "/a/b"), ("/a/b", "/a")] {
+    for twice in [("/a", "/a"), ("/a", "/a/b"), ("/a/b", "/a"), ("/", "/")] {
         let builder = dialer().dir(&data, twice.0).dir(&data, twice.1);
         let error = builder.build().expect_err("one over the other");
         assert!(
@@ -573,6 +575,175 @@ fn a_module_may_have_many_directories_but_not_any_number() {
         matches!(error, ConfigError::Invalid { setting: "dir", .. }),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_directory_at_the_root_is_found_and_the_others_in_it() {
+    let (outside, data) = data();
+    let conf = outside.path().join("conf");
+    std::fs::create_dir(&conf).expect("a directory");
+    std::fs::write(conf.join("watm.cfg"), "of the directory").expect("a file");
+    let (_other, other) = self::data();
+    std::fs::write(other.join("greeting.txt"), "other\n").expect("a file");
+    for name in ["files", "rust_files"] {
+        let alias = format!("root_{name}");
+        let logs = Logs::of_module(&alias);
+        let builder = Dialer::builder(&copy_as(name, &alias)).dir(outside.path(), "/");
+        let pair = Pair::with(builder);
+        assert_eq!(read_vec(&pair.conn, 6), b"hello\n");
+        assert_eq!(logs.after("entries: "), "another,greeting.txt", "{name}");
+        assert_eq!(logs.after("stat: "), "file 6", "{name}");
+        // It lies beside it, in what was given.
+        assert_eq!(logs.after("escape: "), "opened", "{name}");
+        for what in ["passwd", "create"] {
+            let line = logs.after(&format!("{what}: "));
+            assert!(line.starts_with("errno "), "{name} {what}: {line}");
+        }
+        // One with a longer path comes before it, in whatever order.
+        for first in [true, false] {
+            let builder = Dialer::builder(&built(name));
+            let builder = match first {
+                true => builder.dir(outside.path(), "/").dir(&other, "/data"),
+                false => builder.dir(&other, "/data").dir(outside.path(), "/"),
+            };
+            assert_eq!(read_vec(&Pair::with(builder).conn, 6), b"other\n");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&data).expect("a listing").count(), 2);
+    // The configuration is not that of the directory.
+    let builder = Dialer::builder(&built("xor")).dir(outside.path(), "/");
+    let pair = Pair::with(builder.clone().config(*b"key"));
+    (&pair.conn).write_all(b"hello there").expect("room");
+    assert_eq!(read_vec(&pair.peer, 11), xor(b"key", b"hello there"));
+    let pair = Pair::with(builder);
+    (&pair.conn).write_all(b"hello there").expect("room");
+    assert_eq!(
+        read_vec(&pair.peer, 11),
+        xor(b"of the directory", b"hello there")
+    );
+}
+
+// ---- files from memory -----------------------------------------------------------------------
+
+#[test]
+fn files_from_memory_are_found_read_and_not_written_or_left() {
+    for name in ["files", "rust_files"] {
+        let alias = format!("memory_{name}");
+        let logs = Logs::of_module(&alias);
+        let builder = Dialer::builder(&copy_as(name, &alias))
+            .file("/data/greeting.txt", *b"hello\n")
+            .file("/data/another", *b"")
+            .file("/secret", *b"s");
+        let pair = Pair::with(builder);
+        assert_eq!(read_vec(&pair.conn, 6), b"hello\n");
+        assert_eq!(logs.after("greeting: "), "hello", "{name}");
+        assert_eq!(logs.after("entries: "), "another,greeting.txt", "{name}");
+        assert_eq!(logs.after("stat: "), "file 6", "{name}");
+        let mut forbidden = vec!["passwd", "create", "config write"];
+        if name == "files" {
+            forbidden.extend(["escape at", "absolute at"]);
+        }
+        for what in forbidden {
+            let line = logs.after(&format!("{what}: "));
+            assert!(
+                line.starts_with("errno ") && line != "errno 0",
+                "{name} {what}: {line}"
+            );
+        }
+        // It was given.
+        assert_eq!(logs.after("escape: "), "opened", "{name}");
+        alternate(&pair.conn, &pair.peer, 1024, |_| {});
+    }
+}
+
+#[test]
+fn files_from_memory_hide_little_of_a_directory_at_the_root() {
+    let (outside, _data) = data();
+    let certs = outside.path().join("etc/ssl/certs");
+    std::fs::create_dir_all(&certs).expect("directories");
+    std::fs::write(certs.join("hidden"), "hidden").expect("a file");
+    std::fs::write(outside.path().join("etc/hosts"), "hosts").expect("a file");
+    let builder = Dialer::builder(&wat("open_path"))
+        .dir(outside.path(), "/")
+        .file("/etc/ssl/certs/ca.pem", *b"a certificate");
+    let root = Opener::new(builder.clone(), "secret");
+    assert_eq!(root.read("etc/hosts").expect("a file"), b"hosts");
+    let memory = Opener::new(builder, "ca.pem");
+    assert_eq!(memory.read("ca.pem").expect("a file"), b"a certificate");
+    for path in ["hidden", "..", "../hosts", "../../hosts", "/ca.pem", ""] {
+        assert!(memory.read(path).is_err(), "{path}");
+    }
+    let refused = i32::from(Errno::Notcapable.raw());
+    for (letter, path) in [('w', "ca.pem"), ('n', "ca.pem"), ('w', "new")] {
+        assert_eq!(memory.ask(letter, path), Err(refused), "{letter} {path}");
+    }
+}
+
+#[test]
+fn the_directories_on_the_way_to_a_file_from_memory_are_there() {
+    let builder = Dialer::builder(&wat("open_path"))
+        .file("/etc/ssl/certs/ca.pem", *b"one")
+        .file("/etc/hosts", *b"two")
+        .file("/usr/share/names", *b"three");
+    let etc = Opener::new(builder.clone(), "hosts");
+    assert_eq!(etc.read("ssl/certs/ca.pem").expect("a file"), b"one");
+    assert_eq!(etc.read("ssl/../hosts").expect("a file"), b"two");
+    let notdir = i32::from(Errno::Notdir.raw());
+    assert_eq!(etc.read("hosts/x"), Err(notdir));
+    assert_eq!(etc.read("hosts/"), Err(notdir));
+    let isdir = i32::from(Errno::Isdir.raw());
+    for directory in [".", "ssl", "ssl/certs", "ssl/"] {
+        // It can be opened, and not be read as a file.
+        assert_eq!(etc.read(directory), Err(isdir), "{directory}");
+    }
+    let usr = Opener::new(builder, "share/names");
+    assert!(usr.read("../etc/hosts").is_err());
+}
+
+#[test]
+fn a_configuration_of_one_connection_leaves_its_files_in_place() {
+    let builder = Dialer::builder(&wat("open_path"))
+        .config(*b"common")
+        .file("/conf/more", *b"more")
+        .file("/data/file", *b"file");
+    let dialer = builder.build().expect("a dialer");
+    for (options, config) in [
+        (DialOptions::new(), &b"common"[..]),
+        (DialOptions::new().config(*b"own"), b"own"),
+    ] {
+        let conn = Pair::dial_with(&dialer, options).conn;
+        let mut opener = Opener { conn, directory: 3 };
+        assert_eq!(opener.read("watm.cfg").expect("a file"), config);
+        assert_eq!(opener.read("more").expect("a file"), b"more");
+        opener.directory = 4;
+        assert_eq!(opener.read("file").expect("a file"), b"file");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_given_are_refused_with_their_names() {
+    let (_outside, data) = data();
+    let dialer = || Dialer::builder(&built("files"));
+    for (builder, name) in [
+        (dialer().file("ca.pem", *b""), "ca.pem"),
+        (dialer().file("/a/../b", *b""), "/a/../b"),
+        (dialer().file("/conf/watm.cfg", *b""), "/conf/watm.cfg"),
+        (dialer().file("/a", *b"").file("/a/b", *b""), "/a/b"),
+        (dialer().file("/a", *b"").file("/a", *b""), "/a"),
+        (
+            dialer().dir(&data, "/data").file("/data/x", *b""),
+            "/data/x",
+        ),
+        (dialer().dir(&data, "/").file("/x", *b""), "/x"),
+    ] {
+        match builder.build().expect_err(name) {
+            ConfigError::Invalid { setting, message } => {
+                assert_eq!(setting, "file");
+                assert!(message.contains(name), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 // ---- limits ----------------------------------------------------------------------------------
