@@ -2,6 +2,7 @@
 //! process of its own.
 
 use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use watm_tests::{LONG, SHORT, within};
@@ -73,4 +74,46 @@ fn a_guest_can_have_the_standard_streams_of_the_process() {
         "what the user types\n"
     );
     assert_eq!(errors, "abc");
+}
+
+/// The two ends of a terminal: who types, and the program.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    let none = std::ptr::null_mut();
+    // SAFETY: the two numbers are filled in with descriptors that are nobody else's.
+    unsafe {
+        let opened = libc::openpty(
+            &raw mut ours,
+            &raw mut theirs,
+            none,
+            none.cast(),
+            none.cast(),
+        );
+        assert_eq!(opened, 0);
+        (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
+    }
+}
+
+#[test]
+fn inherited_streams_are_terminals_where_they_are() {
+    let (_ours, terminal) = terminal();
+    let terminal = || Stdio::from(terminal.try_clone().expect("a clone"));
+    let file = tempfile::tempfile().expect("a file");
+    let file = || Stdio::from(file.try_clone().expect("a clone"));
+    for (streams, expected) in [
+        ([Stdio::piped(), Stdio::piped(), Stdio::piped()], 0),
+        ([Stdio::null(), file(), file()], 0),
+        ([terminal(), Stdio::piped(), terminal()], 0b101),
+        ([file(), terminal(), Stdio::piped()], 0b010),
+    ] {
+        let [input, output, error] = streams;
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stream_types"))
+            .stdin(input)
+            .stdout(output)
+            .stderr(error)
+            .spawn()
+            .expect("a process");
+        let status = within(SHORT, move || child.wait().expect("its end"));
+        assert_eq!(status.code(), Some(expected));
+    }
 }

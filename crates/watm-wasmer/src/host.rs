@@ -1417,7 +1417,9 @@ impl Host {
         let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
         let file_type = match &descriptor.kind {
             Kind::Internal | Kind::Control | Kind::Net(_) => FileType::SocketStream,
-            Kind::Std(_) => FileType::CharacterDevice,
+            // Programs take a character device without a place for a terminal.
+            Kind::Std(stream) if stream.is_terminal() => FileType::CharacterDevice,
+            Kind::Std(_) => FileType::Unknown,
         };
         let flags = if descriptor.nonblocking {
             FdFlags::NONBLOCK
@@ -2242,6 +2244,20 @@ mod tests {
         let events = f.poll(&kinds).expect("events");
         assert!(events.iter().all(|event| event.1 == Errno::Notcapable));
         assert_eq!(events.len(), 2);
+    }
+
+    #[test]
+    fn a_standard_stream_is_a_terminal_only_where_it_is_one() {
+        let mut f = fixture();
+        // They are dropped here.
+        for fd in 0..3 {
+            let stat = f.host.fdstat(fd).expect("it is open");
+            assert_eq!(stat.file_type, FileType::Unknown);
+            let stat = f.host.filestat(fd).expect("it is open");
+            assert_eq!(stat.file_type, FileType::Unknown);
+        }
+        let stat = f.host.fdstat(f.net).expect("it is open");
+        assert_eq!(stat.file_type, FileType::SocketStream);
     }
 
     #[test]

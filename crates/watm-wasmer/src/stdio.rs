@@ -1,6 +1,6 @@
 //! The guest's standard streams: log lines of the module, or the host's own streams.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -26,8 +26,9 @@ const ALL_LINES_PER_SECOND: u32 = 1000;
 pub enum Stdio {
     /// Standard output and error become log lines at level `info`, with the target
     /// `watm::module::NAME`; standard input is empty. Lines are cut at 1,024 bytes, control
-    /// characters are escaped, and beyond 200 lines a second, or 1,000 of all
-    /// instances of the dialer, listener or relay, the rest is only counted.
+    /// characters are escaped, and beyond 200 lines a second, or 1,000 of all instances of the
+    /// dialer, listener or relay, the rest is only counted. Modules see that it is no terminal, so
+    /// that most write standard output in whole buffers.
     #[default]
     Log,
     /// The host's own standard streams.
@@ -86,6 +87,16 @@ impl StdStream {
             Self::HostOutput => write_host(io::stdout().as_fd(), data, wait),
             Self::HostError => write_host(io::stderr().as_fd(), data, wait),
             Self::Empty | Self::HostInput => Err(Errno::Badf),
+        }
+    }
+
+    /// Whether a person may sit at the other end.
+    pub(crate) fn is_terminal(&self) -> bool {
+        match self {
+            Self::HostInput => io::stdin().is_terminal(),
+            Self::HostOutput => io::stdout().is_terminal(),
+            Self::HostError => io::stderr().is_terminal(),
+            Self::Empty | Self::Null | Self::Log(_) => false,
         }
     }
 
@@ -324,7 +335,7 @@ fn printable(line: &[u8]) -> String {
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::io::{IsTerminal, Read, Write};
+    use std::io::{Read, Write};
     use std::os::fd::FromRawFd;
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc;

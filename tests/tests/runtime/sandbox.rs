@@ -425,6 +425,28 @@ fn rights_that_were_given_up_on_a_directory_are_gone() {
 }
 
 #[test]
+fn standard_streams_that_are_logged_are_no_terminals() {
+    // They were character devices, so that programs wrote colours into the log.
+    for (function, at) in [("fd_fdstat_get", 64), ("fd_filestat_get", 80)] {
+        for fd in 0..3 {
+            let module = guest(
+                "",
+                &format!(
+                    "(drop (call ${function} (i32.const {fd}) (i32.const 64)))
+                     (i32.sub (i32.const 0) (i32.load8_u (i32.const {at})))"
+                ),
+            );
+            // The type of a file that is nothing else is 0.
+            assert_eq!(
+                init_error(Dialer::builder(&module)),
+                None,
+                "{function} {fd}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_file_or_a_directory_is_no_socket() {
     let open = "(drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64)))";
     for (before, fd, expected) in [
