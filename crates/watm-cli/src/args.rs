@@ -9,6 +9,7 @@
 mod address;
 mod directory;
 mod duration;
+mod file;
 mod hash;
 mod size;
 mod variable;
@@ -21,6 +22,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use watm_wasmer::{AddressEntry, Nat64Prefix};
 
 pub(crate) use directory::Directory;
+pub(crate) use file::GivenFile;
 pub(crate) use hash::Hash;
 pub(crate) use variable::Variable;
 
@@ -144,7 +146,10 @@ Examples:
     printf 'GET / HTTP/1.0\\r\\n\\r\\n' | watm dial --module plain.wasm --remote server:7000 --keep-open
 
   A module with a configuration file, pinned to its hash:
-    watm dial --module xor.wasm --sha256 9f86d0... --config key.txt --remote server:7000"
+    watm dial --module xor.wasm --sha256 9f86d0... --config key.txt --remote server:7000
+
+  A module that finds the certificates of authorities where it looks for them:
+    watm dial --module tls.wasm --file ca.pem:/etc/ssl/certs/ca.pem --remote server:443"
 )]
 pub(crate) struct DialArgs {
     /// The module
@@ -331,7 +336,7 @@ pub(crate) struct RelayArgs {
 Examples:
   watm demo plain.wasm
   watm demo plain.wasm --size 1G
-  watm demo xor.wasm --config key.txt --file photo.jpg"
+  watm demo xor.wasm --config key.txt --send photo.jpg"
 )]
 pub(crate) struct DemoArgs {
     /// The module, which has to be a dialer and a listener
@@ -339,12 +344,12 @@ pub(crate) struct DemoArgs {
 
     /// Bytes to make a file of; K, M and G stand for 2^10, 2^20 and 2^30
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size::parse,
-        conflicts_with = "file")]
+        conflicts_with = "send")]
     pub(crate) size: u64,
 
     /// The file to send, instead of one of random bytes
     #[arg(long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    pub(crate) send: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,
@@ -630,13 +635,25 @@ pub(crate) struct TransportArgs {
 
     /// A directory for the module: read-only, or with :rw also for writing (repeatable)
     ///
-    /// GUEST is the absolute path that the module sees it under.
+    /// GUEST is the absolute path that the module sees it under; it may be /, beside others below
+    /// it.
     #[arg(
         long,
         value_name = "HOST:GUEST[:rw]",
         help_heading = "What the module is given"
     )]
     pub(crate) dir: Vec<Directory>,
+
+    /// A file for the module, which is read once and then kept in memory, read-only (repeatable)
+    ///
+    /// GUEST is the absolute path that the module sees it under, such as /etc/ssl/certs/ca.pem. Up
+    /// to 64 files of 64 MiB together.
+    #[arg(
+        long,
+        value_name = "HOST:GUEST",
+        help_heading = "What the module is given"
+    )]
+    pub(crate) file: Vec<GivenFile>,
 
     /// Give the module the standard streams of this command, in place of log lines (-v)
     ///

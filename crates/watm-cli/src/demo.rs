@@ -41,7 +41,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
     let dialer = setup::configure(Dialer::builder(&module), &args.transport)?.build()?;
     let listener = setup::configure(Listener::builder(&module), &args.transport)?;
-    let sample = match &args.file {
+    let sample = match &args.send {
         Some(path) => Sample::open(path)?,
         None => Sample::make(args.size)?,
     };
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         let _ = writeln!(intro, "{label:<13} {}", printable(value));
     };
     let info = module.info();
-    let origin = if args.file.is_some() {
+    let origin = if args.send.is_some() {
         "from the file given"
     } else {
         "made at random"

@@ -264,7 +264,12 @@ const INSTANTIATE_HINT: &str = "the module may need more memory: --memory-limit"
 fn config_hint(error: &ConfigError) -> Option<&'static str> {
     match error {
         ConfigError::Role(_) => Some("`watm inspect` shows what the module can do"),
-        ConfigError::Directory { .. } => Some("check the option --dir"),
+        ConfigError::Directory { .. } | ConfigError::Invalid { setting: "dir", .. } => {
+            Some("check the option --dir")
+        }
+        ConfigError::Invalid {
+            setting: "file", ..
+        } => Some("check the option --file, and --dir beside it"),
         _ => None,
     }
 }

@@ -18,6 +18,8 @@ use crate::failure::{Failure, chain, printable};
 const LARGE_MODULE: u64 = 256 << 10;
 /// The most that a configuration may have: it is kept in memory.
 const CONFIG_LIMIT: u64 = 16 << 20;
+/// The most that the files may have which are kept in memory, all together: what the library takes.
+const FILES_LIMIT: u64 = 64 << 20;
 
 /// A loader with the conditions and the cache that the options set. Says so when loading the
 /// module will take a while.
@@ -77,7 +79,7 @@ pub(crate) fn configure<R>(
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
     if let Some(path) = &args.config {
-        let bytes = read_config(path).map_err(|error| {
+        let bytes = read(path, CONFIG_LIMIT).map_err(|error| {
             let message = format!("cannot read the configuration {}", path.display());
             Failure::because(message, error).hint("check the option --config")
         })?;
@@ -96,6 +98,18 @@ pub(crate) fn configure<R>(
             builder.dir(&directory.host, &directory.guest)
         };
     }
+    let mut left = FILES_LIMIT;
+    for file in &args.file {
+        let bytes = read(&file.host, left).map_err(|error| {
+            let message = format!("cannot read the file {}", file.host.display());
+            Failure::because(message, error).hint(
+                "check the option --file: all files together may have 64 MiB; --dir gives the module \
+                 a directory",
+            )
+        })?;
+        left -= bytes.len() as u64;
+        builder = builder.file(&file.guest, bytes);
+    }
     if args.inherit_stdio {
         builder = builder.stdio(Stdio::Inherit);
     }
@@ -109,13 +123,13 @@ pub(crate) fn configure<R>(
         .descriptor_limit(args.descriptor_limit.into()))
 }
 
-/// Reads a configuration, which may come through a pipe.
-fn read_config(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file that is kept in memory. It may come through a pipe.
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut file = fs::File::open(path)?.take(CONFIG_LIMIT + 1);
+    let mut file = fs::File::open(path)?.take(limit + 1);
     file.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > CONFIG_LIMIT {
-        let message = format!("it is larger than {}", count(CONFIG_LIMIT));
+    if bytes.len() as u64 > limit {
+        let message = format!("it is larger than {}", count(limit));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
@@ -159,15 +173,15 @@ mod tests {
     #[test]
     fn a_configuration_has_an_end() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        assert_eq!(read_config(file.path()).expect("nothing"), b"");
+        assert_eq!(read(file.path(), CONFIG_LIMIT).expect("nothing"), b"");
         fs::write(file.path(), "key").expect("a file");
-        assert_eq!(read_config(file.path()).expect("a key"), b"key");
+        assert_eq!(read(file.path(), CONFIG_LIMIT).expect("a key"), b"key");
         file.as_file().set_len(CONFIG_LIMIT).expect("a size");
-        let most = read_config(file.path()).expect("just as much as may be");
+        let most = read(file.path(), CONFIG_LIMIT).expect("just as much as may be");
         assert_eq!(most.len() as u64, CONFIG_LIMIT);
         file.as_file().set_len(1 << 40).expect("a sparse file");
         for path in [file.path(), Path::new("/dev/zero")] {
-            let error = read_config(path).expect_err("too much");
+            let error = read(path, CONFIG_LIMIT).expect_err("too much");
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
             assert!(error.to_string().contains("16.0 MiB"), "{error}");
         }

@@ -18,18 +18,14 @@ impl FromStr for Directory {
             Some(paths) => (paths, true),
             None => (text.strip_suffix(":ro").unwrap_or(text), false),
         };
-        // The last colon that an absolute path follows: a path of the host may contain colons.
-        let (host, guest) = paths
-            .rfind(":/")
-            .map(|colon| (&paths[..colon], &paths[colon + 1..]))
+        let (host, guest) = split(paths)
             .ok_or("expected HOST:GUEST or HOST:GUEST:rw, where GUEST begins with `/`")?;
         if host.is_empty() {
             return Err("the directory of the host is missing before the colon".into());
         }
-        let parts = &guest[1..];
-        if parts.is_empty() || parts.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        if guest != "/" && !is_plain(guest) {
             return Err(format!(
-                "`{guest}` is not a directory below `/` in its plain form, such as `/data`"
+                "`{guest}` is not a directory in its plain form, such as `/data` or `/`"
             ));
         }
         Ok(Self {
@@ -38,6 +34,19 @@ impl FromStr for Directory {
             writable,
         })
     }
+}
+
+/// The paths of the host and of the guest. The colon between them is the last that an absolute path
+/// follows: a path of the host may contain colons.
+pub(super) fn split(paths: &str) -> Option<(&str, &str)> {
+    let colon = paths.rfind(":/")?;
+    Some((&paths[..colon], &paths[colon + 1..]))
+}
+
+/// Whether an absolute path is one below `/`, in its plain form.
+pub(super) fn is_plain(guest: &str) -> bool {
+    let mut names = guest[1..].split('/');
+    names.all(|name| !matches!(name, "" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -59,6 +68,8 @@ mod tests {
         check("/srv/keys:/keys", "/srv/keys", "/keys", false);
         check("/srv/keys:/keys:ro", "/srv/keys", "/keys", false);
         check("state:/var/state:rw", "state", "/var/state", true);
+        check("/srv/site:/", "/srv/site", "/", false);
+        check("/srv/site:/:rw", "/srv/site", "/", true);
     }
 
     #[test]
@@ -75,8 +86,9 @@ mod tests {
             "/srv:",
             "/srv:keys",
             ":/keys",
-            "/srv:/",
-            "/srv:/:rw",
+            "/srv:/.",
+            "/srv:/..",
+            "/srv:/./:rw",
             "/srv:/a/../b",
             "/srv:/a/",
             "/srv://a",

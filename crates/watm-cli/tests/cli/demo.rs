@@ -50,7 +50,7 @@ fn the_wire_does_not_carry_what_the_module_transforms() {
         &built("xor"),
         "--config",
         &path("key"),
-        "--file",
+        "--send",
         &path("file"),
     ]);
     ended.success();
@@ -86,6 +86,6 @@ fn an_empty_file_travels_too() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let args = ["demo", &built("plain"), "--file", "no/such/file"];
+    let args = ["demo", &built("plain"), "--send", "no/such/file"];
     Watm::run(&args).failure(&["no/such/file", "No such file"]);
 }

@@ -12,6 +12,7 @@ mod cache;
 mod connecting;
 mod demo;
 mod failures;
+mod files;
 mod fixed;
 mod inspect;
 mod limits;

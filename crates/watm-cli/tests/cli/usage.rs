@@ -41,7 +41,9 @@ fn what_makes_no_sense_is_refused() {
         "an entry has no zone",
     );
     refused("demo m --size 1X", "K, M, G");
-    refused("demo m --size 1M --file f", "--file");
+    refused("demo m --size 1M --send f", "--send");
+    // What it was called before there were files for the module.
+    refused("demo m --file f", "HOST:GUEST");
     refused(
         "dial --module m --remote h:1 --connect-timeout 5",
         "unit is missing",
@@ -51,6 +53,9 @@ fn what_makes_no_sense_is_refused() {
         "more than 0",
     );
     refused("dial --module m --remote h:1 --dir /a", "HOST:GUEST");
+    refused("dial --module m --remote h:1 --dir /a:/b/..", "plain form");
+    refused("dial --module m --remote h:1 --file /a", "HOST:GUEST");
+    refused("dial --module m --remote h:1 --file /a:/", "plain form");
     refused("dial --module m --remote h:1 --env A", "NAME=VALUE");
     refused(
         "dial --module m --remote h:1 --descriptor-limit 2",
