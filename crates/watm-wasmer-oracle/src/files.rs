@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use arbitrary::Arbitrary;
 use rustix::fs::{CWD, Mode, mkfifoat};
+use watm_abi::Rights;
 use watm_wasmer::TransportError;
 
 use crate::host_calls::LAST_ERRNO;
@@ -55,6 +56,8 @@ pub enum Given {
     Writable,
     /// The one that was given for reading.
     Readable,
+    /// The one whose files are in memory.
+    InMemory,
     /// One that was opened: the remainder counts.
     Opened(u8),
     /// Any.
@@ -86,7 +89,7 @@ const NAMES: [&str; 16] = [
 ];
 
 /// The functions that are called: those of files, and closing.
-const FUNCTIONS: [&str; 25] = [
+const FUNCTIONS: [&str; 30] = [
     "path_open",
     "path_open",
     "path_rename",
@@ -111,7 +114,12 @@ const FUNCTIONS: [&str; 25] = [
     "fd_filestat_set_times",
     "fd_allocate",
     "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
     "fd_sync",
+    "fd_datasync",
+    "fd_advise",
+    "path_link",
+    "path_symlink",
 ];
 
 /// A directory for writing and one for reading, with links that lead out, in and nowhere, beside
@@ -199,19 +207,22 @@ impl Location {
 impl Given {
     fn number(self, opened: &[u32]) -> u64 {
         // In the order in which they were given.
-        const WRITABLE: u32 = 3;
-        const READABLE: u32 = 4;
+        const IN_MEMORY: u32 = 3;
+        const WRITABLE: u32 = 4;
+        const READABLE: u32 = 5;
         u64::from(match self {
             Self::Writable => WRITABLE,
             Self::Readable => READABLE,
+            Self::InMemory => IN_MEMORY,
             Self::Opened(which) if !opened.is_empty() => opened[usize::from(which) % opened.len()],
             Self::Opened(which) | Self::Any(which) => u32::from(which % 16),
         })
     }
 }
 
-/// Has two guests do it, and checks after each operation that its answer is one that there is,
-/// and at the end that nothing was touched but what was given for writing.
+/// Has two guests do it, and checks after each operation that its answer is one that there is, and
+/// that the descriptor had the right to it; and at the end that nothing was touched but what was
+/// given for writing.
 ///
 /// # Panics
 ///
@@ -222,6 +233,9 @@ pub fn files(case: &FileCase) -> FileEnd {
     let before = ["secrets", "read"].map(|name| host.listed(name));
     let path = |name: &str| host.both.path().join(name);
     let dialer = Remote::builder()
+        .file("/memory/file", *b"file")
+        .file("/memory/sub/deep/file", *b"deep")
+        .file("/memory/sub/secret", *b"secret")
         .dir_writable(path("data"), "/data")
         .dir(path("read"), "/read")
         .build()
@@ -248,13 +262,77 @@ pub fn files(case: &FileCase) -> FileEnd {
 }
 
 /// Nothing, once the guest is gone or waits.
-fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Option<()> {
-    fn came<T>(answer: Answer<T>) -> Option<T> {
-        match answer {
-            Answer::Came(value) => Some(value),
-            Answer::Waits | Answer::Ended => None,
-        }
+fn came<T>(answer: Answer<T>) -> Option<T> {
+    match answer {
+        Answer::Came(value) => Some(value),
+        Answer::Waits | Answer::Ended => None,
     }
+}
+
+/// Has a guest call a function, and returns its error number.
+fn call(guest: &Remote, name: &str, arguments: &[u64]) -> Option<i32> {
+    let is_it = |function: &crate::remote::Function| function.name == name;
+    let number = functions()
+        .iter()
+        .position(is_it)
+        .expect("it is one of the host");
+    came(guest.call(number, arguments))
+}
+
+/// The rights of a descriptor, and those that it hands on; none if it is not open.
+fn rights(guest: &Remote, fd: u64) -> Option<[Rights; 2]> {
+    if call(guest, "fd_fdstat_get", &[fd, RESULT.into()])? != 0 {
+        return Some([Rights::default(); 2]);
+    }
+    let memory = came(guest.memory())?;
+    Some([8, 16].map(|behind| {
+        let at = RESULT as usize + behind;
+        let bytes = memory[at..at + 8].try_into().expect("eight bytes");
+        Rights::from_bits(u64::from_le_bytes(bytes)).expect("rights that there are")
+    }))
+}
+
+/// The right to each of its descriptors that an operation needs to succeed.
+fn needed(name: &str, flags: u64) -> [Rights; 2] {
+    let none = Rights::default();
+    let one = match name {
+        "path_open" => {
+            let mut needed = Rights::PATH_OPEN;
+            if flags & 1 != 0 {
+                needed |= Rights::PATH_CREATE_FILE;
+            }
+            if flags & 8 != 0 {
+                needed |= Rights::PATH_FILESTAT_SET_SIZE;
+            }
+            needed
+        }
+        "path_rename" => return [Rights::PATH_RENAME_SOURCE, Rights::PATH_RENAME_TARGET],
+        "path_unlink_file" => Rights::PATH_UNLINK_FILE,
+        "path_create_directory" => Rights::PATH_CREATE_DIRECTORY,
+        "path_remove_directory" => Rights::PATH_REMOVE_DIRECTORY,
+        "path_filestat_get" => Rights::PATH_FILESTAT_GET,
+        "path_filestat_set_times" => Rights::PATH_FILESTAT_SET_TIMES,
+        "path_readlink" => Rights::PATH_READLINK,
+        "fd_readdir" => Rights::FD_READDIR,
+        "fd_read" => Rights::FD_READ,
+        "fd_write" => Rights::FD_WRITE,
+        "fd_pread" => Rights::FD_READ | Rights::FD_SEEK,
+        "fd_pwrite" => Rights::FD_WRITE | Rights::FD_SEEK,
+        "fd_filestat_get" => Rights::FD_FILESTAT_GET,
+        "fd_filestat_set_size" => Rights::FD_FILESTAT_SET_SIZE,
+        "fd_filestat_set_times" => Rights::FD_FILESTAT_SET_TIMES,
+        "fd_allocate" => Rights::FD_ALLOCATE,
+        "fd_advise" => Rights::FD_ADVISE,
+        "fd_fdstat_set_flags" => Rights::FD_FDSTAT_SET_FLAGS,
+        "fd_sync" => Rights::FD_SYNC,
+        "fd_datasync" => Rights::FD_DATASYNC,
+        // What is taken by one of two rights, or by none.
+        _ => none,
+    };
+    [one, none]
+}
+
+fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Option<()> {
     let name = FUNCTIONS[usize::from(operation.function) % FUNCTIONS.len()];
     let texts = operation.paths.map(Location::text);
     for (at, text) in PATHS.into_iter().zip(&texts) {
@@ -272,6 +350,7 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
     let buffers = [fds[0], BUFFERS.into(), 1];
     let [fd, path] = [fds[0], paths[0][0]];
     let len = paths[0][1];
+    let before = [rights(guest, fds[0])?, rights(guest, fds[1])?];
     let arguments = match name {
         "path_open" => {
             // All rights, or any; creating, cutting and the like; appending and the like.
@@ -312,7 +391,16 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
         "fd_pread" | "fd_pwrite" => [&buffers[..], &[number, result]].concat(),
         "fd_seek" => vec![fd, number, flags[0] & 3, result],
         "fd_tell" | "fd_filestat_get" => vec![fd, result],
-        "fd_close" | "fd_sync" => vec![fd],
+        "fd_close" | "fd_sync" | "fd_datasync" => vec![fd],
+        "fd_advise" => vec![fd, number, number, flags[0] & 7],
+        // Some of those that it has, or any.
+        "fd_fdstat_set_rights" => {
+            let of_those = if flags[0] & 1 == 0 { u64::MAX } else { 0 };
+            let [base, inheriting] = before[0].map(|rights| rights.bits() | !of_those);
+            vec![fd, base & number, inheriting & number.rotate_left(30)]
+        }
+        "path_link" => vec![fd, 0, path, len, fds[1], paths[1][0], paths[1][1]],
+        "path_symlink" => vec![path, len, fds[1], paths[1][0], paths[1][1]],
         "fd_renumber" => fds.to_vec(),
         "fd_filestat_set_size" => vec![fd, number],
         "fd_filestat_set_times" => vec![fd, number, number >> 7, flags[0] & 15],
@@ -320,13 +408,24 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
         "fd_fdstat_set_flags" => vec![fd, flags[0] & 31],
         other => panic!("{other} has no arguments here"),
     };
-    let is_it = |function: &crate::remote::Function| function.name == name;
-    let number = functions()
-        .iter()
-        .position(is_it)
-        .expect("it is one of the host");
-    let errno = came(guest.call(number, &arguments))?;
+    let errno = call(guest, name, &arguments)?;
     assert!((0..=LAST_ERRNO).contains(&errno), "{name} answered {errno}");
+    let needed = needed(name, flags[0]);
+    if errno == 0 {
+        for ([had, _], needed) in before.into_iter().zip(needed) {
+            assert!(had.contains(needed), "{name} took no right: {had:?}");
+        }
+    }
+    if name == "fd_fdstat_set_rights" {
+        let after = rights(guest, fd)?;
+        for (before, after) in before[0].into_iter().zip(after) {
+            assert!(before.contains(after), "{before:?} became {after:?}");
+        }
+    }
+    assert!(
+        errno != 0 || !matches!(name, "path_link" | "path_symlink"),
+        "{name} made a link"
+    );
     if name == "path_open" && errno == 0 {
         let memory = came(guest.memory())?;
         let at = RESULT as usize;
