@@ -138,6 +138,11 @@ impl Stdio {
                 Ok(Event::Signal(name)) => {
                     let _ = conn.close();
                     let message = format!("ended by {name} before the transfer was complete");
+                    if name == "SIGHUP" {
+                        // Whoever has hung up, as ssh does at its own end, is told nothing.
+                        log::info!("{message}");
+                        return Err(Failure::silent());
+                    }
                     return Err(Failure::new(message));
                 }
                 Ok(Event::Up(Up::Unreadable(error))) => {

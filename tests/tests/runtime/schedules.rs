@@ -86,9 +86,23 @@ fn library_guests() -> impl Strategy<Value = Guest> {
     })
 }
 
+/// Those that lose bytes, or the connection, if a write that follows a read is refused.
+fn guests_that_cannot_wait() -> impl Strategy<Value = Guest> {
+    let names = select(vec!["generation1", "generation2", "generation3"]);
+    let sizes: Vec<_> = SIZES.into_iter().filter(|size| *size <= 131_072).collect();
+    let buffer = prop_oneof![select(sizes), 1usize..=131_072];
+    (names, buffer, any::<bool>()).prop_map(|(name, buffer, accepts)| Guest {
+        name,
+        manner: Manner::EndsAtOnce,
+        buffer: Some(buffer),
+        accepts,
+    })
+}
+
 fn half_closing_guests() -> impl Strategy<Value = Guest> {
-    any::<bool>().prop_map(|accepts| Guest {
-        name: "halfclose",
+    let names = select(vec!["halfclose", "halfclose", "go_plain"]);
+    (names, any::<bool>()).prop_map(|(name, accepts)| Guest {
+        name,
         manner: Manner::HalfCloses,
         buffer: None,
         accepts,
@@ -182,6 +196,13 @@ proptest! {
     #[test]
     fn any_schedule_through_the_library_worker_keeps_every_byte_up_to_the_first_end(
         guest in library_guests(), ops in vec(ops(), 1..60), ending in endings()
+    ) {
+        follow(guest, ops, ending);
+    }
+
+    #[test]
+    fn any_schedule_through_a_worker_that_cannot_wait_keeps_every_byte_up_to_the_first_end(
+        guest in guests_that_cannot_wait(), ops in vec(ops(), 1..60), ending in endings()
     ) {
         follow(guest, ops, ending);
     }

@@ -118,6 +118,18 @@ fn a_conversation_that_is_cut_short_is_a_failure() {
 }
 
 #[test]
+fn who_hangs_up_is_told_nothing() {
+    // As ssh does with its `ProxyCommand` at the end of each session.
+    let server = Server::echo();
+    let module = built("halfclose");
+    let mut watm = Watm::start(&["dial", "--module", &module, "--remote", &server.address]);
+    watm.write(b"hello");
+    assert_eq!(watm.stdout_bytes(5), b"hello");
+    watm.signal(libc::SIGHUP);
+    watm.end().silent_failure();
+}
+
+#[test]
 fn a_dial_that_hangs_does_not_hold_the_end_up() {
     // Takes the connection and never answers the handshake.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
