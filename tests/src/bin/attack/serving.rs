@@ -331,8 +331,11 @@ fn fail_twenty(scene: &Scene, file: &Path) -> Result<Report, String> {
     let service = Service::listen(scene, file, &[], Output::Read)?;
     let before = service.uses();
     let fail = || {
+        // A guest that fails at once has its peer reset, perhaps before that knows of its connection.
+        let is_reset = |error: &String| error.contains("reset by peer");
         let peers = (0..20)
             .map(|_| service.connect())
+            .filter(|peer| !peer.as_ref().is_err_and(is_reset))
             .collect::<Result<Vec<_>, _>>()?;
         thread::sleep(Duration::from_millis(300));
         drop(peers);
