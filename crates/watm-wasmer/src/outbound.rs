@@ -25,8 +25,9 @@ pub(crate) const WRITE_LIMIT: usize = 256 * 1024;
 /// Reads of the other side are held back once so much waits, and go on once so little does.
 const HOLDS_BACK: usize = 96 * 1024;
 const GOES_ON: usize = 64 * 1024;
-/// A buffer that has grown beyond this is given back once it is empty.
-const KEPT: usize = 128 * 1024;
+/// A buffer that has grown beyond this is given back once it is empty. Not one of ordinary size, which
+/// what was sent and what waits have together: it would be made anew for each burst.
+const KEPT: usize = WRITE_LIMIT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
