@@ -67,6 +67,8 @@ impl Connector {
         let link = Link::default();
         let mut reactor = Reactor::new(&link)?;
         let stream = outgoing.connect(Network::Tcp, address, false, &link, &mut reactor)?;
+        // No worker has it, so it is one like any other.
+        stream.end_on_drop();
         Ok(stream.into_socket().into())
     }
 }
@@ -181,6 +183,19 @@ mod tests {
                 ListenError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse
             ));
         }
+    }
+
+    #[test]
+    fn a_stream_that_is_dropped_ends_in_order_behind_what_was_written() {
+        let listener = bind("127.0.0.1:0").expect("a listener");
+        let stream = Connector::new().connect(&local(&listener).to_string(), LIMIT);
+        (&stream.expect("a connection"))
+            .write_all(b"all of it")
+            .expect("room");
+        let mut received = Vec::new();
+        let (mut accepted, _) = listener.accept().expect("the client");
+        accepted.read_to_end(&mut received).expect("an end");
+        assert_eq!(received, b"all of it");
     }
 
     #[test]
