@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::{End, copy_of};
 use crate::link::{Level, Link, lock};
 use crate::supervisor;
-
-/// What a worker may take beyond the grace period, when its guest has to be interrupted.
-const MARGIN: Duration = Duration::from_millis(500);
+use crate::worker::MARGIN;
 
 /// What a [`Listener`](crate::Listener) or a [`Relay`](crate::Relay) has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -51,11 +51,9 @@ impl Stream {
 
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
     /// path gathers small writes itself. The system asks after `keepalive` without a byte whether
-    /// the peer is still there, unless that was turned on before. Until it has ended in order, the
-    /// socket is one that resets its peer.
+    /// the peer is still there, unless that was turned on before.
     pub(crate) fn into_worker_socket(self, keepalive: Option<Duration>) -> io::Result<Socket> {
         self.socket.set_nonblocking(true)?;
-        self.reset_on_drop();
         // Both fail on sockets that are not TCP, which have neither.
         let _ = self.socket.set_tcp_nodelay(true);
         if let Some(idle) = keepalive

@@ -33,6 +33,9 @@ const STACK: usize = 512 * 1024;
 /// What is called when a guest begins with its connection.
 pub(crate) type Begins = Box<dyn FnOnce() + Send>;
 
+/// What a worker may take beyond the grace period, when its guest has to be interrupted.
+pub(crate) const MARGIN: Duration = Duration::from_millis(500);
+
 /// What is called when a worker has ended.
 pub(crate) type Ended = Box<dyn FnOnce(&Link) + Send>;
 
@@ -614,7 +617,7 @@ fn explain(guest: &mut impl Guest, error: TransportError) -> SetupError {
 pub(crate) fn wait_ended(link: &Link, grace: Duration) -> Result<End, TransportError> {
     // The supervisor stops the guest at the end of the grace period; what is longer than this can
     // only be the system's (a name being resolved), and the worker ends by itself after it.
-    link.wait_finished(Some(Instant::now() + grace + Duration::from_millis(500)));
+    link.wait_finished(Some(Instant::now() + grace + MARGIN));
     link.final_outcome()
         .unwrap_or(Err(TransportError::Interrupted))
 }
