@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
@@ -490,14 +491,25 @@ fn a_dialer_meets_a_listener_of_the_same_module() {
     }
 }
 
-#[test]
-fn a_listener_that_accepts_no_more_hands_out_those_who_are_on_their_way() {
+/// A listener that has stopped accepting, a client that is at its handshake, and a thread that
+/// accepts.
+fn stopped_in_a_handshake() -> (
+    Arc<Listener>,
+    TcpStream,
+    JoinHandle<Result<Conn, AcceptError>>,
+) {
     let listener = listen(&built("handshake"));
     let client = connect(listener.local_addr());
     eventually("it is being set up", || listener.stats().active == 1);
     let accepting = Arc::clone(&listener);
     let accepted = std::thread::spawn(move || accepting.accept());
     listener.stop_accepting();
+    (listener, client, accepted)
+}
+
+#[test]
+fn a_listener_that_accepts_no_more_hands_out_those_who_are_on_their_way() {
+    let (listener, client, accepted) = stopped_in_a_handshake();
     let refused = TcpStream::connect(listener.local_addr()).expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     greet(&client);
@@ -511,12 +523,7 @@ fn a_listener_that_accepts_no_more_hands_out_those_who_are_on_their_way() {
 
 #[test]
 fn who_accepts_is_told_when_the_last_handshake_has_failed() {
-    let listener = listen(&built("handshake"));
-    let client = connect(listener.local_addr());
-    eventually("it is being set up", || listener.stats().active == 1);
-    let accepting = Arc::clone(&listener);
-    let accepted = std::thread::spawn(move || accepting.accept());
-    listener.stop_accepting();
+    let (listener, client, accepted) = stopped_in_a_handshake();
     drop(client);
     let accepted = within(SHORT, move || accepted.join()).expect("no panic");
     assert!(matches!(accepted, Err(AcceptError::Closed)), "{accepted:?}");

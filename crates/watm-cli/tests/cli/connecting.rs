@@ -171,15 +171,8 @@ fn a_zone_that_does_not_exist_is_named() {
 #[test]
 fn a_relay_warns_without_being_asked_to() {
     let remote = free_address();
-    let (mut watm, address) = Watm::listening(&[
-        "relay",
-        "--module",
-        &built("plain"),
-        "--listen",
-        "127.0.0.1:0",
-        "--remote",
-        &remote.address,
-    ]);
+    let (mut watm, address) =
+        Watm::serving("relay", &built("plain"), &["--remote", &remote.address]);
     let client = connect(&address);
     let line = watm.await_log("was dropped");
     let name = client.local_addr().expect("an address").to_string();

@@ -206,6 +206,13 @@ impl Watm {
         (watm, address)
     }
 
+    /// Starts a command with a module, listening on a free port; `more` are its other options.
+    #[track_caller]
+    pub(crate) fn serving(command: &str, module: &str, more: &[&str]) -> (Self, String) {
+        let common = [command, "--module", module, "--listen", "127.0.0.1:0"];
+        Self::listening(&[&common, more].concat())
+    }
+
     /// Its standard input, to write on another thread.
     pub(crate) fn take_stdin(&mut self) -> ChildStdin {
         self.stdin.take().expect("it was not taken")

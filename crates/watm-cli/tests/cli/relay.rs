@@ -9,15 +9,8 @@ use crate::process::{LIMIT, Watm, built};
 #[test]
 fn a_relay_passes_both_directions_on_until_each_has_ended() {
     let server = Server::echo();
-    let (mut watm, address) = Watm::listening(&[
-        "relay",
-        "--module",
-        &built("halfclose"),
-        "--listen",
-        "127.0.0.1:0",
-        "--remote",
-        &server.address,
-    ]);
+    let (mut watm, address) =
+        Watm::serving("relay", &built("halfclose"), &["--remote", &server.address]);
     let client = connect(&address);
     let data = pattern(2_000_000, 8);
     let sent = write_aside(client.try_clone().expect("a clone"), data.clone());
@@ -34,16 +27,11 @@ fn a_relay_passes_both_directions_on_until_each_has_ended() {
 #[test]
 fn a_remote_that_refuses_ends_only_its_own_connection() {
     let remote = free_address();
-    let (mut watm, address) = Watm::listening(&[
+    let (mut watm, address) = Watm::serving(
         "relay",
-        "--module",
         &built("plain"),
-        "--listen",
-        "127.0.0.1:0",
-        "--remote",
-        &remote.address,
-        "-v",
-    ]);
+        &["--remote", &remote.address, "-v"],
+    );
     let client = connect(&address);
     let _ = (&client).read(&mut [0]);
     let line = watm.await_log("dropped");
@@ -56,33 +44,9 @@ fn a_remote_that_refuses_ends_only_its_own_connection() {
 fn a_chain_of_a_dialer_a_relay_and_a_listener_is_transparent() {
     let server = Server::echo();
     let module = built("handshake");
-    let (_listen, last) = Watm::listening(&[
-        "listen",
-        "--module",
-        &module,
-        "--listen",
-        "127.0.0.1:0",
-        "--forward",
-        &server.address,
-    ]);
-    let (_relay, middle) = Watm::listening(&[
-        "relay",
-        "--module",
-        &module,
-        "--listen",
-        "127.0.0.1:0",
-        "--remote",
-        &last,
-    ]);
-    let (_dial, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--listen",
-        "127.0.0.1:0",
-        "--remote",
-        &middle,
-    ]);
+    let (_listen, last) = Watm::serving("listen", &module, &["--forward", &server.address]);
+    let (_relay, middle) = Watm::serving("relay", &module, &["--remote", &last]);
+    let (_dial, entrance) = Watm::serving("dial", &module, &["--remote", &middle]);
     let client = connect(&entrance);
     round_trip(&client, b"through three modules");
     (&client).write_all(b"and again").expect("written");

@@ -34,15 +34,8 @@ fn every_command_that_listens_ends_cleanly() {
 #[test]
 fn open_connections_are_ended() {
     let server = Server::echo();
-    let (mut watm, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &built("plain"),
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    let (mut watm, entrance) =
+        Watm::serving("dial", &built("plain"), &["--remote", &server.address]);
     let client = connect(&entrance);
     round_trip(&client, b"hello");
     watm.signal(libc::SIGTERM);
@@ -55,18 +48,11 @@ fn open_connections_are_ended() {
 #[test]
 fn a_module_that_does_not_cooperate_holds_the_end_up_no_longer_than_the_grace_period() {
     let server = Server::echo();
-    let (mut watm, entrance) = Watm::listening(&[
+    let (mut watm, entrance) = Watm::serving(
         "dial",
-        "--module",
         &wat("loop_start_worker"),
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-        "--close-grace",
-        "200ms",
-        "-vv",
-    ]);
+        &["--remote", &server.address, "--close-grace", "200ms", "-vv"],
+    );
     let _client = connect(&entrance);
     watm.await_log("dialled");
     watm.signal(libc::SIGTERM);
@@ -79,18 +65,11 @@ fn a_module_that_does_not_cooperate_holds_the_end_up_no_longer_than_the_grace_pe
 fn a_second_signal_ends_the_command_at_once() {
     let server = Server::echo();
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
-        let (mut watm, entrance) = Watm::listening(&[
+        let (mut watm, entrance) = Watm::serving(
             "dial",
-            "--module",
             &wat("loop_start_worker"),
-            "--remote",
-            &server.address,
-            "--listen",
-            "127.0.0.1:0",
-            "--close-grace",
-            "1h",
-            "-vv",
-        ]);
+            &["--remote", &server.address, "--close-grace", "1h", "-vv"],
+        );
         let _client = connect(&entrance);
         watm.await_log("dialled");
         watm.signal(libc::SIGTERM);
@@ -140,16 +119,7 @@ fn a_dial_that_hangs_does_not_hold_the_end_up() {
     watm.signal(libc::SIGTERM);
     watm.end().failure(&["before the transport was set up"]);
 
-    let (mut watm, entrance) = Watm::listening(&[
-        "dial",
-        "--module",
-        &module,
-        "--remote",
-        &address,
-        "--listen",
-        "127.0.0.1:0",
-        "-v",
-    ]);
+    let (mut watm, entrance) = Watm::serving("dial", &module, &["--remote", &address, "-v"]);
     let _client = connect(&entrance);
     watm.await_log("hello sent");
     watm.signal(libc::SIGTERM);
@@ -211,18 +181,11 @@ fn clients_that_are_being_connected_may_still_be_served() {
     let server = Server::start(move |client| {
         let _ = sender.send(client);
     });
-    let (mut watm, entrance) = Watm::listening(&[
+    let (mut watm, entrance) = Watm::serving(
         "dial",
-        "--module",
         &built("handshake"),
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-        "--close-grace",
-        "1h",
-        "-v",
-    ]);
+        &["--remote", &server.address, "--close-grace", "1h", "-v"],
+    );
     let client = connect(&entrance);
     let exit = exit.recv_timeout(LIMIT).expect("a connection");
     watm.await_log("hello sent");
@@ -243,17 +206,11 @@ fn clients_that_are_being_connected_may_still_be_served() {
 #[test]
 fn fifty_connections_of_standard_go_end_within_the_grace_period() {
     let server = Server::echo();
-    let (mut watm, entrance) = Watm::listening(&[
+    let (mut watm, entrance) = Watm::serving(
         "dial",
-        "--module",
         &built("go_plain"),
-        "--remote",
-        &server.address,
-        "--listen",
-        "127.0.0.1:0",
-        "--close-grace",
-        "1s",
-    ]);
+        &["--remote", &server.address, "--close-grace", "1s"],
+    );
     let clients: Vec<_> = (0..50).map(|_| connect(&entrance)).collect();
     for client in &clients {
         round_trip(client, b"hello");

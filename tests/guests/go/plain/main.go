@@ -5,18 +5,6 @@ package main
 
 import "guests/transport"
 
-var near, far transport.Conn
-
-//go:wasmexport watm_init_v1
-func initialise() int32 {
-	return transport.Result(transport.Init())
-}
-
-//go:wasmexport watm_ctrlpipe_v1
-func setControl(fd int32) int32 {
-	return transport.Result(transport.SetControl(fd))
-}
-
 //go:wasmexport watm_dial_v1
 func dial(internal int32) int32 {
 	return open(internal, transport.DialFixed)
@@ -30,8 +18,8 @@ func accept(internal int32) int32 {
 //go:wasmexport watm_associate_v1
 func associate() int32 {
 	var err error
-	if near, _, err = transport.Accept(); err == nil {
-		far, _, err = transport.DialFixed()
+	if transport.Near, _, err = transport.Accept(); err == nil {
+		transport.Far, _, err = transport.DialFixed()
 	}
 	return transport.Result(err)
 }
@@ -39,18 +27,13 @@ func associate() int32 {
 func open(internal int32, connect func() (transport.Conn, int32, error)) int32 {
 	var fd int32
 	var err error
-	if near, err = transport.FromFD(internal); err == nil {
-		far, fd, err = connect()
+	if transport.Near, err = transport.FromFD(internal); err == nil {
+		transport.Far, fd, err = connect()
 	}
 	if err != nil {
 		return transport.Result(err)
 	}
 	return fd
-}
-
-//go:wasmexport watm_start_v1
-func start() int32 {
-	return transport.Result(transport.Carry(near, far))
 }
 
 func main() {}

@@ -13,18 +13,6 @@ import (
 	"guests/transport"
 )
 
-var near, far transport.Conn
-
-//go:wasmexport watm_init_v1
-func initialise() int32 {
-	return transport.Result(transport.Init())
-}
-
-//go:wasmexport watm_ctrlpipe_v1
-func setControl(fd int32) int32 {
-	return transport.Result(transport.SetControl(fd))
-}
-
 //go:wasmexport watm_dial_v1
 func dial(internal int32) int32 {
 	name, certificate, _ := bytes.Cut(transport.Configuration(), []byte("\n"))
@@ -33,7 +21,7 @@ func dial(internal int32) int32 {
 		return transport.Result(syscall.EINVAL)
 	}
 	var err error
-	if near, err = transport.FromFD(internal); err != nil {
+	if transport.Near, err = transport.FromFD(internal); err != nil {
 		return transport.Result(err)
 	}
 	conn, fd, err := transport.DialFixed()
@@ -45,13 +33,8 @@ func dial(internal int32) int32 {
 		println("the handshake failed:", err.Error())
 		return transport.Result(syscall.EPROTO)
 	}
-	far = client
+	transport.Far = client
 	return fd
-}
-
-//go:wasmexport watm_start_v1
-func start() int32 {
-	return transport.Result(transport.Carry(near, far))
 }
 
 func main() {}

@@ -1,7 +1,7 @@
 //go:build wasip1
 
 // Package transport is what the Go guests have in common: descriptors as connections, the configuration,
-// errors as numbers, and a worker of two goroutines.
+// errors as numbers, a worker of two goroutines, and the exports that do not depend on the role.
 package transport
 
 import (
@@ -26,31 +26,42 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// Near and Far are the two sides, once a role function has opened them.
+var Near, Far Conn
+
 var (
 	control       Conn
 	configuration []byte
 )
 
-// Init reads the configuration, if there is one.
-func Init() error {
+//go:wasmexport watm_init_v1
+func initialise() int32 {
 	found, err := os.ReadFile("/conf/watm.cfg")
 	// Without a directory to look in, the number is another than without the file.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EBADF) {
-		return err
+		return Result(err)
 	}
 	configuration = found
-	return nil
+	return 0
+}
+
+// The control descriptor is a stream of bytes, of which the first means the end.
+//
+//go:wasmexport watm_ctrlpipe_v1
+func setControl(fd int32) int32 {
+	var err error
+	control, err = FromFD(fd)
+	return Result(err)
+}
+
+//go:wasmexport watm_start_v1
+func start() int32 {
+	return Result(carry(Near, Far))
 }
 
 // Configuration is what the embedder passed.
 func Configuration() []byte {
 	return bytes.Clone(configuration)
-}
-
-// SetControl takes the control descriptor, a stream of bytes of which the first means the end.
-func SetControl(fd int32) (err error) {
-	control, err = FromFD(fd)
-	return err
 }
 
 // FromFD makes a connection of a descriptor of the host.
@@ -97,8 +108,8 @@ func Result(err error) int32 {
 	}
 }
 
-// Carry copies both ways between two connections, until both have ended, one has failed, or control says so.
-func Carry(near, far Conn) error {
+// carry copies both ways between two connections, until both have ended, one has failed, or control says so.
+func carry(near, far Conn) error {
 	ended := make(chan error, 3)
 	go copyTo(far, near, ended)
 	go copyTo(near, far, ended)
