@@ -164,7 +164,9 @@ impl From<LoadError> for Failure {
                 Some("get the module from where the hash comes from, or correct --sha256")
             }
             LoadError::CompileTimeout { .. } => Some("--compile-timeout allows more time"),
-            LoadError::Malformed(_) => Some("a transport module is a core WebAssembly module"),
+            LoadError::NotAModule(_) | LoadError::Malformed(_) => {
+                Some("a transport module is a core WebAssembly module")
+            }
             LoadError::Unsupported(_) => {
                 Some("build the module without that feature; toolchains have a switch for each")
             }

@@ -126,7 +126,9 @@ pub fn load(case: &LoadCase) -> LoadEnd {
             }
             LoadEnd::Loaded
         }
-        Err(LoadError::Malformed(_) | LoadError::Unsupported(_)) => LoadEnd::Malformed,
+        Err(LoadError::NotAModule(_) | LoadError::Malformed(_) | LoadError::Unsupported(_)) => {
+            LoadEnd::Malformed
+        }
         Err(LoadError::Interface(_)) => LoadEnd::Interface,
         Err(_) => LoadEnd::Refused,
     };

@@ -131,6 +131,7 @@ fn run(case: &ModuleCase) -> ModuleEnd {
         Ok(module) => module,
         Err(
             LoadError::Interface(_)
+            | LoadError::NotAModule(_)
             | LoadError::Malformed(_)
             | LoadError::Unsupported(_)
             | LoadError::TooComplex(_)

@@ -365,7 +365,9 @@ fn load(file: &[u8], until: Until, measurement: Measurement) -> (ReadingEnd, Opt
         Ok(Err(error)) => {
             tell(&error);
             match error {
-                LoadError::Malformed(_) | LoadError::Unsupported(_) => ReadingEnd::Malformed,
+                LoadError::NotAModule(_) | LoadError::Malformed(_) | LoadError::Unsupported(_) => {
+                    ReadingEnd::Malformed
+                }
                 LoadError::Interface(_) => ReadingEnd::Interface,
                 LoadError::TooComplex(_) => ReadingEnd::TooComplex,
                 error => panic!("it was neither refused nor compiled: {error:?}"),

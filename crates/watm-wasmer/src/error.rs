@@ -36,6 +36,9 @@ pub enum LoadError {
         /// The hash that was found, in hexadecimal.
         found: String,
     },
+    /// The file is something else than a WebAssembly module. The text says what, and what to do about
+    /// it, as far as that is known: "it is compressed with gzip; decompress it".
+    NotAModule(&'static str),
     /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and cut after
     /// 200 characters.
     Malformed(String),
@@ -117,6 +120,7 @@ impl fmt::Display for LoadError {
                     "the module's SHA-256 is {found}, but {expected} was expected; it was not loaded"
                 )
             }
+            Self::NotAModule(what) => write!(f, "this is not a WebAssembly module: {what}"),
             Self::Malformed(message) => {
                 write!(
                     f,

@@ -36,14 +36,14 @@ fn is_text(bytes: &[u8]) -> bool {
 /// The binary form of a module that may be in the text format.
 pub(crate) fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     if bytes.is_empty() {
-        return Err(LoadError::Malformed("it is empty".into()));
+        return Err(LoadError::NotAModule("it is empty"));
     }
     if let Some(description) = recognise::describe(bytes) {
-        return Err(LoadError::Malformed(description.into()));
+        return Err(LoadError::NotAModule(description));
     }
     #[cfg(feature = "wat")]
     if !bytes.starts_with(b"\0asm") {
-        let no_module = || LoadError::Malformed("it does not begin with `\\0asm`".into());
+        let no_module = || LoadError::NotAModule("it does not begin with `\\0asm`");
         if bytes.len() > TEXT_SIZE_LIMIT {
             return Err(if is_text(bytes) {
                 LoadError::TooComplex(format!(

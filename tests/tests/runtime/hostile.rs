@@ -573,7 +573,7 @@ fn a_module_that_is_cut_at_any_place_is_refused_or_loads_and_nothing_else() {
     for len in (0..whole.len()).step_by(step).chain(0..40) {
         match TransportModule::from_bytes(&whole[..len]) {
             Ok(_) => {}
-            Err(LoadError::Malformed(_)) => refused += 1,
+            Err(LoadError::NotAModule(_) | LoadError::Malformed(_)) => refused += 1,
             // Without its exports.
             Err(LoadError::Interface(_)) => refused += 1,
             Err(other) => panic!("{len}: {other:?}"),

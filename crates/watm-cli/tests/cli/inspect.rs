@@ -182,6 +182,11 @@ fn what_is_no_module_is_an_error_without_output() {
     } else {
         ended
     };
-    ended.failure(&["not valid WebAssembly"]);
+    ended.failure(&["this is not a WebAssembly module"]);
     assert_eq!(ended.stdout, "");
+    let pointer = tempfile::NamedTempFile::new().expect("a file");
+    let text = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    std::fs::write(pointer.path(), text).expect("written");
+    let ended = Watm::run(&["inspect", pointer.path().to_str().expect("UTF-8")]);
+    ended.failure(&["this is not a WebAssembly module: it is a Git LFS pointer"]);
 }

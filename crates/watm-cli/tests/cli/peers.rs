@@ -77,6 +77,36 @@ pub(crate) fn free_address() -> FreeAddress {
     FreeAddress { socket, address }
 }
 
+/// An address where nobody answers: its queue of connections is full, and stays so while this lives.
+pub(crate) struct HangingAddress {
+    _listener: Socket,
+    _queued: Vec<Socket>,
+    pub(crate) address: String,
+}
+
+pub(crate) fn hanging_address() -> HangingAddress {
+    let FreeAddress { socket, address } = free_address();
+    socket.listen(1).expect("to listen");
+    let remote: SocketAddr = address.parse().expect("an address");
+    let mut queued = Vec::new();
+    loop {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let is_queued = client
+            .connect_timeout(&remote.into(), Duration::from_millis(300))
+            .is_ok();
+        if !is_queued {
+            break;
+        }
+        queued.push(client);
+        assert!(queued.len() < 100, "the queue never fills");
+    }
+    HangingAddress {
+        _listener: socket,
+        _queued: queued,
+        address,
+    }
+}
+
 pub(crate) fn connect(address: &str) -> TcpStream {
     limited(TcpStream::connect(address).expect("a connection"))
 }
