@@ -1,8 +1,8 @@
 //! The ring, the pipe, the gate and the link of the runtime under a model checker.
 //!
 //! Their source files are compiled here once more, unchanged. Only what they are built of is
-//! replaced: `sync`, `cells` and `supervisor` here stand for the files of those names in the
-//! runtime, and hand loom every step that other threads can see. A crate of its own, so that
+//! replaced: `sync`, `cells` and `supervisor` in `channel` stand for the files of those names in
+//! the runtime, and hand loom every step that other threads can see. A crate of its own, so that
 //! neither the runtime nor its engine has to be compiled in a second way.
 //!
 //! What the runtime does around these files is repeated in the models in a few lines: how a
@@ -14,21 +14,8 @@
 #[path = "../../watm-wasmer/src/error.rs"]
 #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
 mod error;
-#[path = "../../watm-wasmer/src/gate.rs"]
-#[allow(dead_code, reason = "the host uses the rest")]
-mod gate;
-#[path = "../../watm-wasmer/src/link.rs"]
-#[allow(dead_code, reason = "the host uses the rest")]
-mod link;
-#[path = "../../watm-wasmer/src/pipe.rs"]
-#[allow(dead_code, reason = "the host uses the rest")]
-mod pipe;
-#[path = "../../watm-wasmer/src/ring.rs"]
-mod ring;
 
-mod cells;
-mod supervisor;
-mod sync;
+mod channel;
 
 mod explore;
 pub use explore::{Explored, explore};

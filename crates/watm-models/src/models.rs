@@ -9,8 +9,8 @@ pub mod writer;
 
 use std::sync::Arc;
 
-use crate::link::Link;
-use crate::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY, Patience, pipe};
+use crate::channel::link::Link;
+use crate::channel::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY, Patience, pipe};
 
 /// A call that takes as long as it takes.
 const FOR_EVER: Patience = Patience::Wait(None);

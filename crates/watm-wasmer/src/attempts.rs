@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::link::lock;
+use crate::channel::sync::lock;
 
 /// How long one attempt goes on before the next begins beside it.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::channel::link::{Level, Link};
+use crate::channel::supervisor;
+use crate::channel::sync::lock;
 use crate::error::{End, copy_of};
-use crate::link::{Level, Link, lock};
-use crate::supervisor;
 use crate::worker::MARGIN;
 
 /// What a [`Listener`](crate::Listener) or a [`Relay`](crate::Relay) has done so far.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::channel::link::{Level, Link, Traffic};
+use crate::channel::pipe::{ApplicationEnd, Patience};
+use crate::channel::supervisor;
 use crate::dropped;
 use crate::error::{End, TransportError};
-use crate::link::{Level, Link, Traffic};
-use crate::pipe::{ApplicationEnd, Patience};
-use crate::supervisor;
 use crate::worker::{self, Established};
 
 /// A connection through a transport module.

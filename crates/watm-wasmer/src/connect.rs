@@ -14,7 +14,7 @@ use watm_abi::Excerpt;
 
 use crate::address::{Network, resolve, split_address};
 use crate::attempts::{Schedule, Winners, order};
-use crate::link::Link;
+use crate::channel::link::Link;
 use crate::policy::AddressPolicy;
 use crate::reactor::Reactor;
 use crate::stream::{self, Stream};
@@ -420,7 +420,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Level;
+    use crate::channel::link::Level;
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use watm_abi::Role;
 
 use crate::address::{Network, split_address};
+use crate::channel::pipe::pipe;
 use crate::conn::Conn;
 use crate::error::{ConfigError, DialError, SetupError};
 use crate::host::Ends;
 use crate::module::TransportModule;
-use crate::pipe::pipe;
 use crate::settings::Builder;
 use crate::stream::Stream;
 use crate::worker::Workers;

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::link::{Link, lock};
+use crate::channel::link::Link;
+use crate::channel::sync::lock;
 
 /// Looked through only when it has grown to twice what was left the last time, and this much.
 const FEW: usize = 64;

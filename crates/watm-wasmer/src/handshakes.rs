@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::link::{Level, Link, Stage, lock};
+use crate::channel::link::{Level, Link, Stage};
+use crate::channel::sync::lock;
 
 /// The connections that are being set up, oldest first.
 ///

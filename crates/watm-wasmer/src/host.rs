@@ -17,14 +17,14 @@ use watm_abi::{
 };
 
 use crate::address::Network;
+use crate::channel::gate::{Gate, Room};
+use crate::channel::link::{Level, Link, interest};
+use crate::channel::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::connect::{Outgoing, is_denied};
 use crate::error::{SetupError, TransportError};
 use crate::files::fewer;
-use crate::gate::{Gate, Room};
-use crate::link::{Level, Link, interest};
 use crate::net::NetStream;
 use crate::outbound::{self, WRITE_LIMIT};
-use crate::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::reactor::Reactor;
 use crate::rest::Rest;
 use crate::spin::Spin;
@@ -1821,7 +1821,7 @@ fn nanos(duration: Duration) -> Call<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipe::{ApplicationEnd, Patience, pipe};
+    use crate::channel::pipe::{ApplicationEnd, Patience, pipe};
     use crate::stdio::{LogTarget, Stdio};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};

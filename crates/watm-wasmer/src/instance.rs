@@ -5,11 +5,11 @@ use std::sync::Arc;
 use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
 use watm_abi::{Excerpt, ModuleKind, names};
 
+use crate::channel::link::Link;
 use crate::error::{SetupError, TransportError};
 use crate::files::Files;
 use crate::host::Host;
 use crate::imports::{self, Env, Unwind};
-use crate::link::Link;
 use crate::mappings;
 use crate::settings::Settings;
 use crate::stop_points::{self, StopFlag};

@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::link::lock;
+use crate::channel::sync::lock;
 use crate::tidy;
 
 /// Mappings that a new connection may take, the threads that the application may have for it

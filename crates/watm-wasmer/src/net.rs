@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use watm_abi::Errno;
 
-use crate::link::Link;
+use crate::channel::link::Link;
 use crate::outbound::Outbound;
 use crate::reactor::{Reactor, Readiness};
 use crate::stream::Stream;

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, TryLockError};
 use socket2::Socket;
 use watm_abi::Errno;
 
-use crate::gate::Room;
-use crate::link::{Link, interest, lock};
+use crate::channel::gate::Room;
+use crate::channel::link::{Link, interest};
+use crate::channel::supervisor::{self, Age, Delayed};
+use crate::channel::sync::lock;
 use crate::stream;
-use crate::supervisor::{self, Age, Delayed};
 
 /// Collected bytes that make a system call worth it.
 const ENOUGH: usize = 64 * 1024;

@@ -21,9 +21,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::{Network, resolve, split_listen_address};
+use crate::channel::link::Link;
 use crate::connect::Outgoing;
 use crate::error::ListenError;
-use crate::link::Link;
 use crate::reactor::Reactor;
 
 /// Connections that the system completes for a listening socket before they are accepted. It may

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use crate::link::Link;
+use crate::channel::link::Link;
 
 /// The token of the waker; sockets count upwards from 0.
 const WAKER: Token = Token(usize::MAX);

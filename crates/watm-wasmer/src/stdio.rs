@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{RecvFlags, SendFlags};
 use watm_abi::{Errno, is_disruptive};
 
-use crate::link::lock;
+use crate::channel::sync::lock;
 
 /// Bytes of a log line at most; longer lines are cut into several.
 const LINE_LIMIT: usize = 1024;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use watm_abi::Role;
 
+use crate::channel::link::{Level, Link};
+use crate::channel::sync::lock;
 use crate::error::SetupError;
-use crate::link::{Level, Link, lock};
 use crate::settings::Settings;
 use crate::worker::{self, Connection};
 
@@ -197,8 +198,9 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Stage;
-    use crate::{Dialer, TransportModule};
+    use crate::Dialer;
+    use crate::TransportModule;
+    use crate::channel::link::Stage;
 
     /// Enough for a machine that is busy with other things.
     const LIMIT: Duration = Duration::from_secs(30);

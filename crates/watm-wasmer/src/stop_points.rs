@@ -179,8 +179,8 @@ impl StopFlag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::sync::lock;
     use crate::engine;
-    use crate::link::lock;
     use std::os::unix::thread::JoinHandleExt;
     use std::sync::{Arc, Mutex};
     use std::thread::JoinHandle;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::link::lock;
+use crate::channel::sync::lock;
 
 /// Maximum number of warnings within [`WINDOW`].
 const LIMIT: u32 = 10;

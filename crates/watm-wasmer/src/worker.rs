@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
 
+use crate::channel::link::{Level, Link, Stage};
+use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
 use crate::host::{Ends, Host, HostSetup};
 use crate::instance::Instance;
-use crate::link::{Level, Link, Stage};
 use crate::mappings;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
 use crate::stdio::StdStream;
 use crate::stock::Stock;
-use crate::supervisor;
 use crate::tidy::Counted;
 
 /// Stack of a worker's thread in bytes: guest code runs on the engine's own stack.

@@ -7,9 +7,9 @@ use loom::thread;
 
 use super::worker::Worker;
 use super::{FOR_EVER, NOT_AT_ALL, ends, fill, guest_writes, read_exactly};
+use crate::channel::link::{Level, Link, interest};
+use crate::channel::pipe::{ApplicationEnd, GuestEnd};
 use crate::error::{End, TransportError};
-use crate::link::{Level, Link, interest};
-use crate::pipe::{ApplicationEnd, GuestEnd};
 
 /// What dropping a `Conn` does.
 fn close(link: &Link, application: &ApplicationEnd) {

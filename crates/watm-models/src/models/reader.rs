@@ -4,7 +4,7 @@
 use loom::thread;
 
 use super::{ends, guest_writes, read_exactly};
-use crate::supervisor;
+use crate::channel::supervisor;
 
 /// A write with nothing behind it wakes at once.
 pub fn a_write_wakes_the_reader() {

@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use crate::ring::{Consumer, Producer, ring};
+use crate::channel::ring::{Consumer, Producer, ring};
 
 /// An empty ring of `capacity` bytes whose next byte has index `at`.
 fn ring_at(capacity: usize, at: usize) -> (Producer, Consumer) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::link::{Level, Link, Stage};
-use crate::sync::{AtomicBool, Ordering};
+use crate::channel::link::{Level, Link, Stage};
+use crate::channel::sync::{AtomicBool, Ordering};
 
 /// What the supervisor does when the time for a stage is over.
 fn end_stage(link: &Link, stage: Stage) -> bool {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{NOT_AT_ALL, ends};
-use crate::gate::Gate;
-use crate::link::{Level, Link, interest, lock};
-use crate::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY};
-use crate::sync::{Bell, Mutex, Waker};
+use crate::channel::gate::Gate;
+use crate::channel::link::{Level, Link, interest};
+use crate::channel::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY};
+use crate::channel::sync::{Bell, Mutex, Waker, lock};
 
 /// A worker, as far as it sleeps: what `Host::sleep_for` does, with a bell for its reactor.
 pub(super) struct Worker {

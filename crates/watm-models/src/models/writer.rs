@@ -4,7 +4,7 @@
 use loom::thread;
 
 use super::{FOR_EVER, ends, fill};
-use crate::pipe::PIPE_CAPACITY;
+use crate::channel::pipe::PIPE_CAPACITY;
 
 /// A full pipe that the guest reads in two halves.
 pub fn reading_wakes_the_writer() {

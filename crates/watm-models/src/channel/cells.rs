@@ -1,5 +1,5 @@
-//! In place of the runtime's `cells.rs`: bytes of which loom knows who has touched them, so that
-//! two threads that do so without an order between them are found.
+//! In place of the runtime's `channel/cells.rs`: bytes of which loom knows who has touched them, so
+//! that two threads that do so without an order between them are found.
 
 use loom::cell::UnsafeCell;
 

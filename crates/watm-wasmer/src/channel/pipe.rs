@@ -8,12 +8,14 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::channel::gate::Room;
+use crate::channel::link::{Level, Link, interest};
+use crate::channel::ring::{Consumer, Producer, ring};
+use crate::channel::supervisor::{self, Age, Delayed};
+use crate::channel::sync::{
+    AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence, lock,
+};
 use crate::error::TransportError;
-use crate::gate::Room;
-use crate::link::{Level, Link, interest, lock};
-use crate::ring::{Consumer, Producer, ring};
-use crate::supervisor::{self, Age, Delayed};
-use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
 
 /// Bytes each direction holds at most; also the largest write that is all or nothing.
 pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;

@@ -1,16 +1,19 @@
-//! In place of the runtime's `sync.rs`: the same names, whose schedules loom explores.
+//! In place of the runtime's `channel/sync.rs`: the same names, whose schedules loom explores.
 //!
 //! What loom lacks is built of what it has. Reference counts and the counters of the traffic are
 //! the standard library's: nothing is ordered by them, and each would multiply the schedules.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::sync::atomic::AtomicU64;
 
-use crate::link::lock;
+/// Locks a mutex whose data stays valid whatever happened to a thread that held it.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Flags that one side sets and the other swaps.
 ///

@@ -1,11 +1,10 @@
-//! In place of the runtime's `supervisor.rs`: the same promise without clocks. A look at what is
-//! put off may come at any moment after the order, and there are as many as it takes.
+//! In place of the runtime's `channel/supervisor.rs`: the same promise without clocks. A look at
+//! what is put off may come at any moment after the order, and there are as many as it takes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use crate::link::lock;
-use crate::sync::{Condvar, Mutex};
+use crate::channel::sync::{Condvar, Mutex, lock};
 
 /// As in the runtime.
 pub(crate) trait Delayed: Send + Sync {

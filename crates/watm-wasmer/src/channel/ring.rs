@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::cells::Cells;
-use crate::sync::{AtomicUsize, OnceLock, Ordering};
+use crate::channel::cells::Cells;
+use crate::channel::sync::{AtomicUsize, OnceLock, Ordering};
 
 /// Keeps the two indices on cache lines of their own, so that the sides do not slow each other.
 #[repr(align(128))]

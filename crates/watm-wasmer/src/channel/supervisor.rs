@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::link::{Level, Link, Stage, lock};
+use crate::channel::link::{Level, Link, Stage};
+use crate::channel::sync::lock;
 
 /// Bytes wait in a write-behind buffer for one to two of these while the guest computes.
 const FLUSH_TICK: Duration = Duration::from_micros(250);

@@ -7,11 +7,11 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use crate::error::{End, TransportError};
-use crate::sync::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, OnceLock, Ordering,
-    Waker, fence,
+use crate::channel::sync::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, Ordering, Waker, fence,
+    lock,
 };
+use crate::error::{End, TransportError};
 
 /// How far a connection is on its way to the end. It only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +35,6 @@ pub(crate) mod interest {
     pub(crate) const DATA: u32 = 2;
     /// Room for bytes to the application.
     pub(crate) const ROOM: u32 = 4;
-}
-
-/// Locks a mutex whose data stays valid whatever happened to a thread that held it.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How far the set-up of a transport is.
