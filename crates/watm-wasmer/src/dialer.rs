@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use watm_abi::Role;
 
-use crate::address::{Network, split_address};
 use crate::channel::pipe::pipe;
 use crate::conn::Conn;
 use crate::error::{ConfigError, DialError, SetupError};
 use crate::host::Ends;
 use crate::module::TransportModule;
+use crate::net::address::{Network, split_address};
+use crate::net::stream::Stream;
 use crate::settings::Builder;
-use crate::stream::Stream;
 use crate::worker::Workers;
 
 /// What one dial does differently from the others of its dialer.

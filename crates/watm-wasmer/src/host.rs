@@ -16,20 +16,20 @@ use watm_abi::{
     decode_subscriptions, gather_string, write_events,
 };
 
-use crate::address::Network;
 use crate::channel::gate::{Gate, Room};
 use crate::channel::link::{Level, Link, interest};
 use crate::channel::pipe::{GuestEnd, PIPE_CAPACITY};
-use crate::connect::{Outgoing, is_denied};
 use crate::error::{SetupError, TransportError};
 use crate::files::fewer;
-use crate::net::NetStream;
-use crate::outbound::{self, WRITE_LIMIT};
-use crate::reactor::Reactor;
+use crate::net::address::Network;
+use crate::net::connect::{Outgoing, is_denied};
+use crate::net::outbound::{self, WRITE_LIMIT};
+use crate::net::reactor::Reactor;
+use crate::net::socket::NetStream;
+use crate::net::stream::{self, Stream};
 use crate::rest::Rest;
 use crate::spin::Spin;
 use crate::stdio::StdStream;
-use crate::stream::{self, Stream};
 
 /// The first number of a descriptor that the host gives out. Files count upwards from 0 and are
 /// kept below it.

@@ -76,7 +76,6 @@
 
 mod accept_loop;
 mod arguments;
-mod attempts;
 mod channel;
 mod compile_limit;
 mod complexity;
@@ -85,16 +84,12 @@ mod data_segments;
 mod directory;
 mod engine;
 mod files;
-mod forms;
 mod handshakes;
 mod host;
 mod imports;
 mod instance;
 mod mappings;
-mod net;
-mod outbound;
 mod preopens;
-mod reactor;
 mod recognise;
 mod rest;
 mod signals;
@@ -109,9 +104,6 @@ mod warnings;
 mod wasix;
 mod worker;
 
-mod address;
-pub use address::{Network, UnknownNetwork};
-
 mod book;
 pub use book::ServerStats;
 
@@ -120,9 +112,6 @@ pub use cache::{ArtifactCache, CacheError, CachedArtifact};
 
 mod conn;
 pub use conn::{Conn, ConnStats};
-
-mod connect;
-pub use connect::{DialAttempt, DialHook};
 
 mod dialer;
 pub use dialer::{DialOptions, Dialer, FixedDialer};
@@ -142,13 +131,13 @@ pub use info::{MemoryInfo, ModuleInfo, Producer};
 mod module;
 pub use module::{ModuleLoader, TransportModule};
 
-mod nat64;
-pub use nat64::{Nat64Prefix, Nat64PrefixError};
-
-pub mod plain;
-
-mod policy;
-pub use policy::{AddressEntry, AddressEntryError, AddressPolicy};
+mod net;
+pub use net::address::{Network, UnknownNetwork};
+pub use net::connect::{DialAttempt, DialHook};
+pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
+pub use net::plain;
+pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
+pub use net::stream::Stream;
 
 mod relay;
 pub use relay::{Relay, RelayHandle};
@@ -158,8 +147,5 @@ pub use settings::Builder;
 
 mod stdio;
 pub use stdio::Stdio;
-
-mod stream;
-pub use stream::Stream;
 
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

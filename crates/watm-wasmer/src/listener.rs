@@ -10,7 +10,6 @@ use std::time::Duration;
 use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
-use crate::address::canonical;
 use crate::book::{Book, ServerStats, wait_cut};
 use crate::channel::link::Link;
 use crate::channel::pipe::pipe;
@@ -21,9 +20,10 @@ use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
 use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::module::TransportModule;
-use crate::plain::bind;
+use crate::net::address::canonical;
+use crate::net::plain::bind;
+use crate::net::stream::Stream;
 use crate::settings::{Builder, Settings};
-use crate::stream::Stream;
 use crate::worker::{Connection, Workers};
 
 /// Handshakes that were dropped and are about to end, beside those in progress.

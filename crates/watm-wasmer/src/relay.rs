@@ -9,7 +9,6 @@ use std::time::Duration;
 use watm_abi::Role;
 
 use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
-use crate::address::{Network, canonical, split_address};
 use crate::book::{Book, ServerStats, wait_cut};
 use crate::channel::link::Link;
 use crate::channel::sync::lock;
@@ -18,7 +17,8 @@ use crate::error::{ConfigError, ListenError, SetupError};
 use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::module::TransportModule;
-use crate::plain::bind;
+use crate::net::address::{Network, canonical, split_address};
+use crate::net::plain::bind;
 use crate::settings::{Builder, Settings};
 use crate::warnings::Warnings;
 use crate::worker::{Connection, Workers};

@@ -10,11 +10,11 @@ use std::time::Duration;
 use watm_abi::Role;
 
 use crate::arguments::Arguments;
-use crate::connect::{DialHook, Outgoing};
 use crate::engine::PAGE;
 use crate::error::{ConfigError, missing_role};
 use crate::module::TransportModule;
-use crate::policy::AddressPolicy;
+use crate::net::connect::{DialHook, Outgoing};
+use crate::net::policy::AddressPolicy;
 use crate::preopens::{self, Directory, InMemory, MemoryFile};
 use crate::stdio::{LogTarget, Stdio};
 

@@ -21,7 +21,7 @@ use crate::error::{End, SetupError, TransportError};
 use crate::host::{Ends, Host, HostSetup};
 use crate::instance::Instance;
 use crate::mappings;
-use crate::reactor::Reactor;
+use crate::net::reactor::Reactor;
 use crate::settings::Settings;
 use crate::stdio::StdStream;
 use crate::stock::Stock;

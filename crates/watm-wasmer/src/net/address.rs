@@ -130,6 +130,24 @@ fn invalid(address: &str, problem: &str, expected: &str) -> io::Error {
     )
 }
 
+/// A text as an error quotes it: not all of a long one, and nothing that moves a cursor.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut quoted = String::new();
+    let mut rest = text.chars();
+    for c in rest.by_ref().take(MOST) {
+        if c.is_control() {
+            quoted.extend(c.escape_default());
+        } else {
+            quoted.push(c);
+        }
+    }
+    if rest.next().is_some() {
+        quoted.push_str("..");
+    }
+    quoted
+}
+
 /// The IPv6 address and the zone of a host such as `fe80::1%eth0`; none if it is no such thing.
 pub(crate) fn zoned(host: &str) -> Option<(Ipv6Addr, &str)> {
     let (ip, zone) = host.split_once('%')?;

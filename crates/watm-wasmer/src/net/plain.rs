@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::address::{Network, resolve, split_listen_address};
 use crate::channel::link::Link;
-use crate::connect::Outgoing;
 use crate::error::ListenError;
-use crate::reactor::Reactor;
+use crate::net::address::{Network, resolve, split_listen_address};
+use crate::net::connect::Outgoing;
+use crate::net::reactor::Reactor;
 
 /// Connections that the system completes for a listening socket before they are accepted. It may
 /// have a lower limit of its own (`net.core.somaxconn`).

@@ -16,7 +16,7 @@ use crate::channel::gate::Room;
 use crate::channel::link::{Link, interest};
 use crate::channel::supervisor::{self, Age, Delayed};
 use crate::channel::sync::lock;
-use crate::stream;
+use crate::net::stream;
 
 /// Collected bytes that make a system call worth it.
 const ENOUGH: usize = 64 * 1024;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::Ipv6Net;
 
-use crate::policy::quoted;
+use crate::net::address::quoted;
 
 /// A prefix of NAT64: a translator carries what is sent to its addresses on to IPv4 (RFC 6052).
 ///

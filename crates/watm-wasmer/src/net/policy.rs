@@ -1,0 +1,420 @@
+//! Which addresses a module may choose.
+//!
+//! The application's own addresses are never checked: the policy is about `water_dial`, where the
+//! module names the remote.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::net::address::{Network, quoted, zoned};
+use crate::net::forms;
+use crate::net::nat64::Nat64Prefix;
+
+/// Which remote addresses a module may dial on its own account.
+///
+/// The default denies everything. Entries that deny win over entries that allow, and what no
+/// entry names falls to the default. A host name is resolved only if an entry for names could allow
+/// it: a block does not, since looking a name up sends it out to others, and a module could put
+/// anything into it. Then each address that it stands for is checked, so a name cannot smuggle a
+/// denied address in; only addresses that passed are dialled.
+///
+/// ```
+/// use watm_wasmer::AddressPolicy;
+///
+/// let policy = AddressPolicy::deny_all()
+///     .allow("example.com:443".parse()?)
+///     .allow("10.0.0.0/8".parse()?)
+///     .deny("10.1.2.3".parse()?);
+/// # Ok::<(), watm_wasmer::AddressEntryError>(())
+/// ```
+///
+/// # What an address counts as
+///
+/// An address may lead to another than the one that is written:
+///
+/// | address | leads to |
+/// | --- | --- |
+/// | mapped into IPv6, `::ffff:10.0.0.1` | that IPv4 address |
+/// | unspecified, `0.0.0.0` or `::` | the loopback address, `127.0.0.1` or `::1` |
+/// | of NAT64, in `64:ff9b::/96` or [another prefix](Self::nat64_prefix) | the IPv4 address in it |
+/// | of 6to4, in `2002::/16` | the IPv4 address in it |
+/// | of Teredo, in `2001::/32` | the IPv4 addresses of its server and of its client |
+///
+/// An entry that **denies** a block matches what is written and what it leads to: `127.0.0.0/8`
+/// denies `::ffff:127.0.0.1`, `64:ff9b::127.0.0.1` and `0.0.0.0`, which `0.0.0.0/8` denies as well.
+/// One that denies a network matches a mapped address both as IPv4 and as IPv6.
+///
+/// An entry that **allows** a block matches if the block holds all that the address leads to:
+/// `10.0.0.0/8` allows `64:ff9b::10.0.0.1`; `::/0` does not, since it holds no IPv4 address. Two
+/// kinds of entries allow addresses as they are written: a block within one of the prefixes above,
+/// such as `2002:a00::/24`, and `0.0.0.0` or `::` alone. One that allows a network matches a mapped
+/// address as IPv4.
+///
+/// Names and `*` allow whatever address the host has, and [`AddressPolicy::allow_all`] any.
+///
+/// The zone of an IPv6 address (`%eth0`) does not count: an entry has none and holds for an address
+/// in every zone. A link-local address is denied and allowed like others, by an entry such as
+/// `fe80::/10`.
+#[derive(Clone, Debug, Default)]
+pub struct AddressPolicy {
+    allow: Vec<AddressEntry>,
+    deny: Vec<AddressEntry>,
+    allow_others: bool,
+    nat64: Vec<Nat64Prefix>,
+}
+
+impl AddressPolicy {
+    /// Denies what no entry allows. This is the default.
+    pub fn deny_all() -> Self {
+        Self::default()
+    }
+
+    /// Allows what no entry denies, the host's own network included.
+    pub fn allow_all() -> Self {
+        Self {
+            allow_others: true,
+            ..Self::default()
+        }
+    }
+
+    /// Adds an entry that allows.
+    pub fn allow(mut self, entry: AddressEntry) -> Self {
+        self.allow.push(entry);
+        self
+    }
+
+    /// Adds an entry that denies, whatever the others allow.
+    pub fn deny(mut self, entry: AddressEntry) -> Self {
+        self.deny.push(entry);
+        self
+    }
+
+    /// Adds a prefix of NAT64, beside `64:ff9b::/96`: its addresses count as the IPv4 addresses
+    /// that they carry, for all entries, whether they were added before or after.
+    ///
+    /// To be set where the network of the host has a translator with a prefix of its own, such as
+    /// one in `64:ff9b:1::/48`.
+    pub fn nat64_prefix(mut self, prefix: Nat64Prefix) -> Self {
+        self.nat64.push(prefix);
+        self
+    }
+
+    /// Whether any address that `host` could stand for may be dialled. Asked before a name is
+    /// resolved, so that a module cannot send out names that are not its business.
+    pub(crate) fn could_permit(&self, network: Network, host: &str, port: u16) -> bool {
+        if let Some(ip) = literal(host) {
+            return self.permits(host, SocketAddr::new(ip, port));
+        }
+        if self.deny.iter().any(|entry| entry.denies_name(host, port)) {
+            return false;
+        }
+        self.allow_others
+            || self
+                .allow
+                .iter()
+                .any(|entry| entry.could_allow(network, host, port))
+    }
+
+    /// Whether `host` may be dialled at `address`, which it was resolved to.
+    pub fn permits(&self, host: &str, address: SocketAddr) -> bool {
+        let denies = |entry: &AddressEntry| entry.denies(host, address, &self.nat64);
+        if self.deny.iter().any(denies) {
+            return false;
+        }
+        let allows = |entry: &AddressEntry| entry.allows(host, address, &self.nat64);
+        self.allow_others || self.allow.iter().any(allows)
+    }
+}
+
+/// The address that a host is, with or without a zone; none if it is a name.
+fn literal(host: &str) -> Option<IpAddr> {
+    match zoned(host) {
+        Some((ip, _)) => Some(ip.into()),
+        None => host.parse().ok(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum HostPattern {
+    Any,
+    Name(String),
+    /// `*.example.com`: any name below it.
+    Below(String),
+    /// Never one of IPv6 that lies within the addresses mapped into it: that is one of IPv4.
+    Net(IpNet),
+}
+
+/// One entry of an [`AddressPolicy`], written `[NETWORK://]HOST[:PORT]`.
+///
+/// `NETWORK` is `tcp`, `tcp4` or `tcp6`; `HOST` is a name, `*.` and a name (any name below it),
+/// `*` (any host), an IP address, or a CIDR block such as `10.0.0.0/8` or `2001:db8::/32`. An
+/// IPv6 address or block with a port stands in brackets: `[2001:db8::/32]:443`. `PORT` is a number
+/// from 1 to 65535; without one, all ports are meant.
+///
+/// Addresses and blocks within `::ffff:0:0/96` are those of IPv4 that they stand for:
+/// `::ffff:127.0.0.0/104` is `127.0.0.0/8`. What an address counts as, when it is compared with an
+/// entry, is said at [`AddressPolicy`].
+///
+/// # Errors
+///
+/// Parsing fails with [`AddressEntryError`] if the text is malformed, and if the entry could not
+/// match: a block or an address whose family is not that of the network, an address with a zone
+/// (`fe80::1%eth0`), a name that ends in a number (`127.1`, `2130706433`, `10.0.0`), a name of more
+/// than 253 characters or with more than 63 between two dots, and port 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressEntry {
+    network: Option<Network>,
+    host: HostPattern,
+    port: Option<u16>,
+}
+
+impl AddressEntry {
+    /// Whether it could allow an address that the name `host` is resolved to. A block does not: to look a
+    /// name up is to send it out, and a name can be made of anything.
+    fn could_allow(&self, network: Network, host: &str, port: u16) -> bool {
+        let network_matches = !matches!(
+            (self.network, network),
+            (Some(Network::Tcp4), Network::Tcp6) | (Some(Network::Tcp6), Network::Tcp4)
+        );
+        network_matches && self.matches_name(host) && self.matches_port(port)
+    }
+
+    /// Whether it denies the name `host`, whatever that stands for.
+    fn denies_name(&self, host: &str, port: u16) -> bool {
+        matches!(self.network, None | Some(Network::Tcp))
+            && self.matches_name(host)
+            && self.matches_port(port)
+    }
+
+    fn matches_port(&self, port: u16) -> bool {
+        self.port.is_none_or(|own| own == port)
+    }
+
+    fn matches_name(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match &self.host {
+            HostPattern::Any => true,
+            // The zone of an address, behind a `%`, may look like the end of a name.
+            _ if host.contains(':') => false,
+            HostPattern::Name(name) => host.eq_ignore_ascii_case(name),
+            HostPattern::Below(parent) => {
+                let host = host.to_ascii_lowercase();
+                host.strip_suffix(parent.as_str())
+                    .is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+            }
+            HostPattern::Net(_) => false,
+        }
+    }
+
+    fn denies(&self, host: &str, address: SocketAddr, nat64: &[Nat64Prefix]) -> bool {
+        let ip = address.ip();
+        let network = self.network.unwrap_or_default();
+        let network_matches = network.admits(ip) || network.admits(ip.to_canonical());
+        let host_matches = match &self.host {
+            HostPattern::Net(net) => forms::forms(ip, nat64).any(|form| net.contains(&form)),
+            _ => self.matches_name(host),
+        };
+        network_matches && host_matches && self.matches_port(address.port())
+    }
+
+    fn allows(&self, host: &str, address: SocketAddr, nat64: &[Nat64Prefix]) -> bool {
+        let ip = address.ip();
+        let network = self.network.unwrap_or_default();
+        let host_matches = match &self.host {
+            HostPattern::Net(net) => allows_all_ends(net, ip, nat64),
+            _ => self.matches_name(host),
+        };
+        network.admits(ip.to_canonical()) && host_matches && self.matches_port(address.port())
+    }
+}
+
+/// Whether a block allows everything that an address leads to.
+fn allows_all_ends(net: &IpNet, ip: IpAddr, nat64: &[Nat64Prefix]) -> bool {
+    if let IpNet::V6(block) = *net
+        && forms::carries(block, nat64)
+    {
+        // Whoever writes such a block means the addresses that carry others.
+        return net.contains(&ip);
+    }
+    forms::ends(ip, nat64).all(|end| match forms::loopback(end) {
+        // The unspecified address alone means itself, or it could not be allowed at all. A larger
+        // block that happens to begin with it does not mean the loopback address.
+        Some(loopback) => net.contains(&loopback) || *net == IpNet::from(end),
+        None => net.contains(&end),
+    })
+}
+
+/// Why a text is not an [`AddressEntry`].
+///
+/// The message quotes at most 200 characters of the text, with control characters escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressEntryError {
+    text: String,
+    problem: &'static str,
+}
+
+impl fmt::Display for AddressEntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is not an address entry: {}; expected [NETWORK://]HOST[:PORT], \
+             for example example.com:443, 10.0.0.0/8 or tcp6://[2001:db8::/32]:443",
+            self.text, self.problem
+        )
+    }
+}
+
+impl std::error::Error for AddressEntryError {}
+
+impl FromStr for AddressEntry {
+    type Err = AddressEntryError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = |problem| AddressEntryError {
+            text: quoted(text),
+            problem,
+        };
+        let (network, rest) = match text.split_once("://") {
+            None => (None, text),
+            Some((network, rest)) => {
+                let network = network
+                    .parse()
+                    .map_err(|_| error("the network is not tcp, tcp4 or tcp6"))?;
+                (Some(network), rest)
+            }
+        };
+        let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
+            let (host, after) = bracketed
+                .split_once(']')
+                .ok_or_else(|| error("a bracket is not closed"))?;
+            match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if after.is_empty() => (host, None),
+                None => return Err(error("something other than a port follows the bracket")),
+            }
+        } else if rest.matches(':').count() == 1 {
+            let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
+            (host, Some(port))
+        } else {
+            (rest, None)
+        };
+        let port = port.map(parse_port).transpose().map_err(error)?;
+        let host = parse_host(host).map_err(error)?;
+        match (network, &host) {
+            (Some(Network::Tcp4), HostPattern::Net(IpNet::V6(_))) => {
+                return Err(error(
+                    "tcp4 reaches no IPv6 address: write tcp6:// or no network",
+                ));
+            }
+            (Some(Network::Tcp6), HostPattern::Net(IpNet::V4(_))) => {
+                return Err(error(
+                    "tcp6 reaches no IPv4 address, and one that is mapped into IPv6 counts as \
+                     IPv4: write tcp4:// or no network",
+                ));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            network,
+            host,
+            port,
+        })
+    }
+}
+
+fn parse_port(port: &str) -> Result<u16, &'static str> {
+    // A number may have a sign, a port may not.
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse() {
+        Ok(0) => Err("port 0 is never dialled: leave it out for all ports"),
+        Ok(port) if digits => Ok(port),
+        _ => Err("the port is not a number from 1 to 65535"),
+    }
+}
+
+fn parse_host(host: &str) -> Result<HostPattern, &'static str> {
+    if host == "*" {
+        return Ok(HostPattern::Any);
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(HostPattern::Net(ip.to_canonical().into()));
+    }
+    if host.contains('%') {
+        return Err("an entry has no zone, and holds in every zone: leave the % and the rest out");
+    }
+    if host.contains('/') {
+        let net = host.parse::<IpNet>().map_err(
+            |_| "the CIDR block is not an address in full and a length, such as 10.0.0.0/8",
+        )?;
+        return Ok(HostPattern::Net(canonical(net.trunc())));
+    }
+    parse_name(host)
+}
+
+/// A block, as one of IPv4 if all of it is mapped into IPv6.
+fn canonical(net: IpNet) -> IpNet {
+    if let IpNet::V6(block) = net
+        && forms::is_mapped(block)
+        && let IpAddr::V4(ip) = net.network().to_canonical()
+        && let Ok(block) = Ipv4Net::new(ip, block.prefix_len() - 96)
+    {
+        return block.into();
+    }
+    net
+}
+
+fn parse_name(host: &str) -> Result<HostPattern, &'static str> {
+    const LONGEST_NAME: usize = 253;
+    const LONGEST_LABEL: usize = 63;
+    let (below, name) = match host.strip_prefix("*.") {
+        Some(name) => (true, name),
+        None => (false, host),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let valid = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if !name.split('.').all(valid) {
+        return Err("the host is not a name, an address or a CIDR block");
+    }
+    if name.split('.').any(|label| label.len() > LONGEST_LABEL) {
+        return Err("no name has more than 63 characters between two dots");
+    }
+    // The shortest name below another has a character and a dot more.
+    if name.len() + if below { 2 } else { 0 } > LONGEST_NAME {
+        return Err("no name has more than 253 characters");
+    }
+    if name.rsplit('.').next().is_some_and(is_number) {
+        return Err(
+            "no name ends in a number: an address is written in full, such as 127.0.0.1, \
+             and a block with its length, such as 127.0.0.0/8",
+        );
+    }
+    let name = name.to_ascii_lowercase();
+    Ok(if below {
+        HostPattern::Below(name)
+    } else {
+        HostPattern::Name(name)
+    })
+}
+
+/// Whether a host with this last label is a number to the system, that is an IPv4 address that is
+/// written in some other way, or nothing.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label
+        .strip_prefix("0x")
+        .or_else(|| label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,363 @@
+//! A network descriptor: a non-blocking socket with cached readiness, read ahead and write-behind.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use watm_abi::Errno;
+
+use crate::channel::link::Link;
+use crate::net::outbound::Outbound;
+use crate::net::reactor::{Reactor, Readiness};
+use crate::net::stream::Stream;
+
+/// Bytes read ahead at most. Reads that are at least this large go around the buffer.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// Reads that throw away what comes, at once: a peer that sends without end must not keep the
+/// worker busy with it.
+const DISCARD_ROUNDS: usize = 16;
+
+pub(crate) struct NetStream {
+    pub(crate) out: Arc<Outbound>,
+    link: Arc<Link>,
+    /// Names the socket in the reactor's events.
+    pub(crate) token: usize,
+    /// Whether a read may find something: cached, cleared by a refusal, set by the reactor.
+    readable: bool,
+    /// The reactor has seen the peer's end: no event will announce it again.
+    ended: bool,
+    /// The peer has sent urgent data: a short read says nothing any more.
+    urgent: bool,
+    /// A read has found the end.
+    end: bool,
+    error: Option<Errno>,
+    /// Allocated by the first small read, and never filled beyond what comes: a page that nothing
+    /// has come for costs nothing.
+    buf: Vec<u8>,
+    start: usize,
+    len: usize,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl NetStream {
+    /// Takes a connected socket over and has the reactor watch it.
+    pub(crate) fn new(
+        stream: Stream,
+        keepalive: Option<Duration>,
+        link: Arc<Link>,
+        reactor: &mut Reactor,
+    ) -> io::Result<Self> {
+        let (local, peer) = (stream.local_addr(), stream.peer_addr());
+        let socket = stream.into_worker_socket(keepalive)?;
+        let token = reactor.watch(socket.as_raw_fd())?;
+        Ok(Self {
+            out: Arc::new(Outbound::new(socket, Arc::clone(&link))),
+            link,
+            token,
+            readable: true,
+            ended: false,
+            urgent: false,
+            end: false,
+            error: None,
+            buf: Vec::new(),
+            start: 0,
+            len: 0,
+            local,
+            peer,
+        })
+    }
+
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.out.socket.as_raw_fd()
+    }
+
+    /// Takes in what the reactor saw. Returns whether nothing waits to be sent.
+    pub(crate) fn apply(&mut self, readiness: Readiness) -> bool {
+        self.readable |= readiness.readable;
+        self.ended |= readiness.ended;
+        self.urgent |= readiness.urgent;
+        !readiness.writable || self.out.set_writable()
+    }
+
+    /// Bytes that a read would find without a system call.
+    pub(crate) fn buffered(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the next read probably finds bytes.
+    pub(crate) fn has_more(&self) -> bool {
+        self.len > 0 || self.readable && !self.end && self.error.is_none()
+    }
+
+    /// Whether a read would not have to wait; looks into the socket if that is not known.
+    pub(crate) fn poll_read(&mut self) -> bool {
+        // What the guest waits for may never come, since what it wrote was lost: it reads why. But
+        // first what did come.
+        let failed =
+            self.len == 0 && !self.end && self.error.is_none() && self.out.untold_error().is_some();
+        self.readable |= failed;
+        if self.len == 0 && self.readable && !self.end && self.error.is_none() {
+            self.fill();
+        }
+        self.len > 0 || self.end || self.error.is_some() || failed
+    }
+
+    /// Whether all was read and the peer sends no more.
+    pub(crate) fn at_end(&self) -> bool {
+        self.end && self.len == 0
+    }
+
+    /// Reads into `into`. 0 is the end of stream, `Again` says that nothing is there.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        if self.len == 0 {
+            if into.len() >= READ_AHEAD && self.readable && !self.end && self.error.is_none() {
+                // SAFETY: bytes may be taken for such that may have no value, as nothing without a
+                // value is written to them.
+                let into = unsafe { &mut *(std::ptr::from_mut(into) as *mut [MaybeUninit<u8>]) };
+                return match self.receive(into) {
+                    Some(len) => Ok(len),
+                    None => self.nothing(),
+                };
+            }
+            if !self.poll_read() {
+                return Err(Errno::Again);
+            }
+        }
+        let len = self.peek(0, into);
+        if len == 0 {
+            return self.nothing();
+        }
+        self.start += len;
+        self.len -= len;
+        Ok(len)
+    }
+
+    /// Copies buffered bytes that start `offset` bytes behind the next one.
+    pub(crate) fn peek(&self, offset: usize, into: &mut [u8]) -> usize {
+        let from = &self.buf[self.start..self.start + self.len];
+        let from = from.get(offset..).unwrap_or_default();
+        let len = from.len().min(into.len());
+        into[..len].copy_from_slice(&from[..len]);
+        len
+    }
+
+    /// Reads nothing more.
+    pub(crate) fn shutdown_read(&mut self) {
+        let _ = self.out.socket.shutdown(Shutdown::Read);
+        self.end = true;
+        self.len = 0;
+    }
+
+    /// Makes the next read return this error, which was returned to nobody.
+    pub(crate) fn put_back(&mut self, error: Errno) {
+        if error != Errno::Again {
+            self.error = Some(error);
+            self.end = false;
+        }
+    }
+
+    /// The error that the next read would return, if it would.
+    pub(crate) fn peek_error(&self) -> Result<(), Errno> {
+        match self.error {
+            Some(error) if self.len == 0 => Err(error),
+            None if self.len == 0 && !self.end => self.out.untold_error().map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a shutdown for writing: whether the socket can be closed without harm to what was
+    /// written. What the peer still sends is thrown away, since closing over unread bytes resets
+    /// the connection under those on their way.
+    pub(crate) fn is_delivered(&mut self) -> bool {
+        let peer_finished = self.discard();
+        let sent = self.out.flush();
+        sent && (self.out.error().is_some() || peer_finished || !self.unacknowledged())
+    }
+
+    /// Throws away what the peer still sends, a bounded part of it at once. Returns whether the
+    /// peer has finished too.
+    fn discard(&mut self) -> bool {
+        self.len = 0;
+        for _ in 0..DISCARD_ROUNDS {
+            if !self.readable || self.end || self.error.is_some() {
+                break;
+            }
+            self.fill();
+            self.len = 0;
+        }
+        self.end || self.error.is_some()
+    }
+
+    /// Whether bytes left that the peer's system has not acknowledged. After a shutdown for writing,
+    /// the end of stream itself, which counts as one, is not waited for: its acknowledgement is often
+    /// delayed, and a lost end does no harm.
+    fn unacknowledged(&self) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let mut len: libc::c_int = 0;
+            // SAFETY: the descriptor is open, and the request writes one int, which lives here.
+            let result = unsafe { libc::ioctl(self.raw_fd(), libc::TIOCOUTQ, &raw mut len) };
+            let end = if self.link.is_broken() { 0 } else { 1 };
+            result == 0 && len > end
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        false
+    }
+
+    fn nothing(&mut self) -> Result<usize, Errno> {
+        if let Some(error) = self.error {
+            // Told once; afterwards the stream is at its end.
+            self.error = None;
+            self.end = true;
+            return Err(error);
+        }
+        if self.end {
+            return Ok(0);
+        }
+        Err(self.out.take_untold_error().unwrap_or(Errno::Again))
+    }
+
+    /// Fills the empty buffer with one system call.
+    fn fill(&mut self) {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.clear();
+        buf.reserve_exact(READ_AHEAD);
+        self.start = 0;
+        self.len = self
+            .receive(&mut buf.spare_capacity_mut()[..READ_AHEAD])
+            .unwrap_or(0);
+        // SAFETY: so many bytes were received to its start.
+        unsafe { buf.set_len(self.len) };
+        self.buf = buf;
+    }
+
+    /// One receive. `None` if nothing came, and the state says why; `Some(0)` never. As many bytes
+    /// at the start of `into` have a value afterwards, and none has lost one.
+    fn receive(&mut self, into: &mut [MaybeUninit<u8>]) -> Option<usize> {
+        loop {
+            self.link.traffic.system_call();
+            match self.out.socket.recv(into) {
+                Ok(0) => {
+                    self.end = true;
+                    // The system tells a reset to one call alone. If that was a send, what is read
+                    // here looks like an ordinary end.
+                    self.error = self.out.tell_error().filter(|error| *error != Errno::Pipe);
+                    return None;
+                }
+                Ok(len) => {
+                    // A short read has emptied the socket; more, or the end, is a new event,
+                    // unless the event of the end came before, or urgent data cut it short.
+                    self.readable = len == into.len() || self.ended || self.urgent;
+                    self.link
+                        .traffic
+                        .received
+                        .fetch_add(len as u64, Ordering::Relaxed);
+                    return Some(len);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return None;
+                }
+                Err(error) => {
+                    self.error = Some(Errno::from_io(&error));
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Reactor, NetStream, UnixStream) {
+        let link = Arc::new(Link::default());
+        let mut reactor = Reactor::new(&link).expect("a reactor");
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let net = NetStream::new(ours.into(), None, link, &mut reactor).expect("a stream");
+        (reactor, net, theirs)
+    }
+
+    fn wait(reactor: &mut Reactor, net: &mut NetStream) {
+        let limit = Some(std::time::Duration::from_secs(20));
+        reactor
+            .wait(limit, |token, readiness| {
+                assert_eq!(token, net.token);
+                net.apply(readiness);
+            })
+            .expect("a wait");
+    }
+
+    #[test]
+    fn the_end_is_found_although_its_event_came_with_the_last_bytes() {
+        let (mut reactor, mut net, mut peer) = pair();
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        wait(&mut reactor, &mut net);
+        peer.write_all(b"bye").expect("room");
+        drop(peer);
+        wait(&mut reactor, &mut net);
+        assert_eq!(net.read(&mut buf), Ok(3));
+        assert_eq!(net.read(&mut buf), Ok(0));
+        assert!(net.at_end());
+    }
+
+    #[test]
+    fn a_read_that_is_known_to_fail_asks_nobody() {
+        let (mut reactor, mut net, mut peer) = pair();
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        peer.write_all(b"x").expect("room");
+        // The reactor has not said so yet.
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        assert!(!net.poll_read());
+        wait(&mut reactor, &mut net);
+        assert!(net.poll_read());
+        assert_eq!(net.read(&mut buf), Ok(1));
+    }
+
+    #[test]
+    fn a_guest_that_waits_for_an_answer_to_what_was_lost_reads_why() {
+        let (mut reactor, mut net, peer) = pair();
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        wait(&mut reactor, &mut net);
+        peer.shutdown(Shutdown::Read).expect("it is open");
+        wait(&mut reactor, &mut net);
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+        assert!(!net.poll_read());
+        let taken = net.out.push(3, std::iter::once(&b"abc"[..]));
+        assert_eq!(taken, Ok((3, true)));
+        assert!(net.out.flush(), "what can never leave does not wait");
+        (&peer).write_all(b"xyz").expect("room");
+        assert!(net.poll_read());
+        assert_eq!(net.read(&mut buf), Ok(3), "what came comes first");
+        assert!(net.poll_read());
+        assert_eq!(net.peek_error(), Err(Errno::Pipe));
+        assert_eq!(net.read(&mut buf), Err(Errno::Pipe));
+        assert!(!net.poll_read(), "it is told once");
+        assert_eq!(net.read(&mut buf), Err(Errno::Again));
+    }
+
+    #[test]
+    fn large_reads_go_around_the_buffer() {
+        let (_reactor, mut net, mut peer) = pair();
+        peer.write_all(&[7; 1000]).expect("room");
+        let mut large = vec![0; READ_AHEAD];
+        assert_eq!(net.read(&mut large), Ok(1000));
+        assert_eq!(net.buf.capacity(), 0);
+    }
+}
