@@ -14,7 +14,7 @@ use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights, encode_result, n
 use crate::arguments::{Arguments, Strings};
 use crate::files::{At, Files, Opening};
 use crate::host::{Abort, Call, FIRST_FD, Host};
-use crate::info::ImportedFunction;
+use crate::module::info::ImportedFunction;
 
 /// What every host function can reach.
 pub(crate) struct Env {

@@ -11,9 +11,9 @@ use crate::files::Files;
 use crate::host::Host;
 use crate::imports::{self, Env, Unwind};
 use crate::mappings;
+use crate::module::instrument::stop_points::{self, StopFlag};
+use crate::module::instrument::traps;
 use crate::settings::Settings;
-use crate::stop_points::{self, StopFlag};
-use crate::traps;
 #[cfg(feature = "wasix")]
 use crate::wasix;
 use crate::worker::{CallError, Guest};

@@ -77,12 +77,7 @@
 mod accept_loop;
 mod arguments;
 mod channel;
-mod compile_limit;
-mod complexity;
-mod custom_sections;
-mod data_segments;
 mod directory;
-mod engine;
 mod files;
 mod handshakes;
 mod host;
@@ -90,14 +85,11 @@ mod imports;
 mod instance;
 mod mappings;
 mod preopens;
-mod recognise;
 mod rest;
 mod signals;
 mod spin;
 mod stock;
-mod stop_points;
 mod tidy;
-mod traps;
 mod tree;
 mod warnings;
 #[cfg(feature = "wasix")]
@@ -106,9 +98,6 @@ mod worker;
 
 mod book;
 pub use book::ServerStats;
-
-mod cache;
-pub use cache::{ArtifactCache, CacheError, CachedArtifact};
 
 mod conn;
 pub use conn::{Conn, ConnStats};
@@ -125,10 +114,9 @@ pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError
 mod listener;
 pub use listener::{Acceptor, Listener};
 
-mod info;
-pub use info::{MemoryInfo, ModuleInfo, Producer};
-
 mod module;
+pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
+pub use module::info::{MemoryInfo, ModuleInfo, Producer};
 pub use module::{ModuleLoader, TransportModule};
 
 mod net;

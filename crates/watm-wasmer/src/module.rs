@@ -1,4 +1,18 @@
 //! Transport modules: files that follow the interface, and their compiled form.
+//!
+//! A file is looked at, checked and compiled here, before there is a connection. It knows neither
+//! instances nor descriptors nor sockets.
+
+pub(crate) mod cache;
+pub(crate) mod complexity;
+pub(crate) mod custom_sections;
+pub(crate) mod data_segments;
+pub(crate) mod engine;
+pub(crate) mod hash;
+pub(crate) mod info;
+pub(crate) mod instrument;
+pub(crate) mod recognise;
+pub(crate) mod text;
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -9,73 +23,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use watm_abi::{Excerpt, ModuleKind, Role, Roles};
+use watm_abi::{ModuleKind, Role, Roles};
 
-use crate::cache::ArtifactCache;
-use crate::complexity;
-use crate::custom_sections;
-use crate::data_segments;
-use crate::engine::{self, Compiled};
 use crate::error::LoadError;
-use crate::info::{ImportedFunction, ModuleInfo};
-use crate::recognise;
+use crate::module::cache::ArtifactCache;
+use crate::module::engine::{Compiled, load_compiled};
+use crate::module::hash::hex;
+use crate::module::info::{ImportedFunction, ModuleInfo};
+use crate::module::text::to_binary;
 
 /// Bytes of a module file at most, unless the loader says otherwise.
 const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
-
-/// Bytes of a module in the text format at most.
-#[cfg(feature = "wat")]
-const TEXT_SIZE_LIMIT: usize = 512 << 10;
-
-/// Whether the bytes are meant as a module in the text format.
-#[cfg(feature = "wat")]
-fn is_text(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.trim_start().starts_with(['(', ';']))
-}
-
-/// The binary form of a module that may be in the text format.
-pub(crate) fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
-    if bytes.is_empty() {
-        return Err(LoadError::NotAModule("it is empty"));
-    }
-    if let Some(description) = recognise::describe(bytes) {
-        return Err(LoadError::NotAModule(description));
-    }
-    #[cfg(feature = "wat")]
-    if !bytes.starts_with(b"\0asm") {
-        let no_module = || LoadError::NotAModule("it does not begin with `\\0asm`");
-        if bytes.len() > TEXT_SIZE_LIMIT {
-            return Err(if is_text(bytes) {
-                LoadError::TooComplex(format!(
-                    "its text has {} bytes, more than {TEXT_SIZE_LIMIT}, and would take a hundred times \
-                     as much memory to read; assemble it to the binary format",
-                    bytes.len()
-                ))
-            } else {
-                no_module()
-            });
-        }
-        return match wat::parse_bytes(bytes) {
-            Ok(binary) => Ok(binary),
-            Err(error) if is_text(bytes) => Err(LoadError::Malformed(what_is_wrong(&error))),
-            Err(_) => Err(no_module()),
-        };
-    }
-    Ok(bytes.into())
-}
-
-/// What is wrong with a text, and where. The assembler's message goes on with the whole line.
-#[cfg(feature = "wat")]
-fn what_is_wrong(error: &wat::Error) -> String {
-    let message = error.to_string();
-    let mut lines = message.lines();
-    let what = Excerpt(lines.next().unwrap_or_default());
-    let place = lines.find_map(|line| line.trim_start().strip_prefix("--> <anon>:"));
-    match place.and_then(|place| place.split_once(':')) {
-        Some((line, column)) => format!("line {line}, column {column}: {what}"),
-        None => what.to_string(),
-    }
-}
 
 struct Inner {
     info: ModuleInfo,
@@ -381,15 +339,4 @@ fn compile(wasm: &[u8], begun: Instant, timeout: Duration) -> Result<Vec<u8>, Lo
         begun.elapsed()
     );
     Ok(artifact)
-}
-
-/// The module that was just compiled to `artifact`.
-pub(crate) fn load_compiled(artifact: Vec<u8>) -> Result<Compiled, LoadError> {
-    // SAFETY: it comes from `compile` and was in nobody else's hands.
-    unsafe { Compiled::load(artifact) }.map_err(|error| LoadError::Compile(error.to_string()))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use watm_abi::Role;
 
 use crate::arguments::Arguments;
-use crate::engine::PAGE;
 use crate::error::{ConfigError, missing_role};
 use crate::module::TransportModule;
+use crate::module::engine::PAGE;
 use crate::net::connect::{DialHook, Outgoing};
 use crate::net::policy::AddressPolicy;
 use crate::preopens::{self, Directory, InMemory, MemoryFile};

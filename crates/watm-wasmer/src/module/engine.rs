@@ -23,10 +23,10 @@ use wasmer::{CompileError, DeserializeError, Engine, MemoryType, Module, Pages, 
 use wasmparser::WasmFeatures;
 use watm_abi::Excerpt;
 
-use crate::compile_limit::CompileLimit;
 use crate::error::LoadError;
-use crate::stop_points::StopPoints;
-use crate::traps::Traps;
+use crate::module::instrument::deadline::CompileLimit;
+use crate::module::instrument::stop_points::StopPoints;
+use crate::module::instrument::traps::Traps;
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 65536;
@@ -155,6 +155,12 @@ impl Compiled {
         });
         (Store::new(engine), unmapped)
     }
+}
+
+/// The module that was just compiled to `artifact`.
+pub(crate) fn load_compiled(artifact: Vec<u8>) -> Result<Compiled, LoadError> {
+    // SAFETY: it comes from `compile` and was in nobody else's hands.
+    unsafe { Compiled::load(artifact) }.map_err(|error| LoadError::Compile(error.to_string()))
 }
 
 /// Whether the system refused to map the memory of an instance. The engine's own error says so in

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use wasmparser::{ConstExpr, DataKind, DataSectionReader, Operator, Parser, Payload, TypeRef};
 
-use crate::custom_sections::{HEADER, sections};
-use crate::engine::PAGE;
 use crate::error::LoadError;
+use crate::module::custom_sections::{HEADER, sections};
+use crate::module::engine::PAGE;
 
 /// With fewer segments than this, a module stays as it is.
 const MANY: u32 = 1_000;

@@ -21,8 +21,8 @@ use watm_abi::{
     ValType, ValTypes, check,
 };
 
-use crate::engine;
 use crate::error::LoadError;
+use crate::module::engine;
 
 /// Tables of a module at most; each is bounded by itself, and what they have from the start together.
 const TABLE_COUNT_LIMIT: usize = 8;
@@ -103,7 +103,7 @@ impl ModuleInfo {
     /// if it has more of something than the runtime takes. A module that does not follow the
     /// interface is no error here: see [`ModuleInfo::problems`].
     pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
-        Self::read(bytes, &crate::module::to_binary(bytes)?)
+        Self::read(bytes, &crate::module::text::to_binary(bytes)?)
     }
 
     /// Reads what a module declares, from its file and the binary form of that.

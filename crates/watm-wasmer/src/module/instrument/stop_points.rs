@@ -1,0 +1,180 @@
+//! Places in compiled code at which a guest ends by itself once it was told to stop.
+//!
+//! At the start of each function, at each turn of a loop, and behind each instruction that the
+//! engine's library carries out for long, the compiled code looks at a flag: a global variable added
+//! to the module, out of reach of the module's own code, which was validated without it.
+//!
+//! The compiler knows of no thread that could raise the flag, and would look at it once before a
+//! loop instead of at each turn. So each look is preceded by a write to a second global: what was
+//! read before one is read again behind it, since compiler and engine do not tell globals apart.
+//!
+//! Not by signals, which the engine offers: what they hit may hold locks and must not be unwound,
+//! and the registry that the engine keeps for them is locked on the guest's own stack, where a
+//! guest that overflows it leaves the lock taken for all others.
+//!
+//! What the guest ends by is a division by 0, as in [`traps`](super::traps).
+//!
+//! The start function is taken out of the module as well, for the instance to call, since the
+//! flag can be found only once there is an instance.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use wasmer::sys::vm::VMExtern;
+use wasmer::sys::wasmparser::{BlockType, Operator};
+use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
+use wasmer::{
+    AsStoreMut, ExportIndex, GlobalInit, GlobalType, Instance, LocalFunctionIndex, ModuleInfo,
+    Mutability, Store, StoreObjects, Type,
+};
+
+use crate::module::instrument::traps::TRAP;
+
+/// Under which name the flag is exported. A module's own export of that name is hidden by it.
+const FLAG: &str = "\0watm stop flag";
+/// Under which name the start function is exported, if there is one.
+pub(crate) const START: &str = "\0watm start function";
+
+/// Adds the flag, and the looks at it, to one module while it is compiled.
+#[derive(Debug, Default)]
+pub(crate) struct StopPoints {
+    /// The globals, known before the first function is compiled.
+    globals: OnceLock<Globals>,
+}
+
+/// The indices of the globals that were added.
+#[derive(Clone, Copy, Debug)]
+struct Globals {
+    flag: u32,
+    /// What is written before a look at the flag.
+    written: u32,
+}
+
+impl ModuleMiddleware for StopPoints {
+    fn generate_function_middleware<'a>(
+        &self,
+        _function: LocalFunctionIndex,
+    ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
+        Box::new(InFunction {
+            globals: self.globals.get().copied(),
+            begun: false,
+        })
+    }
+
+    fn transform_module_info(&self, info: &mut ModuleInfo) -> Result<(), MiddlewareError> {
+        let mut add_global = || {
+            info.global_initializers.push(GlobalInit::I32Const(0));
+            info.globals
+                .push(GlobalType::new(Type::I32, Mutability::Var))
+        };
+        let (flag, written) = (add_global(), add_global());
+        info.exports.insert(FLAG.into(), ExportIndex::Global(flag));
+        // Whatever the module itself exports under that name is not its start function.
+        info.exports.shift_remove(START);
+        if let Some(start) = info.start_function.take() {
+            info.exports
+                .insert(START.into(), ExportIndex::Function(start));
+        }
+        let globals = Globals {
+            flag: flag.as_u32(),
+            written: written.as_u32(),
+        };
+        self.globals.set(globals).map_err(|_| {
+            MiddlewareError::new("stop points", "they were made for one module already")
+        })
+    }
+}
+
+#[derive(Debug)]
+struct InFunction {
+    globals: Option<Globals>,
+    begun: bool,
+}
+
+/// Whether a guest could do without end what goes on between this instruction and the next stop
+/// point, or the instruction itself takes long.
+fn wants_stop_point(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::Loop { .. }
+            | Operator::MemoryGrow { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+    )
+}
+
+impl InFunction {
+    fn add_stop_point(&self, state: &mut MiddlewareReaderState<'_>) {
+        // What is on the stack lies below and stays.
+        if let Some(Globals { flag, written }) = self.globals {
+            state.extend([
+                Operator::I32Const { value: 0 },
+                Operator::GlobalSet {
+                    global_index: written,
+                },
+                Operator::GlobalGet { global_index: flag },
+                Operator::If {
+                    blockty: BlockType::Empty,
+                },
+            ]);
+            state.extend(TRAP);
+            state.push_operator(Operator::End);
+        }
+    }
+}
+
+impl<'a> FunctionMiddleware<'a> for InFunction {
+    fn feed(
+        &mut self,
+        operator: Operator<'a>,
+        state: &mut MiddlewareReaderState<'a>,
+    ) -> Result<(), MiddlewareError> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.add_stop_point(state);
+        }
+        let wants = wants_stop_point(&operator);
+        state.push_operator(operator);
+        if wants {
+            self.add_stop_point(state);
+        }
+        Ok(())
+    }
+}
+
+/// The flag of one instance. Must be gone before the store of the instance is.
+pub(crate) struct StopFlag(*const AtomicI32);
+
+// SAFETY: an atomic may be written from any thread.
+unsafe impl Send for StopFlag {}
+
+impl StopFlag {
+    /// The flag of an instance; `None` if its module was compiled without one.
+    pub(crate) fn of(instance: &Instance, store: &mut Store) -> Option<Self> {
+        let flag = instance.exports.get_extern(FLAG)?.to_vm_extern();
+        let VMExtern::Global(flag) = flag.unwrap_sys() else {
+            return None;
+        };
+        let objects = match store.objects_mut() {
+            StoreObjects::Sys(objects) => objects,
+            #[allow(unreachable_patterns)] // features of the engine decide
+            _ => return None,
+        };
+        // Its value is a union, 16 bytes and as aligned, that compiled code reads as an i32.
+        Some(Self(flag.get(objects).vmglobal().as_ptr().cast()))
+    }
+
+    /// Makes the guest end at its next stop point.
+    pub(crate) fn raise(&self) {
+        // SAFETY: the value lives as long as the store, which outlives this; it is aligned, and
+        // only compiled code, which is no party to Rust's memory model, accesses it otherwise.
+        unsafe { (*self.0).store(1, Ordering::Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use super::*;
+use crate::channel::sync::lock;
+use crate::module::engine;
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use wasmer::{Function, Imports, Value};
+
+#[test]
+fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_changes_nothing() {
+    let text = r#"(module
+        (import "" "raise" (func $raise))
+        (memory (export "memory") 1) (table $t 10 20 funcref) (data $d "abc") (elem $e func $none)
+        (global (export "own") (mut i32) (i32.const 5))
+        (func $none)
+        (func (export "memory.grow") (param i32) (result i32)
+          (if (local.get 0) (then (call $raise))) (memory.grow (i32.const 1)))
+        (func (export "memory.fill") (param i32)
+          (if (local.get 0) (then (call $raise))) (memory.fill (i32.const 0) (i32.const 1) (i32.const 9)))
+        (func (export "memory.copy") (param i32)
+          (if (local.get 0) (then (call $raise))) (memory.copy (i32.const 0) (i32.const 1) (i32.const 9)))
+        (func (export "memory.init") (param i32)
+          (if (local.get 0) (then (call $raise))) (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3)))
+        (func (export "table.grow") (param i32) (result i32)
+          (if (local.get 0) (then (call $raise))) (table.grow $t (ref.null func) (i32.const 1)))
+        (func (export "table.fill") (param i32)
+          (if (local.get 0) (then (call $raise))) (table.fill $t (i32.const 0) (ref.null func) (i32.const 2)))
+        (func (export "table.copy") (param i32)
+          (if (local.get 0) (then (call $raise))) (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 2)))
+        (func (export "table.init") (param i32)
+          (if (local.get 0) (then (call $raise))) (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 1)))
+        (func (export "call") (param i32)
+          (if (local.get 0) (then (call $raise))) (call $none))
+        (func (export "loop") (param i32) (local $turns i32)
+          (if (local.get 0) (then (call $raise)))
+          (loop $again (br_if $again (i32.lt_u
+            (local.tee $turns (i32.add (local.get $turns) (i32.const 1))) (i32.const 10)))))
+        (func (export "straight") (param i32) (result i32)
+          (if (local.get 0) (then (call $raise))) (i32.load (i32.const 0))))"#;
+    let (compiled, mut store) = engine::compiled(text);
+    let flag = Arc::new(Mutex::new(None::<StopFlag>));
+    let raised = Arc::clone(&flag);
+    let raise = Function::new_typed(&mut store, move || {
+        if let Some(flag) = &*lock(&raised) {
+            flag.raise();
+        }
+    });
+    let mut imports = Imports::new();
+    imports.define("", "raise", raise);
+    for (name, arguments) in [
+        ("memory.grow", 1),
+        ("memory.fill", 0),
+        ("memory.copy", 0),
+        ("memory.init", 0),
+        ("table.grow", 1),
+        ("table.fill", 0),
+        ("table.copy", 0),
+        ("table.init", 0),
+        ("call", 0),
+        ("loop", 0),
+        ("straight", 1),
+    ] {
+        let instance = Instance::new(&mut store, &compiled.module, &imports).expect("an instance");
+        let function = instance.exports.get_function(name).expect(name).clone();
+        let results = function.call(&mut store, &[Value::I32(0)]).expect(name);
+        assert_eq!(results.len(), arguments);
+        *lock(&flag) = StopFlag::of(&instance, &mut store);
+        assert!(lock(&flag).is_some());
+        let result = function.call(&mut store, &[Value::I32(1)]);
+        assert_eq!(result.is_ok(), name == "straight", "{name}: {result:?}");
+        // And from now on at the start of any function.
+        function
+            .call(&mut store, &[Value::I32(0)])
+            .expect_err("it was stopped");
+        let own = instance.exports.get_global("own").expect("a global");
+        assert_eq!(own.get(&mut store), Value::I32(5));
+    }
+}
+
+/// How long a thread has run.
+fn processor_time<T>(thread: &JoinHandle<T>) -> Duration {
+    // SAFETY: the thread has a handle, so its number is its own; the places are there.
+    let time = unsafe {
+        let mut clock = 0;
+        let mut time = std::mem::zeroed::<libc::timespec>();
+        libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock);
+        libc::clock_gettime(clock, &raw mut time);
+        time
+    };
+    Duration::new(
+        time.tv_sec.try_into().expect("a time"),
+        time.tv_nsec.try_into().expect("a part of a second"),
+    )
+}
+
+#[test]
+fn no_loop_goes_on_whatever_the_compiler_makes_of_it() {
+    for body in [
+        "(loop $l (br $l))",
+        "(loop (loop $l (br $l)))",
+        "(loop $outer (loop $inner (br_if $inner (i32.const 0))) (br $outer))",
+        "(loop $l (br_if $l (i32.const 0))) (loop $l (br $l))",
+        "(loop $l (local.set 0 (i32.add (local.get 0) (i32.const 1))) (br $l))",
+        "(loop $l (i32.store (i32.const 0) (i32.load (i32.const 4))) (br $l))",
+        "(loop $l (global.set 0 (i32.const 0)) (br $l))",
+        "(loop $l (global.set 0 (global.get 0)) (br $l))",
+        "(loop $l (if (local.get 0) (then (br $l))) (br $l))",
+        "(loop $l (br_table $l $l (local.get 0)))",
+        "(loop $l (drop (memory.size)) (br $l))",
+        "(loop $l (drop (global.get 0)) (br_if $l (i32.eqz (global.get 0))))",
+        "(block $out (loop $l (br_if $out (global.get 0)) (br $l)))",
+    ] {
+        let text = format!(
+            r#"(module (func $f (export "f") (param i32) {body})
+              (memory 1) (global (mut i32) (i32.const 0)))"#
+        );
+        let (flags, flag) = crossbeam_channel::bounded(1);
+        let (ended, end) = crossbeam_channel::bounded(1);
+        let guest = std::thread::spawn(move || {
+            let (instance, mut store) = engine::instance(&text);
+            let function = instance.exports.get_function("f").expect("f");
+            let flag = StopFlag::of(&instance, &mut store).expect("a flag");
+            flags.send(flag).expect("somebody listens");
+            let result = function.call(&mut store, &[Value::I32(0)]);
+            // Whoever listened may have given up.
+            let _ = ended.send(result.is_err());
+        });
+        let limit = Duration::from_secs(30);
+        let flag = flag.recv_timeout(limit).expect("it is made");
+        // It is in its loop, since there is nothing else that takes so long.
+        let begun = processor_time(&guest);
+        let given_up = Instant::now() + limit;
+        while processor_time(&guest) < begun + Duration::from_millis(5) {
+            assert!(Instant::now() < given_up, "{body} does not run");
+            std::thread::yield_now();
+        }
+        flag.raise();
+        let stopped = end.recv_timeout(limit);
+        assert_eq!(stopped, Ok(true), "{body}");
+    }
+}
+
+#[test]
+fn a_start_function_is_left_to_the_caller() {
+    let text = r#"(module (global $g (export "g") (mut i32) (i32.const 0))
+        (func $start (global.set $g (i32.const 1))) (start $start))"#;
+    let (instance, mut store) = engine::instance(text);
+    let global = instance.exports.get_global("g").expect("a global").clone();
+    assert_eq!(global.get(&mut store), Value::I32(0));
+    let start = instance.exports.get_function(START).expect("a function");
+    start.call(&mut store, &[]).expect("it runs");
+    assert_eq!(global.get(&mut store), Value::I32(1));
+}
+
+#[test]
+fn an_export_that_has_the_name_of_the_start_function_is_not_taken_for_one() {
+    let text = r#"(module (func (export "\00watm start function") unreachable))"#;
+    let (instance, _store) = engine::instance(text);
+    assert!(instance.exports.get_function(START).is_err());
+}
