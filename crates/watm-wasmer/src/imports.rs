@@ -11,9 +11,10 @@ use wasmer::{
 };
 use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights, encode_result, names};
 
-use crate::arguments::{Arguments, Strings};
-use crate::files::{At, Files, Opening};
-use crate::host::{Abort, Call, FIRST_FD, Host};
+use crate::host::Host;
+use crate::host::arguments::{Arguments, Strings};
+use crate::host::descriptor::{Abort, Call, FIRST_FD};
+use crate::host::files::{At, Files, Opening};
 use crate::module::info::ImportedFunction;
 
 /// What every host function can reach.

@@ -7,8 +7,8 @@ use watm_abi::{Excerpt, ModuleKind, names};
 
 use crate::channel::link::Link;
 use crate::error::{SetupError, TransportError};
-use crate::files::Files;
 use crate::host::Host;
+use crate::host::files::Files;
 use crate::imports::{self, Env, Unwind};
 use crate::mappings;
 use crate::module::instrument::stop_points::{self, StopFlag};
@@ -40,7 +40,11 @@ impl Instance {
         let imported = settings.module.imported();
         let (mut store, unmapped) = compiled.store(settings.memory_limit);
 
-        let files = Files::new(settings, config.as_ref()).map_err(SetupError::Instantiate)?;
+        let in_memory = settings
+            .in_memory(config.as_ref())
+            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+        let files = Files::new(&settings.directories, &in_memory, settings.descriptor_limit)
+            .map_err(SetupError::Instantiate)?;
         let env = Env::new(host, files, Arc::clone(&settings.arguments));
         let env = FunctionEnv::new(&mut store, env);
         let mut imports = Imports::new();

@@ -75,22 +75,14 @@
 #![deny(missing_docs)]
 
 mod accept_loop;
-mod arguments;
 mod channel;
-mod directory;
-mod files;
 mod handshakes;
-mod host;
 mod imports;
 mod instance;
 mod mappings;
-mod preopens;
-mod rest;
 mod signals;
-mod spin;
 mod stock;
 mod tidy;
-mod tree;
 mod warnings;
 #[cfg(feature = "wasix")]
 mod wasix;
@@ -110,6 +102,9 @@ pub use dropped::drain;
 
 mod error;
 pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+
+mod host;
+pub use host::stdio::Stdio;
 
 mod listener;
 pub use listener::{Acceptor, Listener};
@@ -132,8 +127,5 @@ pub use relay::{Relay, RelayHandle};
 
 mod settings;
 pub use settings::Builder;
-
-mod stdio;
-pub use stdio::Stdio;
 
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

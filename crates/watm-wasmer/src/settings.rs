@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::arguments::Arguments;
 use crate::error::{ConfigError, missing_role};
+use crate::host::arguments::Arguments;
+use crate::host::log_lines::LogTarget;
+use crate::host::preopens::{self, Directory, InMemory, MemoryFile};
+use crate::host::stdio::Stdio;
 use crate::module::TransportModule;
 use crate::module::engine::PAGE;
 use crate::net::connect::{DialHook, Outgoing};
 use crate::net::policy::AddressPolicy;
-use crate::preopens::{self, Directory, InMemory, MemoryFile};
-use crate::stdio::{LogTarget, Stdio};
 
 /// The longest timeout that is kept as it is: as good as none, and clocks can still add it.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -18,12 +18,12 @@ use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
 use crate::channel::link::{Level, Link, Stage};
 use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
+use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
 use crate::instance::Instance;
 use crate::mappings;
 use crate::net::reactor::Reactor;
 use crate::settings::Settings;
-use crate::stdio::StdStream;
 use crate::stock::Stock;
 use crate::tidy::Counted;
 

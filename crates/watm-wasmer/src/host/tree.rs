@@ -8,10 +8,20 @@ use std::sync::Arc;
 
 use watm_abi::{Errno, FileType, Filestat};
 
-use crate::directory::{Answer, Entry};
-
 /// The directory that holds everything.
 pub(crate) const ROOT: usize = 0;
+
+pub(crate) type Answer<T> = Result<T, Errno>;
+
+/// An entry of a directory.
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'a str,
+    /// 0 for the directory above, which is outside.
+    pub(crate) ino: u64,
+    pub(crate) file_type: FileType,
+    /// The place of the entry behind it.
+    pub(crate) next: u64,
+}
 
 /// A tree of directories with files in them.
 #[derive(Debug)]

@@ -7,9 +7,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::directory;
 use crate::error::ConfigError;
-use crate::tree::{ROOT, Tree};
+use crate::host::directory;
+use crate::host::tree::{ROOT, Tree};
 
 /// Where the configuration is.
 const CONFIG_DIRECTORY: &str = "/conf";

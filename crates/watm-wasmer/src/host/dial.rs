@@ -1,0 +1,208 @@
+//! The connections that a guest asks for: it dials, or takes the one that was accepted.
+
+use std::sync::Arc;
+
+use watm_abi::{Errno, Excerpt, GuestMemory, gather_string};
+
+use crate::error::SetupError;
+use crate::host::Host;
+use crate::host::descriptor::{Call, Descriptor, Kind};
+use crate::net::address::Network;
+use crate::net::connect::is_denied;
+use crate::net::socket::NetStream;
+use crate::net::stream::Stream;
+
+impl Host {
+    /// `water_dial`: the module chose the address.
+    pub(crate) fn water_dial<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        network: (u32, u32),
+        address: (u32, u32),
+    ) -> Call<u32> {
+        self.begin()?;
+        let network = gather_string(memory, network.0, network.1)?;
+        let address = gather_string(memory, address.0, address.1)?;
+        let network: Network = network.parse().map_err(|error| {
+            log::debug!("water_dial: {error}");
+            Errno::Protonosupport
+        })?;
+        self.dial(network, &address, true)
+    }
+
+    /// `water_dial_fixed`: the embedder chose the address.
+    pub(crate) fn water_dial_fixed(&mut self) -> Call<u32> {
+        self.begin()?;
+        let (network, address) = self.fixed.clone().ok_or(Errno::Nodev)?;
+        self.dial(network, &address, false)
+    }
+
+    /// `water_accept`: the connection that the embedder accepted.
+    pub(crate) fn water_accept(&mut self) -> Call<u32> {
+        self.begin()?;
+        if self.incoming.is_none() {
+            return Err(Errno::Nodev.into());
+        }
+        // It would be closed if there were no number for it.
+        if self.table.is_full() {
+            return Err(Errno::Mfile.into());
+        }
+        let stream = self.incoming.take().ok_or(Errno::Nodev)?;
+        self.open_net(stream)
+    }
+
+    fn dial(&mut self, network: Network, address: &str, chosen_by_module: bool) -> Call<u32> {
+        if self.table.is_full() {
+            return Err(Errno::Mfile.into());
+        }
+        self.close_for_good();
+        self.flush();
+        let result = self.outgoing.connect(
+            network,
+            address,
+            chosen_by_module,
+            &self.link,
+            &mut self.reactor,
+        );
+        if let Ok(stream) = &result {
+            // Whoever made it: it may be given up right here.
+            stream.reset_on_drop();
+        }
+        self.check_stop()?;
+        match result {
+            Ok(stream) => {
+                self.failure = None;
+                self.open_net(stream)
+            }
+            Err(error) => {
+                let denied = is_denied(&error);
+                let errno = if denied {
+                    Errno::Notcapable
+                } else {
+                    Errno::from_io(&error)
+                };
+                log::debug!("no connection to {}: {error}", Excerpt(address));
+                let address = address.to_owned();
+                self.failure = Some(if denied {
+                    SetupError::Denied { address }
+                } else {
+                    SetupError::Connect {
+                        address,
+                        source: error,
+                    }
+                });
+                Err(errno.into())
+            }
+        }
+    }
+
+    pub(super) fn open_net(&mut self, stream: Stream) -> Call<u32> {
+        let link = Arc::clone(&self.link);
+        let net = NetStream::new(stream, self.keepalive, link, &mut self.reactor)
+            .map_err(|error| Errno::from_io(&error))?;
+        let fd = self
+            .table
+            .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
+        // One that broke before was given up for this one.
+        self.learnt.lost = None;
+        self.find_pair();
+        Ok(fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use watm_abi::RiFlags;
+
+    use crate::channel::link::Link;
+    use crate::channel::pipe::pipe;
+    use crate::host::Ends;
+    use crate::host::descriptor::FIRST_FD;
+    use crate::host::tests::{fixture, iovecs, memory, setup};
+    use crate::net::reactor::Reactor;
+
+    #[test]
+    fn an_accepted_connection_waits_until_there_is_a_number_for_it() {
+        let link = Arc::new(Link::default());
+        let reactor = Reactor::new(&link).expect("a reactor");
+        let mut setup = setup();
+        setup.descriptor_limit = 1;
+        let mut host = Host::new(Arc::clone(&link), reactor, setup);
+        let (ours, mut peer) = UnixStream::pair().expect("a pair");
+        let (_app, guest) = pipe(Arc::clone(&link));
+        host.connect(Ends {
+            fixed: None,
+            incoming: Some(ours.into()),
+            internal: Some(guest),
+        });
+        let internal = host.open_internal().expect("a descriptor");
+        for _ in 0..2 {
+            assert_eq!(host.water_accept(), Err(Errno::Mfile.into()));
+        }
+        host.close(internal).expect("it is open");
+        let net = host.water_accept().expect("it was not closed");
+        peer.write_all(b"abc").expect("it is open");
+        let mut memory = memory(3);
+        let array = iovecs(&memory);
+        let read = host.read(&mut memory[..], net, &array, RiFlags::default());
+        assert_eq!(read, Ok(3));
+    }
+
+    #[test]
+    fn descriptors_are_limited_and_start_above_the_files() {
+        let mut f = fixture();
+        assert!(
+            [f.internal, f.control, f.net]
+                .iter()
+                .all(|fd| *fd >= FIRST_FD)
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address").to_string();
+        f.host.fixed = Some((Network::Tcp, address));
+        assert!(f.host.water_dial_fixed().is_ok());
+        assert_eq!(f.host.water_dial_fixed(), Err(Errno::Mfile.into()));
+        assert_eq!(
+            f.host.water_accept(),
+            Err(Errno::Nodev.into()),
+            "there was one"
+        );
+    }
+
+    #[test]
+    fn a_module_dials_only_where_the_policy_lets_it() {
+        let mut f = fixture();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address").to_string();
+        let mut memory = vec![0; 1024];
+        for (i, text) in ["tcp", &address].into_iter().enumerate() {
+            let at = 128 + 128 * i as u32;
+            memory.write_u32(8 * i as u32, at).expect("in memory");
+            memory
+                .write_u32(8 * i as u32 + 4, text.len() as u32)
+                .expect("in memory");
+            memory.write_bytes(at, text.as_bytes()).expect("in memory");
+        }
+        let dial = |host: &mut Host| host.water_dial(&memory[..], (0, 1), (8, 1));
+        assert_eq!(dial(&mut f.host), Err(Errno::Notcapable.into()));
+        assert!(matches!(
+            f.host.take_failure(),
+            Some(SetupError::Denied { .. })
+        ));
+        f.host.outgoing.policy = Arc::new(
+            crate::AddressPolicy::deny_all().allow("127.0.0.1".parse().expect("an entry")),
+        );
+        assert!(dial(&mut f.host).is_ok());
+        assert_eq!(
+            f.host.water_dial(&memory[..], (0, 1), (900, 2)),
+            Err(Errno::Inval.into())
+        );
+        drop(TcpStream::connect(
+            listener.local_addr().expect("an address"),
+        ));
+    }
+}

@@ -1,0 +1,339 @@
+//! Where a worker sleeps, what wakes it, and what is sent before it does.
+
+use std::time::{Duration, Instant};
+
+use watm_abi::{Errno, Subscription, SubscriptionKind};
+
+use crate::channel::link::{Level, interest};
+use crate::channel::pipe::{GuestEnd, PIPE_CAPACITY};
+use crate::host::Host;
+use crate::host::delivery::settle;
+use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
+use crate::net::outbound::WRITE_LIMIT;
+
+/// Answers given from cached readiness before the system is asked again.
+const CACHED_ANSWERS: u32 = 16;
+
+/// How long nothing must have moved on a closed connection before its guest is told to end.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How often a guest that waits for the host's own standard streams looks at them.
+pub(super) const STREAM_TICK: Duration = Duration::from_millis(50);
+
+/// What a call waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Waits<'a> {
+    One(u32, Direction),
+    /// Whatever comes first. Clocks are not among it.
+    Any(&'a [Subscription]),
+}
+
+impl Waits<'_> {
+    pub(super) fn descriptors(self) -> impl Iterator<Item = (u32, Direction)> {
+        let (one, any) = match self {
+            Self::One(fd, direction) => (Some((fd, direction)), &[][..]),
+            Self::Any(subscriptions) => (None, subscriptions),
+        };
+        one.into_iter().chain(
+            any.iter()
+                .filter_map(|subscription| match subscription.kind {
+                    SubscriptionKind::FdRead { fd } => Some((fd, Direction::Read)),
+                    SubscriptionKind::FdWrite { fd } => Some((fd, Direction::Write)),
+                    SubscriptionKind::Clock { .. } => None,
+                }),
+        )
+    }
+}
+
+impl Host {
+    /// Sleeps until a blocking call on `fd` may get on.
+    pub(super) fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
+        // The host's standard input is not in the reactor; the read itself waits a little.
+        let deadline = match self.table.get(fd) {
+            Some(Descriptor {
+                kind: Kind::Std(_), ..
+            }) => Some(Instant::now()),
+            _ => None,
+        };
+        self.sleep_for(Waits::One(fd, direction), deadline)
+    }
+
+    /// Sends what waits, then sleeps until a socket, the application, the level or the clock
+    /// changes something. Returns early rather than late: callers look again.
+    pub(super) fn sleep_for(&mut self, waits: Waits<'_>, deadline: Option<Instant>) -> Call<()> {
+        self.close_for_good();
+        self.flush();
+        let quiet = self.end_if_quiet();
+        let deadline = [deadline, quiet].into_iter().flatten().min();
+        self.check_stop()?;
+        if deadline.is_none() && self.spin.is_worth_it() && self.look_for_work(waits)? {
+            return self.check_stop();
+        }
+        let what = self.interests(waits);
+        self.link.announce(what);
+        let started = Instant::now();
+        let timeout = if self.take_in_changes(waits) {
+            Some(Duration::ZERO)
+        } else {
+            deadline.map(|deadline| deadline.saturating_duration_since(started))
+        };
+        let result = self.wait(timeout);
+        self.link.withdraw();
+        self.spin.slept(started.elapsed());
+        result?;
+        self.check_stop()
+    }
+
+    /// Looks for what [`Host::sleep_for`] would sleep for, for a moment, while nobody has to wake
+    /// this worker.
+    fn look_for_work(&mut self, waits: Waits<'_>) -> Call<bool> {
+        let mut spin = std::mem::take(&mut self.spin);
+        let found = spin.look(|| Ok(self.take_in_changes(waits) || self.refresh()?));
+        self.spin = spin;
+        found
+    }
+
+    /// Whether anything has changed since the guest looked. Once the worker has announced that it
+    /// sleeps, whatever comes later wakes it.
+    fn take_in_changes(&mut self, waits: Waits<'_>) -> bool {
+        let level = self.link.level();
+        let failed = self.link.take_failure();
+        let changed = failed || level != self.seen_level || self.is_any_ready(waits);
+        self.seen_level = level;
+        changed
+    }
+
+    /// Whether anything that is waited for has come. Asks neither the system's sockets nor its
+    /// streams: callers have, before they decided to sleep.
+    fn is_any_ready(&mut self, waits: Waits<'_>) -> bool {
+        waits.descriptors().any(|(fd, direction)| {
+            let asks_the_system = matches!(
+                self.table.get(fd),
+                Some(Descriptor {
+                    kind: Kind::Std(_),
+                    ..
+                })
+            );
+            !asks_the_system && self.readiness(fd, direction).is_some()
+        })
+    }
+
+    /// Whether a descriptor is ready: how many bytes it has or takes, and whether it hung up.
+    pub(super) fn readiness(&mut self, fd: u32, direction: Direction) -> Option<(u64, bool)> {
+        let descriptor = self.table.get_mut(fd)?;
+        let wanted = descriptor.refused.max(1) as usize;
+        match (&mut descriptor.kind, direction) {
+            (Kind::Internal, Direction::Read) => {
+                if !self.internal.as_mut()?.is_readable() {
+                    return None;
+                }
+                let allowance = self.allowance(fd);
+                let internal = self.internal.as_mut()?;
+                let available = internal.available().min(allowance);
+                (available > 0 || internal.at_end()).then_some((available as u64, available == 0))
+            }
+            (Kind::Internal, Direction::Write) => {
+                let internal = self.internal.as_mut()?;
+                (internal.is_write_closed() || internal.accepts(wanted))
+                    .then_some((PIPE_CAPACITY as u64, internal.is_write_closed()))
+            }
+            (Kind::Control, Direction::Read) => {
+                self.seen_level = self.link.level();
+                (self.seen_level >= Level::Cancelled && !self.control_read).then_some((1, false))
+            }
+            (Kind::Control, Direction::Write) => None,
+            (Kind::Net(net), Direction::Read) => {
+                if !net.poll_read() {
+                    return None;
+                }
+                let (buffered, at_end) = (net.buffered(), net.at_end());
+                let available = buffered.min(self.allowance(fd));
+                (available > 0 || buffered == 0).then_some((available as u64, at_end))
+            }
+            (Kind::Net(net), Direction::Write) => net
+                .out
+                .accepts(wanted)
+                .then(|| (WRITE_LIMIT as u64, net.out.error().is_some())),
+            (Kind::Std(stream), Direction::Read) => stream.is_readable().then_some((1, false)),
+            (Kind::Std(_), Direction::Write) => Some((1, false)),
+        }
+    }
+
+    /// What this worker must be woken for by others than the system while it waits for these.
+    fn interests(&mut self, waits: Waits<'_>) -> u32 {
+        let mut what = 0;
+        let mut wanted = None::<usize>;
+        let mut want = |room: usize| {
+            wanted = Some(wanted.map_or(room, |wanted| wanted.min(room)));
+        };
+        for (fd, direction) in waits.descriptors() {
+            let Some(descriptor) = self.table.get(fd) else {
+                continue;
+            };
+            match (&descriptor.kind, direction) {
+                (Kind::Internal | Kind::Net(_), Direction::Read) if descriptor.gate.is_closed() => {
+                    what |= interest::ROOM;
+                    let internal = self.internal.as_mut();
+                    if matches!(descriptor.kind, Kind::Net(_)) {
+                        if let Some(internal) = internal {
+                            want(internal.room().high);
+                        }
+                    } else if internal.is_some_and(|internal| internal.available() == 0) {
+                        // Its end would be news, as more bytes would not.
+                        what |= interest::DATA;
+                    }
+                }
+                (Kind::Internal, Direction::Read) => what |= interest::DATA,
+                (Kind::Internal, Direction::Write) => {
+                    what |= interest::ROOM;
+                    want(descriptor.refused as usize);
+                }
+                (Kind::Net(_), Direction::Write) => what |= interest::ROOM,
+                _ => {}
+            }
+        }
+        if let (Some(wanted), Some(internal)) = (wanted, &self.internal) {
+            internal.want_room(wanted);
+        }
+        what
+    }
+
+    /// The embedder closed, the guest has read all and was told so, and all is sent. What is left
+    /// is to tell a guest that waits for more that nobody will come: not at once, since it may
+    /// hold bytes until the peer has answered, but when nothing has moved for a while. Returns
+    /// when that will be, if it is not yet.
+    fn end_if_quiet(&mut self) -> Option<Instant> {
+        let drained = self
+            .internal
+            .as_ref()
+            .is_some_and(GuestEnd::is_closed_and_drained);
+        if !drained || self.unsent || self.link.level() >= Level::Cancelled {
+            self.quiet_since = None;
+            return None;
+        }
+        let end = *self.quiet_since.get_or_insert_with(Instant::now) + QUIET;
+        if Instant::now() < end {
+            return Some(end);
+        }
+        self.link.raise(Level::Cancelled);
+        None
+    }
+
+    /// Whether answers have come from the cache for long enough.
+    pub(super) fn is_stale(&mut self) -> bool {
+        self.cached_answers += 1;
+        self.cached_answers >= CACHED_ANSWERS || self.moved >= PIPE_CAPACITY / 2
+    }
+
+    /// Takes in what the system knows, without sleeping, and says whether there was anything.
+    pub(super) fn refresh(&mut self) -> Call<bool> {
+        self.wait(Some(Duration::ZERO))
+    }
+
+    /// Returns whether anything happened.
+    fn wait(&mut self, timeout: Option<Duration>) -> Call<bool> {
+        self.cached_answers = 0;
+        self.moved = 0;
+        let Self {
+            reactor,
+            table,
+            closed_nets,
+            lingering,
+            ..
+        } = self;
+        self.link.traffic.system_call();
+        let sleeps = timeout != Some(Duration::ZERO);
+        let before = (sleeps && self.timing.is_some()).then(Instant::now);
+        let result = reactor.wait(timeout, |token, readiness| {
+            let open = table
+                .iter_mut()
+                .filter_map(|(_, descriptor)| match &mut descriptor.kind {
+                    Kind::Net(net) => Some(net),
+                    _ => None,
+                });
+            if let Some(net) = open
+                .chain(closed_nets.iter_mut())
+                .chain(lingering.iter_mut())
+                .find(|net| net.token == token)
+            {
+                net.apply(readiness);
+            }
+        });
+        if let (Some(timing), Some(before)) = (&mut self.timing, before) {
+            timing.asleep += before.elapsed();
+        }
+        result.map_err(|error| {
+            log::error!("a worker cannot wait for its sockets: {error}");
+            Abort::Errno(Errno::from_io(&error))
+        })
+    }
+
+    /// Wakes the application and sends what waits, as far as the sockets take it.
+    pub(crate) fn flush(&mut self) {
+        if let Some(internal) = &mut self.internal {
+            internal.wake_readers();
+        }
+        if !self.unsent {
+            return;
+        }
+        let mut waits = false;
+        for (_, descriptor) in self.table.iter() {
+            if let Kind::Net(net) = &descriptor.kind {
+                waits |= !net.out.flush();
+            }
+        }
+        self.lost |= settle(&mut self.lingering);
+        self.unsent = waits || !self.lingering.is_empty();
+    }
+
+    /// `sched_yield`.
+    pub(crate) fn sched_yield(&mut self) -> Call<()> {
+        self.begin()?;
+        self.close_for_good();
+        self.refresh()?;
+        std::thread::yield_now();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::sync::Arc;
+
+    use crate::channel::pipe::Patience;
+    use crate::host::tests::{clock, fixture};
+
+    #[test]
+    fn a_guest_that_has_read_all_after_a_close_is_told_to_end() {
+        let mut f = fixture();
+        f.app.write(b"last", Patience::None).expect("room");
+        f.link.raise(Level::Closing);
+        f.app.shutdown_write();
+        let control = [SubscriptionKind::FdRead { fd: f.control }];
+        let both = [control[0], clock(1)];
+        // Not before it has read the bytes and the end, and what it wrote is sent.
+        assert_eq!(f.poll(&both).expect("events")[0].0, 1);
+        assert_eq!(f.read(f.internal, 8).expect("bytes"), b"last");
+        assert_eq!(f.poll(&both).expect("events")[0].0, 1);
+        assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
+        f.write(f.net, b"last").expect("room");
+        assert_eq!(f.poll(&control).expect("events")[0].0, 0);
+        assert_eq!(f.peer.read(&mut [0; 8]).expect("bytes"), 4);
+    }
+
+    #[test]
+    fn a_stop_ends_every_call_also_one_that_sleeps() {
+        let mut f = fixture();
+        let link = Arc::clone(&f.link);
+        let thread = std::thread::spawn(move || link.raise(Level::Stopping));
+        assert_eq!(f.read(f.net, 8), Err(Abort::Stop));
+        thread.join().expect("it ends");
+        assert_eq!(f.write(f.net, b"x"), Err(Abort::Stop));
+        assert_eq!(f.poll(&[clock(0)]), Err(Abort::Stop));
+        assert_eq!(f.host.close(f.net), Err(Abort::Stop));
+        assert_eq!(f.host.sched_yield(), Err(Abort::Stop));
+        assert_eq!(f.host.water_dial_fixed(), Err(Abort::Stop));
+    }
+}

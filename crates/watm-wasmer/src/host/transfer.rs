@@ -1,0 +1,528 @@
+//! Moving bytes: reads and writes, fairness between the two sides, and holding one back while the
+//! other has no room.
+
+use std::time::Duration;
+
+use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights};
+
+use crate::channel::gate::{Gate, Room};
+use crate::channel::link::Level;
+use crate::channel::pipe::GuestEnd;
+use crate::host::Host;
+use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
+use crate::host::sleep::STREAM_TICK;
+use crate::net::outbound::{self, WRITE_LIMIT};
+
+/// Bytes that a guest may read from one side at a stretch while the other waits.
+const FAIR_SHARE: u32 = 256 * 1024;
+
+/// Bytes that a guest writes to a standard stream in one try, between two looks for a stop, and in one
+/// call. A line takes longer than its bytes, and an array of buffers may name the guest's memory a
+/// thousand times.
+const STREAM_PIECE: usize = 64 * 1024;
+const STREAM_LIMIT: u32 = 1024 * 1024;
+
+/// Bytes that a non-blocking write moves at most: a peer that is fast enough takes all of it at once.
+const NONBLOCKING_PIECE: usize = 1024 * 1024;
+
+impl Host {
+    /// `fd_read`, and `sock_recv` with its flags. Returns the bytes read; 0 is the end of stream.
+    pub(crate) fn read<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        flags: RiFlags,
+    ) -> Call<u32> {
+        self.begin()?;
+        self.close_for_good();
+        let read = self.read_from(memory, fd, iovecs, flags);
+        if self.is_stream(fd) {
+            self.note_deed(&read);
+            self.learnt.end |= read == Ok(0) && iovecs.total_len() > 0;
+            self.learnt.note(&read);
+        }
+        read
+    }
+
+    fn read_from<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        flags: RiFlags,
+    ) -> Call<u32> {
+        let total = iovecs.total_len();
+        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::FD_READ)?;
+        let nonblocking = descriptor.nonblocking;
+        if total == 0 {
+            return Ok(0);
+        }
+        let peek = flags.contains(RiFlags::PEEK);
+        let all = flags.contains(RiFlags::WAITALL) && !nonblocking;
+        let mut done = 0;
+        let mut refreshed = false;
+        if nonblocking && self.is_unfair(fd)? {
+            self.flush();
+            return Err(Errno::Again.into());
+        }
+        loop {
+            // A peek leaves everything in place, so each try starts over.
+            let skip = if peek { 0 } else { done };
+            match self.try_read(memory, fd, iovecs, skip, peek) {
+                Ok(0) => return Ok(done),
+                Ok(len) => {
+                    done = if peek { done.max(len) } else { done + len };
+                    self.note_moved(len);
+                    self.streak.read(fd, len);
+                    // A peek cannot be promised more than one look: the buffer may be full.
+                    if !all || done == total || peek {
+                        return Ok(done);
+                    }
+                    // A peer that is fast enough never makes it sleep.
+                    self.check_stop()?;
+                }
+                Err(Abort::Errno(Errno::Again)) if nonblocking => {
+                    self.flush();
+                    if !refreshed && self.is_stale() {
+                        refreshed = true;
+                        self.refresh()?;
+                        continue;
+                    }
+                    return Err(Errno::Again.into());
+                }
+                Err(Abort::Errno(Errno::Again)) => self.sleep(fd, Direction::Read)?,
+                // What came before the error counts; the error comes again.
+                Err(Abort::Errno(errno)) if done > 0 => {
+                    if let Some(Descriptor {
+                        kind: Kind::Net(net),
+                        ..
+                    }) = self.table.get_mut(fd)
+                    {
+                        net.put_back(errno);
+                    }
+                    return Ok(done);
+                }
+                Err(abort) => return Err(abort),
+            }
+        }
+    }
+
+    /// Whether a guest has read from one side for so long, with no end in sight, that it is time
+    /// for the other, which has something. A guest that reads until there is nothing would otherwise
+    /// never come to it, as long as a fast peer goes on.
+    fn is_unfair(&mut self, fd: u32) -> Call<bool> {
+        if self.streak.fd != fd || self.streak.len < FAIR_SHARE {
+            return Ok(false);
+        }
+        self.streak = Streak::default();
+        self.refresh()?;
+        let others: Vec<u32> = self
+            .table
+            .iter()
+            .filter(|(other, descriptor)| *other != fd && descriptor.kind.is_stream())
+            .map(|(other, _)| other)
+            .collect();
+        Ok(others
+            .into_iter()
+            .any(|other| self.readiness(other, Direction::Read).is_some()))
+    }
+
+    /// One try to read, without waiting: `Again` if there is nothing.
+    fn try_read<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        skip: u32,
+        peek: bool,
+    ) -> Call<u32> {
+        let mut allowance = self.allowance(fd);
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        if let (0, Kind::Net(net)) = (allowance, &mut descriptor.kind) {
+            if !net.poll_read() || net.buffered() > 0 {
+                return Err(Errno::Again.into());
+            }
+            // No bytes, but the end or an error, which nothing has to wait for.
+            allowance = 1;
+        }
+        let spans = spans(iovecs, skip, allowance);
+        let mut done = 0usize;
+        match &mut descriptor.kind {
+            Kind::Internal => {
+                let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
+                for (addr, len) in spans {
+                    let into = memory.slice_mut(addr, len)?;
+                    let part = if peek {
+                        internal.peek(done, into)
+                    } else {
+                        internal.read(into)
+                    };
+                    done += part;
+                    if part < len as usize {
+                        break;
+                    }
+                }
+                if done == 0 && !internal.at_end() {
+                    return Err(Errno::Again.into());
+                }
+                if !peek {
+                    internal.read_done(done);
+                }
+                if done == 0 && internal.is_broken() {
+                    return Err(Errno::Connreset.into());
+                }
+            }
+            Kind::Net(net) => {
+                if peek {
+                    if !net.poll_read() {
+                        return Err(Errno::Again.into());
+                    }
+                    net.peek_error()?;
+                }
+                for (addr, len) in spans {
+                    let into = memory.slice_mut(addr, len)?;
+                    let part = if peek {
+                        net.peek(done, into)
+                    } else if done > 0 && net.buffered() == 0 {
+                        // The first piece decides whether the socket is asked at all.
+                        break;
+                    } else {
+                        match net.read(into) {
+                            Ok(part) => part,
+                            Err(errno) if done > 0 => {
+                                net.put_back(errno);
+                                break;
+                            }
+                            Err(errno) => return Err(errno.into()),
+                        }
+                    };
+                    done += part;
+                    if part < len as usize {
+                        break;
+                    }
+                }
+                self.more_to_read = net.has_more();
+            }
+            Kind::Control => {
+                if self.control_read || self.link.level() < Level::Cancelled {
+                    return Err(Errno::Again.into());
+                }
+                for (addr, _) in spans.take(1) {
+                    memory.write_u8(addr, 0)?;
+                    done = 1;
+                }
+                self.control_read = !peek;
+            }
+            // What is there cannot be looked at without taking it.
+            Kind::Std(_) if peek => return Err(Errno::Notsup.into()),
+            Kind::Std(stream) => {
+                let wait = if descriptor.nonblocking {
+                    Duration::ZERO
+                } else {
+                    STREAM_TICK
+                };
+                for (addr, len) in spans.take(1) {
+                    done = stream.read(memory.slice_mut(addr, len)?, wait)?;
+                }
+            }
+        }
+        Ok(u32::try_from(done).unwrap_or(u32::MAX))
+    }
+
+    /// `fd_write` and `sock_send`. Returns the bytes taken: all on a blocking descriptor, and to a
+    /// guest that has never polled for room; else all, or `Again`, up to 128 KiB. A standard stream
+    /// takes 1 MiB in a call, and 64 KiB if it is non-blocking.
+    pub(crate) fn write<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        fd: u32,
+        iovecs: &IovecArray,
+    ) -> Call<u32> {
+        self.check_stop()?;
+        let written = self.write_to(memory, fd, iovecs);
+        if self.is_stream(fd) {
+            self.note_deed(&written);
+            self.learnt.note(&written);
+        }
+        written
+    }
+
+    /// The guest has done something with what a poll told it, unless it was in vain.
+    fn note_deed(&mut self, result: &Call<u32>) {
+        if *result != Err(Abort::Errno(Errno::Again)) {
+            self.rest.is_over();
+        }
+    }
+
+    /// Whether the guest has reached the end of a stream and met no failure of one: then EPIPE is
+    /// how the first modules say that they have ended.
+    pub(crate) fn has_ended_in_order(&self) -> bool {
+        self.learnt.end && !self.learnt.failure
+    }
+
+    /// The transport is set up: whatever the guest has met on the way did not keep it from that.
+    pub(crate) fn begin_transport(&mut self) {
+        self.learnt.lost = None;
+    }
+
+    /// Why a connection broke, if the guest has met that since the transport was set up and since it
+    /// last dialled: whatever it makes of it, this was not the end of a stream.
+    pub(crate) fn lost_connection(&self) -> Option<Errno> {
+        self.learnt.lost
+    }
+
+    fn write_to<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        fd: u32,
+        iovecs: &IovecArray,
+    ) -> Call<u32> {
+        let refused_before = self.refused.take();
+        let total = iovecs.total_len();
+        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        descriptor.check(Rights::FD_WRITE)?;
+        let nonblocking = descriptor.nonblocking;
+        let is_stream = descriptor.kind.is_stream();
+        if total == 0 {
+            return Ok(0);
+        }
+        let mut done = 0;
+        loop {
+            let returns = nonblocking && !(is_stream && self.parks());
+            match self.try_write(memory, fd, iovecs, done, nonblocking) {
+                Ok(len) => {
+                    done += len;
+                    self.note_moved(len);
+                    if done >= total || returns || self.is_enough(fd, done) {
+                        return Ok(done);
+                    }
+                    // An application that is fast enough never makes it sleep.
+                    self.check_stop()?;
+                }
+                Err(Abort::Errno(Errno::Again)) => {
+                    self.set_refused(fd, total - done);
+                    // The same write again, and nothing else in between: the guest spins. Spare the
+                    // core until there is room.
+                    if returns && refused_before != Some(fd) {
+                        self.flush();
+                        self.refused = Some(fd);
+                        return Err(Errno::Again.into());
+                    }
+                    self.sleep(fd, Direction::Write)?;
+                }
+                Err(Abort::Errno(_)) if done > 0 => return Ok(done),
+                Err(abort) => return Err(abort),
+            }
+        }
+    }
+
+    /// Whether a write that finds no room waits for it, also on a non-blocking descriptor: a guest
+    /// that has never polled for room would lose what is refused. Once it should end, that counts
+    /// more.
+    fn parks(&self) -> bool {
+        !self.polls_for_room && self.link.level() < Level::Cancelled
+    }
+
+    /// One try to write what follows the first `skip` bytes, without waiting.
+    fn try_write<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        fd: u32,
+        iovecs: &IovecArray,
+        skip: u32,
+        nonblocking: bool,
+    ) -> Call<u32> {
+        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let left = (iovecs.total_len() - skip) as usize;
+        let piece = match descriptor.kind {
+            Kind::Std(_) => left.min(STREAM_PIECE),
+            // A blocking write may go in pieces; each must fit into an empty buffer.
+            _ if !nonblocking => left.min(WRITE_LIMIT),
+            _ => left.min(NONBLOCKING_PIECE),
+        };
+        // The array was checked when it was decoded, and memory never shrinks.
+        let slices =
+            spans(iovecs, skip, piece).map_while(|(addr, len)| memory.slice(addr, len).ok());
+        let taken = match &mut descriptor.kind {
+            Kind::Internal => {
+                let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
+                if internal.is_write_closed() {
+                    return Err(Errno::Pipe.into());
+                }
+                if !internal.accepts(piece) {
+                    return Err(Errno::Again.into());
+                }
+                let taken = slices.map(|slice| internal.write(slice)).sum();
+                internal.write_done(self.more_to_read);
+                taken
+            }
+            Kind::Net(net) => {
+                let (taken, waits) = net.out.push(piece, slices)?;
+                self.unsent |= waits;
+                taken
+            }
+            Kind::Control => return Err(Errno::Badf.into()),
+            Kind::Std(stream) => {
+                let mut taken = 0;
+                let wait = if nonblocking {
+                    Duration::ZERO
+                } else {
+                    STREAM_TICK
+                };
+                for slice in slices {
+                    match stream.write(slice, wait) {
+                        Ok(len) if len == slice.len() => taken += len,
+                        Ok(len) => {
+                            taken += len;
+                            break;
+                        }
+                        Err(_) if taken > 0 => break,
+                        Err(errno) => return Err(errno.into()),
+                    }
+                }
+                taken
+            }
+        };
+        descriptor.refused = 0;
+        Ok(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a call has written so much that the rest is for the next.
+    fn is_enough(&self, fd: u32, done: u32) -> bool {
+        let descriptor = self.table.get(fd);
+        let is_stream = descriptor.is_some_and(|found| matches!(found.kind, Kind::Std(_)));
+        is_stream && done >= STREAM_LIMIT
+    }
+
+    fn set_refused(&mut self, fd: u32, len: u32) {
+        if let Some(descriptor) = self.table.get_mut(fd) {
+            descriptor.refused = len.min(WRITE_LIMIT as u32);
+        }
+    }
+
+    /// The guest looks around, so it neglects nobody.
+    pub(super) fn end_streak(&mut self) {
+        self.streak = Streak::default();
+    }
+
+    fn note_moved(&mut self, len: u32) {
+        self.moved += len as usize;
+        self.quiet_since = None;
+    }
+
+    pub(super) fn is_stream(&self, fd: u32) -> bool {
+        self.table
+            .get(fd)
+            .is_some_and(|descriptor| descriptor.kind.is_stream())
+    }
+
+    /// To be called whenever a stream was opened, closed or got another number.
+    pub(super) fn find_pair(&mut self) {
+        self.rest.is_over();
+        let mut streams = Vec::new();
+        for (fd, descriptor) in self.table.iter_mut() {
+            if descriptor.kind.is_stream() {
+                descriptor.gate = Gate::default();
+                streams.push(fd);
+            }
+        }
+        self.pair = streams.try_into().ok();
+    }
+
+    /// The other of two streams.
+    fn counterpart(&self, fd: u32) -> Option<u32> {
+        match self.pair? {
+            [one, other] if one == fd => Some(other),
+            [other, one] if one == fd => Some(other),
+            _ => None,
+        }
+    }
+
+    /// Maximum size of the next read, in bytes. 0 if it has to wait, since what the guest would make
+    /// of it has no room on the other side. The end of a stream never has to.
+    pub(super) fn allowance(&mut self, fd: u32) -> usize {
+        let Some(other) = self.counterpart(fd) else {
+            return usize::MAX;
+        };
+        let room = match self.table.get(other).map(|other| &other.kind) {
+            Some(Kind::Internal) => self.internal.as_mut().map(GuestEnd::room),
+            Some(Kind::Net(net)) if self.unsent => Some(net.out.room()),
+            Some(Kind::Net(_)) => Some(outbound::room(0)),
+            _ => None,
+        };
+        let room = room.unwrap_or(Room::UNLIMITED);
+        self.table
+            .get_mut(fd)
+            .map_or(usize::MAX, |descriptor| descriptor.gate.allowance(room))
+    }
+}
+
+/// What the guest has read or been told of its streams.
+#[derive(Debug, Default)]
+pub(super) struct Learnt {
+    /// One has come to its end.
+    end: bool,
+    /// A read or a write of one failed.
+    failure: bool,
+    /// Why a connection broke.
+    pub(super) lost: Option<Errno>,
+}
+
+impl Learnt {
+    fn note(&mut self, result: &Call<u32>) {
+        let Err(Abort::Errno(errno)) = result else {
+            return;
+        };
+        self.failure |= *errno != Errno::Again;
+        // Not EPIPE: the peer has ended before, and only what was sent to it later is lost.
+        if matches!(
+            errno,
+            Errno::Connreset
+                | Errno::Connaborted
+                | Errno::Timedout
+                | Errno::Hostunreach
+                | Errno::Netunreach
+                | Errno::Netdown
+                | Errno::Netreset
+        ) {
+            self.lost = Some(*errno);
+        }
+    }
+}
+
+/// What a guest has read from one descriptor without looking at another.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Streak {
+    fd: u32,
+    len: u32,
+}
+
+impl Streak {
+    fn read(&mut self, fd: u32, len: u32) {
+        if self.fd == fd {
+            self.len = self.len.saturating_add(len);
+        } else {
+            *self = Self { fd, len };
+        }
+    }
+}
+
+/// The buffers of an array as address and length, without the first `skip` bytes and up to `limit`
+/// bytes in all.
+fn spans(iovecs: &IovecArray, skip: u32, limit: usize) -> impl Iterator<Item = (u32, u32)> + '_ {
+    let mut skip = skip;
+    let mut left = u32::try_from(limit).unwrap_or(u32::MAX);
+    iovecs.iter().filter_map(move |iovec| {
+        let part = skip.min(iovec.len);
+        skip -= part;
+        let len = (iovec.len - part).min(left);
+        left -= len;
+        // Inside a buffer that was checked, so the sum does not overflow.
+        (len > 0).then(|| (iovec.buf.wrapping_add(part), len))
+    })
+}
+
+#[cfg(test)]
+mod tests;
