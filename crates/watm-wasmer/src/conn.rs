@@ -12,7 +12,8 @@ use crate::channel::pipe::{ApplicationEnd, Patience};
 use crate::channel::supervisor;
 use crate::dropped;
 use crate::error::{End, TransportError};
-use crate::worker::{self, Established};
+use crate::guest::exports::Established;
+use crate::worker;
 
 /// A connection through a transport module.
 ///

@@ -76,16 +76,13 @@
 
 mod accept_loop;
 mod channel;
+mod guest;
 mod handshakes;
-mod imports;
-mod instance;
 mod mappings;
 mod signals;
 mod stock;
 mod tidy;
 mod warnings;
-#[cfg(feature = "wasix")]
-mod wasix;
 mod worker;
 
 mod book;

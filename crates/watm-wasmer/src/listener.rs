@@ -17,13 +17,14 @@ use crate::channel::sync::lock;
 use crate::conn::Conn;
 use crate::dialer::connect;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
+use crate::guest::settings::Settings;
 use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::net::address::canonical;
 use crate::net::plain::bind;
 use crate::net::stream::Stream;
-use crate::settings::{Builder, Settings};
+use crate::settings::Builder;
 use crate::worker::{Connection, Workers};
 
 /// Handshakes that were dropped and are about to end, beside those in progress.

@@ -61,27 +61,6 @@ pub(crate) fn check_room() -> io::Result<()> {
     lock(&ROOM).find(look).map(|_| ())
 }
 
-/// Why the system has no address space for the memory of another instance: what to raise.
-pub(crate) fn no_address_space() -> io::Error {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
-    io::Error::new(io::ErrorKind::OutOfMemory, out_of_address_space(limit))
-}
-
-fn out_of_address_space(limit: Option<u64>) -> String {
-    let needs = "there is no address space for the module's memory: each connection reserves 8 GiB \
-                 of it, whatever the module uses";
-    match limit {
-        Some(limit) => format!(
-            "{needs}, and the process may have {} MiB: raise its limit (ulimit -v)",
-            limit >> 20
-        ),
-        None => format!(
-            "{needs}, and the system gives no more: have fewer connections, or allow more memory \
-             and mappings (sysctl vm.overcommit_memory, vm.max_map_count)"
-        ),
-    }
-}
-
 impl Room {
     /// Itself, with room for one worker at least.
     fn find(&mut self, look: impl FnOnce() -> (usize, usize)) -> io::Result<&mut Self> {
@@ -171,16 +150,6 @@ mod tests {
         }
         room.pause_until = Some(Instant::now());
         room.find(|| (0, 1_000)).expect("room again");
-    }
-
-    #[test]
-    fn the_limit_of_the_process_is_named_if_there_is_one() {
-        let limited = out_of_address_space(Some(4 << 30));
-        assert!(limited.contains("4096 MiB"), "{limited}");
-        assert!(limited.contains("ulimit -v"), "{limited}");
-        let unlimited = out_of_address_space(None);
-        assert!(!unlimited.contains("ulimit"), "{unlimited}");
-        assert_eq!(no_address_space().kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]

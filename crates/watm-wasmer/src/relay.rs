@@ -14,12 +14,13 @@ use crate::channel::link::Link;
 use crate::channel::sync::lock;
 use crate::dropped;
 use crate::error::{ConfigError, ListenError, SetupError};
+use crate::guest::settings::Settings;
 use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::net::address::{Network, canonical, split_address};
 use crate::net::plain::bind;
-use crate::settings::{Builder, Settings};
+use crate::settings::Builder;
 use crate::warnings::Warnings;
 use crate::worker::{Connection, Workers};
 

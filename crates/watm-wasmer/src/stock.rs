@@ -16,7 +16,7 @@ use watm_abi::Role;
 use crate::channel::link::{Level, Link};
 use crate::channel::sync::lock;
 use crate::error::SetupError;
-use crate::settings::Settings;
+use crate::guest::settings::Settings;
 use crate::worker::{self, Connection};
 
 /// Stack of the filling thread in bytes.

@@ -2,28 +2,27 @@
 //!
 //! Instantiate, initialise, dial or accept or associate, control pipe, start, deliver what is
 //! left. The embedder hears from it over a channel when the transport is set up, and through the
-//! [`Link`] and the pipe from then on. How a guest is called is the engine's business, behind
-//! [`Guest`].
+//! [`Link`] and the pipe from then on.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
+use watm_abi::Role;
 
 use crate::channel::link::{Level, Link, Stage};
 use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
+use crate::guest::exports::{Established, Guest, prepare_guest, set_up, start};
+use crate::guest::instance::Instance;
+use crate::guest::settings::Settings;
 use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
-use crate::instance::Instance;
 use crate::mappings;
 use crate::net::reactor::Reactor;
-use crate::settings::Settings;
 use crate::stock::Stock;
 use crate::tidy::Counted;
 
@@ -68,33 +67,6 @@ enum Source {
         /// Hears when the instance is ready.
         prepared: Sender<Result<(), SetupError>>,
     },
-}
-
-/// What is known of a transport that was set up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Established {
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) peer: Option<SocketAddr>,
-}
-
-/// How a call into the guest failed.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// It trapped or panicked.
-    Trap(String),
-    /// It called `proc_exit`.
-    Exit(i32),
-    /// It was stopped, at a host call or by an interrupt.
-    Stopped,
-}
-
-/// An instance of a module, as the worker drives it.
-pub(crate) trait Guest {
-    /// Runs `_start` or `_initialize`, whichever there is; a failure names it.
-    fn run_main(&mut self) -> Result<(), (&'static str, CallError)>;
-    /// Calls an export that takes at most one `i32` and returns one.
-    fn call(&mut self, function: &'static str, param: Option<u32>) -> Result<i32, CallError>;
-    fn host(&mut self) -> &mut Host;
 }
 
 pub(crate) type Report = Box<dyn FnOnce(Result<Established, SetupError>) + Send>;
@@ -507,110 +479,6 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
         host,
         &link,
     )
-}
-
-/// What an instance does before there is a connection: `_start` or `_initialize`, and init.
-fn prepare_guest(guest: &mut impl Guest) -> Result<(), SetupError> {
-    guest
-        .run_main()
-        .map_err(|(function, error)| call_error(function, error))?;
-    Ok(expect_success(guest, names::INIT, None)?)
-}
-
-/// What an instance does with its connection before the worker: the role's function and the
-/// control pipe.
-fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError> {
-    // Opened before the guest can use up its descriptors, told to it when its turn comes.
-    let control = guest.host().open_control().map_err(no_descriptor)?;
-    let function = role.export();
-    let established = if role == Role::Relay {
-        match expect_success(guest, function, None) {
-            Ok(()) => Established {
-                local: None,
-                peer: None,
-            },
-            Err(error) => return Err(explain(guest, error)),
-        }
-    } else {
-        let internal = guest.host().open_internal().map_err(no_descriptor)?;
-        let returned = guest
-            .call(function, Some(internal))
-            .map_err(|error| call_error(function, error))?;
-        let fd = match decode_value(returned) {
-            Ok(fd) => fd,
-            Err(error) => return Err(explain(guest, TransportError::Failed { function, error })),
-        };
-        match guest.host().net(fd) {
-            Some(net) => Established {
-                local: net.local,
-                peer: net.peer,
-            },
-            None => return Err(TransportError::BadDescriptor { function, fd }.into()),
-        }
-    };
-
-    expect_success(guest, names::CTRLPIPE, Some(control))?;
-    Ok(established)
-}
-
-/// `watm_start_v1`, which lasts as long as the transport.
-fn start(guest: &mut impl Guest, link: &Link) -> Result<End, TransportError> {
-    guest.host().begin_transport();
-    match guest.call(names::START, None) {
-        Ok(returned) => match decode_errno(returned) {
-            Ok(()) => match guest.host().lost_connection() {
-                None => Ok(End::Completed),
-                Some(errno) => Err(TransportError::ConnectionLost { errno }),
-            },
-            Err(GuestError::Errno(Errno::Canceled)) if link.level() >= Level::Cancelled => {
-                Ok(End::Cancelled)
-            }
-            // The first modules say so of each end of a stream.
-            Err(GuestError::Errno(Errno::Pipe)) if guest.host().has_ended_in_order() => {
-                Ok(End::Completed)
-            }
-            Err(error) => Err(TransportError::Failed {
-                function: names::START,
-                error,
-            }),
-        },
-        Err(error) => Err(call_error(names::START, error)),
-    }
-}
-
-fn expect_success(
-    guest: &mut impl Guest,
-    function: &'static str,
-    param: Option<u32>,
-) -> Result<(), TransportError> {
-    let returned = guest
-        .call(function, param)
-        .map_err(|error| call_error(function, error))?;
-    decode_errno(returned).map_err(|error| TransportError::Failed { function, error })
-}
-
-fn call_error(function: &'static str, error: CallError) -> TransportError {
-    match error {
-        CallError::Trap(message) => TransportError::Trapped {
-            function,
-            message: message.into(),
-        },
-        CallError::Exit(code) => TransportError::Exited { function, code },
-        CallError::Stopped => TransportError::Interrupted,
-    }
-}
-
-fn no_descriptor(errno: Errno) -> SetupError {
-    SetupError::Host(errno.to_io())
-}
-
-/// A guest that gave up since its connection could not be made: the reason is that, not the
-/// number that it returned.
-fn explain(guest: &mut impl Guest, error: TransportError) -> SetupError {
-    match (guest.host().take_failure(), &error) {
-        (Some(failure), TransportError::Failed { .. }) => failure,
-        _ => error.into(),
-    }
 }
 
 /// Waits until a worker that was told to end within `grace` has done so.

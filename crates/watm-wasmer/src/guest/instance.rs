@@ -1,5 +1,6 @@
 //! One instance of a module in the engine: made, driven and dropped on its worker's thread.
 
+use std::io;
 use std::sync::Arc;
 
 use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
@@ -7,16 +8,16 @@ use watm_abi::{Excerpt, ModuleKind, names};
 
 use crate::channel::link::Link;
 use crate::error::{SetupError, TransportError};
+use crate::guest::call::{Env, Unwind};
+use crate::guest::exports::{CallError, Guest};
+use crate::guest::imports;
+use crate::guest::settings::Settings;
+#[cfg(feature = "wasix")]
+use crate::guest::wasix;
 use crate::host::Host;
 use crate::host::files::Files;
-use crate::imports::{self, Env, Unwind};
-use crate::mappings;
 use crate::module::instrument::stop_points::{self, StopFlag};
 use crate::module::instrument::traps;
-use crate::settings::Settings;
-#[cfg(feature = "wasix")]
-use crate::wasix;
-use crate::worker::{CallError, Guest};
 
 pub(crate) struct Instance {
     // Dropped in this order: the engine's things before the store that owns them.
@@ -55,7 +56,7 @@ impl Instance {
 
         let instance = wasmer::Instance::new(&mut store, module, &imports).map_err(|error| {
             if unmapped.is_so() {
-                SetupError::Host(mappings::no_address_space())
+                SetupError::Host(no_address_space())
             } else {
                 SetupError::Instantiate(error.to_string())
             }
@@ -169,5 +170,41 @@ impl Guest for Instance {
 
     fn host(&mut self) -> &mut Host {
         &mut self.env.as_mut(&mut self.store).host
+    }
+}
+
+/// Why the system has no address space for the memory of another instance: what to raise.
+fn no_address_space() -> io::Error {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    io::Error::new(io::ErrorKind::OutOfMemory, out_of_address_space(limit))
+}
+
+fn out_of_address_space(limit: Option<u64>) -> String {
+    let needs = "there is no address space for the module's memory: each connection reserves 8 GiB \
+                 of it, whatever the module uses";
+    match limit {
+        Some(limit) => format!(
+            "{needs}, and the process may have {} MiB: raise its limit (ulimit -v)",
+            limit >> 20
+        ),
+        None => format!(
+            "{needs}, and the system gives no more: have fewer connections, or allow more memory \
+             and mappings (sysctl vm.overcommit_memory, vm.max_map_count)"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_the_process_is_named_if_there_is_one() {
+        let limited = out_of_address_space(Some(4 << 30));
+        assert!(limited.contains("4096 MiB"), "{limited}");
+        assert!(limited.contains("ulimit -v"), "{limited}");
+        let unlimited = out_of_address_space(None);
+        assert!(!unlimited.contains("ulimit"), "{unlimited}");
+        assert_eq!(no_address_space().kind(), io::ErrorKind::OutOfMemory);
     }
 }

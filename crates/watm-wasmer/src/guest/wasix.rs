@@ -11,9 +11,9 @@ use wasmer_wasix::{PluggableRuntime, WasiEnvBuilder, WasiFunctionEnv};
 use watm_abi::Errno;
 use watm_abi::names::WASI_MODULE;
 
-use crate::imports::{Env, Unwind, unwind};
+use crate::guest::call::{Env, Unwind, unwind};
+use crate::guest::settings::Settings;
 use crate::module::engine::engine;
-use crate::settings::Settings;
 
 /// Puts its functions over ours in `imports`, if the module imports any of them. What is returned
 /// must be initialised with the instance.

@@ -1,126 +1,17 @@
-//! The functions that a guest imports, as the engine sees them.
+//! The functions of WASI Preview 1, as the engine sees them.
 //!
 //! Each takes the guest's numbers apart, lends the host or its files the guest's memory, and turns the
 //! answer into what the engine expects. Which of the two a descriptor belongs to is decided here.
 
-use std::fmt;
 use std::sync::Arc;
 
-use wasmer::{
-    AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, RuntimeError,
-};
-use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights, encode_result, names};
+use wasmer::{AsStoreMut, Function, FunctionEnv, RuntimeError};
+use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights};
 
-use crate::host::Host;
+use crate::guest::call::{Answer, Ctx, Env, Unwind, call, errno, lend, refuse, unwind};
 use crate::host::arguments::{Arguments, Strings};
-use crate::host::descriptor::{Abort, Call, FIRST_FD};
+use crate::host::descriptor::FIRST_FD;
 use crate::host::files::{At, Files, Opening};
-use crate::module::info::ImportedFunction;
-
-/// What every host function can reach.
-pub(crate) struct Env {
-    pub(crate) host: Host,
-    /// Set once the instance exists; before, nothing of the guest runs but its start function.
-    pub(crate) memory: Option<Memory>,
-    pub(crate) files: Files,
-    arguments: Arc<Arguments>,
-}
-
-impl Env {
-    pub(crate) fn new(host: Host, files: Files, arguments: Arc<Arguments>) -> Self {
-        Self {
-            host,
-            memory: None,
-            files,
-            arguments,
-        }
-    }
-}
-
-/// Why a guest is unwound on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unwind {
-    /// The worker was told to stop.
-    Stop,
-    /// The guest called `proc_exit`.
-    Exit(i32),
-}
-
-impl fmt::Display for Unwind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stop => f.write_str("the worker was told to stop"),
-            Self::Exit(code) => write!(f, "the guest exited with code {code}"),
-        }
-    }
-}
-
-impl std::error::Error for Unwind {}
-
-pub(crate) fn unwind(why: Unwind) -> RuntimeError {
-    RuntimeError::user(Box::new(why))
-}
-
-type Ctx<'a> = FunctionEnvMut<'a, Env>;
-type Answer = Result<i32, RuntimeError>;
-
-/// The guest's memory as bytes, for the time of one host call.
-fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
-    let store = store.as_store_ref();
-    let view = memory.view(&store);
-    let (data, len) = (
-        view.data_ptr(),
-        usize::try_from(view.data_size()).unwrap_or(0),
-    );
-    if len == 0 {
-        return &mut [];
-    }
-    // SAFETY: the engine keeps `len` bytes at `data` mapped as long as the store lives, and moves
-    // or grows them only while guest code runs, which it does not during this call: the mutable
-    // borrow of the store lasts as long as the slice. No other thread reaches them, since shared
-    // memories are refused when a module is loaded.
-    unsafe { std::slice::from_raw_parts_mut(data, len) }
-}
-
-/// Runs a host function that answers with an error number.
-fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
-    errno(run(ctx, f))
-}
-
-/// Runs a host function and lends it the guest's memory.
-fn run<T>(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>) -> Call<T> {
-    lend(ctx, |host, _, memory| f(host, memory))
-}
-
-/// Runs a function with the host, the files and the guest's memory.
-fn lend<T>(
-    ctx: &mut Ctx<'_>,
-    f: impl FnOnce(&mut Host, &mut Files, &mut [u8]) -> Call<T>,
-) -> Call<T> {
-    let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        host,
-        memory,
-        files,
-        ..
-    } = env;
-    host.enter();
-    let result = match memory {
-        Some(memory) => f(host, files, bytes(memory, &mut store)),
-        None => f(host, files, &mut []),
-    };
-    host.leave();
-    result
-}
-
-/// An error number as WASI returns it: unsigned, 0 for success.
-fn errno(result: Call<()>) -> Answer {
-    match result {
-        Ok(()) => Ok(0),
-        Err(Abort::Errno(errno)) => Ok(i32::from(errno.raw())),
-        Err(Abort::Stop) => Err(unwind(Unwind::Stop)),
-    }
-}
 
 fn owns(ctx: &Ctx<'_>, fd: i32) -> bool {
     ctx.data().host.owns(fd.cast_unsigned())
@@ -135,72 +26,6 @@ fn on_files(
         host.check_stop()?;
         Ok(f(files, memory)?)
     }))
-}
-
-/// Makes the functions that the module imports and puts them into `imports`.
-pub(crate) fn define(
-    imports: &mut Imports,
-    imported: &[ImportedFunction],
-    store: &mut impl AsStoreMut,
-    env: &FunctionEnv<Env>,
-) {
-    for &(module, name) in imported {
-        let function = match module {
-            names::ENV_MODULE => env_function(name, store, env),
-            names::WASI_MODULE => wasi_function(name, store, env)
-                .or_else(|| file_function(name, store, env))
-                .or_else(|| argument_function(name, store, env)),
-            _ => None,
-        };
-        if let Some(function) = function {
-            imports.define(module, name, function);
-        }
-    }
-}
-
-fn env_function(
-    name: &str,
-    store: &mut impl AsStoreMut,
-    env: &FunctionEnv<Env>,
-) -> Option<Function> {
-    fn signed(result: Call<u32>) -> Answer {
-        match result {
-            Ok(value) => Ok(encode_result(Ok(value))),
-            Err(Abort::Errno(errno)) => Ok(encode_result(Err(errno))),
-            Err(Abort::Stop) => Err(unwind(Unwind::Stop)),
-        }
-    }
-    Some(match name {
-        names::WATER_DIAL => Function::new_typed_with_env(
-            store,
-            env,
-            |mut ctx: Ctx<'_>,
-             network: i32,
-             network_len: i32,
-             address: i32,
-             address_len: i32|
-             -> Answer {
-                signed(run(&mut ctx, |host, memory| {
-                    host.water_dial(
-                        memory,
-                        (network.cast_unsigned(), network_len.cast_unsigned()),
-                        (address.cast_unsigned(), address_len.cast_unsigned()),
-                    )
-                }))
-            },
-        ),
-        names::WATER_DIAL_FIXED => {
-            Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
-                signed(run(&mut ctx, |host, _| host.water_dial_fixed()))
-            })
-        }
-        names::WATER_ACCEPT => {
-            Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
-                signed(run(&mut ctx, |host, _| host.water_accept()))
-            })
-        }
-        _ => return None,
-    })
 }
 
 /// Reads for `fd_read` and `sock_recv`. Where the answers go is checked first, so that no byte is
@@ -240,7 +65,7 @@ fn send(ctx: &mut Ctx<'_>, fd: i32, iovecs: (i32, i32), len_at: i32) -> Answer {
 
 /// Arguments and environment: two lists of strings, each with a function for its size and one for
 /// its contents.
-fn argument_function(
+pub(super) fn argument_function(
     name: &str,
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<Env>,
@@ -295,11 +120,6 @@ fn no_socket(ctx: &Ctx<'_>, fd: i32) -> Answer {
     } else {
         Errno::Badf
     })
-}
-
-/// A call that makes no sense on a descriptor of ours.
-fn refuse(refusal: Errno) -> Answer {
-    errno(Err(refusal.into()))
 }
 
 fn poll_oneoff(
@@ -396,7 +216,7 @@ fn move_bytes(
 }
 
 /// Functions on files alone, which a descriptor of the host's does not have.
-fn file_function(
+pub(super) fn file_function(
     name: &str,
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<Env>,
@@ -587,7 +407,7 @@ fn file_function(
     clippy::too_many_lines,
     reason = "one entry a function, in the order of the interface"
 )]
-fn wasi_function(
+pub(super) fn wasi_function(
     name: &str,
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<Env>,

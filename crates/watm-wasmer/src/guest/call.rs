@@ -1,0 +1,126 @@
+//! One call of the host by a guest: what it can reach, the guest's memory for as long as it lasts,
+//! and how it ends.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmer::{AsStoreMut, AsStoreRef, FunctionEnvMut, Memory, RuntimeError};
+use watm_abi::Errno;
+
+use crate::host::Host;
+use crate::host::arguments::Arguments;
+use crate::host::descriptor::{Abort, Call};
+use crate::host::files::Files;
+
+/// What every host function can reach.
+pub(crate) struct Env {
+    pub(crate) host: Host,
+    /// Set once the instance exists; before, nothing of the guest runs but its start function.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) files: Files,
+    pub(super) arguments: Arc<Arguments>,
+}
+
+impl Env {
+    pub(crate) fn new(host: Host, files: Files, arguments: Arc<Arguments>) -> Self {
+        Self {
+            host,
+            memory: None,
+            files,
+            arguments,
+        }
+    }
+}
+
+/// Why a guest is unwound on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwind {
+    /// The worker was told to stop.
+    Stop,
+    /// The guest called `proc_exit`.
+    Exit(i32),
+}
+
+impl fmt::Display for Unwind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("the worker was told to stop"),
+            Self::Exit(code) => write!(f, "the guest exited with code {code}"),
+        }
+    }
+}
+
+impl std::error::Error for Unwind {}
+
+pub(crate) fn unwind(why: Unwind) -> RuntimeError {
+    RuntimeError::user(Box::new(why))
+}
+
+pub(super) type Ctx<'a> = FunctionEnvMut<'a, Env>;
+pub(super) type Answer = Result<i32, RuntimeError>;
+
+/// The guest's memory as bytes, for the time of one host call.
+fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
+    let store = store.as_store_ref();
+    let view = memory.view(&store);
+    let (data, len) = (
+        view.data_ptr(),
+        usize::try_from(view.data_size()).unwrap_or(0),
+    );
+    if len == 0 {
+        return &mut [];
+    }
+    // SAFETY: the engine keeps `len` bytes at `data` mapped as long as the store lives, and moves
+    // or grows them only while guest code runs, which it does not during this call: the mutable
+    // borrow of the store lasts as long as the slice. No other thread reaches them, since shared
+    // memories are refused when a module is loaded.
+    unsafe { std::slice::from_raw_parts_mut(data, len) }
+}
+
+/// Runs a host function that answers with an error number.
+pub(super) fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
+    errno(run(ctx, f))
+}
+
+/// Runs a host function and lends it the guest's memory.
+pub(super) fn run<T>(
+    ctx: &mut Ctx<'_>,
+    f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>,
+) -> Call<T> {
+    lend(ctx, |host, _, memory| f(host, memory))
+}
+
+/// Runs a function with the host, the files and the guest's memory.
+pub(super) fn lend<T>(
+    ctx: &mut Ctx<'_>,
+    f: impl FnOnce(&mut Host, &mut Files, &mut [u8]) -> Call<T>,
+) -> Call<T> {
+    let (env, mut store) = ctx.data_and_store_mut();
+    let Env {
+        host,
+        memory,
+        files,
+        ..
+    } = env;
+    host.enter();
+    let result = match memory {
+        Some(memory) => f(host, files, bytes(memory, &mut store)),
+        None => f(host, files, &mut []),
+    };
+    host.leave();
+    result
+}
+
+/// An error number as WASI returns it: unsigned, 0 for success.
+pub(super) fn errno(result: Call<()>) -> Answer {
+    match result {
+        Ok(()) => Ok(0),
+        Err(Abort::Errno(errno)) => Ok(i32::from(errno.raw())),
+        Err(Abort::Stop) => Err(unwind(Unwind::Stop)),
+    }
+}
+
+/// A call that makes no sense on a descriptor of ours.
+pub(super) fn refuse(refusal: Errno) -> Answer {
+    errno(Err(refusal.into()))
+}

@@ -1,0 +1,142 @@
+//! What the host calls in a guest, in which order, and what its answers mean.
+//!
+//! How a guest is called is the engine's business, behind [`Guest`].
+
+use std::net::SocketAddr;
+
+use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
+
+use crate::channel::link::{Level, Link};
+use crate::error::{End, SetupError, TransportError};
+use crate::host::Host;
+
+/// What is known of a transport that was set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Established {
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// How a call into the guest failed.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// It trapped or panicked.
+    Trap(String),
+    /// It called `proc_exit`.
+    Exit(i32),
+    /// It was stopped, at a host call or by an interrupt.
+    Stopped,
+}
+
+/// An instance of a module, as the worker drives it.
+pub(crate) trait Guest {
+    /// Runs `_start` or `_initialize`, whichever there is; a failure names it.
+    fn run_main(&mut self) -> Result<(), (&'static str, CallError)>;
+    /// Calls an export that takes at most one `i32` and returns one.
+    fn call(&mut self, function: &'static str, param: Option<u32>) -> Result<i32, CallError>;
+    fn host(&mut self) -> &mut Host;
+}
+
+/// What an instance does before there is a connection: `_start` or `_initialize`, and init.
+pub(crate) fn prepare_guest(guest: &mut impl Guest) -> Result<(), SetupError> {
+    guest
+        .run_main()
+        .map_err(|(function, error)| call_error(function, error))?;
+    Ok(expect_success(guest, names::INIT, None)?)
+}
+
+/// What an instance does with its connection before the worker: the role's function and the
+/// control pipe.
+pub(crate) fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError> {
+    // Opened before the guest can use up its descriptors, told to it when its turn comes.
+    let control = guest.host().open_control().map_err(no_descriptor)?;
+    let function = role.export();
+    let established = if role == Role::Relay {
+        match expect_success(guest, function, None) {
+            Ok(()) => Established {
+                local: None,
+                peer: None,
+            },
+            Err(error) => return Err(explain(guest, error)),
+        }
+    } else {
+        let internal = guest.host().open_internal().map_err(no_descriptor)?;
+        let returned = guest
+            .call(function, Some(internal))
+            .map_err(|error| call_error(function, error))?;
+        let fd = match decode_value(returned) {
+            Ok(fd) => fd,
+            Err(error) => return Err(explain(guest, TransportError::Failed { function, error })),
+        };
+        match guest.host().net(fd) {
+            Some(net) => Established {
+                local: net.local,
+                peer: net.peer,
+            },
+            None => return Err(TransportError::BadDescriptor { function, fd }.into()),
+        }
+    };
+
+    expect_success(guest, names::CTRLPIPE, Some(control))?;
+    Ok(established)
+}
+
+/// `watm_start_v1`, which lasts as long as the transport.
+pub(crate) fn start(guest: &mut impl Guest, link: &Link) -> Result<End, TransportError> {
+    guest.host().begin_transport();
+    match guest.call(names::START, None) {
+        Ok(returned) => match decode_errno(returned) {
+            Ok(()) => match guest.host().lost_connection() {
+                None => Ok(End::Completed),
+                Some(errno) => Err(TransportError::ConnectionLost { errno }),
+            },
+            Err(GuestError::Errno(Errno::Canceled)) if link.level() >= Level::Cancelled => {
+                Ok(End::Cancelled)
+            }
+            // The first modules say so of each end of a stream.
+            Err(GuestError::Errno(Errno::Pipe)) if guest.host().has_ended_in_order() => {
+                Ok(End::Completed)
+            }
+            Err(error) => Err(TransportError::Failed {
+                function: names::START,
+                error,
+            }),
+        },
+        Err(error) => Err(call_error(names::START, error)),
+    }
+}
+
+fn expect_success(
+    guest: &mut impl Guest,
+    function: &'static str,
+    param: Option<u32>,
+) -> Result<(), TransportError> {
+    let returned = guest
+        .call(function, param)
+        .map_err(|error| call_error(function, error))?;
+    decode_errno(returned).map_err(|error| TransportError::Failed { function, error })
+}
+
+fn call_error(function: &'static str, error: CallError) -> TransportError {
+    match error {
+        CallError::Trap(message) => TransportError::Trapped {
+            function,
+            message: message.into(),
+        },
+        CallError::Exit(code) => TransportError::Exited { function, code },
+        CallError::Stopped => TransportError::Interrupted,
+    }
+}
+
+fn no_descriptor(errno: Errno) -> SetupError {
+    SetupError::Host(errno.to_io())
+}
+
+/// A guest that gave up since its connection could not be made: the reason is that, not the
+/// number that it returned.
+fn explain(guest: &mut impl Guest, error: TransportError) -> SetupError {
+    match (guest.host().take_failure(), &error) {
+        (Some(failure), TransportError::Failed { .. }) => failure,
+        _ => error.into(),
+    }
+}

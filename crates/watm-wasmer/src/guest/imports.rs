@@ -1,0 +1,30 @@
+//! The functions that a guest imports: each module of them has a file, and here is which are bound.
+
+use wasmer::{AsStoreMut, FunctionEnv, Imports};
+use watm_abi::names;
+
+use crate::guest::call::Env;
+use crate::guest::preview1::{argument_function, file_function, wasi_function};
+use crate::guest::watm::env_function;
+use crate::module::info::ImportedFunction;
+
+/// Makes the functions that the module imports and puts them into `imports`.
+pub(crate) fn define(
+    imports: &mut Imports,
+    imported: &[ImportedFunction],
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<Env>,
+) {
+    for &(module, name) in imported {
+        let function = match module {
+            names::ENV_MODULE => env_function(name, store, env),
+            names::WASI_MODULE => wasi_function(name, store, env)
+                .or_else(|| file_function(name, store, env))
+                .or_else(|| argument_function(name, store, env)),
+            _ => None,
+        };
+        if let Some(function) = function {
+            imports.define(module, name, function);
+        }
+    }
+}
