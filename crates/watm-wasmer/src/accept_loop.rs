@@ -12,7 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::error::{ConfigError, ListenError};
-use crate::mappings;
+use crate::worker::mappings;
 
 /// How long accepting rests when the system has no descriptor or memory for another connection.
 const REST: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use crate::channel::supervisor;
 use crate::dropped;
 use crate::error::{End, TransportError};
 use crate::guest::exports::Established;
-use crate::worker;
+use crate::worker::MARGIN;
 
 /// A connection through a transport module.
 ///
@@ -193,7 +193,7 @@ impl Conn {
     /// interrupted, [`TransportError::Undelivered`] if it ended but its bytes could not be delivered.
     pub fn close(&self) -> Result<End, TransportError> {
         self.begin_close();
-        worker::wait_ended(&self.link, self.grace)
+        wait_ended(&self.link, self.grace)
     }
 
     /// Ends the connection as one that has failed, in place of a shutdown for writing or a close: a
@@ -326,4 +326,13 @@ impl fmt::Debug for Conn {
             .field("outcome", &self.link.outcome())
             .finish_non_exhaustive()
     }
+}
+
+/// Waits until a worker that was told to end within `grace` has done so.
+fn wait_ended(link: &Link, grace: Duration) -> Result<End, TransportError> {
+    // The supervisor stops the guest at the end of the grace period; what is longer than this can
+    // only be the system's (a name being resolved), and the worker ends by itself after it.
+    link.wait_finished(Some(Instant::now() + grace + MARGIN));
+    link.final_outcome()
+        .unwrap_or(Err(TransportError::Interrupted))
 }

@@ -78,10 +78,7 @@ mod accept_loop;
 mod channel;
 mod guest;
 mod handshakes;
-mod mappings;
 mod signals;
-mod stock;
-mod tidy;
 mod warnings;
 mod worker;
 

@@ -25,7 +25,8 @@ use crate::net::address::canonical;
 use crate::net::plain::bind;
 use crate::net::stream::Stream;
 use crate::settings::Builder;
-use crate::worker::{Connection, Workers};
+use crate::worker::Workers;
+use crate::worker::thread::Connection;
 
 /// Handshakes that were dropped and are about to end, beside those in progress.
 const SLACK: usize = 64;

@@ -22,7 +22,8 @@ use crate::net::address::{Network, canonical, split_address};
 use crate::net::plain::bind;
 use crate::settings::Builder;
 use crate::warnings::Warnings;
-use crate::worker::{Connection, Workers};
+use crate::worker::Workers;
+use crate::worker::thread::Connection;
 
 struct Shared {
     workers: Workers,

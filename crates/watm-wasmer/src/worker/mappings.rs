@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::channel::sync::lock;
-use crate::tidy;
+use crate::worker::census;
 
 /// Mappings that a new connection may take, the threads that the application may have for it
 /// included; usually half as many.
@@ -100,7 +100,7 @@ fn look() -> (usize, usize) {
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(DEFAULT_LIMIT);
-    (count().unwrap_or_else(|_| tidy::workers() * USUAL), limit)
+    (count().unwrap_or_else(|_| census::workers() * USUAL), limit)
 }
 
 fn count() -> io::Result<usize> {

@@ -17,7 +17,7 @@ use crate::channel::link::{Level, Link};
 use crate::channel::sync::lock;
 use crate::error::SetupError;
 use crate::guest::settings::Settings;
-use crate::worker::{self, Connection};
+use crate::worker::thread::{Connection, prepare};
 
 /// Stack of the filling thread in bytes.
 const STACK: usize = 128 * 1024;
@@ -180,7 +180,7 @@ impl Shared {
             }
             state.preparing = Some(Arc::clone(&link));
         }
-        worker::prepare(&self.settings, self.role, &link, awaited)?;
+        prepare(&self.settings, self.role, &link, awaited)?;
         Ok(Ready { link, connection })
     }
 

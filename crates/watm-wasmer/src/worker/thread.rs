@@ -1,0 +1,359 @@
+//! The thread of one worker: the whole life of one connection.
+//!
+//! Instantiate, initialise, dial or accept or associate, control pipe, start, deliver what is
+//! left.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use watm_abi::Role;
+
+use crate::channel::link::{Level, Link, Stage};
+use crate::channel::supervisor;
+use crate::error::{End, SetupError, TransportError};
+use crate::guest::exports::{Established, Guest, prepare_guest, set_up, start};
+use crate::guest::instance::Instance;
+use crate::guest::settings::Settings;
+use crate::host::stdio::StdStream;
+use crate::host::{Ends, Host, HostSetup};
+use crate::net::reactor::Reactor;
+use crate::worker::census::Counted;
+use crate::worker::mappings;
+
+/// Stack of a worker's thread in bytes: guest code runs on the engine's own stack.
+const STACK: usize = 512 * 1024;
+
+/// What is called when a guest begins with its connection.
+pub(crate) type Begins = Box<dyn FnOnce() + Send>;
+
+/// What is called when a worker has ended.
+pub(crate) type Ended = Box<dyn FnOnce(&Link) + Send>;
+
+/// The connection that a worker is to serve.
+pub(crate) struct Connection {
+    pub(crate) ends: Ends,
+    /// Called on the worker's thread when the guest is about to get the connection.
+    pub(crate) begins: Option<Begins>,
+    /// Called on the worker's thread once: when the transport is set up, or when that has failed.
+    pub(crate) report: Report,
+    /// Called on the worker's thread when all is over.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// What one worker is to do.
+pub(super) struct Job {
+    pub(super) settings: Arc<Settings>,
+    pub(super) role: Role,
+    /// The configuration of this connection alone, in place of the common one.
+    pub(super) config: Option<Arc<[u8]>>,
+    pub(super) link: Arc<Link>,
+}
+
+/// Where a worker gets its connection from.
+pub(super) enum Source {
+    Given(Connection),
+    /// It waits in a stock until it gets one.
+    Stock {
+        connection: Receiver<Connection>,
+        /// Hears when the instance is ready.
+        prepared: Sender<Result<(), SetupError>>,
+    },
+}
+
+pub(crate) type Report = Box<dyn FnOnce(Result<Established, SetupError>) + Send>;
+
+/// Starts a worker that makes an instance of the common configuration and then awaits a
+/// connection. Returns when it does.
+pub(super) fn prepare(
+    settings: &Arc<Settings>,
+    role: Role,
+    link: &Arc<Link>,
+    connection: Receiver<Connection>,
+) -> Result<(), SetupError> {
+    let limit = settings.handshake_timeout;
+    let (prepared, receiver) = bounded(1);
+    let source = Source::Stock {
+        connection,
+        prepared,
+    };
+    let job = Job {
+        settings: Arc::clone(settings),
+        role,
+        config: None,
+        link: Arc::clone(link),
+    };
+    supervisor::end_stage_at(Instant::now() + limit, link, Stage::Preparing);
+    spawn(job, source)?;
+    match receiver.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => {
+            link.raise(Level::Stopping);
+            Err(SetupError::TimedOut { after: limit })
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),
+    }
+}
+
+pub(super) fn without_a_word() -> SetupError {
+    SetupError::Host(io::Error::other("the worker ended without a word"))
+}
+
+pub(super) fn spawn(job: Job, source: Source) -> Result<(), SetupError> {
+    let link = Arc::clone(&job.link);
+    mappings::take_room()
+        .and_then(|()| {
+            thread::Builder::new()
+                .name("watm-worker".into())
+                .stack_size(STACK)
+                .spawn(move || run(job, source))
+        })
+        .map(|_| ())
+        .map_err(|error| {
+            link.finish();
+            SetupError::Host(error)
+        })
+}
+
+/// Signals the end of the worker however its thread is left.
+struct Finish {
+    link: Arc<Link>,
+    ended: Option<Ended>,
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.link.set_interrupt(None);
+        if let Some(ended) = self.ended.take() {
+            ended(&self.link);
+        }
+        self.link.finish();
+    }
+}
+
+/// Those who wait to hear from a worker.
+#[derive(Default)]
+struct Waiting {
+    prepared: Option<Sender<Result<(), SetupError>>>,
+    begins: Option<Begins>,
+    report: Option<Report>,
+}
+
+impl Waiting {
+    /// Tells the stock that the instance is ready.
+    fn ready(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            let _ = prepared.send(Ok(()));
+        }
+    }
+
+    /// Tells that the guest is about to get its connection.
+    fn begin(&mut self) {
+        if let Some(begins) = self.begins.take() {
+            begins();
+        }
+    }
+
+    fn established(&mut self, established: Established) {
+        if let Some(report) = self.report.take() {
+            report(Ok(established));
+        }
+    }
+
+    /// Tells whoever waits for the set-up that it has failed.
+    fn fail(&mut self, error: SetupError) {
+        if let Some(report) = self.report.take() {
+            report(Err(error));
+        } else if let Some(prepared) = self.prepared.take() {
+            let _ = prepared.send(Err(error));
+        }
+    }
+}
+
+impl Connection {
+    /// Lets those who wait for the connection hear of it, and returns the rest.
+    fn attach(self, waiting: &mut Waiting, finish: &mut Finish) -> Ends {
+        waiting.begins = self.begins;
+        waiting.report = Some(self.report);
+        finish.ended = self.ended;
+        self.ends
+    }
+}
+
+fn run(job: Job, source: Source) {
+    crate::signals::block_all();
+    let _counted = Counted::new();
+    let link = Arc::clone(&job.link);
+    let mut finish = Finish {
+        link: Arc::clone(&link),
+        ended: None,
+    };
+    let mut waiting = Waiting::default();
+    let (drain_timeout, close_grace) = (job.settings.drain_timeout, job.settings.close_grace);
+    let log_target = Arc::clone(&job.settings.log_target);
+    let mut instance = None;
+    // Nothing here should panic; if something does, it ends this connection alone.
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        live(job, source, &mut instance, &mut waiting, &mut finish)
+    }));
+    let panicked = unwound.is_err();
+    let result = unwound.unwrap_or_else(|_| {
+        Err(TransportError::Host(Arc::new(io::Error::other(
+            "the worker panicked",
+        ))))
+    });
+    match &result {
+        Ok(end) => log::debug!(target: log_target.name(), "the transport ended: {end}"),
+        Err(error) if link.is_established() => {
+            log::info!(target: log_target.name(), "the transport failed: {error}");
+        }
+        Err(_) => {}
+    }
+    if result.is_err() {
+        link.set_broken();
+    }
+    // Before the pipe closes, so that the application finds the reason when it finds the end.
+    link.set_outcome(result.clone());
+    waiting.fail(
+        result
+            .err()
+            .map_or(SetupError::Closed, SetupError::Transport),
+    );
+    let Some(mut instance) = instance else { return };
+    instance.host().end_guest();
+    // A connection that was never set up has little to deliver, and nobody who waits for it.
+    let patience = if link.is_established() {
+        drain_timeout
+    } else {
+        drain_timeout.min(close_grace)
+    };
+    if let Err(error) = instance.host().drain(patience) {
+        log::warn!(target: log_target.name(), "bytes were lost: {error}");
+        link.set_undelivered();
+    }
+    if panicked {
+        // What panicked may have left its locks poisoned, and dropping it would panic again. A
+        // leak is the smaller evil.
+        std::mem::forget(instance);
+    }
+}
+
+/// The life of the guest, which is in `kept` when this returns or panics. Whoever is to be told of
+/// the set-up is told through `waiting`.
+fn live(
+    job: Job,
+    source: Source,
+    kept: &mut Option<Instance>,
+    waiting: &mut Waiting,
+    finish: &mut Finish,
+) -> Result<End, TransportError> {
+    let link = Arc::clone(&job.link);
+    let settings = Arc::clone(&job.settings);
+    let role = job.role;
+    let (mut ends, mut stock) = (None, None);
+    match source {
+        Source::Given(connection) => ends = Some(connection.attach(waiting, finish)),
+        Source::Stock {
+            connection,
+            prepared,
+        } => {
+            waiting.prepared = Some(prepared);
+            stock = Some(connection);
+        }
+    }
+    let mut prepared = instantiate(job).and_then(|instance| prepare_guest(kept.insert(instance)));
+    if let (Ok(()), Some(stock)) = (&prepared, stock) {
+        if link.advance(Stage::Preparing, Stage::Ready) {
+            waiting.ready();
+            match stock.recv() {
+                Ok(connection) => ends = Some(connection.attach(waiting, finish)),
+                Err(_) => return Err(TransportError::Interrupted),
+            }
+        } else {
+            prepared = Err(timed_out(&settings));
+        }
+    }
+    let established = prepared.and_then(|()| match (kept.as_mut(), ends) {
+        (Some(instance), Some(ends)) => {
+            instance.host().connect(ends);
+            waiting.begin();
+            set_up(instance, role)
+        }
+        _ => Err(SetupError::Closed),
+    });
+    // From here on the deadline of the handshake must not stop the worker any more.
+    let established = established.and_then(|established| {
+        if link.advance(Stage::SettingUp, Stage::Established) {
+            Ok(established)
+        } else {
+            Err(timed_out(&settings))
+        }
+    });
+    match (established, kept) {
+        (Ok(established), Some(instance)) => {
+            if settings.timing {
+                instance.host().start_timing();
+            }
+            waiting.established(established);
+            start(instance, &link)
+        }
+        (Err(error), _) => {
+            let result = match &error {
+                SetupError::Transport(error) => error.clone(),
+                _ => TransportError::Interrupted,
+            };
+            // Whatever a stop has hit, the reason is why it came.
+            waiting.fail(if link.is_displaced() {
+                SetupError::Displaced {
+                    limit: settings.handshake_limit,
+                }
+            } else if link.is_given_up() {
+                SetupError::Closed
+            } else if link.is_stopping() {
+                timed_out(&settings)
+            } else {
+                error
+            });
+            Err(result)
+        }
+        (Ok(_), None) => Err(TransportError::Interrupted),
+    }
+}
+
+fn timed_out(settings: &Settings) -> SetupError {
+    SetupError::TimedOut {
+        after: settings.handshake_timeout,
+    }
+}
+
+fn instantiate(job: Job) -> Result<Instance, SetupError> {
+    let Job {
+        settings,
+        config,
+        link,
+        ..
+    } = job;
+    if link.is_stopping() {
+        return Err(SetupError::Closed);
+    }
+    let reactor = Reactor::new(&link).map_err(SetupError::Host)?;
+    let host = Host::new(
+        Arc::clone(&link),
+        reactor,
+        HostSetup {
+            outgoing: settings.outgoing.clone(),
+            std_streams: StdStream::all(settings.stdio, &settings.log_target),
+            descriptor_limit: settings.descriptor_limit,
+            keepalive: settings.keepalive,
+        },
+    );
+    Instance::new(
+        &settings,
+        config.or_else(|| settings.config.clone()),
+        host,
+        &link,
+    )
+}
