@@ -74,34 +74,16 @@
 
 #![deny(missing_docs)]
 
-mod accept_loop;
 mod channel;
 mod guest;
-mod handshakes;
 mod signals;
-mod warnings;
 mod worker;
-
-mod book;
-pub use book::ServerStats;
-
-mod conn;
-pub use conn::{Conn, ConnStats};
-
-mod dialer;
-pub use dialer::{DialOptions, Dialer, FixedDialer};
-
-mod dropped;
-pub use dropped::drain;
 
 mod error;
 pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
 
 mod host;
 pub use host::stdio::Stdio;
-
-mod listener;
-pub use listener::{Acceptor, Listener};
 
 mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
@@ -116,10 +98,13 @@ pub use net::plain;
 pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
 pub use net::stream::Stream;
 
-mod relay;
-pub use relay::{Relay, RelayHandle};
-
-mod settings;
-pub use settings::Builder;
+mod roles;
+pub use roles::book::ServerStats;
+pub use roles::builder::Builder;
+pub use roles::conn::{Conn, ConnStats};
+pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
+pub use roles::dropped::drain;
+pub use roles::listener::{Acceptor, Listener};
+pub use roles::relay::{Relay, RelayHandle};
 
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

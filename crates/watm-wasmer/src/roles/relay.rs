@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
-use crate::book::{Book, ServerStats, wait_cut};
 use crate::channel::link::Link;
 use crate::channel::sync::lock;
-use crate::dropped;
 use crate::error::{ConfigError, ListenError, SetupError};
 use crate::guest::settings::Settings;
-use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::net::address::{Network, canonical, split_address};
 use crate::net::plain::bind;
-use crate::settings::Builder;
-use crate::warnings::Warnings;
+use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::roles::book::{Book, ServerStats, wait_cut};
+use crate::roles::builder::Builder;
+use crate::roles::dropped;
+use crate::roles::handshakes::Handshakes;
+use crate::roles::warnings::Warnings;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
 

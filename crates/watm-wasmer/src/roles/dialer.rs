@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use watm_abi::Role;
 
-use crate::channel::pipe::pipe;
-use crate::conn::Conn;
-use crate::error::{ConfigError, DialError, SetupError};
-use crate::host::Ends;
+use crate::error::{ConfigError, DialError};
 use crate::module::TransportModule;
 use crate::net::address::{Network, split_address};
-use crate::net::stream::Stream;
-use crate::settings::Builder;
+use crate::roles::builder::Builder;
+use crate::roles::conn::{Conn, connect};
 use crate::worker::Workers;
 
 /// What one dial does differently from the others of its dialer.
@@ -164,29 +161,6 @@ impl Builder<FixedDialer> {
             workers: Workers::new(settings, Role::FixedDialer),
         })
     }
-}
-
-/// Sets up one connection of an application, outgoing or (with `incoming`) accepted, and waits.
-pub(crate) fn connect(
-    workers: &Workers,
-    fixed: Option<(Network, String)>,
-    incoming: Option<Stream>,
-    config: Option<Arc<[u8]>>,
-) -> Result<Conn, SetupError> {
-    let worker = workers.next(config);
-    let link = Arc::clone(worker.link());
-    let (end, internal) = pipe(Arc::clone(&link));
-    let established = worker.serve_and_wait(Ends {
-        fixed,
-        incoming,
-        internal: Some(internal),
-    })?;
-    Ok(Conn::new(
-        end,
-        link,
-        established,
-        workers.settings.close_grace,
-    ))
 }
 
 impl fmt::Debug for Dialer {

@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::channel::link::{Level, Link, Traffic};
-use crate::channel::pipe::{ApplicationEnd, Patience};
+use crate::channel::pipe::{ApplicationEnd, Patience, pipe};
 use crate::channel::supervisor;
-use crate::dropped;
-use crate::error::{End, TransportError};
+use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::Established;
-use crate::worker::MARGIN;
+use crate::host::Ends;
+use crate::net::address::Network;
+use crate::net::stream::Stream;
+use crate::roles::dropped;
+use crate::worker::{MARGIN, Workers};
 
 /// A connection through a transport module.
 ///
@@ -326,6 +329,29 @@ impl fmt::Debug for Conn {
             .field("outcome", &self.link.outcome())
             .finish_non_exhaustive()
     }
+}
+
+/// Sets up one connection of an application, outgoing or (with `incoming`) accepted, and waits.
+pub(crate) fn connect(
+    workers: &Workers,
+    fixed: Option<(Network, String)>,
+    incoming: Option<Stream>,
+    config: Option<Arc<[u8]>>,
+) -> Result<Conn, SetupError> {
+    let worker = workers.next(config);
+    let link = Arc::clone(worker.link());
+    let (end, internal) = pipe(Arc::clone(&link));
+    let established = worker.serve_and_wait(Ends {
+        fixed,
+        incoming,
+        internal: Some(internal),
+    })?;
+    Ok(Conn::new(
+        end,
+        link,
+        established,
+        workers.settings.close_grace,
+    ))
 }
 
 /// Waits until a worker that was told to end within `grace` has done so.

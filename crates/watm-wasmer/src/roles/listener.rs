@@ -9,22 +9,21 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
-use crate::book::{Book, ServerStats, wait_cut};
 use crate::channel::link::Link;
 use crate::channel::pipe::pipe;
 use crate::channel::sync::lock;
-use crate::conn::Conn;
-use crate::dialer::connect;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
 use crate::guest::settings::Settings;
-use crate::handshakes::Handshakes;
 use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::net::address::canonical;
 use crate::net::plain::bind;
 use crate::net::stream::Stream;
-use crate::settings::Builder;
+use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::roles::book::{Book, ServerStats, wait_cut};
+use crate::roles::builder::Builder;
+use crate::roles::conn::{Conn, connect};
+use crate::roles::handshakes::Handshakes;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
 

@@ -1,0 +1,15 @@
+//! What an application holds: dialers, listeners, relays and their connections, and what they are
+//! configured with.
+//!
+//! Nothing of the engine and nothing of a guest's descriptors is named here.
+
+mod accept_loop;
+pub(crate) mod book;
+pub(crate) mod builder;
+pub(crate) mod conn;
+pub(crate) mod dialer;
+pub(crate) mod dropped;
+mod handshakes;
+pub(crate) mod listener;
+pub(crate) mod relay;
+mod warnings;
