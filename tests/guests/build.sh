@@ -81,6 +81,7 @@ build_all() {
     c plain_wrapped -DWRAPPED -- plain.c "${whole[@]}"
     c reverse -- reverse.c "${whole[@]}"
     c halfclose -- halfclose.c "${module[@]}"
+    c records -- records.c "${module[@]}"
     c anysize -- anysize.c "${module[@]}"
     c handshake -- handshake.c "${whole[@]}"
     c xor -- xor.c "${whole[@]}"

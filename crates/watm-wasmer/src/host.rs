@@ -17,6 +17,7 @@ pub(crate) mod files;
 pub(crate) mod log_lines;
 mod poll;
 pub(crate) mod preopens;
+mod record;
 mod rest;
 mod sleep;
 mod spin;
@@ -114,6 +115,12 @@ pub(crate) struct Host {
     /// The guest's last read of the network left bytes behind.
     more_to_read: bool,
     streak: Streak,
+    /// Changes when the guest writes or polls.
+    turn: u32,
+    /// The descriptor on which a read within a record is under way.
+    within_record: Option<u32>,
+    /// How long a read within a record waits.
+    patience: Duration,
     calls: u64,
     timing: Option<Timing>,
     failure: Option<SetupError>,
@@ -150,6 +157,9 @@ impl Host {
             rest: Rest::default(),
             more_to_read: false,
             streak: Streak::default(),
+            turn: 0,
+            within_record: None,
+            patience: record::PATIENCE,
             calls: 0,
             timing: None,
             failure: None,

@@ -19,6 +19,7 @@ mod loading;
 mod misuse;
 mod policy;
 mod polling;
+mod records;
 mod regressions;
 mod relaying;
 mod results;

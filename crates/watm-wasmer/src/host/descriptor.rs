@@ -5,6 +5,7 @@
 use watm_abi::{Errno, Rights};
 
 use crate::channel::gate::Gate;
+use crate::host::record::Records;
 use crate::host::stdio::StdStream;
 use crate::net::socket::NetStream;
 
@@ -52,6 +53,8 @@ pub(super) struct Descriptor {
     pub(super) refused: u32,
     /// Lets reads through, if they may have to wait for room on another side.
     pub(super) gate: Gate,
+    /// How the guest reads from it.
+    pub(super) records: Records,
     /// The rights that the guest has given up.
     pub(super) given_up: Rights,
 }
@@ -95,6 +98,7 @@ impl Descriptor {
             nonblocking: false,
             refused: 0,
             gate: Gate::default(),
+            records: Records::default(),
             given_up: Rights::default(),
         }
     }

@@ -28,6 +28,7 @@ impl Host {
         self.begin()?;
         self.close_for_good();
         self.end_streak();
+        self.turn = self.turn.wrapping_add(1);
         let mut subscriptions = std::mem::take(&mut self.subscriptions);
         let mut events = std::mem::take(&mut self.events);
         let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)

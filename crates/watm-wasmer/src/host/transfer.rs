@@ -1,7 +1,7 @@
 //! Moving bytes: reads and writes, fairness between the two sides, and holding one back while the
 //! other has no room.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use watm_abi::{Errno, GuestMemory, IovecArray, RiFlags, Rights};
 
@@ -10,7 +10,7 @@ use crate::channel::link::Level;
 use crate::channel::pipe::GuestEnd;
 use crate::host::Host;
 use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
-use crate::host::sleep::STREAM_TICK;
+use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::net::outbound::{self, WRITE_LIMIT};
 
 /// Bytes that a guest may read from one side at a stretch while the other waits.
@@ -60,13 +60,11 @@ impl Host {
             return Ok(0);
         }
         let peek = flags.contains(RiFlags::PEEK);
-        let all = flags.contains(RiFlags::WAITALL) && !nonblocking;
-        let mut done = 0;
-        let mut refreshed = false;
-        if nonblocking && self.is_unfair(fd)? {
-            self.flush();
-            return Err(Errno::Again.into());
+        if nonblocking {
+            return self.read_nonblocking(memory, fd, iovecs, peek);
         }
+        let all = flags.contains(RiFlags::WAITALL);
+        let mut done = 0;
         loop {
             // A peek leaves everything in place, so each try starts over.
             let skip = if peek { 0 } else { done };
@@ -74,23 +72,13 @@ impl Host {
                 Ok(0) => return Ok(done),
                 Ok(len) => {
                     done = if peek { done.max(len) } else { done + len };
-                    self.note_moved(len);
-                    self.streak.read(fd, len);
+                    self.note_read(fd, len);
                     // A peek cannot be promised more than one look: the buffer may be full.
                     if !all || done == total || peek {
                         return Ok(done);
                     }
                     // A peer that is fast enough never makes it sleep.
                     self.check_stop()?;
-                }
-                Err(Abort::Errno(Errno::Again)) if nonblocking => {
-                    self.flush();
-                    if !refreshed && self.is_stale() {
-                        refreshed = true;
-                        self.refresh()?;
-                        continue;
-                    }
-                    return Err(Errno::Again.into());
                 }
                 Err(Abort::Errno(Errno::Again)) => self.sleep(fd, Direction::Read)?,
                 // What came before the error counts; the error comes again.
@@ -107,6 +95,87 @@ impl Host {
                 Err(abort) => return Err(abort),
             }
         }
+    }
+
+    /// A read that does not wait, but for the rest of a record.
+    fn read_nonblocking<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        peek: bool,
+    ) -> Call<u32> {
+        let asked = iovecs.total_len();
+        let (turn, is_within) = (self.turn, !peek && self.continues_record(fd, asked));
+        if !is_within && self.is_unfair(fd)? {
+            self.flush();
+            return Err(Errno::Again.into());
+        }
+        self.within_record = is_within.then_some(fd);
+        let read = self.try_to_read(memory, fd, iovecs, peek);
+        self.within_record = None;
+        if let (false, Some(descriptor)) = (peek, self.table.get_mut(fd)) {
+            match read {
+                Ok(0) => {}
+                Ok(len) => descriptor.records.read(turn, asked, len),
+                Err(_) => descriptor.records.refused(turn, asked),
+            }
+        }
+        read
+    }
+
+    /// Tries to read, and within a record once more each time that something has come.
+    fn try_to_read<M: GuestMemory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        fd: u32,
+        iovecs: &IovecArray,
+        peek: bool,
+    ) -> Call<u32> {
+        let mut refreshed = false;
+        let mut deadline = None;
+        loop {
+            match self.try_read(memory, fd, iovecs, 0, peek) {
+                Ok(len) => {
+                    self.note_read(fd, len);
+                    return Ok(len);
+                }
+                Err(Abort::Errno(Errno::Again)) => {
+                    self.flush();
+                    if !refreshed && self.is_stale() {
+                        refreshed = true;
+                        self.refresh()?;
+                    } else if !self.await_record(fd, &mut deadline)? {
+                        return Err(Errno::Again.into());
+                    }
+                }
+                Err(abort) => return Err(abort),
+            }
+        }
+    }
+
+    /// Whether the next read of `asked` bytes is one within a record. Only peers take their time: what
+    /// the application writes comes as a whole.
+    fn continues_record(&self, fd: u32, asked: u32) -> bool {
+        self.table.get(fd).is_some_and(|descriptor| {
+            matches!(descriptor.kind, Kind::Net(_))
+                && descriptor.records.continues(self.turn, asked)
+        })
+    }
+
+    /// Sleeps until more of a record may be there. False if the read is within none, if it has waited
+    /// for long enough, or once the guest should end.
+    fn await_record(&mut self, fd: u32, deadline: &mut Option<Instant>) -> Call<bool> {
+        if self.within_record.is_none() || self.link.level() >= Level::Cancelled {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        let end = *deadline.get_or_insert(now + self.patience);
+        if now >= end {
+            return Ok(false);
+        }
+        self.sleep_for(Waits::One(fd, Direction::Read), Some(end))?;
+        Ok(true)
     }
 
     /// Whether a guest has read from one side for so long, with no end in sight, that it is time
@@ -241,6 +310,7 @@ impl Host {
         iovecs: &IovecArray,
     ) -> Call<u32> {
         self.check_stop()?;
+        self.turn = self.turn.wrapping_add(1);
         let written = self.write_to(memory, fd, iovecs);
         if self.is_stream(fd) {
             self.note_deed(&written);
@@ -407,6 +477,13 @@ impl Host {
         self.streak = Streak::default();
     }
 
+    fn note_read(&mut self, fd: u32, len: u32) {
+        if len > 0 {
+            self.note_moved(len);
+            self.streak.read(fd, len);
+        }
+    }
+
     fn note_moved(&mut self, len: u32) {
         self.moved += len as usize;
         self.quiet_since = None;
@@ -443,6 +520,10 @@ impl Host {
     /// Maximum size of the next read, in bytes. 0 if it has to wait, since what the guest would make
     /// of it has no room on the other side. The end of a stream never has to.
     pub(super) fn allowance(&mut self, fd: u32) -> usize {
+        // The guest can do nothing with a part of a record. Writing all of it may wait.
+        if self.within_record == Some(fd) {
+            return usize::MAX;
+        }
         let Some(other) = self.counterpart(fd) else {
             return usize::MAX;
         };

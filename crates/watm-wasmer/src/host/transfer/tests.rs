@@ -7,7 +7,7 @@ use watm_abi::FdFlags;
 
 use crate::channel::link::Link;
 use crate::channel::pipe::{PIPE_CAPACITY, Patience};
-use crate::host::tests::{AGAIN, clock, fill_net, fixture, iovecs, memory};
+use crate::host::tests::{AGAIN, Fixture, clock, fill_net, fixture, iovecs, memory};
 
 #[test]
 fn bytes_move_between_the_application_and_the_network() {
@@ -353,4 +353,86 @@ fn one_message_is_one_read_across_several_buffers() {
     );
     assert_eq!(&memory[1000..1003], b"a m");
     assert_eq!(&memory[3000..3019], b"essage of one write");
+}
+
+/// Reads until there are `len` bytes, as a guest does that takes them for granted.
+fn read_exactly(f: &mut Fixture, len: u32) -> Call<u32> {
+    let mut done = 0;
+    while done < len {
+        done += f.read(f.net, len - done)?.len() as u32;
+    }
+    Ok(done)
+}
+
+#[test]
+fn a_read_within_a_record_waits_for_the_peer() {
+    let mut f = fixture();
+    f.nonblocking();
+    f.host.patience = Duration::from_secs(3600);
+    let mut peer = f.peer.try_clone().expect("a socket");
+    for _ in 0..50 {
+        f.peer.write_all(&[1; 18]).expect("room");
+        assert!(f.is_readable(f.net));
+        assert_eq!(read_exactly(&mut f, 18), Ok(18));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    peer.write_all(&[2; 300]).expect("room");
+                    std::thread::yield_now();
+                }
+            });
+            assert_eq!(read_exactly(&mut f, 900), Ok(900));
+        });
+        // The next record is not there yet, which is no reason to wait.
+        assert_eq!(f.read(f.net, 18), Err(AGAIN));
+    }
+}
+
+#[test]
+fn a_read_within_a_record_waits_no_longer_than_the_guest_should_run() {
+    let mut f = fixture();
+    f.nonblocking();
+    f.host.patience = Duration::from_secs(3600);
+    f.peer.write_all(&[1; 18]).expect("room");
+    assert!(f.is_readable(f.net));
+    assert_eq!(read_exactly(&mut f, 18), Ok(18));
+    let link = Arc::clone(&f.link);
+    let thread = std::thread::spawn(move || link.raise(Level::Cancelled));
+    assert_eq!(f.read(f.net, 900), Err(AGAIN));
+    thread.join().expect("it ends");
+}
+
+#[test]
+fn who_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
+    let mut f = fixture();
+    f.nonblocking();
+    f.host.patience = Duration::from_millis(20);
+    f.peer.write_all(&[1; 18]).expect("room");
+    assert!(f.is_readable(f.net));
+    assert_eq!(read_exactly(&mut f, 18), Ok(18));
+    assert_eq!(f.read(f.net, 900), Err(AGAIN));
+    // It would never end if it waited again.
+    f.host.patience = Duration::from_secs(3600);
+    assert_eq!(f.read(f.net, 900), Err(AGAIN));
+    f.peer.write_all(&[1; 918]).expect("room");
+    assert!(f.is_readable(f.net));
+    assert_eq!(read_exactly(&mut f, 900), Ok(900));
+    assert_eq!(read_exactly(&mut f, 18), Ok(18));
+    assert_eq!(f.read(f.net, 900), Err(AGAIN));
+}
+
+#[test]
+fn a_guest_that_takes_what_comes_never_waits() {
+    let mut f = fixture();
+    f.nonblocking();
+    f.host.patience = Duration::from_secs(3600);
+    for len in [4096, 64, 1] {
+        f.peer.write_all(&[1; 64]).expect("room");
+        assert!(f.is_readable(f.net));
+        let mut left = 64;
+        while left > 0 {
+            left -= f.read(f.net, len).expect("bytes").len();
+        }
+        assert_eq!(f.read(f.net, len), Err(AGAIN), "{len}");
+    }
 }
