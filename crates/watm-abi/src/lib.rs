@@ -40,73 +40,23 @@
     )
 )]
 
-mod bits;
-mod layout;
-
-mod check;
-pub use check::{Entry, ModuleKind, check};
-
-mod dial_string;
-pub use dial_string::{MAX_STRING, gather_string};
-
-mod errno;
-pub use errno::Errno;
-
 mod excerpt;
 pub use excerpt::{Excerpt, MAX_EXCERPT, is_disruptive};
 
-mod fdstat;
-pub use fdstat::{FDSTAT_SIZE, Fdstat, FileType};
-
-mod fdflags;
-pub use fdflags::FdFlags;
-
-mod filestat;
-pub use filestat::{FILESTAT_SIZE, Filestat};
-
-mod guest_result;
-pub use guest_result::{GuestError, decode_errno, decode_value, encode_result};
-
-mod interface;
-pub use interface::{export_signature, exports, import_signature, imports};
-
-mod interface_error;
-pub use interface_error::InterfaceError;
-
-mod iovec;
-pub use iovec::{IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS};
-
-mod item;
-pub use item::{ExportDecl, ImportDecl, ItemKind};
-
-mod memory;
-pub use memory::GuestMemory;
-
-pub mod names;
-
-mod os_errno;
-pub use os_errno::OsFamily;
-
-mod poll;
-pub use poll::{
-    ClockId, EVENT_SIZE, Event, EventType, MAX_SUBSCRIPTIONS, SUBSCRIPTION_SIZE, Subscription,
-    SubscriptionKind, decode_subscriptions, write_events,
-};
-
-mod prestat;
-pub use prestat::{PRESTAT_SIZE, Prestat};
-
-mod rights;
-pub use rights::Rights;
-
-mod role;
-pub use role::{Role, Roles};
-
-mod signature;
-pub use signature::{Signature, ValType, ValTypes};
-
-mod sock;
-pub use sock::{RiFlags, RoFlags, SdFlags, SiFlags};
-
 mod table;
 pub use table::{FD_LIMIT, FdTable};
+
+mod wasi;
+pub use wasi::{
+    ClockId, EVENT_SIZE, Errno, Event, EventType, FDSTAT_SIZE, FILESTAT_SIZE, FdFlags, Fdstat,
+    FileType, Filestat, GuestMemory, IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS, MAX_SUBSCRIPTIONS,
+    OsFamily, PRESTAT_SIZE, Prestat, RiFlags, Rights, RoFlags, SUBSCRIPTION_SIZE, SdFlags, SiFlags,
+    Subscription, SubscriptionKind, decode_subscriptions, write_events,
+};
+
+mod watm;
+pub use watm::{
+    Entry, ExportDecl, GuestError, ImportDecl, InterfaceError, ItemKind, MAX_STRING, ModuleKind,
+    Role, Roles, Signature, ValType, ValTypes, check, decode_errno, decode_value, encode_result,
+    export_signature, exports, gather_string, import_signature, imports, names,
+};

@@ -2,7 +2,7 @@
 //!
 //! Knows its 24 bytes, and must never know where a descriptor leads.
 
-use crate::layout::{put, take};
+use super::layout::{put, take};
 use crate::{Errno, FdFlags, Rights};
 
 /// The size of a [`Fdstat`] in guest memory, in bytes.

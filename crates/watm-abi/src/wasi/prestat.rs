@@ -2,8 +2,8 @@
 //!
 //! Knows its 8 bytes, and must never know which directories are open.
 
+use super::layout::{put, take};
 use crate::Errno;
-use crate::layout::{put, take};
 
 /// The size of a [`Prestat`] in guest memory, in bytes.
 pub const PRESTAT_SIZE: u32 = 8;

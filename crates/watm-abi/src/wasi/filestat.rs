@@ -2,7 +2,7 @@
 //!
 //! Knows its 64 bytes, and must never know a file system.
 
-use crate::layout::{put, take};
+use super::layout::{put, take};
 use crate::{Errno, FileType};
 
 /// The size of a [`Filestat`] in guest memory, in bytes.

@@ -1,7 +1,7 @@
 //! Error numbers of WASI Preview 1, and their translation from and to `std::io::Error`.
 //!
 //! Knows the 77 numbers and what they are called. Must never know which call failed, nor how a
-//! function of the interface returns a number (see `guest_result.rs`).
+//! function of the interface returns a number (see `watm/guest_result.rs`).
 
 use std::fmt;
 use std::io;

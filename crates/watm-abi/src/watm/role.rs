@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::names;
+use super::names;
 
 /// What a module does for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

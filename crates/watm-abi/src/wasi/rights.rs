@@ -2,7 +2,7 @@
 //!
 //! Knows the bits, and must never know who is granted them.
 
-use crate::bits::bit_set;
+use super::bits::bit_set;
 
 bit_set! {
     /// What a descriptor may be used for: `rights` of WASI Preview 1, each named after the function

@@ -2,7 +2,7 @@
 //!
 //! Knows their bytes. Must never know clocks, descriptors or how to wait.
 
-use crate::layout::{put, take};
+use super::layout::{put, take};
 use crate::{Errno, GuestMemory};
 
 /// The size of a [`Subscription`] in guest memory, in bytes.

@@ -4,7 +4,7 @@
 //! Knows the two tables of WATM v1 and the functions of WASI Preview 1. Must never know what they
 //! do.
 
-use crate::names::{
+use super::names::{
     ACCEPT, ASSOCIATE, CTRLPIPE, DIAL, DIAL_FIXED, ENV_MODULE, INIT, INITIALIZE, MAIN, START,
     WASI_MODULE, WATER_ACCEPT, WATER_DIAL, WATER_DIAL_FIXED,
 };

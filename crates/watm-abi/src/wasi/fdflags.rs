@@ -2,7 +2,7 @@
 //!
 //! Knows the bits, and must never know which descriptor honours which.
 
-use crate::bits::bit_set;
+use super::bits::bit_set;
 
 bit_set! {
     /// The modes of a descriptor: `fdflags` of WASI Preview 1.

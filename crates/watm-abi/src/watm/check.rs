@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::names::{CTRLPIPE, INIT, INITIALIZE, MAIN, MEMORY, START, USERPIPE, V0_MARK};
+use super::names::{CTRLPIPE, INIT, INITIALIZE, MAIN, MEMORY, START, USERPIPE, V0_MARK};
 use crate::{
     ExportDecl, ImportDecl, InterfaceError, ItemKind, MAX_EXCERPT, Role, Roles, export_signature,
     import_signature,

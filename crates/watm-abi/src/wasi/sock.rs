@@ -2,7 +2,7 @@
 //!
 //! Knows the bits, and must never know how a socket carries them out.
 
-use crate::bits::bit_set;
+use super::bits::bit_set;
 
 bit_set! {
     /// What `sock_recv` is asked for: `riflags` of WASI Preview 1.
