@@ -43,8 +43,9 @@ use self::report::{Report, Row};
 use self::steps::Step;
 use self::trouble::Trouble;
 use crate::args::BenchArgs;
+use crate::carry::open_files;
 use crate::failure::Failure;
-use crate::{open_files, output, setup};
+use crate::{output, setup};
 
 /// Without a byte for this long, a measurement counts as stuck.
 const STALL: Duration = Duration::from_secs(30);

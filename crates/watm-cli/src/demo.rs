@@ -26,12 +26,13 @@ use self::tap::Tap;
 use self::transfer::{Received, transfer};
 use crate::args::DemoArgs;
 use crate::bytes::{count, speed};
-use crate::clients::Clients;
+use crate::carry::clients::Clients;
+use crate::carry::forward::Forward;
+use crate::carry::serve;
 use crate::failure::{Failure, printable};
-use crate::forward::Forward;
 use crate::hex::hex;
 use crate::output::print;
-use crate::{serve, setup};
+use crate::setup;
 
 /// Without a byte for this long, the transfer counts as stuck.
 const STALL: Duration = Duration::from_secs(30);

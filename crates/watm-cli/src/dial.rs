@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
 
-use crate::accept::PlainListener;
 use crate::announce::announce;
 use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, StockArgs, TransportArgs};
-use crate::clients::{Busy, Clients, Place};
+use crate::carry::accept::PlainListener;
+use crate::carry::clients::{Busy, Clients, Place};
+use crate::carry::forward::report;
+use crate::carry::signals::Signals;
+use crate::carry::stdio::{self, Stdio};
+use crate::carry::{open_files, plain, serve};
 use crate::failure::{Failure, chain};
-use crate::forward::report;
-use crate::signals::Signals;
-use crate::stdio::{self, Stdio};
-use crate::{open_files, plain, serve, setup};
+use crate::setup;
 
 /// Dials one connection.
 type Dial = dyn Fn() -> Result<Conn, DialError> + Send + Sync;

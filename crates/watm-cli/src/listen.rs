@@ -6,12 +6,13 @@ use watm_wasmer::{AcceptError, Listener};
 
 use crate::announce::announce;
 use crate::args::ListenArgs;
-use crate::clients::Clients;
+use crate::carry::clients::Clients;
+use crate::carry::forward::Forward;
+use crate::carry::signals::Signals;
+use crate::carry::stdio::{self, Stdio};
+use crate::carry::{open_files, serve};
 use crate::failure::Failure;
-use crate::forward::Forward;
-use crate::signals::Signals;
-use crate::stdio::{self, Stdio};
-use crate::{open_files, serve, setup};
+use crate::setup;
 
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;

@@ -4,32 +4,22 @@
 //! for a failure, 2 for a command line that makes no sense. Everything about modules and
 //! transports is the library's, `watm-wasmer`.
 
-mod accept;
 mod announce;
 mod args;
 mod bench;
 mod bytes;
 mod cache;
-mod clients;
-mod copy;
+mod carry;
 mod demo;
 mod dial;
-mod ending;
 mod failure;
-mod forward;
 mod hex;
 mod inspect;
 mod listen;
 mod logging;
-mod open_files;
 mod output;
-mod plain;
-mod poll;
 mod relay;
-mod serve;
 mod setup;
-mod signals;
-mod stdio;
 
 use std::process::ExitCode;
 

@@ -8,9 +8,10 @@ use watm_wasmer::{AddressPolicy, Relay};
 
 use crate::announce::announce;
 use crate::args::RelayArgs;
+use crate::carry::signals::Signals;
+use crate::carry::{open_files, serve};
 use crate::failure::Failure;
-use crate::signals::Signals;
-use crate::{open_files, serve, setup};
+use crate::setup;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;

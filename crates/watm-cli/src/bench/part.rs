@@ -14,8 +14,9 @@ use crate::args::{
     AcceptArgs, BenchArgs, BenchPart, DialArgs, HandshakeArgs, PolicyArgs, RelayArgs, StockArgs,
     TransportArgs,
 };
+use crate::carry::open_files;
 use crate::failure::Failure;
-use crate::{dial, open_files, relay};
+use crate::{dial, relay};
 
 /// What `watm` itself takes by default.
 const CONNECTIONS: u32 = 4096;

@@ -9,8 +9,9 @@ use watm_wasmer::{Listener, TransportModule, plain};
 use super::part::await_end_of_input;
 use super::process::Process;
 use crate::args::{BenchArgs, BenchPart};
+use crate::carry::open_files;
 use crate::failure::Failure;
-use crate::{open_files, output, setup};
+use crate::{output, setup};
 
 pub(super) const LOOPBACK: &str = "127.0.0.1:0";
 const BUFFER: usize = 64 * 1024;

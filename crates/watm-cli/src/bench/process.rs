@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::args::BenchPart;
-use crate::poll::{Interest, wait};
+use crate::carry::poll::{Interest, wait};
 
 /// How long a process may take to say where it listens: it may have to compile a large module.
 const START: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::LOOPBACK;
-use crate::accept::{Closer, PlainListener};
+use crate::carry::accept::{Closer, PlainListener};
 use crate::failure::Failure;
 
 pub(super) struct Sink {

@@ -9,7 +9,7 @@ use std::thread;
 
 use super::LOOPBACK;
 use super::sample::FIRST;
-use crate::accept::{Closer, PlainListener};
+use crate::carry::accept::{Closer, PlainListener};
 
 const BUFFER: usize = 64 * 1024;
 

@@ -17,8 +17,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use socket2::SockRef;
 use watm_wasmer::{Conn, End, TransportError};
 
-use crate::ending::{Pauses, await_end};
-use crate::plain;
+use super::ending::{Pauses, await_end};
+use super::plain;
 
 const BUFFER: usize = 64 * 1024;
 /// Stack of a copying thread in bytes; the buffer is not on it.

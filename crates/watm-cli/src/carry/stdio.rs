@@ -17,11 +17,11 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded, select, unbounded};
 use socket2::SockRef;
 use watm_wasmer::Conn;
 
-use crate::copy::{STACK, write_all};
-use crate::ending::{Pauses, await_end};
+use super::copy::{STACK, write_all};
+use super::ending::{Pauses, await_end};
+use super::poll::{Interest, wait};
+use super::signals::Signals;
 use crate::failure::Failure;
-use crate::poll::{Interest, wait};
-use crate::signals::Signals;
 
 const BUFFER: usize = 64 * 1024;
 /// How long a read and a write that need not wait may take.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use crate::clients::Clients;
+use super::clients::Clients;
+use super::signals::Signals;
 use crate::failure::{Failure, chain};
-use crate::signals::Signals;
 
 /// What a transport that has to be interrupted may take beyond its grace period.
 const MARGIN: Duration = Duration::from_millis(600);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::poll::{self, Interest};
+use super::poll::{self, Interest};
 
 /// After this long without a byte, the system asks whether the peer is still there, so that
 /// peers that vanished do not hold connections for ever.

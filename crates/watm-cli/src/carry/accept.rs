@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use watm_wasmer::{ListenError, plain};
 
-use crate::poll::{Interest, wait, wait_any};
+use super::poll::{Interest, wait, wait_any};
 
 /// How long accepting rests when the system has no descriptor or memory for a socket.
 const REST: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use watm_wasmer::Conn;
 
-use crate::copy::{Carried, Pair};
+use super::copy::{Carried, Pair};
 
 /// All clients of one command. Clones stand for the same clients.
 #[derive(Clone)]

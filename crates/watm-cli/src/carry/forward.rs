@@ -10,11 +10,11 @@ use crossbeam_channel::Sender;
 use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Conn, Listener};
 
-use crate::clients::{Busy, Clients, Place};
-use crate::copy::Carried;
+use super::clients::{Busy, Clients, Place};
+use super::copy::Carried;
+use super::plain;
+use super::serve;
 use crate::failure::{Failure, chain, printable};
-use crate::plain;
-use crate::serve;
 
 /// What all connections of a forwarding listener share.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub(crate) struct Forward {
     pub(crate) target: Arc<str>,
     pub(crate) connector: Connector,
     pub(crate) connect_timeout: Duration,
-    /// See [`crate::copy::Pair::carry`].
+    /// See [`super::copy::Pair::carry`].
     pub(crate) patience: Duration,
     pub(crate) clients: Clients,
 }
