@@ -44,8 +44,9 @@ use self::steps::Step;
 use self::trouble::Trouble;
 use crate::args::BenchArgs;
 use crate::carry::open_files;
-use crate::failure::Failure;
-use crate::{output, setup};
+use crate::setup;
+use crate::terminal::failure::Failure;
+use crate::terminal::output;
 
 /// Without a byte for this long, a measurement counts as stuck.
 const STALL: Duration = Duration::from_secs(30);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use watm_wasmer::{ArtifactCache, CacheError};
 
 use crate::args::{CacheArgs, CacheDirectoryArgs};
-use crate::bytes::count;
-use crate::failure::{Failure, printable};
-use crate::output;
+use crate::terminal::bytes::count;
+use crate::terminal::failure::{Failure, printable};
+use crate::terminal::output;
 
 pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {
     let cache = open(&args.directory)?;

@@ -25,14 +25,14 @@ use self::sink::Sink;
 use self::tap::Tap;
 use self::transfer::{Received, transfer};
 use crate::args::DemoArgs;
-use crate::bytes::{count, speed};
 use crate::carry::clients::Clients;
 use crate::carry::forward::Forward;
 use crate::carry::serve;
-use crate::failure::{Failure, printable};
-use crate::hex::hex;
-use crate::output::print;
 use crate::setup;
+use crate::terminal::bytes::{count, speed};
+use crate::terminal::failure::{Failure, printable};
+use crate::terminal::hex::hex;
+use crate::terminal::output::print;
 
 /// Without a byte for this long, the transfer counts as stuck.
 const STALL: Duration = Duration::from_secs(30);

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
 
-use crate::announce::announce;
 use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, StockArgs, TransportArgs};
 use crate::carry::accept::PlainListener;
 use crate::carry::clients::{Busy, Clients, Place};
@@ -16,8 +15,9 @@ use crate::carry::forward::report;
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, plain, serve};
-use crate::failure::{Failure, chain};
 use crate::setup;
+use crate::terminal::announce::announce;
+use crate::terminal::failure::{Failure, chain};
 
 /// Dials one connection.
 type Dial = dyn Fn() -> Result<Conn, DialError> + Send + Sync;

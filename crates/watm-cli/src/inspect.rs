@@ -9,10 +9,11 @@ use watm_abi::{Excerpt, ItemKind, Role, ValTypes};
 use watm_wasmer::ModuleInfo;
 
 use crate::args::InspectArgs;
-use crate::bytes::count;
-use crate::failure::{Failure, chain, printable};
-use crate::hex::hex;
-use crate::{output, setup};
+use crate::setup;
+use crate::terminal::bytes::count;
+use crate::terminal::failure::{Failure, chain, printable};
+use crate::terminal::hex::hex;
+use crate::terminal::output;
 
 /// The version of the JSON form: a new one only if a program that reads the old would be misled.
 const FORMAT: u32 = 1;

@@ -4,15 +4,15 @@
 use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Listener};
 
-use crate::announce::announce;
 use crate::args::ListenArgs;
 use crate::carry::clients::Clients;
 use crate::carry::forward::Forward;
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
-use crate::failure::Failure;
 use crate::setup;
+use crate::terminal::announce::announce;
+use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;

@@ -4,27 +4,22 @@
 //! for a failure, 2 for a command line that makes no sense. Everything about modules and
 //! transports is the library's, `watm-wasmer`.
 
-mod announce;
 mod args;
 mod bench;
-mod bytes;
 mod cache;
 mod carry;
 mod demo;
 mod dial;
-mod failure;
-mod hex;
 mod inspect;
 mod listen;
-mod logging;
-mod output;
 mod relay;
 mod setup;
+mod terminal;
 
 use std::process::ExitCode;
 
 use crate::args::{Args, Command};
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 fn main() -> ExitCode {
     let args = match Args::from_command_line() {
@@ -35,7 +30,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    logging::start(args.verbose);
+    terminal::logging::start(args.verbose);
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -6,12 +6,12 @@ use std::thread;
 
 use watm_wasmer::{AddressPolicy, Relay};
 
-use crate::announce::announce;
 use crate::args::RelayArgs;
 use crate::carry::signals::Signals;
 use crate::carry::{open_files, serve};
-use crate::failure::Failure;
 use crate::setup;
+use crate::terminal::announce::announce;
+use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;

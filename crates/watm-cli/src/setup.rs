@@ -10,9 +10,9 @@ use watm_wasmer::{
 };
 
 use crate::args::{LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
-use crate::bytes::count;
 use crate::cache;
-use crate::failure::{Failure, chain, printable};
+use crate::terminal::bytes::count;
+use crate::terminal::failure::{Failure, chain, printable};
 
 /// From this size on, compiling takes long enough for a person to wonder.
 const LARGE_MODULE: u64 = 256 << 10;

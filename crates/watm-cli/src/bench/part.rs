@@ -9,13 +9,13 @@ use signal_hook::low_level;
 use watm_wasmer::plain;
 
 use super::peer::{self, LOOPBACK};
-use crate::announce::announce;
 use crate::args::{
     AcceptArgs, BenchArgs, BenchPart, DialArgs, HandshakeArgs, PolicyArgs, RelayArgs, StockArgs,
     TransportArgs,
 };
 use crate::carry::open_files;
-use crate::failure::Failure;
+use crate::terminal::announce::announce;
+use crate::terminal::failure::Failure;
 use crate::{dial, relay};
 
 /// What `watm` itself takes by default.

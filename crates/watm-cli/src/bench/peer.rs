@@ -10,8 +10,9 @@ use super::part::await_end_of_input;
 use super::process::Process;
 use crate::args::{BenchArgs, BenchPart};
 use crate::carry::open_files;
-use crate::failure::Failure;
-use crate::{output, setup};
+use crate::setup;
+use crate::terminal::failure::Failure;
+use crate::terminal::output;
 
 pub(super) const LOOPBACK: &str = "127.0.0.1:0";
 const BUFFER: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::report::{Report, Row, ratio};
 use super::svg::Image;
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 /// Pixels.
 const WIDTH: f64 = 880.0;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::failure::printable;
+use crate::terminal::failure::printable;
 
 /// The SVG text that is being written.
 pub(super) struct Image(String);

@@ -5,7 +5,7 @@ use std::io;
 
 use watm_wasmer::DialError;
 
-use crate::failure::{Failure, chain};
+use crate::terminal::failure::{Failure, chain};
 
 #[derive(Debug)]
 pub(super) enum Trouble {

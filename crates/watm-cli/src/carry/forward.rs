@@ -14,7 +14,7 @@ use super::clients::{Busy, Clients, Place};
 use super::copy::Carried;
 use super::plain;
 use super::serve;
-use crate::failure::{Failure, chain, printable};
+use crate::terminal::failure::{Failure, chain, printable};
 
 /// What all connections of a forwarding listener share.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::clients::Clients;
 use super::signals::Signals;
-use crate::failure::{Failure, chain};
+use crate::terminal::failure::{Failure, chain};
 
 /// What a transport that has to be interrupted may take beyond its grace period.
 const MARGIN: Duration = Duration::from_millis(600);

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 /// Tells of the first signal.
 pub(crate) struct Signals {

@@ -21,7 +21,7 @@ use super::copy::{STACK, write_all};
 use super::ending::{Pauses, await_end};
 use super::poll::{Interest, wait};
 use super::signals::Signals;
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 const BUFFER: usize = 64 * 1024;
 /// How long a read and a write that need not wait may take.

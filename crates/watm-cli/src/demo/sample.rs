@@ -9,7 +9,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 const CHUNK: usize = 64 * 1024;
 /// How many of the first bytes are shown.

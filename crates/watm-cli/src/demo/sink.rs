@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::LOOPBACK;
 use crate::carry::accept::{Closer, PlainListener};
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 pub(super) struct Sink {
     local: SocketAddr,

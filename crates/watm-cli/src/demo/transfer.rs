@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::sample::Sample;
-use crate::failure::Failure;
+use crate::terminal::failure::Failure;
 
 const BUFFER: usize = 64 * 1024;
 

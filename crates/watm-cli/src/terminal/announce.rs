@@ -4,8 +4,8 @@
 
 use std::net::SocketAddr;
 
-use crate::failure::Failure;
-use crate::output;
+use super::failure::Failure;
+use super::output;
 
 pub(crate) fn announce(addresses: &[SocketAddr], quiet: bool) -> Result<(), Failure> {
     let mut lines = String::new();

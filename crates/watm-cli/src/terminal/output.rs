@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize;
 use watm_abi::is_disruptive;
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(|out| out.write_all(text.as_bytes()))

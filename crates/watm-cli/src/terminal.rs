@@ -1,0 +1,12 @@
+//! What a person reads, on standard output and standard error: results, numbers, log lines and
+//! reasons for a failure.
+//!
+//! Knows how to say something so that it cannot disturb a terminal. Must never know how a connection
+//! is carried, nor which command is running.
+
+pub(crate) mod announce;
+pub(crate) mod bytes;
+pub(crate) mod failure;
+pub(crate) mod hex;
+pub(crate) mod logging;
+pub(crate) mod output;
