@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use watm_wasmer::{ArtifactCache, CacheError};
 
-use crate::args::{CacheArgs, CacheDirectoryArgs};
+use crate::args::CacheArgs;
+use crate::setup;
 use crate::terminal::bytes::count;
 use crate::terminal::failure::{Failure, printable};
 use crate::terminal::output;
 
 pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {
-    let cache = open(&args.directory)?;
+    let cache = setup::open_cache(&args.directory)?;
     let text = if args.clear {
         let removed = cache.artifacts()?.len();
         let bytes = cache.clear()?;
@@ -20,14 +21,6 @@ pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {
         contents(&cache)?
     };
     output::print(&text)
-}
-
-/// The cache in the directory that was named, or the user's.
-pub(crate) fn open(args: &CacheDirectoryArgs) -> Result<ArtifactCache, CacheError> {
-    match &args.cache_dir {
-        Some(directory) => ArtifactCache::open(directory),
-        None => ArtifactCache::of_user(),
-    }
 }
 
 fn contents(cache: &ArtifactCache) -> Result<String, CacheError> {

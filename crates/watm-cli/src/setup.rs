@@ -5,12 +5,11 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use watm_wasmer::{
-    AddressEntry, AddressPolicy, ArtifactCache, Builder, ModuleLoader, Nat64Prefix, Stdio,
-    TransportModule,
+    AddressEntry, AddressPolicy, ArtifactCache, Builder, CacheError, ModuleLoader, Nat64Prefix,
+    Stdio, TransportModule,
 };
 
-use crate::args::{LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
-use crate::cache;
+use crate::args::{CacheDirectoryArgs, LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
 use crate::terminal::bytes::count;
 use crate::terminal::failure::{Failure, chain, printable};
 
@@ -63,13 +62,21 @@ fn cache(args: &LoadArgs) -> Result<Option<ArtifactCache>, Failure> {
     if args.no_cache {
         return Ok(None);
     }
-    match cache::open(&args.cache) {
+    match open_cache(&args.cache) {
         Ok(cache) => Ok(Some(cache)),
         Err(error) if args.cache.cache_dir.is_some() => Err(error.into()),
         Err(error) => {
             log::info!("compiled modules are not kept: {}", chain(&error));
             Ok(None)
         }
+    }
+}
+
+/// The cache in the directory that was named, or the user's.
+pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, CacheError> {
+    match &args.cache_dir {
+        Some(directory) => ArtifactCache::open(directory),
+        None => ArtifactCache::of_user(),
     }
 }
 

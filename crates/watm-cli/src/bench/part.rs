@@ -9,6 +9,7 @@ use signal_hook::low_level;
 use watm_wasmer::plain;
 
 use super::peer::{self, LOOPBACK};
+use super::process::await_end_of_input;
 use crate::args::{
     AcceptArgs, BenchArgs, BenchPart, DialArgs, HandshakeArgs, PolicyArgs, RelayArgs, StockArgs,
     TransportArgs,
@@ -53,10 +54,6 @@ fn end_with_input() -> Result<(), Failure> {
         let _ = low_level::raise(SIGTERM);
     });
     watched.map_err(no_thread).map(|_| ())
-}
-
-pub(super) fn await_end_of_input() {
-    let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
 }
 
 pub(super) fn no_thread(error: io::Error) -> Failure {

@@ -6,8 +6,7 @@ use std::thread;
 
 use watm_wasmer::{Listener, TransportModule, plain};
 
-use super::part::await_end_of_input;
-use super::process::Process;
+use super::process::{Process, await_end_of_input};
 use crate::args::{BenchArgs, BenchPart};
 use crate::carry::open_files;
 use crate::setup;

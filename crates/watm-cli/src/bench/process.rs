@@ -103,6 +103,11 @@ impl Drop for Process {
     }
 }
 
+/// What a part does until whoever started it ends.
+pub(super) fn await_end_of_input() {
+    let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+}
+
 /// The command line of a part: that of this process, and what makes it the part. Right behind the
 /// command's name, since what follows a `--` is no option.
 fn arguments(
