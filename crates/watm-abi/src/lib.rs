@@ -48,10 +48,11 @@ pub use table::{FD_LIMIT, FdTable};
 
 mod wasi;
 pub use wasi::{
-    ClockId, EVENT_SIZE, Errno, Event, EventType, FDSTAT_SIZE, FILESTAT_SIZE, FdFlags, Fdstat,
-    FileType, Filestat, GuestMemory, IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS, MAX_SUBSCRIPTIONS,
-    OsFamily, PRESTAT_SIZE, Prestat, RiFlags, Rights, RoFlags, SUBSCRIPTION_SIZE, SdFlags, SiFlags,
-    Subscription, SubscriptionKind, decode_subscriptions, write_events,
+    Advice, ClockId, DIRENT_SIZE, Dirent, EVENT_SIZE, Errno, Event, EventType, FDSTAT_SIZE,
+    FILESTAT_SIZE, FdFlags, Fdstat, FileType, Filestat, FstFlags, GuestMemory, IOVEC_SIZE, Iovec,
+    IovecArray, LookupFlags, MAX_IOVECS, MAX_SUBSCRIPTIONS, OFlags, OsFamily, PRESTAT_SIZE,
+    Prestat, RiFlags, Rights, RoFlags, SUBSCRIPTION_SIZE, SdFlags, SiFlags, Subscription,
+    SubscriptionKind, Whence, decode_subscriptions, write_events,
 };
 
 mod watm;

@@ -6,6 +6,12 @@
 mod bits;
 mod layout;
 
+mod advice;
+pub use advice::Advice;
+
+mod dirent;
+pub use dirent::{DIRENT_SIZE, Dirent};
+
 mod errno;
 pub use errno::Errno;
 
@@ -18,11 +24,20 @@ pub use fdstat::{FDSTAT_SIZE, Fdstat, FileType};
 mod filestat;
 pub use filestat::{FILESTAT_SIZE, Filestat};
 
+mod fstflags;
+pub use fstflags::FstFlags;
+
 mod iovec;
 pub use iovec::{IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS};
 
+mod lookupflags;
+pub use lookupflags::LookupFlags;
+
 mod memory;
 pub use memory::GuestMemory;
+
+mod oflags;
+pub use oflags::OFlags;
 
 mod os_errno;
 pub use os_errno::OsFamily;
@@ -41,3 +56,6 @@ pub use rights::Rights;
 
 mod sock;
 pub use sock::{RiFlags, RoFlags, SdFlags, SiFlags};
+
+mod whence;
+pub use whence::Whence;
