@@ -27,7 +27,6 @@ use self::transfer::{Received, transfer};
 use crate::args::DemoArgs;
 use crate::carry::clients::Clients;
 use crate::carry::forward::Forward;
-use crate::carry::serve;
 use crate::setup;
 use crate::terminal::bytes::{count, speed};
 use crate::terminal::failure::{Failure, printable};
@@ -37,6 +36,8 @@ use crate::terminal::output::print;
 /// Without a byte for this long, the transfer counts as stuck.
 const STALL: Duration = Duration::from_secs(30);
 const LOOPBACK: &str = "127.0.0.1:0";
+/// One is all that dials.
+const CLIENTS: u32 = 8;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
@@ -48,17 +49,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
 
     let sink = Sink::start().map_err(cannot_start)?;
-    let clients = Clients::new(8);
-    // Says only what stopped the listener, which the transfer notices by itself.
-    let (failed, _failures) = serve::failures();
     let forward = Forward {
-        target: sink.local_addr().to_string().into(),
+        target: sink.local_addr().to_string(),
         connector: Connector::new(),
         connect_timeout: args.transport.connect_timeout,
         patience: args.transport.drain_timeout,
-        clients: clients.clone(),
     };
-    let forwarding = forward.start(listener.bind(LOOPBACK)?, failed)?;
+    let forwarding = forward.start(listener.bind(LOOPBACK)?, Clients::new(CLIENTS))?;
     let tap = Tap::start(forwarding.local_addr()).map_err(cannot_start)?;
 
     let mut intro = String::new();
@@ -94,9 +91,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let closed = conn.close();
     if transfer.is_ok() {
         // The listener's side ends by itself now; stopping it would cut it off.
-        clients.wait_idle(args.transport.close_grace);
+        forwarding.wait_idle(args.transport.close_grace);
     }
-    forwarding.stop(&clients, args.transport.close_grace);
+    forwarding.stop(args.transport.close_grace);
     if let Some(error) = failed {
         return Err(error.into());
     }

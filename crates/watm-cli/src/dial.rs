@@ -3,7 +3,6 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
@@ -11,10 +10,10 @@ use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
 use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, StockArgs, TransportArgs};
 use crate::carry::accept::PlainListener;
 use crate::carry::clients::{Busy, Clients, Place};
-use crate::carry::forward::report;
+use crate::carry::serve::{Serving, report};
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
-use crate::carry::{open_files, plain, serve};
+use crate::carry::{open_files, plain};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::{Failure, chain};
@@ -79,44 +78,28 @@ fn serve(
     signals: &Signals,
 ) -> Result<(), Failure> {
     open_files::raise_limit();
-    let clients = Clients::new(accept.max_connections);
     let (mut listener, closer) = PlainListener::bind(&accept.listen)?;
-    let (failed, failures) = serve::failures();
     announce(listener.local_addrs(), accept.quiet)?;
 
+    let accept_one = move || {
+        let accepted = listener.accept();
+        let client =
+            accepted.map_err(|error| Failure::because("cannot accept connections", error))?;
+        if let Some(client) = &client {
+            // Until the transport has ended in order. An end of stream could be taken for an empty
+            // answer.
+            plain::reset_on_drop(client);
+        }
+        Ok(client)
+    };
     let patience = transport.drain_timeout;
-    let admitting = clients.clone();
-    let accepting = thread::Builder::new()
-        .name("watm-accept".into())
-        .spawn(move || {
-            while let Some(place) = admitting.admit() {
-                match listener.accept() {
-                    Ok(Some(client)) => {
-                        // Until the transport has ended in order. An end of stream could be taken
-                        // for an empty answer.
-                        plain::reset_on_drop(&client);
-                        let (dial, busy) = (Arc::clone(&dial), place.busy());
-                        serve::spawn_client(move || {
-                            serve_one(&*dial, place, busy, client, patience);
-                        });
-                    }
-                    Ok(None) => return,
-                    Err(error) => {
-                        let failure = Failure::because("cannot accept connections", error);
-                        let _ = failed.try_send(failure);
-                        return;
-                    }
-                }
-            }
-        })
-        .map_err(|error| Failure::because("cannot start a thread", error))?;
-
-    let ended = serve::until_stopped(signals, &failures);
+    let clients = Clients::new(accept.max_connections);
+    let serving = Serving::start(clients, accept_one, move |place, busy, client| {
+        serve_one(&*dial, place, busy, client, patience);
+    })?;
+    let ended = serving.until_stopped(signals);
     closer.close();
-    serve::stop(&clients, transport.close_grace, transport.close_grace);
-    if accepting.join().is_err() {
-        log::error!("the accepting thread panicked");
-    }
+    serving.stop(transport.close_grace, transport.close_grace);
     ended
 }
 

@@ -7,9 +7,9 @@ use watm_wasmer::{AcceptError, Listener};
 use crate::args::ListenArgs;
 use crate::carry::clients::Clients;
 use crate::carry::forward::Forward;
+use crate::carry::open_files;
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
-use crate::carry::{open_files, serve};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -38,18 +38,15 @@ fn forward(
     target: &str,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let clients = Clients::new(args.max_connections);
-    let (failed, failures) = serve::failures();
     let forward = Forward {
-        target: target.into(),
+        target: target.to_owned(),
         connector: Connector::new(),
         connect_timeout: args.transport.connect_timeout,
         patience: args.transport.drain_timeout,
-        clients: clients.clone(),
     };
-    let forwarding = forward.start(listener, failed)?;
-    let ended = serve::until_stopped(signals, &failures);
-    forwarding.stop(&clients, args.transport.close_grace);
+    let forwarding = forward.start(listener, Clients::new(args.max_connections))?;
+    let ended = forwarding.until_stopped(signals);
+    forwarding.stop(args.transport.close_grace);
     ended
 }
 

@@ -3,65 +3,47 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Conn, Listener};
 
 use super::clients::{Busy, Clients, Place};
-use super::copy::Carried;
 use super::plain;
-use super::serve;
-use crate::terminal::failure::{Failure, chain, printable};
+use super::serve::{Serving, report};
+use super::signals::Signals;
+use crate::terminal::failure::Failure;
 
 /// What all connections of a forwarding listener share.
-#[derive(Clone)]
 pub(crate) struct Forward {
     /// The plain server, `HOST:PORT`.
-    pub(crate) target: Arc<str>,
+    pub(crate) target: String,
     pub(crate) connector: Connector,
     pub(crate) connect_timeout: Duration,
     /// See [`super::copy::Pair::carry`].
     pub(crate) patience: Duration,
-    pub(crate) clients: Clients,
 }
 
 /// A forwarding listener at work.
 pub(crate) struct Forwarding {
     listener: Arc<Listener>,
-    thread: JoinHandle<()>,
+    serving: Serving,
 }
 
 impl Forward {
-    /// Starts accepting. If the listener fails, `failures` is told.
-    pub(crate) fn start(
-        self,
-        listener: Listener,
-        failures: Sender<Failure>,
-    ) -> Result<Forwarding, Failure> {
+    /// Starts accepting.
+    pub(crate) fn start(self, listener: Listener, clients: Clients) -> Result<Forwarding, Failure> {
         let listener = Arc::new(listener);
         let accepting = Arc::clone(&listener);
-        let thread = thread::Builder::new()
-            .name("watm-forward".into())
-            .spawn(move || {
-                while let Some(place) = self.clients.admit() {
-                    match accepting.accept() {
-                        Ok(conn) => {
-                            let (forward, busy) = (self.clone(), place.busy());
-                            serve::spawn_client(move || forward.serve(place, busy, conn));
-                        }
-                        Err(AcceptError::Closed) => return,
-                        Err(error) => {
-                            let _ = failures.try_send(error.into());
-                            return;
-                        }
-                    }
-                }
-            })
-            .map_err(|error| Failure::because("cannot start a thread", error))?;
-        Ok(Forwarding { listener, thread })
+        let accept = move || match accepting.accept() {
+            Ok(conn) => Ok(Some(conn)),
+            Err(AcceptError::Closed) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        let serving = Serving::start(clients, accept, move |place, busy, conn| {
+            self.serve(place, busy, conn);
+        })?;
+        Ok(Forwarding { listener, serving })
     }
 
     fn serve(&self, place: Place, busy: Busy, conn: Conn) {
@@ -95,38 +77,23 @@ impl Forwarding {
         self.listener.local_addr()
     }
 
+    /// See [`Serving::until_stopped`].
+    pub(crate) fn until_stopped(&self, signals: &Signals) -> Result<(), Failure> {
+        self.serving.until_stopped(signals)
+    }
+
+    /// Waits until no client is connected or carried any more, up to `limit`.
+    pub(crate) fn wait_idle(&self, limit: Duration) {
+        self.serving.clients().wait_idle(limit);
+    }
+
     /// Stops accepting, gives all connections the grace period to come to their own end, those being
     /// set up included, and then cuts off those that are left.
-    pub(crate) fn stop(self, clients: &Clients, close_grace: Duration) {
+    pub(crate) fn stop(self, close_grace: Duration) {
         let deadline = Instant::now() + close_grace;
         self.listener.drain(close_grace);
         self.listener.close();
         let left = deadline.saturating_duration_since(Instant::now());
-        serve::stop(clients, left, close_grace);
-        if self.thread.join().is_err() {
-            log::error!("the accepting thread panicked");
-        }
-    }
-}
-
-/// Logs how the connection of a client ended.
-pub(crate) fn report(client: &str, carried: Option<std::io::Result<Carried>>) {
-    match carried {
-        None => log::info!("{client} was dropped: the command is ending"),
-        Some(Err(error)) => log::error!("{client} was dropped: no thread for it: {error}"),
-        Some(Ok(carried)) => {
-            let Carried { up, down, .. } = carried;
-            let bytes = format!("{up} bytes to the transport, {down} from it");
-            if carried.cut {
-                log::info!("{client} was cut off: {bytes}");
-            } else if let Err(error) = &carried.transport {
-                log::warn!("{client}: {} ({bytes})", chain(error));
-            } else if let Some(error) = &carried.plain {
-                let error = printable(&error.to_string());
-                log::info!("{client}: the plain connection broke: {error} ({bytes})");
-            } else {
-                log::info!("{client} has ended: {bytes}");
-            }
-        }
+        self.serving.stop(left, close_grace);
     }
 }
