@@ -9,11 +9,12 @@ use watm_wasmer::Conn;
 
 use super::flow::{self, Lane, PIECE};
 use super::latency::time_dials;
-use super::measure::{Pair, Usage, descriptor_limit};
+use super::measure::{Pair, Usage};
 use super::peer::Kind;
 use super::report::{Group, Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
+use crate::carry::open_files;
 
 /// The first connections also pay for what all share.
 const FIRST: usize = 8;
@@ -32,7 +33,7 @@ const WRITE: usize = 16 * 1024;
 
 /// What an open connection keeps of this process.
 pub(super) fn idle(bench: &Bench) -> Result<Vec<Row>, Trouble> {
-    let count = bench.affordable("idle connections", bench.effort.idle)?;
+    let count = bench.affordable("idle connections", bench.effort.idle);
     let mut open = open(bench, FIRST)?;
     let before = Usage::settled()?;
     for _ in 0..count {
@@ -84,7 +85,7 @@ fn usage_rows(group: Group, names: [&'static str; 3], usage: Usage) -> [Row; 3] 
 /// Dialling while hardly any and while many connections are open.
 pub(super) fn dials(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let (mut few, mut many) = (Pair::default(), Pair::default());
-    let count = bench.affordable("dialling beside many", bench.effort.open)?;
+    let count = bench.affordable("dialling beside many", bench.effort.open);
     // Half before and half after, since the machine may have changed its mind meanwhile.
     time_dials(bench, bench.effort.dials / 2, &mut few)?;
     let open = (open_raw(bench, count)?, open(bench, count)?);
@@ -101,7 +102,7 @@ pub(super) fn dials(bench: &Bench) -> Result<Vec<Row>, Trouble> {
 
 /// All connections carrying at once.
 pub(super) fn together(bench: &Bench) -> Result<Vec<Row>, Trouble> {
-    let count = bench.affordable("many at once", bench.effort.together)?;
+    let count = bench.affordable("many at once", bench.effort.together);
     let raw = open_raw(bench, count)?;
     let conns = open(bench, count)?;
     for conn in &conns {
@@ -152,8 +153,8 @@ fn open_raw(bench: &Bench, count: usize) -> Result<Vec<TcpStream>, Trouble> {
 
 impl Bench {
     /// As many connections as there are descriptors for.
-    fn affordable(&self, what: &str, wanted: usize) -> Result<usize, Trouble> {
-        let limit = descriptor_limit()?;
+    fn affordable(&self, what: &str, wanted: usize) -> usize {
+        let limit = open_files::limit();
         let most = affordable(limit, wanted);
         if most < wanted {
             self.note(format!(
@@ -161,7 +162,7 @@ impl Bench {
                  files, see `ulimit -Hn`"
             ));
         }
-        Ok(most)
+        most
     }
 }
 

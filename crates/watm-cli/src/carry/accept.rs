@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use watm_wasmer::{ListenError, plain};
 
 use super::poll::{Interest, wait, wait_any};
@@ -116,29 +117,29 @@ impl Closer {
     }
 }
 
-/// Errors of a connection that went away before it was accepted; the next is not concerned.
+/// Errors of a connection that went away before it was accepted. They do not concern the next.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-    ) || matches!(
-        error.raw_os_error(),
+        Errno::from_io_error(error),
         Some(
-            libc::ENETDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-                | libc::EPERM
+            Errno::AGAIN
+                | Errno::CONNABORTED
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::INTR
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::NOPROTOOPT
+                | Errno::PERM
+                | Errno::PROTO
         )
     )
 }
 
 fn is_shortage(error: &io::Error) -> bool {
     matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
     )
 }
 

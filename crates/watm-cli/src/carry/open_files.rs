@@ -1,26 +1,26 @@
-//! The limit on open files, which a command that serves many connections meets first.
+//! The limit on open files, which a command that serves many connections reaches first.
 
-/// Raises the soft limit to the hard one. Each carried connection takes about four descriptors,
-/// and the usual soft limit of 1,024 is there for programs that use `select`, which this does not.
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How many files this process may have open.
+pub(crate) fn limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Raises the soft limit to the hard one. Each carried connection takes about four descriptors. The
+/// usual soft limit of 1,024 protects programs that use `select`, which this one does not.
 pub(crate) fn raise_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
     };
-    // SAFETY: the pointer is to an rlimit that lives here; the call writes nothing else.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return;
-    }
-    let before = limit.rlim_cur;
-    if before >= limit.rlim_max {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the pointer is to an rlimit that lives here and is only read.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+    if current != maximum && setrlimit(Resource::Nofile, raised).is_ok() {
+        let shown = |limit: Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
         log::debug!(
-            "open files: limit raised from {before} to {}",
-            limit.rlim_cur
+            "raised the limit on open files from {} to {}",
+            shown(current),
+            shown(maximum)
         );
     }
 }

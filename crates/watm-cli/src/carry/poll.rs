@@ -1,8 +1,11 @@
 //! Waiting until one of a few descriptors is ready.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 /// What a descriptor is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +22,7 @@ pub(crate) fn wait<const N: usize>(
 ) -> io::Result<[bool; N]> {
     let mut polled = interests.map(polled);
     poll(&mut polled, timeout)?;
-    Ok(polled.map(|polled| polled.revents != 0))
+    Ok(polled.map(|polled| !polled.revents().is_empty()))
 }
 
 /// The same for as many descriptors as there are.
@@ -29,39 +32,28 @@ pub(crate) fn wait_any(
 ) -> io::Result<Vec<bool>> {
     let mut polled: Vec<_> = interests.iter().copied().map(polled).collect();
     poll(&mut polled, timeout)?;
-    Ok(polled.iter().map(|polled| polled.revents != 0).collect())
+    Ok(polled
+        .iter()
+        .map(|polled| !polled.revents().is_empty())
+        .collect())
 }
 
-fn polled((fd, interest): (BorrowedFd<'_>, Interest)) -> libc::pollfd {
-    libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: match interest {
-            Interest::Readable => libc::POLLIN,
-            Interest::Writable => libc::POLLOUT,
-        },
-        revents: 0,
-    }
-}
-
-/// Has the system fill in which are ready. Their descriptors have to be open.
-fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
-    let milliseconds = match timeout {
-        None => -1,
-        // Rounded up, so that a caller that waits for a time does not spin at the end of it.
-        Some(timeout) => {
-            libc::c_int::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
-        }
+fn polled((fd, interest): (BorrowedFd<'_>, Interest)) -> PollFd<'_> {
+    let events = match interest {
+        Interest::Readable => PollFlags::IN,
+        Interest::Writable => PollFlags::OUT,
     };
-    let count = polled.len() as libc::nfds_t;
-    // SAFETY: the pointer is to as many pollfds as the count says, which live in the caller.
-    let ready = unsafe { libc::poll(polled.as_mut_ptr(), count, milliseconds) };
-    if ready < 0 {
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
+    PollFd::from_borrowed_fd(fd, events)
+}
+
+/// Has the system fill in which are ready.
+fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+    // A time that the system cannot count to is as good as none.
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match rustix::event::poll(polled, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! SIGINT, SIGTERM and SIGHUP: the first asks the command to end cleanly, the second ends it at once.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::{flag, low_level};
+use signal_hook::{flag, iterator};
 
 use crate::terminal::failure::Failure;
 
@@ -26,20 +25,18 @@ impl Signals {
 }
 
 fn install() -> io::Result<Signals> {
-    let (mut woken, waker) = UnixStream::pair()?;
+    let mut handled = vec![SIGINT, SIGTERM];
+    // A process that was started with `nohup` outlives its terminal.
+    if !is_ignored(SIGHUP) {
+        handled.push(SIGHUP);
+    }
+    let mut signals = iterator::Signals::new(&handled)?;
     let caught = Arc::new(AtomicBool::new(false));
-    let number = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        if signal == SIGHUP && is_ignored(signal) {
-            // Started with `nohup`: it is to outlive its terminal.
-            continue;
-        }
-        // In this order: the first signal finds the flag unset and sets it, the second finds it
-        // set and ends the process with the code that shells give for the signal.
+    for signal in handled {
+        // In this order: the first signal finds the flag unset and sets it. The second finds it set
+        // and ends the process with the code that shells give for the signal.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&caught))?;
         flag::register(signal, Arc::clone(&caught))?;
-        flag::register_usize(signal, Arc::clone(&number), signal as usize)?;
-        low_level::pipe::register(signal, waker.try_clone()?)?;
     }
     let (sender, first) = bounded(1);
     // A thread, so that commands can wait for a signal and for other things at the same time.
@@ -47,16 +44,9 @@ fn install() -> io::Result<Signals> {
         .name("watm-signals".into())
         .stack_size(64 * 1024)
         .spawn(move || {
-            let mut byte = [0];
-            while let Err(error) = woken.read_exact(&mut byte) {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    log::error!("signals are not heard any more: {error}");
-                    return;
-                }
-            }
-            let name = match number.load(Ordering::Relaxed) {
-                number if number == SIGINT as usize => "SIGINT",
-                number if number == SIGHUP as usize => "SIGHUP",
+            let name = match signals.forever().next() {
+                Some(SIGINT) => "SIGINT",
+                Some(SIGHUP) => "SIGHUP",
                 _ => "SIGTERM",
             };
             let _ = sender.send(name);
