@@ -1,9 +1,12 @@
 //! The ratios as an image: a bar for each row that has one, on a logarithmic scale.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::Permissions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use super::report::{Report, Row, ratio};
 use super::svg::Image;
@@ -32,44 +35,49 @@ text { font: 12px sans-serif; fill: #222 } .title { font-size: 16px } .heading {
 /// Where the image goes: checked first, since measuring takes long.
 pub(super) struct Plot {
     path: PathBuf,
-    /// Beside it, so that renaming it is all there is to do.
-    temporary: PathBuf,
 }
 
 impl Plot {
     pub(super) fn at(path: &Path) -> Result<Self, Failure> {
-        let refused = |error: io::Error| refused(path, error);
-        let name = path.file_name();
-        let name = name.ok_or_else(|| refused(io::ErrorKind::InvalidFilename.into()))?;
-        if path.is_dir() {
-            return Err(refused(io::ErrorKind::IsADirectory.into()));
-        }
-        let temporary = format!(".{}.{}", name.to_string_lossy(), std::process::id());
         let plot = Self {
             path: path.to_owned(),
-            temporary: path.with_file_name(temporary),
         };
-        plot.create().map_err(refused)?;
-        // Not kept meanwhile: an interrupted measurement would leave it there.
-        fs::remove_file(&plot.temporary).map_err(refused)?;
-        Ok(plot)
+        let created = if path.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            plot.create()
+        };
+        match created {
+            // Not kept meanwhile: an interrupted measurement would leave it there.
+            Ok(_removed) => Ok(plot),
+            Err(error) => Err(refused(path, error)),
+        }
     }
 
     pub(super) fn write(&self, report: &Report) -> Result<(), Failure> {
         let write = || {
             let mut file = self.create()?;
             file.write_all(svg(report).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&self.temporary, &self.path)
+            file.as_file().sync_all()?;
+            Ok(file.persist(&self.path)?)
         };
-        write().map_err(|error| {
-            let _ = fs::remove_file(&self.temporary);
-            refused(&self.path, error)
-        })
+        write()
+            .map(|_file| ())
+            .map_err(|error| refused(&self.path, error))
     }
 
-    fn create(&self) -> io::Result<File> {
-        File::create_new(&self.temporary)
+    /// A file beside it, so that renaming is all that is left to do.
+    fn create(&self) -> io::Result<NamedTempFile> {
+        let name = self.path.file_name();
+        let name = name
+            .ok_or(io::ErrorKind::InvalidFilename)?
+            .to_string_lossy();
+        let directory = self.path.parent().filter(|path| *path != Path::new(""));
+        tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            // What any other file would have: the umask takes its part.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(directory.unwrap_or(Path::new(".")))
     }
 }
 
@@ -188,6 +196,7 @@ mod tests {
     use super::super::report::{Group, Unit};
     use super::super::svg::assert_well_formed;
     use super::*;
+    use std::fs;
 
     fn row(group: Group, name: &'static str, tcp: f64, module: f64) -> Row {
         let mut pair = Pair::default();

@@ -1,10 +1,10 @@
 //! The file that travels: made of random bytes, or given.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -26,7 +26,8 @@ pub(super) struct Sample {
 impl Sample {
     /// Makes a file of random bytes in the directory for temporary files.
     pub(super) fn make(size: u64) -> Result<Self, Failure> {
-        let made = nameless_file().and_then(|mut file| {
+        // It has no name, so it goes when this process does, however that ends.
+        let made = tempfile::tempfile().and_then(|mut file| {
             fill(&mut file, size)?;
             Self::of(file)
         });
@@ -95,23 +96,6 @@ impl Sample {
         }
         Ok(())
     }
-}
-
-/// A temporary file without a name, which goes when this process does, however that ends.
-fn nameless_file() -> io::Result<File> {
-    let name = format!(
-        "watm-demo-{:016x}",
-        RandomState::new().build_hasher().finish()
-    );
-    let path = std::env::temp_dir().join(name);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
 }
 
 /// Fills a file with bytes that no module can guess or shorten.
