@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
 use std::io::{self, Write};
 use std::net::Ipv6Addr;
 
@@ -22,7 +21,8 @@ pub(crate) struct Failure {
 }
 
 /// A message with a cause.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 struct Because {
     message: String,
     source: Box<dyn Error + Send + Sync>,
@@ -139,18 +139,6 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     printable
-}
-
-impl fmt::Display for Because {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for Because {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
-    }
 }
 
 impl From<LoadError> for Failure {
