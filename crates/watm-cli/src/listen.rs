@@ -15,16 +15,19 @@ use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.load)?;
-    let handshakes = usize::try_from(args.handshakes.handshake_limit).unwrap_or(usize::MAX);
-    let stock = args.forward.as_ref().map_or(0, |_| args.stock.stock.into());
-    let builder = setup::configure(Listener::builder(&module), &args.transport)?
+    let module = setup::load(&args.serve.module, &args.serve.load)?;
+    let handshakes = usize::try_from(args.serve.handshake_limit).unwrap_or(usize::MAX);
+    let stock = args
+        .forward
+        .as_ref()
+        .map_or(0, |_| args.serve.stock.stock.into());
+    let builder = setup::configure(Listener::builder(&module), &args.serve.transport)?
         .handshake_limit(handshakes)
         .stock(stock);
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let listener = builder.bind_all(&args.listen)?;
-    announce(listener.local_addrs(), args.quiet)?;
+    let listener = builder.bind_all(&args.serve.listen)?;
+    announce(listener.local_addrs(), args.serve.quiet)?;
     match &args.forward {
         Some(target) => forward(args, listener, target, &signals),
         None => carry_one(args, listener, &signals),
@@ -41,12 +44,12 @@ fn forward(
     let forward = Forward {
         target: target.to_owned(),
         connector: Connector::new(),
-        connect_timeout: args.transport.connect_timeout,
-        patience: args.transport.drain_timeout,
+        connect_timeout: args.serve.transport.connect_timeout,
+        patience: args.serve.transport.drain_timeout,
     };
     let forwarding = forward.start(listener, Clients::new(args.max_connections))?;
     let ended = forwarding.until_stopped(signals);
-    forwarding.stop(args.transport.close_grace);
+    forwarding.stop(args.serve.transport.close_grace);
     ended
 }
 
@@ -60,8 +63,8 @@ fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result
     })?;
     let stdio = Stdio {
         keep_open: args.keep_open,
-        patience: args.transport.drain_timeout,
-        shared: args.transport.inherit_stdio,
+        patience: args.serve.transport.drain_timeout,
+        shared: args.serve.transport.inherit_stdio,
     };
     match accepted {
         Some(conn) => stdio.carry(conn, signals),

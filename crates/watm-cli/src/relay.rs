@@ -14,20 +14,20 @@ use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.load)?;
+    let module = setup::load(&args.serve.module, &args.serve.load)?;
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let mut builder = setup::configure(Relay::builder(&module), &args.transport)?
-        .handshake_limit(count(args.handshakes.handshake_limit))
+    let mut builder = setup::configure(Relay::builder(&module), &args.serve.transport)?
+        .handshake_limit(count(args.serve.handshake_limit))
         .connection_limit(count(args.max_connections))
-        .stock(args.stock.stock.into())
+        .stock(args.serve.stock.stock.into())
         .policy(AddressPolicy::from(&args.policy));
     if let Some(remote) = &args.remote {
         builder = builder.remote(remote);
     }
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let relay = Arc::new(builder.bind_all(&args.listen)?.spawn()?);
-    announce(relay.local_addrs(), args.quiet)?;
+    let relay = Arc::new(builder.bind_all(&args.serve.listen)?.spawn()?);
+    announce(relay.local_addrs(), args.serve.quiet)?;
 
     let (failed, failures) = serve::failures();
     let watched = Arc::clone(&relay);
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         })
         .map_err(|error| Failure::because("cannot start a thread", error))?;
     let ended = serve::until_stopped(&signals, &failures);
-    relay.drain(args.transport.close_grace);
+    relay.drain(args.serve.transport.close_grace);
     relay.shutdown();
     if watching.join().is_err() {
         log::error!("the thread that watches the relay panicked");

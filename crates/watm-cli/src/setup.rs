@@ -5,11 +5,10 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use watm_wasmer::{
-    AddressEntry, AddressPolicy, ArtifactCache, Builder, CacheError, ModuleLoader, Nat64Prefix,
-    Stdio, TransportModule,
+    AddressPolicy, ArtifactCache, Builder, CacheError, ModuleLoader, Stdio, TransportModule,
 };
 
-use crate::args::{CacheDirectoryArgs, LoadArgs, PolicyArgs, RequiredPolicyArgs, TransportArgs};
+use crate::args::{CacheDirectoryArgs, LoadArgs, PolicyArgs, TransportArgs};
 use crate::terminal::bytes::count;
 use crate::terminal::failure::{Failure, chain, printable};
 
@@ -144,33 +143,16 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 impl From<&PolicyArgs> for AddressPolicy {
     fn from(args: &PolicyArgs) -> Self {
-        policy(&args.allow, &args.deny, args.allow_all, &args.nat64_prefix)
+        let start = if args.allow_all {
+            Self::allow_all()
+        } else {
+            Self::deny_all()
+        };
+        let allowing = args.allow.iter().cloned().fold(start, Self::allow);
+        let denying = args.deny.iter().cloned().fold(allowing, Self::deny);
+        let prefixes = args.nat64_prefix.iter().copied();
+        prefixes.fold(denying, Self::nat64_prefix)
     }
-}
-
-impl From<&RequiredPolicyArgs> for AddressPolicy {
-    fn from(args: &RequiredPolicyArgs) -> Self {
-        policy(&args.allow, &args.deny, args.allow_all, &args.nat64_prefix)
-    }
-}
-
-fn policy(
-    allow: &[AddressEntry],
-    deny: &[AddressEntry],
-    allow_all: bool,
-    nat64: &[Nat64Prefix],
-) -> AddressPolicy {
-    let start = if allow_all {
-        AddressPolicy::allow_all()
-    } else {
-        AddressPolicy::deny_all()
-    };
-    let allowing = allow.iter().cloned().fold(start, AddressPolicy::allow);
-    let denying = deny.iter().cloned().fold(allowing, AddressPolicy::deny);
-    nat64
-        .iter()
-        .copied()
-        .fold(denying, AddressPolicy::nat64_prefix)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the other processes of a measurement run. The command's own modes are run as they are.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
@@ -10,20 +11,12 @@ use watm_wasmer::plain;
 
 use super::peer::{self, LOOPBACK};
 use super::process::await_end_of_input;
-use crate::args::{
-    AcceptArgs, BenchArgs, BenchPart, DialArgs, HandshakeArgs, PolicyArgs, RelayArgs, StockArgs,
-    TransportArgs,
-};
+use crate::args::{self, BenchArgs, BenchPart, DialArgs, RelayArgs, TransportArgs};
 use crate::carry::open_files;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 use crate::{dial, relay};
 
-/// What `watm` itself takes by default.
-const CONNECTIONS: u32 = 4096;
-const CLIENTS: u32 = 2048;
-const HANDSHAKES: u32 = 256;
-const STOCK: u16 = 4;
 const BUFFER: usize = 64 * 1024;
 /// Of a copying thread, in bytes.
 const STACK: usize = 128 * 1024;
@@ -36,14 +29,14 @@ pub(super) fn run(args: &BenchArgs, part: BenchPart) -> Result<(), Failure> {
         BenchPart::PlainRelay => plain_relay(&args.target),
         BenchPart::Relay => {
             end_with_input()?;
-            relay::run(&relay_args(args))
+            relay::run(&relay_args(args)?)
         }
         BenchPart::Dial => {
             end_with_input()?;
-            dial::run(&dial_args(args, vec![LOOPBACK.to_owned()]))
+            dial::run(&dial_args(args, option("--listen", LOOPBACK))?)
         }
         // Its standard input is the connection, and its end that of the process.
-        BenchPart::DialStdio => dial::run(&dial_args(args, Vec::new())),
+        BenchPart::DialStdio => dial::run(&dial_args(args, "--keep-open".into())?),
     }
 }
 
@@ -60,42 +53,36 @@ pub(super) fn no_thread(error: io::Error) -> Failure {
     Failure::because("cannot start a thread", error)
 }
 
-fn relay_args(args: &BenchArgs) -> RelayArgs {
-    RelayArgs {
-        module: args.module.clone(),
-        listen: vec![LOOPBACK.to_owned()],
-        remote: Some(args.target.clone()),
-        quiet: false,
-        max_connections: CONNECTIONS,
-        policy: PolicyArgs {
-            allow: Vec::new(),
-            deny: Vec::new(),
-            allow_all: false,
-            nat64_prefix: Vec::new(),
-        },
-        handshakes: HandshakeArgs {
-            handshake_limit: HANDSHAKES,
-        },
-        stock: StockArgs { stock: STOCK },
-        load: args.load.clone(),
-        transport: transport(args),
-    }
+fn relay_args(args: &BenchArgs) -> Result<RelayArgs, Failure> {
+    let options = [
+        option("--module", &args.module),
+        option("--remote", &args.target),
+        option("--listen", LOOPBACK),
+    ];
+    let mut relay: RelayArgs = args::of_options(options.into()).map_err(Failure::new)?;
+    relay.serve.load = args.load.clone();
+    relay.serve.transport = transport(args);
+    Ok(relay)
 }
 
-fn dial_args(args: &BenchArgs, listen: Vec<String>) -> DialArgs {
-    DialArgs {
-        module: args.module.clone(),
-        remote: args.target.clone(),
-        accept: AcceptArgs {
-            listen,
-            max_connections: CLIENTS,
-            keep_open: true,
-            quiet: false,
-        },
-        stock: StockArgs { stock: STOCK },
-        load: args.load.clone(),
-        transport: transport(args),
-    }
+/// Where it listens, or how it treats standard input and output as the connection.
+fn dial_args(args: &BenchArgs, accept: OsString) -> Result<DialArgs, Failure> {
+    let options = [
+        option("--module", &args.module),
+        option("--remote", &args.target),
+        accept,
+    ];
+    let mut dial: DialArgs = args::of_options(options.into()).map_err(Failure::new)?;
+    dial.load = args.load.clone();
+    dial.transport = transport(args);
+    Ok(dial)
+}
+
+fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
+    let mut option = OsString::from(name);
+    option.push("=");
+    option.push(value);
+    option
 }
 
 /// Standard output is for who measures: nothing of the module may get into it.

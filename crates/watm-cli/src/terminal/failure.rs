@@ -12,6 +12,8 @@ use watm_wasmer::{
     TransportError,
 };
 
+use crate::args::address;
+
 /// What ends a command with exit code 1.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -101,15 +103,15 @@ fn allow_hint(address: &str) -> Option<String> {
 }
 
 /// `[fe80::1]:80` for `[fe80::1%eth0]:80`.
-fn without_zone(address: &str) -> String {
-    if let Some((ip, rest)) = address.split_once('%')
-        && let Some((_, port)) = rest.rsplit_once(']')
-        && let Some(literal) = ip.strip_prefix('[')
-        && literal.parse::<Ipv6Addr>().is_ok()
+fn without_zone(text: &str) -> String {
+    if text.starts_with('[')
+        && let Some((host, port)) = address::split(text)
+        && let Some((ip, _zone)) = host.split_once('%')
+        && ip.parse::<Ipv6Addr>().is_ok()
     {
-        return format!("{ip}]{port}");
+        return format!("[{ip}]:{port}");
     }
-    address.to_owned()
+    text.to_owned()
 }
 
 /// An error and its causes, in one line. A cause that the message before it spells out already is

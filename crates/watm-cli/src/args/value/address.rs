@@ -3,17 +3,18 @@
 
 use std::net::Ipv6Addr;
 
+/// The host, without brackets, and the port of `HOST:PORT` or `[HOST]:PORT`.
+pub(crate) fn split(text: &str) -> Option<(&str, &str)> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:"),
+        None => text.rsplit_once(':'),
+    }
+}
+
 /// An address to connect to.
-pub(super) fn parse(text: &str) -> Result<String, String> {
+pub(crate) fn parse(text: &str) -> Result<String, String> {
     let expected = "expected HOST:PORT or [IPV6]:PORT";
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once("]:")
-            .ok_or_else(|| format!("the port is missing; {expected}"))?,
-        None => text
-            .rsplit_once(':')
-            .ok_or_else(|| format!("the port is missing; {expected}"))?,
-    };
+    let (host, port) = split(text).ok_or_else(|| format!("the port is missing; {expected}"))?;
     if host.is_empty() {
         return Err(format!("the host is missing; {expected}"));
     }
@@ -30,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<String, String> {
 }
 
 /// An address to listen on, which may leave the host out.
-pub(super) fn parse_listen(text: &str) -> Result<String, String> {
+pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
     let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':'));
     // `::1` begins with a colon as well.
     match port.filter(|port| !port.contains(':')) {

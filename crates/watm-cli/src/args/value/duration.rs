@@ -5,7 +5,7 @@ use std::time::Duration;
 /// More than anybody waits for; far below what clock arithmetic could overflow at.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "more than a year (8760h) is not possible".into())
 }
 
-pub(super) fn parse_positive(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         Duration::ZERO => Err("it must be more than 0".into()),
         duration => Ok(duration),

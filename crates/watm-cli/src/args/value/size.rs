@@ -4,7 +4,7 @@
 /// The unit that WebAssembly memories grow by; none works with less.
 const PAGE: u64 = 65536;
 
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "the number is too large".into())
 }
 
-pub(super) fn parse_memory(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
     match parse(text)? {
         size if size < PAGE => Err(format!(
             "it must be at least one page of {PAGE} bytes (64K)"

@@ -1,0 +1,23 @@
+//! What the text of an option means: a file for each kind of value.
+//!
+//! Knows forms, and must never know which command an option belongs to.
+
+pub(crate) mod address;
+mod directory;
+pub(super) mod duration;
+mod file;
+mod hash;
+pub(super) mod size;
+mod variable;
+
+use clap::builder::RangedI64ValueParser;
+
+pub(crate) use directory::Directory;
+pub(crate) use file::GivenFile;
+pub(crate) use hash::Hash;
+pub(crate) use variable::Variable;
+
+/// A number of connections.
+pub(super) fn count() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1_000_000)
+}
