@@ -8,7 +8,8 @@ use watm_wasmer::{ArtifactCache, CacheError};
 use crate::args::CacheArgs;
 use crate::setup;
 use crate::terminal::bytes::count;
-use crate::terminal::failure::{Failure, printable};
+use crate::terminal::escape::printable;
+use crate::terminal::failure::Failure;
 use crate::terminal::output;
 
 pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {

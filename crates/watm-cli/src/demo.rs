@@ -29,7 +29,8 @@ use crate::carry::clients::Clients;
 use crate::carry::forward::Forward;
 use crate::setup;
 use crate::terminal::bytes::{count, speed};
-use crate::terminal::failure::{Failure, printable};
+use crate::terminal::escape::printable;
+use crate::terminal::failure::Failure;
 use crate::terminal::hex::hex;
 use crate::terminal::output::print;
 

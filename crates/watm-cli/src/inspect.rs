@@ -11,7 +11,8 @@ use watm_wasmer::ModuleInfo;
 use crate::args::InspectArgs;
 use crate::setup;
 use crate::terminal::bytes::count;
-use crate::terminal::failure::{Failure, chain, printable};
+use crate::terminal::escape::printable;
+use crate::terminal::failure::{Failure, chain};
 use crate::terminal::hex::hex;
 use crate::terminal::output;
 

@@ -10,7 +10,8 @@ use watm_wasmer::{
 
 use crate::args::{CacheDirectoryArgs, LoadArgs, PolicyArgs, TransportArgs};
 use crate::terminal::bytes::count;
-use crate::terminal::failure::{Failure, chain, printable};
+use crate::terminal::escape::printable;
+use crate::terminal::failure::{Failure, chain};
 
 /// From this size on, compiling takes long enough for a person to wonder.
 const LARGE_MODULE: u64 = 256 << 10;

@@ -6,6 +6,7 @@
 
 pub(crate) mod announce;
 pub(crate) mod bytes;
+pub(crate) mod escape;
 pub(crate) mod failure;
 pub(crate) mod hex;
 pub(crate) mod logging;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use watm_wasmer::TransportModule;
 
 use super::measure::Pair;
-use crate::terminal::failure::printable;
+use crate::terminal::escape::printable;
 use crate::terminal::hex::hex;
 
 /// The version of the JSON form: a new one only if a program that reads the old would be misled.

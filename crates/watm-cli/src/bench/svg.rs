@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::terminal::failure::printable;
+use crate::terminal::escape;
 
 /// The SVG text that is being written.
 pub(super) struct Image(String);
@@ -27,7 +27,7 @@ impl Image {
     }
 
     pub(super) fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
-        let text = escaped(text);
+        let text = escape::xml(text);
         self.line(format_args!(
             "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{text}</text>"
         ));
@@ -54,23 +54,6 @@ impl Image {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{line}");
     }
-}
-
-/// Text as XML may hold it. A path can have any character in it.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// Checks that every element is closed in turn and no text is taken for one.
@@ -100,14 +83,6 @@ pub(super) fn assert_well_formed(xml: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_escaped() {
-        assert_eq!(
-            escaped("<a href=\"x\">'&\u{1}\u{ffff}]]>"),
-            "&lt;a href=&quot;x&quot;&gt;&apos;&amp;\\u{1}\u{fffd}]]&gt;"
-        );
-    }
 
     #[test]
     fn an_image_is_well_formed() {

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::clients::{Busy, Clients, Place};
 use super::copy::Carried;
 use super::signals::Signals;
-use crate::terminal::failure::{Failure, chain, printable};
+use crate::terminal::escape::printable;
+use crate::terminal::failure::{Failure, chain};
 
 /// What a transport that has to be interrupted may take beyond its grace period.
 const MARGIN: Duration = Duration::from_millis(600);

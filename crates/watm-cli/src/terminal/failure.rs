@@ -6,12 +6,13 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::Ipv6Addr;
 
-use watm_abi::{MAX_EXCERPT, is_disruptive};
+use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
     AcceptError, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
     TransportError,
 };
 
+use super::escape::printable;
 use crate::args::address;
 
 /// What ends a command with exit code 1.
@@ -128,19 +129,6 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     printable(&text)
-}
-
-/// The text with its control characters, and those that change the direction of writing, escaped.
-pub(crate) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_disruptive(c) {
-            printable.extend(c.escape_default());
-        } else {
-            printable.push(c);
-        }
-    }
-    printable
 }
 
 impl From<LoadError> for Failure {
@@ -343,14 +331,5 @@ mod tests {
         ] {
             assert_eq!(allow_hint(other), None);
         }
-    }
-
-    #[test]
-    fn what_a_module_says_cannot_move_the_cursor() {
-        assert_eq!(
-            printable("a\x1b[2Jb\nc\u{202e}d"),
-            "a\\u{1b}[2Jb\\nc\\u{202e}d"
-        );
-        assert_eq!(printable("größe `x`"), "größe `x`");
     }
 }
