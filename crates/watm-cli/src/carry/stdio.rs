@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 use socket2::SockRef;
 use watm_wasmer::Conn;
 
@@ -88,76 +88,33 @@ impl Stdio {
     /// Carries one connection to its end.
     pub(crate) fn carry(&self, conn: Conn, signals: &Signals) -> Result<(), Failure> {
         let conn = Arc::new(conn);
-        let (events, event) = unbounded();
-        let input = duplicate(io::stdin().as_fd(), "standard input")?;
-        let output = duplicate(io::stdout().as_fd(), "standard output")?;
-        let keep_open = self.keep_open;
-        // This thread ends with the process: a read of standard input cannot be interrupted.
-        let (from, unsent) = (Arc::clone(&conn), Arc::new(AtomicBool::new(false)));
-        let mark = Arc::clone(&unsent);
-        spawn(&events, move || {
-            Event::Up(copy_up(&input, &from, keep_open, &mark))
-        })?;
-        let (to, shared) = (Arc::clone(&conn), self.shared);
-        spawn(&events, move || {
-            let down = copy_down(&to, &output);
-            if matches!(down, Down::Ended) && !shared {
-                // Whoever reads it need not wait for what standard input still brings.
-                close_output(output);
-            }
-            Event::Down(down)
-        })?;
-        drop(events);
-
+        let unsent = Arc::new(AtomicBool::new(false));
+        let events = self.start(&conn, &unsent)?;
         let mut up = None;
         let mut down_ended = false;
         let mut pauses = Pauses::new();
-        loop {
-            if down_ended && (up.is_some() || conn.outcome().is_some()) {
-                break;
-            }
-            let next = if down_ended {
-                // Half-closed: nobody reads from the transport, so look whether it has ended.
-                let timeout = pauses.next();
-                select! {
-                    recv(signals.first) -> name => Ok(Event::Signal(name.unwrap_or("a signal"))),
-                    recv(event) -> event => event.map_err(|_| RecvTimeoutError::Disconnected),
-                    default(timeout) => Err(RecvTimeoutError::Timeout),
-                }
-            } else {
-                select! {
-                    recv(signals.first) -> name => Ok(Event::Signal(name.unwrap_or("a signal"))),
-                    recv(event) -> event => event.map_err(|_| RecvTimeoutError::Disconnected),
-                }
-            };
-            match next {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::new("a copying thread panicked"));
-                }
-                Ok(Event::Signal(name)) => {
+        while !down_ended || (up.is_none() && conn.outcome().is_none()) {
+            // Half-closed: nobody reads from the transport, so look whether it has ended.
+            let pause = down_ended.then(|| pauses.next());
+            match next(&events, signals, pause)? {
+                None => {}
+                Some(Event::Signal(name)) => {
                     let _ = conn.close();
-                    let message = format!("ended by {name} before the transfer was complete");
-                    if name == "SIGHUP" {
-                        // Whoever has hung up, as ssh does at its own end, is told nothing.
-                        log::info!("{message}");
-                        return Err(Failure::silent());
-                    }
-                    return Err(Failure::new(message));
+                    return Err(interrupted(name));
                 }
-                Ok(Event::Up(Up::Unreadable(error))) => {
+                Some(Event::Up(Up::Unreadable(error))) => {
                     let _ = conn.close();
                     return Err(Failure::because("cannot read standard input", error));
                 }
-                Ok(Event::Up(ended)) => up = Some(ended),
-                Ok(Event::Down(Down::Ended)) => down_ended = true,
-                Ok(Event::Down(Down::Failed(error))) => {
+                Some(Event::Up(ended)) => up = Some(ended),
+                Some(Event::Down(Down::Ended)) => down_ended = true,
+                Some(Event::Down(Down::Failed(error))) => {
                     return Err(match conn.close() {
                         Err(error) => error.into(),
                         Ok(_) => Failure::because("the transport failed", error),
                     });
                 }
-                Ok(Event::Down(Down::Unwritable(error))) => {
+                Some(Event::Down(Down::Unwritable(error))) => {
                     let _ = conn.close();
                     return Err(Failure::output(error));
                 }
@@ -173,7 +130,7 @@ impl Stdio {
         if up.is_none() && (unsent.load(Ordering::Acquire) || input_is_ready()) {
             // The other thread is about to find out whether there was more to send. One that waits
             // for input has nothing, and is left waiting.
-            if let Ok(Event::Up(ended)) = event.recv_timeout(LAST_LOOK) {
+            if let Ok(Event::Up(ended)) = events.recv_timeout(LAST_LOOK) {
                 up = Some(ended);
             }
         }
@@ -184,6 +141,60 @@ impl Stdio {
             _ => Ok(()),
         }
     }
+
+    /// Starts a copying thread for each direction. `unsent` is true while bytes were read that the
+    /// transport has not taken.
+    fn start(
+        &self,
+        conn: &Arc<Conn>,
+        unsent: &Arc<AtomicBool>,
+    ) -> Result<Receiver<Event>, Failure> {
+        let (sender, events) = unbounded();
+        let input = duplicate(io::stdin().as_fd(), "standard input")?;
+        let output = duplicate(io::stdout().as_fd(), "standard output")?;
+        // This thread ends with the process: a read of standard input cannot be interrupted.
+        let (to, unsent, keep_open) = (Arc::clone(conn), Arc::clone(unsent), self.keep_open);
+        spawn(&sender, move || {
+            Event::Up(copy_up(&input, &to, keep_open, &unsent))
+        })?;
+        let (from, shared) = (Arc::clone(conn), self.shared);
+        spawn(&sender, move || {
+            let down = copy_down(&from, &output);
+            if matches!(down, Down::Ended) && !shared {
+                // Whoever reads it need not wait for what standard input still brings.
+                close_output(output);
+            }
+            Event::Down(down)
+        })?;
+        Ok(events)
+    }
+}
+
+/// The next event; none if `pause` is over first.
+fn next(
+    events: &Receiver<Event>,
+    signals: &Signals,
+    pause: Option<Duration>,
+) -> Result<Option<Event>, Failure> {
+    let over = pause.map_or_else(never, after);
+    select! {
+        recv(signals.first) -> name => Ok(Some(Event::Signal(name.unwrap_or("a signal")))),
+        recv(events) -> event => match event {
+            Ok(event) => Ok(Some(event)),
+            Err(_) => Err(Failure::new("a copying thread panicked")),
+        },
+        recv(over) -> _ => Ok(None),
+    }
+}
+
+fn interrupted(name: &str) -> Failure {
+    let message = format!("ended by {name} before the transfer was complete");
+    if name == "SIGHUP" {
+        // Whoever has hung up, as ssh does at its own end, is told nothing.
+        log::info!("{message}");
+        return Failure::silent();
+    }
+    Failure::new(message)
 }
 
 fn spawn(
@@ -223,7 +234,6 @@ fn close_output(output: File) {
     }
 }
 
-/// `unsent` is true while bytes were read that the transport has not taken.
 fn copy_up(input: &File, conn: &Conn, keep_open: bool, unsent: &AtomicBool) -> Up {
     let mut buffer = vec![0; BUFFER];
     loop {
