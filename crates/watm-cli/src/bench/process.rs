@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::args::BenchPart;
-use crate::carry::poll::{Interest, wait};
+use crate::carry::poll::{Interest, wait_until};
 
 /// How long a process may take to say where it listens: it may have to compile a large module.
 const START: Duration = Duration::from_secs(60);
@@ -69,20 +69,14 @@ impl Process {
 
     /// The next byte of its standard output.
     pub(super) fn byte(&mut self, deadline: Instant) -> io::Result<u8> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let [ready] = wait([(self.stdout.as_fd(), Interest::Readable)], Some(left))?;
-            if ready {
-                let mut byte = [0];
-                return match self.stdout.read(&mut byte)? {
-                    // It has said why on standard error.
-                    0 => Err(io::Error::other("a process of the measurement ended")),
-                    _ => Ok(byte[0]),
-                };
-            }
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+        if !wait_until(self.stdout.as_fd(), Interest::Readable, deadline)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut byte = [0];
+        match self.stdout.read(&mut byte)? {
+            // It has said why on standard error.
+            0 => Err(io::Error::other("a process of the measurement ended")),
+            _ => Ok(byte[0]),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use watm_wasmer::Conn;
 
@@ -64,10 +64,12 @@ impl Clients {
 
     /// Waits for a free place; none once [`Clients::admit_nobody`] was called.
     pub(crate) fn admit(&self) -> Option<Place> {
-        let mut state = self.lock();
-        while state.taken >= self.shared.limit && state.admits {
-            state = self.wait(state, None);
-        }
+        let limit = self.shared.limit;
+        let mut state = self
+            .shared
+            .changed
+            .wait_while(self.lock(), |state| state.taken >= limit && state.admits)
+            .unwrap_or_else(PoisonError::into_inner);
         if !state.admits {
             return None;
         }
@@ -109,37 +111,16 @@ impl Clients {
     }
 
     fn wait_until_none(&self, limit: Duration, count: impl Fn(&State) -> usize) -> usize {
-        let deadline = Instant::now() + limit;
-        let mut state = self.lock();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let count = count(&state);
-            if count == 0 || left.is_zero() {
-                return count;
-            }
-            state = self.wait(state, Some(left));
-        }
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(self.lock(), limit, |state| count(state) > 0);
+        let (state, _timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        count(&state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is changed in single steps, so a panic elsewhere leaves it valid.
         let locked = self.shared.state.lock();
         locked.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        limit: Option<Duration>,
-    ) -> MutexGuard<'a, State> {
-        let changed = &self.shared.changed;
-        match limit {
-            None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(limit) => {
-                let waited = changed.wait_timeout(state, limit);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
     }
 }
 

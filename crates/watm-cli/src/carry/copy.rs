@@ -11,13 +11,13 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use socket2::SockRef;
 use watm_wasmer::{Conn, End, TransportError};
 
-use super::ending::{Pauses, await_end};
+use super::ending::{Pauses, await_end, look_until};
 use super::plain;
 
 const BUFFER: usize = 64 * 1024;
@@ -217,15 +217,15 @@ impl Pair {
     /// Waits until the peer's system has all that was written to the plain side: a reset would
     /// overtake it.
     fn await_acknowledged(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        let mut pauses = Pauses::new();
-        while plain::unacknowledged(&self.plain) > 0
-            && !self.is_cut()
-            && Instant::now() < deadline
-            && matches!(SockRef::from(&self.plain).take_error(), Ok(None))
-        {
-            thread::sleep(pauses.next());
-        }
+        look_until(patience, |pause| {
+            let is_over = plain::unacknowledged(&self.plain) == 0
+                || self.is_cut()
+                || !matches!(SockRef::from(&self.plain).take_error(), Ok(None));
+            if !is_over {
+                thread::sleep(pause);
+            }
+            is_over
+        });
     }
 
     fn is_cut(&self) -> bool {

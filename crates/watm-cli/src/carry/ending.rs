@@ -28,14 +28,18 @@ impl Pauses {
     }
 }
 
+/// Looks again and again until `look` says that it is over, or `patience` is. `look` gets the pause
+/// that it may spend waiting.
+pub(crate) fn look_until(patience: Duration, mut look: impl FnMut(Duration) -> bool) {
+    let deadline = Instant::now() + patience;
+    let mut pauses = Pauses::new();
+    while Instant::now() < deadline && !look(pauses.next()) {}
+}
+
 /// Waits until the transport has ended by itself and what it wrote is delivered, `patience` is
 /// over, or `given_up` says so.
 pub(crate) fn await_end(conn: &Conn, patience: Duration, given_up: impl Fn() -> bool) {
-    let deadline = Instant::now() + patience;
-    let mut pauses = Pauses::new();
-    while !given_up() && Instant::now() < deadline {
-        if conn.wait(Some(pauses.next())).is_some() {
-            return;
-        }
-    }
+    look_until(patience, |pause| {
+        given_up() || conn.wait(Some(pause)).is_some()
+    });
 }

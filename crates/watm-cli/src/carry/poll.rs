@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -36,6 +36,21 @@ pub(crate) fn wait_any(
         .iter()
         .map(|polled| !polled.revents().is_empty())
         .collect())
+}
+
+/// Waits for one descriptor until a point in time, and says whether it is ready.
+pub(crate) fn wait_until(
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    deadline: Instant,
+) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let [ready] = wait([(fd, interest)], Some(left))?;
+        if ready || left.is_zero() {
+            return Ok(ready);
+        }
+    }
 }
 
 fn polled((fd, interest): (BorrowedFd<'_>, Interest)) -> PollFd<'_> {
