@@ -1,9 +1,9 @@
-//! The command line: its commands and options, and the help that explains them.
+//! The command line: commands, options and their help.
 //!
-//! What an option's text means is decided in the files of this folder, one for each kind of
-//! value, so that what makes no sense is refused before anything is done.
+//! Knows what a user may write, and rejects everything else before any work is done. Must never know
+//! how a command does its work.
 
-// Comments on options are the help that is printed: brackets in them are no links.
+// Comments on options are the help text. Brackets in them are not links.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod bench;
@@ -39,19 +39,19 @@ pub(crate) use value::address;
     name = "watm",
     version,
     max_term_width = 100,
-    about = "Carries traffic through WebAssembly Transport Modules (WATM v1)",
+    about = "Carry traffic through WebAssembly Transport Modules (WATM v1)",
     long_about = "Carries traffic through WebAssembly Transport Modules (WATM v1).\n\n\
-        A transport module is a WebAssembly file that implements a network transport: an \
-        obfuscation, an encryption, a protocol wrapper. It runs in a sandbox and reaches nothing \
-        that it was not given. `watm` puts plain TCP on one side of it and the transformed \
-        bytes on the other.",
+        A transport module is a WebAssembly file that implements a network transport: obfuscation, \
+        encryption or a protocol wrapper. It runs in a sandbox and can reach only what you give \
+        it. `watm` connects plain TCP on one side of the module to the transformed bytes on the \
+        other.",
     after_help = TOP_EXAMPLES
 )]
 pub(crate) struct Args {
-    /// Log more to standard error: -v what happens, -vv details, -vvv everything
+    /// Log more to standard error: -v for events, -vv for details, -vvv for everything
     ///
-    /// Warnings and errors are always logged. The environment variable RUST_LOG, if it is set,
-    /// decides instead (for example RUST_LOG=watm=debug).
+    /// Warnings and errors are always logged. The environment variable RUST_LOG takes precedence if
+    /// it is set (for example RUST_LOG=watm=debug).
     #[arg(short, long, action = ArgAction::Count, global = true, display_order = 900)]
     pub(crate) verbose: u8,
 
@@ -61,16 +61,16 @@ pub(crate) struct Args {
 
 const TOP_EXAMPLES: &str = "\
 Examples:
-  watm inspect plain.wasm               what a module can do, and what is wrong with it
-  watm demo plain.wasm                  a file travels through it and comes out whole
+  watm inspect plain.wasm               show what a module can do, and its problems
+  watm demo plain.wasm                  send a file through it and back, and compare
   watm listen --module plain.wasm --listen 0.0.0.0:7000 --forward 127.0.0.1:80
   watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
 
-The last two make a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the server,
-and what crosses the network is what the module makes of it.
+The last two commands form a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the
+server, and the network carries only what the module makes of the traffic.
 
-Exit codes: 0 success, 1 failure, 2 wrong usage.
-`watm COMMAND --help` explains each command.";
+Exit codes: 0 success, 1 failure, 2 usage error.
+Run `watm COMMAND --help` for details on a command.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -85,7 +85,7 @@ pub(crate) enum Command {
     Cache(CacheArgs),
 }
 
-/// The arguments of a command that these options give, with the defaults of the command line.
+/// The arguments that a command gets from these options, with the defaults of the command line.
 pub(crate) fn of_options<A: clap::Args>(options: Vec<OsString>) -> Result<A, clap::Error> {
     let command = A::augment_args(clap::Command::new("watm").no_binary_name(true));
     A::from_arg_matches(&command.try_get_matches_from(options)?)
@@ -97,7 +97,7 @@ impl Args {
         Self::try_parse().and_then(Self::checked)
     }
 
-    /// Refuses what only the options together can tell.
+    /// Rejects combinations of options that clap cannot express.
     fn checked(self) -> Result<Self, clap::Error> {
         let (name, on_stdio) = match &self.command {
             Command::Dial(args) => (
@@ -118,7 +118,7 @@ impl Args {
             return Ok(self);
         }
         let mut command = Self::command();
-        // So that the usage line printed is that of the command concerned.
+        // The usage line that is printed is then that of this command.
         command.build();
         let command = command
             .find_subcommand_mut(name)
@@ -130,7 +130,7 @@ impl Args {
         };
         let message = format!(
             "--inherit-stdio needs {other}: without it, standard input and output are the \
-             connection, and what the module prints would get into it"
+             connection, and the module's output would mix with it"
         );
         let mut command = command;
         Err(command.error(ErrorKind::ArgumentConflict, message))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{LoadArgs, TransportArgs};
 
-/// Measure how fast a module is, beside raw TCP in the same run
+/// Measure how fast a module is, compared with raw TCP in the same run
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = BENCH_ABOUT,
@@ -15,34 +15,34 @@ Examples:
   watm bench plain.wasm --json | jq '.rows[] | select(.ratio < 0.8)'"
 )]
 pub(crate) struct BenchArgs {
-    /// The module, which has to be a dialer
+    /// The module, which must be a dialer
     pub(crate) module: PathBuf,
 
-    /// Print one JSON object instead of a table
+    /// Print a JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Take fewer and smaller samples: some seconds instead of some minutes
+    /// Take fewer and smaller samples, in seconds instead of minutes
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Run the module at both ends, also if a plain peer would do
+    /// Run the module at both ends, even if a plain peer would do
     #[arg(long)]
     pub(crate) paired: bool,
 
-    /// Also draw the ratios, as an SVG image
+    /// Also plot the ratios, as an SVG image
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
 
-    /// Take hardly any samples: for tests, which look for the rows and not for the numbers
+    /// Take almost no samples: for tests, which check the rows and not the numbers
     #[arg(long, hide = true, conflicts_with = "quick")]
     pub(crate) glance: bool,
 
-    /// Be one of the other processes of a measurement
+    /// Run as one of the other processes of a measurement
     #[arg(long, hide = true, value_enum)]
     pub(crate) part: Option<BenchPart>,
 
-    /// Where that part leads to
+    /// The address that this part connects to
     #[arg(long, hide = true, default_value = "")]
     pub(crate) target: String,
 
@@ -53,12 +53,12 @@ pub(crate) struct BenchArgs {
     pub(crate) transport: TransportArgs,
 }
 
-/// What another process of a measurement is.
+/// The part that another process takes in a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum BenchPart {
     /// The far end.
     Peer,
-    /// The far end, with the module's listener before it.
+    /// The far end, behind the module's listener.
     PairedPeer,
     /// A relay that only copies.
     PlainRelay,
@@ -71,39 +71,44 @@ pub(crate) enum BenchPart {
 }
 
 const BENCH_ABOUT: &str = "\
-Measures how fast a module is on this machine, beside raw TCP in the same run.
+Measures how fast a module is on this machine, compared with raw TCP in the same run.
 
-Over loopback, to a peer that is a process of its own. Samples of the module and of raw TCP take \
-turns; medians are shown, and their ratio: the module's number by that of raw TCP. What is \
-measured: bytes a second in one direction and in both at once, with writes and reads of several \
-sizes; round trips; the same through `watm relay` and `watm dial --listen`, beside a relay that only \
-copies; dialling, also while many connections are open; what connections leave when they are \
-closed; many that carry at once; system calls and time for what is carried; the start of the \
-command; and what an idle connection keeps.
+Traffic goes over loopback to a peer in a process of its own. Samples of the module and of raw TCP \
+alternate. The report shows the median of each, and their ratio: the module's number divided by \
+that of raw TCP. It covers
 
-A module that a plain peer understands (one that passes bytes through or changes them one by one) \
-runs at one end. Any other one runs at both ends, as it would in use: then its numbers hold the \
-cost of a dialer and of a listener. What cannot be measured with a module is left out, and a note \
-says why.
+  throughput in one direction and in both at once, with writes and reads of several sizes
+  round trips
+  the same through `watm relay` and `watm dial --listen`, compared with a relay that only copies
+  dialling, also while many connections are open
+  what connections leave behind when they are closed
+  many connections that transfer at once
+  system calls and time per transfer
+  the time the command takes to start
+  the resources of an idle connection
 
-With --json, standard output is one object. Later versions may add fields and rows.
+A module that passes bytes through, or changes them one by one, understands a plain peer and runs \
+at one end. Any other module runs at both ends, as it would in use. Its numbers then include the cost \
+of a dialer and of a listener. What cannot be measured with a module is left out, and a note says why.
+
+With --json, standard output is a single JSON object. Later versions may add fields and rows.
 
   format   number: 1
-  module   string: the path that was given
+  module   string: the path as given
   sha256   string: 64 lower-case hexadecimal digits
   paired   boolean: whether the module ran at both ends
-  cores    number: of this machine
-  rows     array of objects, see below
-  notes    array of strings: what was left out or done otherwise, and why
+  cores    number: the cores of this machine
+  rows     array of objects, described below
+  notes    array of strings: what was left out or done differently, and why
 
 A row has
 
   name         string
-  size         number or null: bytes of a write, read or message
-  connections  number or null: how many are open, carry, or were closed
+  size         number or null: bytes per write, read or message
+  connections  number or null: how many were open, transferred or were closed
   unit         \"bytes_per_second\", \"per_second\", \"seconds\", \"bytes\", \"count\", \
-\"per_megabyte\" (of 10^6 bytes) or \"share\" (1 is all)
-  tcp          number or null: the same over raw TCP; through a relay that only copies where the \
+\"per_megabyte\" (10^6 bytes) or \"share\" (1 is all)
+  tcp          number or null: the same over raw TCP, or through a relay that only copies if the \
 name begins with \"relay\" or \"command\"
   module       number
-  ratio        number or null: module by tcp";
+  ratio        number or null: module divided by tcp";

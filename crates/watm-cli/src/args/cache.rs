@@ -2,20 +2,21 @@
 
 use super::CacheDirectoryArgs;
 
-/// Show or clear the compiled modules that are kept on disk
+/// Show or clear the cache of compiled modules
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Shows or clears the compiled modules that are kept on disk.\n\n\
-        A module is compiled when it is first used and kept, so that later starts are quick. What \
-        is kept for another version of watm or another processor is never used. Altogether it \
-        takes 512 MiB at most; what was not used for longest goes first.",
+    long_about = "Shows or clears the cache of compiled modules.\n\n\
+        A module is compiled when it is first used. The result is stored, so that later starts are \
+        fast. It is used only by the same version of watm on the same kind of processor. The cache \
+        takes at most 512 MiB. The modules that have not been used for longest are removed \
+        first.",
     after_help = "\
 Examples:
-  watm cache            where, how many, how large, when last used
-  watm cache --clear    remove all; running programs are not disturbed"
+  watm cache            show the directory and its compiled modules
+  watm cache --clear    remove them all; running programs are not affected"
 )]
 pub(crate) struct CacheArgs {
-    /// Remove all of them
+    /// Remove all compiled modules
     #[arg(long)]
     pub(crate) clear: bool,
 

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use super::value::size;
 use super::{LoadArgs, TransportArgs};
 
-/// Send a file through a module and back, and show that it comes out whole
+/// Send a file through a module and back, and check that it arrives intact
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Send a file through a module and back, and show that it comes out whole.\n\n\
-        In this one process, a listener unwraps connections and forwards them to a plain TCP \
-        server, a dialer connects to it through the module, and the file travels there and \
-        then back, over real sockets of this machine. The hashes of what went in and of what \
-        came out on each side are printed, and how the first bytes looked on the wire between \
-        the dialer and the listener.\n\n\
-        The exit code is 0 if what came out is what went in.",
+    long_about = "Sends a file through a module and back, and checks that it arrives intact.\n\n\
+        Everything runs in this process, over real sockets of this machine. A dialer connects \
+        through the module to a listener. The listener unwraps the connection and forwards it to \
+        a plain TCP server. The file travels to the server and then back. The command prints the \
+        hash of the file, the hashes of what arrived on each side, and the first bytes on the \
+        wire between the dialer and the listener.\n\n\
+        The exit code is 0 if the file arrived intact both times.",
     after_help = "\
 Examples:
   watm demo plain.wasm
@@ -22,15 +22,15 @@ Examples:
   watm demo xor.wasm --config key.txt --send photo.jpg"
 )]
 pub(crate) struct DemoArgs {
-    /// The module, which has to be a dialer and a listener
+    /// The module, which must be both a dialer and a listener
     pub(crate) module: PathBuf,
 
-    /// Bytes to make a file of; K, M and G stand for 2^10, 2^20 and 2^30
+    /// Size of the random file to send, in bytes or with a suffix: K (2^10), M (2^20), G (2^30)
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size::parse,
         conflicts_with = "send")]
     pub(crate) size: u64,
 
-    /// The file to send, instead of one of random bytes
+    /// Send this file instead of random bytes
     #[arg(long, value_name = "FILE")]
     pub(crate) send: Option<PathBuf>,
 

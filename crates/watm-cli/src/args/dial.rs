@@ -10,33 +10,35 @@ use super::{LoadArgs, PolicyArgs, StockArgs, TransportArgs};
 /// Connect to a server through a module
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Connect to a server through a module.\n\n\
-        With --listen, every plain TCP connection that is accepted there is dialled through the \
-        module, and bytes are copied both ways until both directions have ended.\n\n\
-        Without --listen, standard input and output are the connection, as with netcat: the end \
-        of standard input shuts down writing, and what still arrives is printed. A module \
-        without half-close ends the whole transport at the end of either direction, so that the \
-        answer may be cut off: see --keep-open.",
+    long_about = "Connects to a server through a module.\n\n\
+        With --listen, the command accepts plain TCP connections and dials the server through the \
+        module for each of them. It copies bytes both ways until both directions have ended.\n\n\
+        Without --listen, standard input and output are the connection, as with netcat. The end \
+        of standard input shuts down writing, and the command prints what still arrives. A module \
+        without half-close ends the whole transport when either direction ends. This can cut the \
+        answer short: see --keep-open.",
     after_help = "\
 Examples:
-  A local port that leads through the module to server:7000:
+  Open a local port that leads through the module to server:7000:
     watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
 
-  One connection on standard input and output:
+  Use standard input and output as the connection:
     printf 'GET / HTTP/1.0\\r\\n\\r\\n' | watm dial --module plain.wasm --remote server:7000 --keep-open
 
-  A module with a configuration file, pinned to its hash:
+  Pin a module to its hash and give it a configuration file:
     watm dial --module xor.wasm --sha256 9f86d0... --config key.txt --remote server:7000
 
-  A module that finds the certificates of authorities where it looks for them:
+  Give a module the CA certificates where it looks for them:
     watm dial --module tls.wasm --file ca.pem:/etc/ssl/certs/ca.pem --remote server:443"
 )]
 pub(crate) struct DialArgs {
-    /// The module
+    /// The module file
     #[arg(long, value_name = "FILE")]
     pub(crate) module: PathBuf,
 
-    /// The server to dial, HOST:PORT or [IPV6]:PORT; of several addresses the first that answers
+    /// Server to dial, as HOST:PORT or [IPV6]:PORT
+    ///
+    /// If a name has several addresses, the first that answers is used.
     #[arg(long, value_name = "HOST:PORT", value_parser = address::parse)]
     pub(crate) remote: String,
 
@@ -56,20 +58,20 @@ pub(crate) struct DialArgs {
 /// Connect to a server that the module chooses
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Connect to a server that the module chooses, as far as the address policy \
-        allows it.\n\n\
-        Otherwise this is like `watm dial`: with --listen, every plain TCP connection that is \
-        accepted there is carried; without, standard input and output are the connection.",
+    long_about = "Connects to a server that the module chooses, within the address policy.\n\n\
+        Otherwise this command works like `watm dial`. With --listen, it accepts plain TCP \
+        connections and dials for each of them. Without --listen, standard input and output are \
+        the connection.",
     after_help = "\
 Examples:
   watm dial-fixed --module fixed.wasm --config servers.txt --allow example.com:443
   watm dial-fixed --module fixed.wasm --listen 127.0.0.1:8080 --allow '*:443' --deny 10.0.0.0/8
   watm dial-fixed --module fixed.wasm --allow-all --deny 127.0.0.0/8 --deny ::1",
-    // Without either, the module can reach nothing.
+    // Without one of them, the module cannot reach any address.
     group(ArgGroup::new("reachable").args(["allow", "allow_all"]).required(true).multiple(true))
 )]
 pub(crate) struct DialFixedArgs {
-    /// The module
+    /// The module file
     #[arg(long, value_name = "FILE")]
     pub(crate) module: PathBuf,
 
@@ -89,26 +91,29 @@ pub(crate) struct DialFixedArgs {
     pub(crate) transport: TransportArgs,
 }
 
-/// Where plain connections come from, for the commands that dial.
+/// Where the commands that dial get plain connections from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AcceptArgs {
-    /// Accept plain TCP connections here and dial for each (repeatable): HOST:PORT, [IPV6]:PORT, or
-    /// :PORT for all addresses of this machine; port 0 lets the system choose
+    /// Address to accept plain TCP connections on, dialling for each one (repeatable)
+    ///
+    /// HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the system
+    /// choose.
     #[arg(long, value_name = "ADDR", value_parser = address::parse_listen)]
     pub(crate) listen: Vec<String>,
 
-    /// With --listen: the most connections that are carried at the same time
+    /// Maximum number of concurrent connections (with --listen)
     #[arg(long, value_name = "COUNT", default_value_t = 2048, requires = "listen",
         value_parser = count())]
     pub(crate) max_connections: u32,
 
-    /// Without --listen: the end of standard input does not shut down writing
+    /// Do not shut down writing when standard input ends (without --listen)
     ///
-    /// For modules without half-close, which would end the transport before the answer came.
+    /// Use this for modules without half-close. They would end the transport before the answer
+    /// arrives.
     #[arg(long, conflicts_with = "listen")]
     pub(crate) keep_open: bool,
 
-    /// With --listen: print no `listening` lines
+    /// Do not print `listening` lines (with --listen)
     #[arg(short, long, requires = "listen")]
     pub(crate) quiet: bool,
 }

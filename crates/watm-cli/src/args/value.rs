@@ -1,6 +1,6 @@
-//! What the text of an option means: a file for each kind of value.
+//! The values of options, one file for each kind.
 //!
-//! Knows forms, and must never know which command an option belongs to.
+//! Knows how a value is written. Must never know which command an option belongs to.
 
 pub(crate) mod address;
 mod directory;

@@ -40,7 +40,7 @@ fn what_makes_no_sense_is_refused() {
         "dial-fixed --module m --allow [fe80::1%eth0]:80",
         "an entry has no zone",
     );
-    refused("demo m --size 1X", "K, M, G");
+    refused("demo m --size 1X", "K, M or G");
     refused("demo m --size 1M --send f", "--send");
     // What it was called before there were files for the module.
     refused("demo m --file f", "HOST:GUEST");

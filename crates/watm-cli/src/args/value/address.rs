@@ -1,5 +1,5 @@
-//! Addresses on the command line: `HOST:PORT` or `[IPV6]:PORT`. Only the form is looked at; names
-//! are resolved when they are used, and so are the zones of IPv6 addresses (`[fe80::1%eth0]`).
+//! Addresses: `HOST:PORT` or `[IPV6]:PORT`. Only the form is checked. Names, and zones of IPv6
+//! addresses (`[fe80::1%eth0]`), are resolved when they are used.
 
 use std::net::Ipv6Addr;
 
@@ -20,7 +20,7 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
     }
     if host.contains(':') != text.starts_with('[') {
         return Err(format!(
-            "brackets are for an IPv6 address and needed there; {expected}"
+            "an IPv6 address must be in brackets, and no other host may be; {expected}"
         ));
     }
     if host.contains(':') {
@@ -30,7 +30,7 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// An address to listen on, which may leave the host out.
+/// An address to listen on. The host may be omitted.
 pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
     let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':'));
     // `::1` begins with a colon as well.
@@ -42,7 +42,7 @@ pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
 
 fn check_port(port: &str) -> Result<(), String> {
     if port.parse::<u16>().is_err() || port.starts_with('+') {
-        return Err("the port is not a number from 0 to 65535".into());
+        return Err("the port must be a number from 0 to 65535".into());
     }
     Ok(())
 }
@@ -53,11 +53,12 @@ fn check_ipv6(host: &str) -> Result<(), String> {
         None => (host, None),
     };
     if ip.parse::<Ipv6Addr>().is_err() {
-        return Err("what stands in brackets is no IPv6 address".into());
+        return Err("the text in brackets is not an IPv6 address".into());
     }
     if zone == Some("") {
         return Err(
-            "the zone behind the % is missing: the name or number of a network interface".into(),
+            "the zone after % is missing; expected the name or number of a network interface"
+                .into(),
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A directory given to a module: `HOST:GUEST` for reading, `HOST:GUEST:rw` for writing too.
+//! A directory for a module: `HOST:GUEST` for reading, `HOST:GUEST:rw` for reading and writing.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -21,11 +21,11 @@ impl FromStr for Directory {
         let (host, guest) = split(paths)
             .ok_or("expected HOST:GUEST or HOST:GUEST:rw, where GUEST begins with `/`")?;
         if host.is_empty() {
-            return Err("the directory of the host is missing before the colon".into());
+            return Err("the directory of the host before the colon is missing".into());
         }
         if guest != "/" && !is_plain(guest) {
             return Err(format!(
-                "`{guest}` is not a directory in its plain form, such as `/data` or `/`"
+                "`{guest}` is not a path in plain form, such as `/data` or `/`"
             ));
         }
         Ok(Self {
@@ -36,14 +36,14 @@ impl FromStr for Directory {
     }
 }
 
-/// The paths of the host and of the guest. The colon between them is the last that an absolute path
-/// follows: a path of the host may contain colons.
+/// The paths of the host and of the guest. A path of the host may contain colons, so the last colon
+/// before an absolute path separates them.
 pub(super) fn split(paths: &str) -> Option<(&str, &str)> {
     let colon = paths.rfind(":/")?;
     Some((&paths[..colon], &paths[colon + 1..]))
 }
 
-/// Whether an absolute path is one below `/`, in its plain form.
+/// Whether an absolute path names something below `/`, in plain form.
 pub(super) fn is_plain(guest: &str) -> bool {
     let mut names = guest[1..].split('/');
     names.all(|name| !matches!(name, "" | "." | ".."))

@@ -1,8 +1,11 @@
-//! Durations on the command line: a whole number and a unit, such as `500ms`, `3s`, `2m` or `1h`.
+//! Durations: a whole number and a unit, such as `500ms`, `3s`, `2m` or `1h`.
+//!
+//! The crate `humantime` would also accept months, written `M`: a mistyped minute would then be a
+//! month.
 
 use std::time::Duration;
 
-/// More than anybody waits for; far below what clock arithmetic could overflow at.
+/// Longer than anybody waits, and far below what would overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
@@ -15,11 +18,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "s" => 1000,
         "m" => 60 * 1000,
         "h" => 3600 * 1000,
-        "" if !number.is_empty() => return Err("the unit is missing: ms, s, m or h".into()),
-        _ => return Err("expected a whole number and a unit: 500ms, 3s, 2m, 1h".into()),
+        "" if !number.is_empty() => {
+            return Err("the unit is missing; expected ms, s, m or h".into());
+        }
+        _ => return Err("expected a whole number and a unit, such as 500ms, 3s, 2m or 1h".into()),
     };
     if number.is_empty() {
-        return Err("expected a whole number and a unit: 500ms, 3s, 2m, 1h".into());
+        return Err("expected a whole number and a unit, such as 500ms, 3s, 2m or 1h".into());
     }
     number
         .parse::<u64>()
@@ -27,12 +32,12 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .and_then(|number| number.checked_mul(milliseconds))
         .map(Duration::from_millis)
         .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| "more than a year (8760h) is not possible".into())
+        .ok_or_else(|| "the maximum is one year (8760h)".into())
 }
 
 pub(crate) fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
-        Duration::ZERO => Err("it must be more than 0".into()),
+        Duration::ZERO => Err("the time must be more than 0".into()),
         duration => Ok(duration),
     }
 }

@@ -1,4 +1,4 @@
-//! A file that a module finds in memory: `HOST:GUEST`.
+//! A file for a module, which is kept in memory: `HOST:GUEST`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,11 +18,11 @@ impl FromStr for GivenFile {
         let (host, guest) =
             split(text).ok_or("expected HOST:GUEST, where GUEST begins with `/`")?;
         if host.is_empty() {
-            return Err("the file of the host is missing before the colon".into());
+            return Err("the file of the host before the colon is missing".into());
         }
         if !is_plain(guest) {
             return Err(format!(
-                "`{guest}` is not a file in its plain form, such as `/etc/ssl/certs/ca.pem`"
+                "`{guest}` is not a path in plain form, such as `/etc/ssl/certs/ca.pem`"
             ));
         }
         Ok(Self {
@@ -45,7 +45,7 @@ mod tests {
                 "/etc/ssl/certs/ca.pem",
             ),
             ("/srv/a:b:/b", "/srv/a:b", "/b"),
-            // Files have no way of being given for writing.
+            // Files cannot be given for writing.
             ("/srv/key:/key:rw", "/srv/key", "/key:rw"),
         ] {
             let expected = GivenFile {

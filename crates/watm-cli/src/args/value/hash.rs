@@ -1,4 +1,4 @@
-//! A SHA-256 on the command line: 64 hexadecimal digits.
+//! A SHA-256: 64 hexadecimal digits.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ impl FromStr for Hash {
         let length = text.chars().count();
         if length != 64 {
             return Err(format!(
-                "a SHA-256 has 64 hexadecimal digits, this has {length} characters"
+                "a SHA-256 has 64 hexadecimal digits, but this has {length} characters"
             ));
         }
         let mut hash = [0; 32];

@@ -1,7 +1,9 @@
-//! Sizes in bytes on the command line: a whole number, with K, M or G (also KiB, MiB, GiB) for
-//! 2^10, 2^20 and 2^30.
+//! Sizes in bytes: a whole number, optionally followed by K, M or G (also KiB, MiB, GiB) for 2^10,
+//! 2^20 and 2^30.
+//!
+//! The crate `bytesize` takes K, M and G for powers of 1000.
 
-/// The unit that WebAssembly memories grow by; none works with less.
+/// The unit of WebAssembly memories. No module works with less.
 const PAGE: u64 = 65536;
 
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
@@ -14,10 +16,10 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         "K" | "k" | "KiB" => 10,
         "M" | "m" | "MiB" => 20,
         "G" | "g" | "GiB" => 30,
-        _ => return Err("expected a whole number with K, M, G or nothing behind it".into()),
+        _ => return Err("expected a whole number, optionally followed by K, M or G".into()),
     };
     if number.is_empty() {
-        return Err("expected a whole number with K, M, G or nothing behind it".into());
+        return Err("expected a whole number, optionally followed by K, M or G".into());
     }
     number
         .parse::<u64>()
@@ -29,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
 pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
     match parse(text)? {
         size if size < PAGE => Err(format!(
-            "it must be at least one page of {PAGE} bytes (64K)"
+            "the size must be at least one page of {PAGE} bytes (64K)"
         )),
         size => Ok(size),
     }
