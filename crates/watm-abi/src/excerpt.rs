@@ -29,8 +29,8 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// Whether a character controls a terminal, begins a line, changes the direction of writing or cannot be
-/// seen: what a text of any length must not bring into a log.
+/// Whether a character controls a terminal, begins a line, changes the direction of writing or
+/// cannot be seen: what a text of any length must not bring into a log.
 pub fn is_disruptive(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -13,9 +13,9 @@ pub const FD_LIMIT: u32 = 1024;
 
 /// Descriptors by number.
 ///
-/// New ones get the lowest free number of a range that the host keeps clear of WASI's own. They count
-/// against a limit, wherever the guest moves them. What it is given from the start, such as its standard
-/// streams, may stand at any number and does not count, wherever it is moved.
+/// New ones get the lowest free number of a range that the host keeps clear of WASI's own. They
+/// count against a limit, wherever the guest moves them. What it is given from the start, such as
+/// its standard streams, may stand at any number and does not count, wherever it is moved.
 ///
 /// The host can reserve numbers in the range for descriptors that are not in this table; see
 /// [`reserve`](Self::reserve).
@@ -144,8 +144,8 @@ impl<T> FdTable<T> {
     ///
     /// # Errors
     ///
-    /// [`Errno::Badf`] when `from` is not open, or `to` is [`FD_LIMIT`] or more. The table is then as
-    /// before.
+    /// [`Errno::Badf`] when `from` is not open, or `to` is [`FD_LIMIT`] or more. The table is then
+    /// as before.
     pub fn renumber(&mut self, from: u32, to: u32) -> Result<Option<T>, Errno> {
         if !self.contains(from) || to >= FD_LIMIT {
             return Err(Errno::Badf);

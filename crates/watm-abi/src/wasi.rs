@@ -1,7 +1,8 @@
-//! WASI Preview 1 as bytes: error numbers, flags and the records that a guest passes and reads back.
+//! WASI Preview 1 as bytes: error numbers, flags and the records that a guest passes and reads
+//! back.
 //!
-//! Knows how each record lies in guest memory. Must never know WATM (see `watm.rs`), nor what a host
-//! does with a record.
+//! Knows how each record lies in guest memory. Must never know WATM (see `watm.rs`), nor what a
+//! host does with a record.
 
 mod bits;
 mod layout;

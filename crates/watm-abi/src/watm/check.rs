@@ -71,9 +71,9 @@ impl ModuleKind {
 /// # Errors
 ///
 /// What is wrong, the most important first: the memory, the exports that every module has, the
-/// roles, what runs first, and then the imports in the order of the module: the first 20 that do not
-/// fit, and [`InterfaceError::MoreImports`] in place of all others. A module for another version is
-/// recognised before all that, and reported as this alone. The list is never empty.
+/// roles, what runs first, and then the imports in the order of the module: the first 20 that do
+/// not fit, and [`InterfaceError::MoreImports`] in place of all others. A module for another
+/// version is recognised before all that, and reported as this alone. The list is never empty.
 pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
     // Valid modules have no name twice; of an invalid one the first counts.
     let mut by_name = HashMap::with_capacity(exports.len());
@@ -183,7 +183,8 @@ fn fits(import: &ImportDecl) -> bool {
     )
 }
 
-/// As much of a name as a message repeats, and one character more, so that it shows where it was cut.
+/// As much of a name as a message repeats, and one character more, so that it shows where it was
+/// cut.
 fn beginning(name: &str) -> String {
     name.chars().take(MAX_EXCERPT + 1).collect()
 }

@@ -11,8 +11,8 @@ use crate::{Role, Roles, Signature};
 /// A reason why a module does not fit WATM v1. The module is at fault, always: it was built for
 /// something else, or wrongly.
 ///
-/// Names that come from the module are cut after 201 characters, and escaped when they are printed, see
-/// [`Excerpt`](crate::Excerpt), so that they cannot disturb a log.
+/// Names that come from the module are cut after 201 characters, and escaped when they are printed,
+/// see [`Excerpt`](crate::Excerpt), so that they cannot disturb a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InterfaceError {

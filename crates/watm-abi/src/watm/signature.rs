@@ -62,8 +62,9 @@ impl fmt::Display for ValType {
 /// A list of value types. Clones share it, so that a module can give one long type to any number of
 /// functions.
 ///
-/// [`Display`](fmt::Display) writes `(i32, i64)`. Of a list longer than any of the interface it writes
-/// the beginning, and how many more there are: such a list is a module's, and may have thousands.
+/// [`Display`](fmt::Display) writes `(i32, i64)`. Of a list longer than any of the interface it
+/// writes the beginning, and how many more there are: such a list is a module's, and may have
+/// thousands.
 #[derive(Clone)]
 pub struct ValTypes(List);
 
@@ -151,8 +152,8 @@ impl fmt::Display for ValTypes {
 /// The type of a function. Cheap to clone.
 ///
 /// [`Display`](fmt::Display) writes `(i32, i64) -> i32`, with `()` for no parameter and for no
-/// result, and several results in parentheses; of more types than any function of the interface has,
-/// not all. It never writes more than 200 characters.
+/// result, and several results in parentheses; of more types than any function of the interface
+/// has, not all. It never writes more than 200 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// The types of the parameters.
