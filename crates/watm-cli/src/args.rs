@@ -1,7 +1,7 @@
 //! The command line: commands, options and their help.
 //!
-//! Knows what a user may write, and rejects everything else before any work is done. Must never know
-//! how a command does its work.
+//! Knows what a user may write, and rejects everything else before any work is done. Must never
+//! know how a command does its work.
 
 // Comments on options are the help text. Brackets in them are not links.
 #![allow(rustdoc::broken_intra_doc_links)]

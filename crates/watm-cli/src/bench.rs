@@ -1,4 +1,5 @@
-//! `watm bench`: how fast a module is on this machine, beside raw TCP in the same run.
+//! `watm bench`: measures how fast a module is on this machine, compared with raw TCP in the same
+//! run.
 //!
 //! ```text
 //! alone:   measurer -> dialer -------------------> peer      raw TCP:  measurer -> peer
@@ -6,10 +7,10 @@
 //! command: measurer -> `watm dial` or `watm relay` -> peer   copying:  measurer -> plain relay -> peer
 //! ```
 //!
-//! The peer is a process of its own, as it would be in use, and so are the command's own modes. A
-//! module whose bytes a plain peer can send back and forth runs alone; any other needs its own
-//! listener at the far end, which runs in the peer's process. Each sample of the module stands
-//! beside one of raw TCP, taken right before.
+//! The peer runs in its own process, as it would in use, and so do the command's own modes. A
+//! module whose bytes a plain peer understands runs alone. Any other module needs its own listener
+//! at the far end, which runs in the peer's process. Each sample of the module follows one of raw
+//! TCP.
 
 mod command;
 mod cost;
@@ -48,22 +49,22 @@ use crate::setup;
 use crate::terminal::failure::Failure;
 use crate::terminal::output;
 
-/// Without a byte for this long, a measurement counts as stuck.
+/// A measurement that moves no byte for this long is stuck.
 const STALL: Duration = Duration::from_secs(30);
-/// How long a plain peer has to be understood before the module is paired with itself.
+/// How long to try a plain peer before the module is paired with its own listener.
 const PROBE: Duration = Duration::from_secs(2);
-/// How long a connection has to end. A peer that sends for ever would make a module that waits for
-/// its end use up all the time it gets.
+/// How long a connection has to end. A module that waits for the end of a peer that sends forever
+/// would use up all the time it gets.
 const CLOSE: Duration = Duration::from_millis(200);
 
 /// How much is measured.
 #[derive(Clone, Copy)]
 struct Effort {
-    /// Samples of each measurement; the median of them counts.
+    /// Samples of each measurement, of which the median counts.
     samples: usize,
     /// Bytes of a sample.
     volume: usize,
-    /// Time of a sample where that is what is fixed.
+    /// Duration of a sample whose duration is fixed.
     window: Duration,
     round_trips: usize,
     dials: usize,
@@ -72,11 +73,11 @@ struct Effort {
     idle: usize,
     /// Connections that are opened and closed.
     churn: usize,
-    /// What opening and closing may take: some modules have to be interrupted each time.
+    /// Time for opening and closing them: some modules have to be interrupted each time.
     churn_limit: Duration,
     /// Connections that are open while others are dialled.
     open: usize,
-    /// Connections that carry at once.
+    /// Connections that transfer at once.
     together: usize,
 }
 
@@ -142,7 +143,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let mut peer = Peer::start(args.paired)?;
     let mut paired = args.paired;
     if !paired && !understands_a_plain_peer(&dialer, &peer.raw) {
-        log::info!("a plain peer is not understood, so the module is paired with its own listener");
+        log::info!(
+            "the module does not understand a plain peer, so it is paired with its own listener"
+        );
         paired = true;
         peer = Peer::start(true)?;
     }
@@ -176,8 +179,8 @@ fn configure(module: &TransportModule, args: &BenchArgs) -> Result<Builder<Diale
     Ok(builder.close_grace(args.transport.close_grace.min(CLOSE)))
 }
 
-/// Whether bytes come back as they were sent, and whether bytes that a plain peer makes up are
-/// taken. A module with a handshake or a framing of its own fails one or the other.
+/// Whether bytes come back as they were sent, and whether the module accepts the bytes of a plain
+/// peer. A module with its own handshake or framing fails one of these.
 fn understands_a_plain_peer(dialer: &Dialer, raw: &Ports) -> bool {
     let echoes = || -> Result<bool, Trouble> {
         let conn = dial(dialer, raw.of(Kind::Echo), PROBE)?;
@@ -195,7 +198,7 @@ fn understands_a_plain_peer(dialer: &Dialer, raw: &Ports) -> bool {
     echoes().unwrap_or(false) && takes().is_ok()
 }
 
-/// Dials; reads and writes then wait for `patience` at most.
+/// Dials. Reads and writes then wait for at most `patience`.
 fn dial(dialer: &Dialer, to: SocketAddr, patience: Duration) -> Result<Conn, Trouble> {
     let conn = dialer.dial(&to.to_string())?;
     conn.set_read_timeout(Some(patience))?;
@@ -203,11 +206,11 @@ fn dial(dialer: &Dialer, to: SocketAddr, patience: Duration) -> Result<Conn, Tro
     Ok(conn)
 }
 
-/// The same over plain TCP.
+/// Like [`dial`], over plain TCP.
 fn connect(to: SocketAddr, kind: Kind, patience: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(to)?;
-    // What an application does that sends messages; one that sends in bulk leaves it to the
-    // system to put small writes together, which is the harder thing to compare with.
+    // Applications that send messages set this. Those that send in bulk let the system combine
+    // small writes, which is harder to compete with.
     stream.set_nodelay(kind == Kind::Echo)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -215,13 +218,13 @@ fn connect(to: SocketAddr, kind: Kind, patience: Duration) -> io::Result<TcpStre
 }
 
 struct Bench {
-    /// For dialers that do something more.
+    /// For dialers with other settings.
     builder: Builder<Dialer>,
     dialer: Dialer,
-    /// Its connections say whose time it is.
+    /// Its connections measure the time of guest and host.
     timed: Dialer,
     raw: Ports,
-    /// Where the module dials to.
+    /// Where the module dials.
     through: Ports,
     effort: Effort,
     /// Whether the module is a relay.
@@ -251,7 +254,7 @@ impl Bench {
         Ok(rows)
     }
 
-    /// Says something about the measurement that its numbers do not.
+    /// Adds a note to the report.
     fn note(&self, note: String) {
         self.notes.borrow_mut().push(note);
     }
@@ -260,7 +263,7 @@ impl Bench {
         connect(self.raw.of(kind), kind, patience)
     }
 
-    /// Dials with a dialer of one's own.
+    /// Dials with a given dialer.
     fn dial_by(&self, dialer: &Dialer, kind: Kind) -> Result<Conn, Trouble> {
         dial(dialer, self.through.of(kind), STALL)
     }

@@ -1,4 +1,4 @@
-//! `watm cache`: the compiled modules that are kept on disk.
+//! `watm cache`: shows or clears the compiled modules on disk.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn contents(cache: &ArtifactCache) -> Result<String, CacheError> {
     line("size", &count(artifacts.iter().map(|file| file.size).sum()));
     for artifact in &artifacts {
         let name = artifact.path.file_name().unwrap_or_default();
-        // A clock that was set back makes it used just now.
+        // If the clock was set back, the module counts as used just now.
         let age = age(artifact.last_used.elapsed().unwrap_or_default());
         line("", &format!("{}, used {age}", count(artifact.size)));
         line("", &format!("  {}", name.display()));
@@ -51,7 +51,7 @@ fn modules(number: usize) -> String {
     }
 }
 
-/// How long ago, in the largest unit that says something.
+/// How long ago, in the largest unit that fits.
 fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     let (number, unit) = match seconds {

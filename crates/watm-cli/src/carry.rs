@@ -1,5 +1,5 @@
-//! Plain connections, and standard input and output, beside the transports that they belong to:
-//! accepting them, copying both ways, and ending them when the command is told to.
+//! Carries plain connections, and standard input and output, over transports: accepts them, copies
+//! both ways, and ends them when the command is told to stop.
 //!
 //! Knows connections and time. Must never know the command line, nor how a module is loaded.
 

@@ -1,12 +1,12 @@
-//! `watm demo`: the newcomer's proof. A file travels through a module in both directions, over
-//! real sockets, and its hashes show whether it came out whole.
+//! `watm demo`: a first test of a module. A file travels through it in both directions, over real
+//! sockets, and its hashes show whether it arrived intact.
 //!
 //! ```text
 //! dialer -> tap -> listener -> sink
 //! ```
 //!
-//! The dialer and the listener run the module; what is between them, on the wire, passes through
-//! the tap, which keeps the first bytes; the sink is an ordinary TCP server.
+//! The dialer and the listener run the module. The tap between them records the first bytes on the
+//! wire. The sink is an ordinary TCP server.
 
 mod sample;
 mod sink;
@@ -34,10 +34,10 @@ use crate::terminal::failure::Failure;
 use crate::terminal::hex::hex;
 use crate::terminal::output::print;
 
-/// Without a byte for this long, the transfer counts as stuck.
+/// A transfer that moves no byte for this long is stuck.
 const STALL: Duration = Duration::from_secs(30);
 const LOOPBACK: &str = "127.0.0.1:0";
-/// One is all that dials.
+/// More than the one that dials.
 const CLIENTS: u32 = 8;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
@@ -66,9 +66,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let info = module.info();
     let origin = if args.send.is_some() {
-        "from the file given"
+        "the given file"
     } else {
-        "made at random"
+        "random bytes"
     };
     line("module", &args.module.display().to_string());
     line("roles", &info.roles().to_string());
@@ -87,11 +87,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 
     let conn = dialer.dial(&tap.local_addr().to_string())?;
     let transfer = send_and_receive(&conn, &sample, &sink);
-    // If the transport failed, that is the reason, and what the transfer says a consequence.
+    // If the transport failed, the error of the transfer is only a consequence.
     let failed = conn.outcome().and_then(Result::err);
     let closed = conn.close();
     if transfer.is_ok() {
-        // The listener's side ends by itself now; stopping it would cut it off.
+        // The listener's side now ends by itself. Stopping it would cut it off.
         forwarding.wait_idle(args.transport.close_grace);
     }
     forwarding.stop(args.transport.close_grace);
@@ -106,15 +106,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     if equal {
         Ok(())
     } else {
-        Err(
-            Failure::new("what came out of the module is not what went in")
-                .hint("does the module need a configuration (--config)? -v shows what it logs"),
-        )
+        Err(Failure::new("the file did not arrive intact")
+            .hint("the module may need a configuration (--config); use -v to see what it logs"))
     }
 }
 
-/// There, and when all has arrived, back. Neither end closes before both are done, since many
-/// modules end the whole transport with the first end of a stream.
+/// Sends the file there and, once it has arrived, back. Neither end closes before both transfers
+/// are done, since many modules end the whole transport at the first end of a stream.
 fn send_and_receive(
     conn: &Conn,
     sample: &Sample,
@@ -156,9 +154,9 @@ fn result(sample: &Sample, tap: &Tap, there: &Received, back: &Received, equal: 
     line("  wire begins", &hex(&first));
     if !first.is_empty() {
         let remark = if first == sample.first() {
-            "the same: the module passes bytes through"
+            "equal: the module passes bytes through"
         } else {
-            "not the same: the module transforms them"
+            "different: the module transforms them"
         };
         line("", remark);
     }

@@ -1,4 +1,4 @@
-//! `watm dial` and `watm dial-fixed`: from plain connections, or from standard input and output,
+//! `watm dial` and `watm dial-fixed`: carry plain connections, or standard input and output,
 //! through a module to a server.
 
 use std::net::TcpStream;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     carry(dial, &args.accept, &args.transport)
 }
 
-/// Instances to keep ready: none where there is one connection.
+/// The number of instances to keep ready: none if there is only one connection.
 fn stock(accept: &AcceptArgs, args: &StockArgs) -> usize {
     if accept.listen.is_empty() {
         0
@@ -70,7 +70,7 @@ fn carry(dial: Arc<Dial>, accept: &AcceptArgs, transport: &TransportArgs) -> Res
     stdio.carry(conn, &signals)
 }
 
-/// Dials for every plain connection, until a signal.
+/// Dials for every plain connection until a signal arrives.
 fn serve(
     dial: Arc<Dial>,
     accept: &AcceptArgs,
@@ -86,8 +86,8 @@ fn serve(
         let client =
             accepted.map_err(|error| Failure::because("cannot accept connections", error))?;
         if let Some(client) = &client {
-            // Until the transport has ended in order. An end of stream could be taken for an empty
-            // answer.
+            // In effect until the transport has ended in order. An end of stream could be mistaken
+            // for an empty answer.
             plain::reset_on_drop(client);
         }
         Ok(client)

@@ -1,4 +1,4 @@
-//! `watm inspect`: what a module is, what it can do, and what is wrong with it; as text for
+//! `watm inspect`: shows what a module is, what it can do and what is wrong with it, as text for
 //! people or as JSON for programs.
 
 use std::io::{self, Write};
@@ -16,7 +16,8 @@ use crate::terminal::failure::{Failure, chain};
 use crate::terminal::hex::hex;
 use crate::terminal::output;
 
-/// The version of the JSON form: a new one only if a program that reads the old would be misled.
+/// The version of the JSON format. It changes only if programs that read the old one would be
+/// misled.
 const FORMAT: u32 = 1;
 const PAGE_KIB: u64 = 64;
 
@@ -45,7 +46,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     if ok { Ok(()) } else { Err(Failure::silent()) }
 }
 
-/// All that is shown. The JSON form is this, field by field; `watm inspect --help` documents it.
+/// Everything that is shown. The JSON format has these fields; `watm inspect --help` documents
+/// them.
 #[derive(Serialize)]
 struct Report<'a> {
     format: u32,
@@ -157,7 +159,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Writes the text for people. What modules call things may hold anything.
+    /// Writes the text for people. Names from a module may contain any character.
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut line = |label: &str, value: &str| writeln!(out, "{label:<11} {}", printable(value));
         line("file", &self.file)?;
@@ -205,7 +207,7 @@ impl<'a> Report<'a> {
         };
         let pages = |pages: u64| format!("{pages} pages ({} KiB)", pages.saturating_mul(PAGE_KIB));
         let max = memory.max_pages.map_or("no limit".to_owned(), |max| {
-            format!("{} at most", pages(max))
+            format!("at most {}", pages(max))
         });
         format!("{} at the start, {max}", pages(memory.min_pages))
     }
@@ -227,7 +229,7 @@ fn list<'a>(
 ) -> io::Result<()> {
     writeln!(out, "{title:<11} {}", items.len())?;
     let width = items.clone().map(|(name, _)| name.chars().count()).max();
-    // One very long name does not push the others out of sight.
+    // A very long name must not push the others out of sight.
     let width = width.unwrap_or(0).min(48);
     for (name, kind) in items {
         writeln!(out, "  {name:<width$}  {}", kind.text())?;

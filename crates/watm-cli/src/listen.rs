@@ -1,5 +1,5 @@
-//! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a
-//! plain server or to standard input and output.
+//! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a plain
+//! server or to standard input and output.
 
 use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Listener};
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     }
 }
 
-/// Forwards every connection, until a signal.
+/// Forwards every connection until a signal arrives.
 fn forward(
     args: &ListenArgs,
     listener: Listener,
@@ -57,7 +57,7 @@ fn forward(
 fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result<(), Failure> {
     let accepted = stdio::set_up(signals, move || {
         let conn = listener.accept();
-        // One is all that standard input and output can be.
+        // Standard input and output can carry only one connection.
         listener.close();
         conn.map_err(|error: AcceptError| error.into())
     })?;
@@ -68,7 +68,7 @@ fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result
     };
     match accepted {
         Some(conn) => stdio.carry(conn, signals),
-        // Told to end before anybody came: nothing is incomplete.
+        // A signal came before any connection, so nothing is incomplete.
         None => Ok(()),
     }
 }

@@ -1,8 +1,7 @@
-//! The `watm` command: looks at transport modules and carries traffic through them.
+//! The `watm` command: inspects transport modules and carries traffic through them.
 //!
-//! This file only chooses what to run and turns the result into an exit code: 0 for success, 1
-//! for a failure, 2 for a command line that makes no sense. Everything about modules and
-//! transports is the library's, `watm-wasmer`.
+//! This file chooses what to run and turns the result into an exit code: 0 for success, 1 for a
+//! failure, 2 for a usage error. Modules and transports belong to the library, `watm-wasmer`.
 
 mod args;
 mod bench;
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
     let args = match Args::from_command_line() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version come this way too. Nobody can be told if this cannot be written.
+            // Help and version arrive here too. If this write fails, there is nobody to tell.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

@@ -1,5 +1,5 @@
-//! `watm relay`: accepts connections and passes each on through a module to a remote. The bytes
-//! never come here: the library moves them.
+//! `watm relay`: accepts connections and relays each one through a module to a remote. The library
+//! moves the bytes.
 
 use std::sync::Arc;
 use std::thread;

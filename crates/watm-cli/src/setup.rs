@@ -1,4 +1,4 @@
-//! From options to the library: loading the module and configuring what runs it.
+//! Turns options into library settings: loads the module and configures what runs it.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -13,15 +13,15 @@ use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
 
-/// From this size on, compiling takes long enough for a person to wonder.
+/// Compiling a module of this size takes noticeable time.
 const LARGE_MODULE: u64 = 256 << 10;
-/// The most that a configuration may have: it is kept in memory.
+/// The maximum size of a configuration, which is kept in memory.
 const CONFIG_LIMIT: u64 = 16 << 20;
-/// The most that the files may have which are kept in memory, all together: what the library takes.
+/// The maximum total size of the files that are kept in memory: the limit of the library.
 const FILES_LIMIT: u64 = 64 << 20;
 
-/// A loader with the conditions and the cache that the options set. Says so when loading the
-/// module will take a while.
+/// A loader with the conditions and the cache that the options set. It prints a message if loading
+/// the module will take a while.
 pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failure> {
     let mut loader = ModuleLoader::new()
         .max_size(args.max_module_size)
@@ -36,7 +36,7 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
     let shown = printable(&path.display().to_string()).to_string();
     loader = loader.before_compiling(move |size| {
         if size >= LARGE_MODULE {
-            // Nothing depends on whether anybody reads it.
+            // A failed write does not matter.
             let _ = writeln!(
                 io::stderr(),
                 "watm: compiling {shown}, {}{remark}",
@@ -56,8 +56,8 @@ pub(crate) fn load(path: &Path, args: &LoadArgs) -> Result<TransportModule, Fail
     Ok(module)
 }
 
-/// The cache to use, if there is one. One that was asked for has to work; the user's own is used
-/// if it can be.
+/// The cache to use, if any. A directory that was asked for must work. The user's own is used if
+/// possible.
 fn cache(args: &LoadArgs) -> Result<Option<ArtifactCache>, Failure> {
     if args.no_cache {
         return Ok(None);
@@ -66,13 +66,13 @@ fn cache(args: &LoadArgs) -> Result<Option<ArtifactCache>, Failure> {
         Ok(cache) => Ok(Some(cache)),
         Err(error) if args.cache.cache_dir.is_some() => Err(error.into()),
         Err(error) => {
-            log::info!("compiled modules are not kept: {}", chain(&error));
+            log::info!("compiled modules are not stored: {}", chain(&error));
             Ok(None)
         }
     }
 }
 
-/// The cache in the directory that was named, or the user's.
+/// The cache in the given directory, or the user's own.
 pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, CacheError> {
     match &args.cache_dir {
         Some(directory) => ArtifactCache::open(directory),
@@ -80,7 +80,7 @@ pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, Cac
     }
 }
 
-/// Gives a dialer, listener or relay what the options say.
+/// Applies the options to a dialer, listener or relay.
 pub(crate) fn configure<R>(
     mut builder: Builder<R>,
     args: &TransportArgs,
@@ -110,8 +110,8 @@ pub(crate) fn configure<R>(
         let bytes = read(&file.host, left).map_err(|error| {
             let message = format!("cannot read the file {}", file.host.display());
             Failure::because(message, error).hint(
-                "check the option --file: all files together may have 64 MiB; --dir gives the module \
-                 a directory",
+                "check the option --file: all files together may take at most 64 MiB; give larger \
+                 files in a directory with --dir",
             )
         })?;
         left -= bytes.len() as u64;
@@ -130,7 +130,7 @@ pub(crate) fn configure<R>(
         .descriptor_limit(args.descriptor_limit.into()))
 }
 
-/// Reads a file that is kept in memory. It may come through a pipe.
+/// Reads a file that is kept in memory. The file may be a pipe.
 fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut file = fs::File::open(path)?.take(limit + 1);

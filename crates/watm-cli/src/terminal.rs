@@ -1,8 +1,8 @@
-//! What a person reads, on standard output and standard error: results, numbers, log lines and
-//! reasons for a failure.
+//! What a person reads on standard output and standard error: results, numbers, log lines and
+//! failures.
 //!
-//! Knows how to say something so that it cannot disturb a terminal. Must never know how a connection
-//! is carried, nor which command is running.
+//! Knows how to write text that cannot disturb a terminal. Must never know how a connection is
+//! carried, nor which command is running.
 
 pub(crate) mod announce;
 pub(crate) mod bytes;

@@ -88,8 +88,9 @@ that of raw TCP. It covers
   the resources of an idle connection
 
 A module that passes bytes through, or changes them one by one, understands a plain peer and runs \
-at one end. Any other module runs at both ends, as it would in use. Its numbers then include the cost \
-of a dialer and of a listener. What cannot be measured with a module is left out, and a note says why.
+at one end. Any other module runs at both ends, as it would in use. Its numbers then include the \
+cost of a dialer and of a listener. What cannot be measured with a module is left out, and a note \
+says why.
 
 With --json, standard output is a single JSON object. Later versions may add fields and rows.
 

@@ -28,12 +28,12 @@ pub(crate) struct InspectArgs {
 const INSPECT_ABOUT: &str = "\
 Shows what a module is, what it can do and what is wrong with it.
 
-The file is read, checked against the WATM v1 interface and compiled. None of its code runs. If the \
-module has problems, they are listed and the exit code is 1. A file that is not a WebAssembly module \
-is an error and produces no output.
+The file is read, checked against the WATM v1 interface and compiled. None of its code runs. If \
+the module has problems, they are listed and the exit code is 1. A file that is not a WebAssembly \
+module is an error and produces no output.
 
-With --json, standard output is a single JSON object. Its fields are stable: later versions may add \
-fields but never change or remove them.
+With --json, standard output is a single JSON object. Its fields are stable: later versions may \
+add fields but never change or remove them.
 
   format     number: 1
   file       string: the path as given

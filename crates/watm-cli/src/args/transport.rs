@@ -10,8 +10,9 @@ use super::value::{Directory, GivenFile, Variable, duration, size};
 pub(crate) struct StockArgs {
     /// Number of module instances to keep ready for new connections; 0 for none
     ///
-    /// A ready instance has already run the module's init. Each takes about as much memory as an idle
-    /// connection. No instances are kept ready if standard input and output are the connection.
+    /// A ready instance has already run the module's init. Each takes about as much memory as an
+    /// idle connection. No instances are kept ready if standard input and output are the
+    /// connection.
     #[arg(long, value_name = "COUNT", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(0..=1024), help_heading = "Limits")]
     pub(crate) stock: u16,
@@ -39,8 +40,8 @@ pub(crate) struct TransportArgs {
 
     /// Directory for the module, read-only unless :rw is given (repeatable)
     ///
-    /// GUEST is the absolute path at which the module sees it. It may be /, also if other directories
-    /// are given below it.
+    /// GUEST is the absolute path at which the module sees it. It may be /, also if other
+    /// directories are given below it.
     #[arg(
         long,
         value_name = "HOST:GUEST[:rw]",
@@ -50,8 +51,8 @@ pub(crate) struct TransportArgs {
 
     /// Read-only file for the module (repeatable)
     ///
-    /// The file is read once and kept in memory. GUEST is the absolute path at which the module sees
-    /// it, such as /etc/ssl/certs/ca.pem. At most 64 files with 64 MiB in total.
+    /// The file is read once and kept in memory. GUEST is the absolute path at which the module
+    /// sees it, such as /etc/ssl/certs/ca.pem. At most 64 files with 64 MiB in total.
     #[arg(long, value_name = "HOST:GUEST", help_heading = "Module environment")]
     pub(crate) file: Vec<GivenFile>,
 

@@ -1,5 +1,5 @@
-//! `watm dial` as its users run it, in a process of its own: between a plain client and the peer,
-//! beside a relay that only copies in the same place; and how long it takes to start.
+//! `watm dial` as users run it, in its own process between a plain client and the peer, compared
+//! with a relay that only copies. Also the time it takes to start.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use super::{Bench, STALL, connect, latency, throughput};
 use crate::args::BenchPart;
 
 const SIZES: [usize; 2] = [1024, 64 * 1024];
-/// Bytes of a round trip's message.
+/// Message size of a round trip, in bytes.
 const MESSAGE: usize = 64;
-/// How long a command has to start and to carry its first byte.
+/// How long a command has to start and carry its first byte.
 const START: Duration = Duration::from_secs(30);
 
 pub(super) fn one_way(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
@@ -46,10 +46,10 @@ pub(super) fn round_trips(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(rows.map(|row| row.size(MESSAGE)).into())
 }
 
-/// From nothing until a byte has come back: all that is loaded, and a dial.
+/// The time from starting the command until a byte has come back.
 pub(super) fn cold_start(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let mut samples = Quantiles::default();
-    // The first finds nothing in the system's memory, and does not count.
+    // The first start fills the system's caches and does not count.
     for sample in 0..=bench.effort.starts {
         let started = Instant::now();
         let target = bench.through.of(Kind::Echo);

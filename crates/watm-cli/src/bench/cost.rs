@@ -1,4 +1,4 @@
-//! What carrying takes: calls for each megabyte, and whose time it is, the module's or the host's.
+//! The cost of carrying: calls per megabyte, and the time of the module and of the host.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::report::{Group, Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
 
-/// Bytes of one write or read.
+/// Bytes per write or read.
 const SIZE: usize = 16 * 1024;
 const MEGABYTE: f64 = 1e6;
 
@@ -32,8 +32,8 @@ pub(super) fn calls(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
     Ok(names.into_iter().zip([system, host]).map(row).collect())
 }
 
-/// On a connection of its own, since looking at the clock takes time too. The shares are those of
-/// all samples together, so that they add up.
+/// Uses a separate connection, since reading the clock takes time too. The shares are those of all
+/// samples together, so that they add up.
 pub(super) fn times(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
     let conn = bench.dial_timed(kind, STALL)?;
     let mut times = [Duration::ZERO; 3];
@@ -58,7 +58,7 @@ pub(super) fn times(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
     Ok(names.into_iter().zip(times).map(row).collect())
 }
 
-/// Takes samples of carrying; each is told with what the connection said before and after it.
+/// Takes samples of carrying, and passes the statistics before and after each one to `sample`.
 fn carry(
     bench: &Bench,
     kind: Kind,
@@ -66,7 +66,7 @@ fn carry(
     mut sample: impl FnMut(ConnStats, ConnStats),
 ) -> Result<(), Trouble> {
     let volume = bench.effort.volume;
-    // The first fills the buffers and does not count.
+    // The first sample fills the buffers and does not count.
     for taken in 0..=bench.effort.samples {
         let before = conn.stats();
         match kind {

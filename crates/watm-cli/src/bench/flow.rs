@@ -1,4 +1,4 @@
-//! Several threads that move something at once, and how much that is in a window of time.
+//! Measures how much several threads move at once in a window of time.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one read or write of a lane waits at most: so long it takes to notice that it is over.
+/// Maximum time of one read or write of a lane, and so the time it takes to notice the end.
 pub(super) const PIECE: Duration = Duration::from_millis(50);
-/// Without anything moving for this long, all lanes wait for each other.
+/// If nothing moves for this long, all lanes wait for each other.
 const DEADLOCK: Duration = Duration::from_secs(5);
-/// A quarter of the window is run before it, to fill the buffers.
+/// The warm-up, which fills the buffers, takes a quarter of the window.
 const WARM_UP: u32 = 4;
 
 type Move<'a> = dyn FnMut() -> io::Result<u64> + Send + 'a;
 
-/// What one thread does over and over. Each time it says how much has moved. An error that says that
-/// the time was up is taken for nothing moved.
+/// What one thread does repeatedly. Each step returns how much has moved. A timeout means that
+/// nothing has moved.
 pub(super) struct Lane<'a>(Box<Move<'a>>);
 
 impl<'a> Lane<'a> {
@@ -24,7 +24,7 @@ impl<'a> Lane<'a> {
         Self(Box::new(step))
     }
 
-    /// Writes `size` bytes at a time, and counts bytes.
+    /// Writes `size` bytes at a time and counts bytes.
     pub(super) fn write<T: Sync>(to: &'a T, size: usize) -> Self
     where
         &'a T: Write,
@@ -32,7 +32,7 @@ impl<'a> Lane<'a> {
         Self::write_in_turns(vec![to], size)
     }
 
-    /// The same over several connections, one after the other.
+    /// Like [`Lane::write`], over several connections in turn.
     pub(super) fn write_in_turns<T: Sync>(mut to: Vec<&'a T>, size: usize) -> Self
     where
         &'a T: Write,
@@ -48,7 +48,7 @@ impl<'a> Lane<'a> {
         })
     }
 
-    /// Reads with a buffer of `size`, and counts bytes.
+    /// Reads with a buffer of `size` and counts bytes.
     pub(super) fn read<T: Sync>(mut from: &'a T, size: usize) -> Self
     where
         &'a T: Read,
@@ -60,7 +60,7 @@ impl<'a> Lane<'a> {
         })
     }
 
-    /// Sends messages of `size` and waits for each to come back, and counts messages.
+    /// Sends messages of `size`, waits for each to come back, and counts messages.
     pub(super) fn round_trips<T: Sync>(mut over: &'a T, size: usize) -> Self
     where
         &'a T: Read + Write,
@@ -69,7 +69,7 @@ impl<'a> Lane<'a> {
         Self::new(move || {
             over.write_all(&data)
                 .and_then(|()| over.read_exact(black_box(&mut data)))
-                // Half a message is lost, so it makes no sense to go on.
+                // Half a message is lost, so the lane cannot continue.
                 .map_err(|error| io::Error::other(format!("a round trip failed: {error}")))?;
             Ok(1)
         })
@@ -94,11 +94,11 @@ fn is_time_up(error: &io::Error) -> bool {
     )
 }
 
-/// Runs all lanes at once, and returns how much each moved a second.
+/// Runs all lanes at once and returns how much each moved per second.
 ///
 /// # Errors
 ///
-/// The first error of a lane; [`io::ErrorKind::TimedOut`] if nothing moves any more.
+/// The first error of a lane, or [`io::ErrorKind::TimedOut`] if nothing moves.
 pub(super) fn rates<const N: usize>(
     lanes: [Lane<'_>; N],
     window: Duration,
@@ -108,7 +108,7 @@ pub(super) fn rates<const N: usize>(
     Ok(rates)
 }
 
-/// The sum of what all lanes moved a second; errors as [`rates`].
+/// How much all lanes together moved per second. Fails like [`rates`].
 pub(super) fn rate(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<f64> {
     Ok(run(lanes, window)?.iter().sum())
 }
@@ -117,7 +117,7 @@ fn run(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<Vec<f64>> {
     let moved: Vec<AtomicU64> = lanes.iter().map(|_| AtomicU64::new(0)).collect();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Also if a thread cannot be started: those that run are waited for.
+        // Also ends the threads that are running if another cannot be started.
         let end = End(&over);
         let threads = lanes
             .into_iter()

@@ -1,4 +1,4 @@
-//! How long it takes: there and back, and to dial.
+//! Measures round trips and dialling.
 
 use std::io::{self, Read, Write};
 use std::thread;
@@ -10,9 +10,9 @@ use super::report::{Group, Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
 
-/// Dials that are timed whatever time they take.
+/// The number of dials that are timed, however long they take.
 const LEAST: usize = 5;
-/// Instances kept ready, and how soon one that was taken is replaced.
+/// Instances kept ready, and how many of them are replaced per second.
 const STOCK: usize = 4;
 const REFILL_RATE: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -58,8 +58,8 @@ pub(super) fn dial(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(rows(Group::SetUp, ["dial", "dial, p99"], &pair).into())
 }
 
-/// Dials with a stock of instances. Each sample waits until that is full again, and so does its
-/// baseline: the cores have fallen asleep then.
+/// Dials with a stock of instances. Each sample waits until the stock is full again. So does its
+/// baseline, since the cores are then asleep.
 pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let dialer = bench.builder.clone().stock(STOCK);
     let dialer = dialer
@@ -83,7 +83,7 @@ pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(rows(Group::SetUp, names, &pair).into())
 }
 
-/// Dials one after the other, and closes each. If that takes long, fewer than `count`.
+/// Dials and closes connections one after the other: `count` of them, or fewer if that takes long.
 pub(super) fn time_dials(bench: &Bench, count: usize, into: &mut Pair) -> Result<(), Trouble> {
     let started = Instant::now();
     for dialled in 0..count {
@@ -91,7 +91,7 @@ pub(super) fn time_dials(bench: &Bench, count: usize, into: &mut Pair) -> Result
             break;
         }
         into.plain.time(|| bench.raw(Kind::Sink, STALL))?;
-        // Closing is waited for, so that it does not disturb the next sample.
+        // Waits for the close, so that it does not disturb the next sample.
         let conn = into.through.time(|| bench.dial(Kind::Sink, STALL))?;
         let _ = conn.close();
     }

@@ -1,4 +1,4 @@
-//! Taking samples, and what they say together.
+//! Takes samples and evaluates them.
 
 use std::fs;
 use std::hint::black_box;
@@ -6,11 +6,11 @@ use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the number of threads has to stay the same, and how often that is looked at.
+/// How long the number of threads must stay the same, and how often to check.
 const SETTLE: Duration = Duration::from_millis(100);
 const SETTLE_LOOKS: usize = 20;
 
-/// Samples of raw TCP, and of the module beside them.
+/// Samples of raw TCP and of the module, taken in turn.
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     pub(super) plain: Quantiles,
@@ -23,7 +23,7 @@ impl Pair {
         self.through.push(through);
     }
 
-    /// One median by another: how much the second is of the first.
+    /// The medians as shares of the medians of `whole`.
     pub(super) fn median_of(&self, whole: &Self) -> Self {
         let share = |part: &Quantiles, whole: &Quantiles| {
             Quantiles(vec![part.at(0.5) / whole.at(0.5).max(f64::MIN_POSITIVE)])
@@ -44,7 +44,7 @@ impl Quantiles {
         self.0.push(sample);
     }
 
-    /// Runs something and keeps how many seconds it took.
+    /// Runs something and records how many seconds it took.
     pub(super) fn time<T>(&mut self, run: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = run();
@@ -52,7 +52,7 @@ impl Quantiles {
         result
     }
 
-    /// The sample that this part of all (0 to 1) does not exceed; 0 if there is none.
+    /// The quantile `part`, from 0 to 1, or 0 without samples.
     pub(super) fn at(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -118,7 +118,7 @@ impl Usage {
         })
     }
 
-    /// Once the threads of what was closed have gone: when their number stays the same for a while.
+    /// The usage after the threads of closed connections have ended: when it no longer falls.
     pub(super) fn settled() -> io::Result<Self> {
         let mut last = Self::now()?;
         for _ in 0..SETTLE_LOOKS {
@@ -143,12 +143,12 @@ impl Usage {
     }
 }
 
-/// The number behind a name at the start of a line.
+/// The number after a name at the start of a line.
 fn number(text: &str, name: &str) -> io::Result<u64> {
     let mut rests = text.lines().filter_map(|line| line.strip_prefix(name));
     rests
         .find_map(|rest| rest.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("/proc/self does not tell {name}")))
+        .ok_or_else(|| io::Error::other(format!("/proc/self does not have {name}")))
 }
 
 #[cfg(test)]

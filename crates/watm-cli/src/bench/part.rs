@@ -1,4 +1,4 @@
-//! What the other processes of a measurement run. The command's own modes are run as they are.
+//! What the other processes of a measurement run. The command's own modes run unchanged.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -40,7 +40,7 @@ pub(super) fn run(args: &BenchArgs, part: BenchPart) -> Result<(), Failure> {
     }
 }
 
-/// Has the command's modes end as they do when they are told to.
+/// Ends one of the command's modes with a signal when standard input ends.
 fn end_with_input() -> Result<(), Failure> {
     let watched = thread::Builder::new().stack_size(STACK).spawn(|| {
         await_end_of_input();
@@ -65,7 +65,7 @@ fn relay_args(args: &BenchArgs) -> Result<RelayArgs, Failure> {
     Ok(relay)
 }
 
-/// Where it listens, or how it treats standard input and output as the connection.
+/// `accept` says where to listen, or how to use standard input and output as the connection.
 fn dial_args(args: &BenchArgs, accept: OsString) -> Result<DialArgs, Failure> {
     let options = [
         option("--module", &args.module),
@@ -85,7 +85,7 @@ fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
     option
 }
 
-/// Standard output is for who measures: nothing of the module may get into it.
+/// The measuring process reads standard output, so the module must not write there.
 fn transport(args: &BenchArgs) -> TransportArgs {
     TransportArgs {
         inherit_stdio: false,
@@ -93,7 +93,7 @@ fn transport(args: &BenchArgs) -> TransportArgs {
     }
 }
 
-/// A relay without a module: a thread for each direction, that copies.
+/// A relay without a module: a copying thread for each direction.
 fn plain_relay(target: &str) -> Result<(), Failure> {
     open_files::raise_limit();
     let listener = plain::bind(LOOPBACK)?;
@@ -130,7 +130,7 @@ fn relay_plainly(client: TcpStream, target: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Not [`io::copy`], which leaves the copying to the kernel: a relay that looks at nothing.
+/// Unlike [`io::copy`], this does not leave the copying to the kernel, which a module cannot do.
 fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
     let mut buf = vec![0; BUFFER];
     loop {

@@ -1,4 +1,4 @@
-//! The far end of the measurements, a process of its own.
+//! The far end of the measurements, which runs in its own process.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::terminal::output;
 
 pub(super) const LOOPBACK: &str = "127.0.0.1:0";
 const BUFFER: usize = 64 * 1024;
-/// What a thread of the peer needs beside its buffer, which is on the heap.
+/// The stack of a thread, in bytes. Its buffer is on the heap.
 const STACK: usize = 128 * 1024;
 
 /// What the peer does with a connection.
@@ -23,20 +23,20 @@ const STACK: usize = 128 * 1024;
 pub(super) enum Kind {
     /// Sends back what it receives.
     Echo,
-    /// Receives and drops.
+    /// Receives and discards.
     Sink,
-    /// Sends for as long as it is taken.
+    /// Sends as long as somebody reads.
     Source,
-    /// Both of these at once, on two threads.
+    /// Receives and sends at once, on two threads.
     Both,
 }
 
 impl Kind {
-    /// In the order of their numbers.
+    /// All kinds, in the order of their numbers.
     const ALL: [Self; 4] = [Self::Echo, Self::Sink, Self::Source, Self::Both];
 }
 
-/// Where the peer listens, a port for each kind.
+/// Where the peer listens: one port for each kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports([SocketAddr; Kind::ALL.len()]);
 
@@ -65,7 +65,7 @@ pub(super) struct Peer {
     _process: Process,
     /// Plain TCP.
     pub(super) raw: Ports,
-    /// The module's listener before the same, if the peer runs it.
+    /// The same behind the module's listener, if the peer runs one.
     pub(super) module: Option<Ports>,
 }
 
@@ -142,7 +142,7 @@ fn listen_through(
 
 fn spawn(run: impl FnOnce() -> io::Result<()> + Send + 'static) {
     let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
-        // A connection that ends in an error is what ends most of them.
+        // Most connections end with an error.
         if let Err(error) = run() {
             log::debug!("a connection of the peer ended: {error}");
         }
@@ -169,7 +169,7 @@ where
     }
 }
 
-/// Until the stream ends.
+/// Receives until the stream ends.
 fn receive(mut from: impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buf = vec![0; BUFFER];
     loop {
@@ -180,7 +180,7 @@ fn receive(mut from: impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -
     }
 }
 
-/// Until nobody takes it any more.
+/// Sends until nobody reads any more.
 fn send(mut to: impl Write) -> io::Result<()> {
     let buf = vec![0; BUFFER];
     loop {

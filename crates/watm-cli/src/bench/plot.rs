@@ -1,4 +1,4 @@
-//! The ratios as an image: a bar for each row that has one, on a logarithmic scale.
+//! Plots the ratios as bars on a logarithmic scale.
 
 use std::fmt::Write as _;
 use std::fs::Permissions;
@@ -18,13 +18,13 @@ const MARGIN: f64 = 20.0;
 const TOP: f64 = 110.0;
 const LINE: f64 = 20.0;
 const BAR: f64 = 12.0;
-/// Where the bars may be: labels stand left of it, numbers right of the bars.
+/// The area of the bars. Labels are to its left, numbers to the right of each bar.
 const LEFT: f64 = 310.0;
 const RIGHT: f64 = WIDTH - 70.0;
-/// What the scale shows at least.
+/// The minimum range of the scale.
 const LEAST: f64 = 0.5;
 const MOST: f64 = 10.0;
-/// Characters of the module's path that fit.
+/// The number of characters of the module's path that fit.
 const TITLE: usize = 80;
 
 const STYLE: &str = "\
@@ -32,7 +32,7 @@ text { font: 12px sans-serif; fill: #222 } .title { font-size: 16px } .heading {
 .middle { text-anchor: middle } .end { text-anchor: end } .grid { stroke: #ddd } \
 .one { stroke: #222; stroke-width: 1.5 } .better { fill: #3a7f5a } .worse { fill: #c2703d }";
 
-/// Where the image goes: checked first, since measuring takes long.
+/// The file for the image. It is checked first, since measuring takes long.
 pub(super) struct Plot {
     path: PathBuf,
 }
@@ -48,7 +48,7 @@ impl Plot {
             plot.create()
         };
         match created {
-            // Not kept meanwhile: an interrupted measurement would leave it there.
+            // Removed again, since an interrupted measurement would leave it there.
             Ok(_removed) => Ok(plot),
             Err(error) => Err(refused(path, error)),
         }
@@ -66,7 +66,7 @@ impl Plot {
             .map_err(|error| refused(&self.path, error))
     }
 
-    /// A file beside it, so that renaming is all that is left to do.
+    /// Creates a temporary file beside the plot, to be renamed.
     fn create(&self) -> io::Result<NamedTempFile> {
         let name = self.path.file_name();
         let name = name
@@ -75,7 +75,7 @@ impl Plot {
         let directory = self.path.parent().filter(|path| *path != Path::new(""));
         tempfile::Builder::new()
             .prefix(&format!(".{name}."))
-            // What any other file would have: the umask takes its part.
+            // As for any other file, the umask applies.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(directory.unwrap_or(Path::new(".")))
     }
@@ -83,7 +83,7 @@ impl Plot {
 
 fn refused(path: &Path, error: io::Error) -> Failure {
     Failure::because(format!("cannot write the plot {}", path.display()), error)
-        .hint("--plot names a file in a directory that exists and that you may write")
+        .hint("--plot must name a file in an existing directory that you can write to")
 }
 
 fn svg(report: &Report) -> String {
@@ -99,7 +99,8 @@ fn svg(report: &Report) -> String {
     let title = format!("watm bench {}", shortened(&report.module));
     image.text(MARGIN, 30.0, "title", &title);
     image.text(MARGIN, 50.0, "", report.route());
-    let legend = "ratio to raw TCP (or to a relay that only copies); green is better, orange worse";
+    let legend =
+        "ratio to raw TCP (or to a relay that only copies): green is better, orange is worse";
     image.text(MARGIN, 68.0, "", legend);
     scale.draw(&mut image, bottom);
     let mut y = TOP;
@@ -116,7 +117,7 @@ fn svg(report: &Report) -> String {
     image.finish()
 }
 
-/// A row's label, bar and number, in the line that ends at `y`.
+/// Draws the label, bar and number of a row, in the line that ends at `y`.
 fn draw(row: &Row, scale: &Scale, y: f64, image: &mut Image) {
     let Some(value) = row.ratio else { return };
     let (one, end) = (scale.x(1.0), scale.x(value));
@@ -140,7 +141,7 @@ fn label(row: &Row) -> String {
     label
 }
 
-/// The end of a path says more than its beginning.
+/// Shortens a path at its beginning, since its end says more.
 fn shortened(path: &str) -> String {
     match path.char_indices().rev().nth(TITLE) {
         None => path.to_owned(),
@@ -148,7 +149,7 @@ fn shortened(path: &str) -> String {
     }
 }
 
-/// From a ratio to a place.
+/// Maps ratios to positions.
 struct Scale {
     least: f64,
     most: f64,

@@ -1,7 +1,6 @@
-//! The other processes of a measurement: this program again, with the same options, as one of its
-//! parts.
+//! The other processes of a measurement: this program with the same options, running one part.
 //!
-//! Each ends when its standard input does, so none outlives who started it, however that ends.
+//! Each process ends with its standard input, so none outlives the process that started it.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -15,19 +14,19 @@ use clap::ValueEnum;
 use crate::args::BenchPart;
 use crate::carry::poll::{Interest, wait_until};
 
-/// How long a process may take to say where it listens: it may have to compile a large module.
+/// How long a process may take to listen. It may have to compile a large module first.
 const START: Duration = Duration::from_secs(60);
-/// What a first line has at most.
+/// The maximum length of a first line.
 const LINE_LIMIT: usize = 4096;
 
-/// A running part. Dropping it ends it.
+/// A running part, which ends when it is dropped.
 pub(super) struct Process {
     child: Child,
     stdout: ChildStdout,
 }
 
 impl Process {
-    /// Starts a part that leads to `target`, if it leads anywhere.
+    /// Starts a part. `target` is the address that it connects to, if any.
     pub(super) fn start(part: BenchPart, target: Option<SocketAddr>) -> io::Result<Self> {
         let arguments = arguments(std::env::args_os().skip(1), part, target);
         let mut child = Command::new(std::env::current_exe()?)
@@ -41,17 +40,17 @@ impl Process {
         }
     }
 
-    /// Starts a part that listens, and waits until it does.
+    /// Starts a part that listens, and waits until it is listening.
     pub(super) fn listening(part: BenchPart, target: SocketAddr) -> io::Result<(Self, SocketAddr)> {
         let mut process = Self::start(part, Some(target))?;
         let line = process.line()?;
         match line.strip_prefix("listening ").map(str::parse) {
             Some(Ok(address)) => Ok((process, address)),
-            _ => Err(io::Error::other("a process said something unexpected")),
+            _ => Err(io::Error::other("a process printed something unexpected")),
         }
     }
 
-    /// Its first line, without the end.
+    /// The first line of its standard output, without the newline.
     pub(super) fn line(&mut self) -> io::Result<String> {
         let deadline = Instant::now() + START;
         let mut line = Vec::new();
@@ -74,13 +73,13 @@ impl Process {
         }
         let mut byte = [0];
         match self.stdout.read(&mut byte)? {
-            // It has said why on standard error.
+            // It has printed the reason on standard error.
             0 => Err(io::Error::other("a process of the measurement ended")),
             _ => Ok(byte[0]),
         }
     }
 
-    /// Writes to its standard input, and leaves that open.
+    /// Writes to its standard input, which stays open.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.child.stdin {
             Some(stdin) => stdin.write_all(bytes).and_then(|()| stdin.flush()),
@@ -91,19 +90,19 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Closing its standard input would do, but one that is stuck must not stay.
+        // Closing its standard input would suffice, but not if the process is stuck.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What a part does until whoever started it ends.
+/// Waits until standard input ends, as it does when the process that started this one ends.
 pub(super) fn await_end_of_input() {
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
 }
 
-/// The command line of a part: that of this process, and what makes it the part. Right behind the
-/// command's name, since what follows a `--` is no option.
+/// The command line of a part: that of this process and the options that select the part. These
+/// come right after the command's name, since nothing after `--` is an option.
 fn arguments(
     own: impl Iterator<Item = OsString>,
     part: BenchPart,

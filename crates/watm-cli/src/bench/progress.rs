@@ -1,4 +1,4 @@
-//! The progress of the measurements, on a terminal alone.
+//! Shows the progress of the measurements, on a terminal only.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -19,7 +19,7 @@ impl Progress {
         }
     }
 
-    /// Says what comes next.
+    /// Shows the next step.
     pub(super) fn step(&mut self, what: &str) {
         let line = bar(self.done, self.steps, what);
         self.done += 1;
@@ -28,7 +28,7 @@ impl Progress {
 
     fn print(&self, line: &str) {
         if self.shown {
-            // To the start of the line, and away with what stood there. Nothing depends on it.
+            // Returns to the start of the line and clears it. A failed write does not matter.
             let _ = write!(io::stderr(), "\r\x1b[K{line}");
         }
     }

@@ -1,4 +1,4 @@
-//! `watm relay`, in a process of its own, beside a relay that only copies in the same place.
+//! `watm relay` in its own process, compared with a relay that only copies.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,17 +13,17 @@ use super::trouble::Trouble;
 use super::{Bench, PROBE, connect};
 use crate::args::BenchPart;
 
-/// Clients that talk through one relay at once.
+/// Clients that use one relay at once.
 const CLIENTS: usize = 16;
-/// Bytes of their messages.
+/// The size of their messages, in bytes.
 const MESSAGE: usize = 64;
 
 pub(super) fn relay(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     if !bench.relays {
-        return left_out(bench, "the module is no relay");
+        return left_out(bench, "the module is not a relay");
     }
-    // Both of its sides are plain here: the module has to leave the bytes as they are, or to undo
-    // on the way back what it did on the way there.
+    // Both sides are plain here. The module must leave the bytes unchanged, or undo its changes on
+    // the way back.
     let target = bench.raw.of(Kind::Echo);
     let (_plain_relay, plain) = Process::listening(BenchPart::PlainRelay, target)?;
     let (_relay, through) = Process::listening(BenchPart::Relay, target)?;
@@ -77,7 +77,7 @@ fn clients(relay: SocketAddr) -> io::Result<Vec<TcpStream>> {
         .collect()
 }
 
-/// Round trips a second of all clients together, a thread for each.
+/// Round trips per second of all clients together, with a thread for each.
 fn trips(bench: &Bench, clients: &[TcpStream]) -> io::Result<f64> {
     let lanes = clients
         .iter()

@@ -1,4 +1,4 @@
-//! The result: a table for people, or JSON for programs.
+//! The report: a table for people, or JSON for programs.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,7 +11,8 @@ use super::measure::Pair;
 use crate::terminal::escape::printable;
 use crate::terminal::hex::hex;
 
-/// The version of the JSON form: a new one only if a program that reads the old would be misled.
+/// The version of the JSON format. It changes only if programs that read the old one would be
+/// misled.
 const FORMAT: u32 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +27,7 @@ pub(super) enum Unit {
     Share,
 }
 
-/// Rows that stand under one heading, in the order in which they are shown.
+/// The headings of the rows, in the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
     OneWay,
@@ -46,15 +47,15 @@ pub(super) struct Row {
     #[serde(skip)]
     pub(super) group: Group,
     pub(super) name: &'static str,
-    /// Bytes of one write, read or message, where there is one.
+    /// Bytes per write, read or message, if applicable.
     pub(super) size: Option<usize>,
-    /// Connections that are open, carry or were closed, where there is more than the one.
+    /// Connections that were open, transferred or were closed, if there was more than one.
     pub(super) connections: Option<usize>,
     pub(super) unit: Unit,
-    /// Over raw TCP (or through a plain relay), where that has the same.
+    /// The same over raw TCP or through a plain relay, if applicable.
     tcp: Option<f64>,
     module: f64,
-    /// The module's number by that of raw TCP.
+    /// The module's number divided by that of raw TCP.
     pub(super) ratio: Option<f64>,
 }
 
@@ -63,19 +64,19 @@ impl Group {
         match self {
             Self::OneWay => "one direction",
             Self::BothWays => "both directions at once",
-            Self::RoundTrips => "there and back",
-            Self::Relay => "`watm relay`, beside a relay that only copies",
-            Self::Command => "`watm dial --listen`, beside a relay that only copies",
+            Self::RoundTrips => "round trips",
+            Self::Relay => "`watm relay`, compared with a relay that only copies",
+            Self::Command => "`watm dial --listen`, compared with a relay that only copies",
             Self::SetUp => "setting up",
             Self::Many => "many connections",
-            Self::Cost => "what it takes",
-            Self::Idle => "an idle connection",
+            Self::Cost => "cost",
+            Self::Idle => "idle connection",
         }
     }
 }
 
 impl Unit {
-    /// Whether a larger number is what one wants.
+    /// Whether larger numbers are better.
     pub(super) fn more_is_better(self) -> bool {
         match self {
             Self::BytesPerSecond | Self::PerSecond | Self::Share => true,
@@ -98,7 +99,7 @@ impl Row {
         }
     }
 
-    /// The quantiles of samples that were taken side by side.
+    /// Compares a quantile of samples that were taken in turn.
     pub(super) fn compared(
         group: Group,
         name: &'static str,
@@ -148,17 +149,17 @@ impl Row {
     }
 }
 
-/// All that is shown. The JSON form is this, field by field; `watm bench --help` documents it.
+/// Everything that is shown. The JSON format has these fields; `watm bench --help` documents them.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     format: u32,
     pub(super) module: String,
     sha256: String,
-    /// Whether the module's own listener stood at the far end.
+    /// Whether the module's own listener was at the far end.
     paired: bool,
     cores: usize,
     pub(super) rows: Vec<Row>,
-    /// What was left out or done otherwise, and why.
+    /// What was left out or done differently, and why.
     notes: Vec<String>,
 }
 
@@ -181,7 +182,7 @@ impl Report {
         }
     }
 
-    /// One that names no module that exists.
+    /// A report for a module that does not exist.
     #[cfg(test)]
     pub(super) fn of_rows(module: &str, rows: Vec<Row>) -> Self {
         Self {

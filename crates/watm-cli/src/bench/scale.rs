@@ -1,5 +1,5 @@
-//! Many connections: what an idle one keeps, what those that were closed leave, and how it goes
-//! while a thousand are open.
+//! Many connections: the resources of an idle one, what closed ones leave behind, and the
+//! performance while a thousand are open.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -16,22 +16,22 @@ use super::trouble::Trouble;
 use super::{Bench, STALL};
 use crate::carry::open_files;
 
-/// The first connections also pay for what all share.
+/// The first connections also allocate what all connections share.
 const FIRST: usize = 8;
-/// Connections after which nothing new is kept for later ones.
+/// The number of connections after which no more is retained for later ones.
 const SETTLED: usize = 100;
-/// Descriptors of a connection, one of raw TCP beside it included; in the peer it is not more.
+/// Descriptors per connection, including the raw TCP connection beside it. The peer needs no more.
 const DESCRIPTORS: u64 = 5;
 /// Descriptors for everything else.
 const OTHER_DESCRIPTORS: u64 = 100;
-/// What is many is compared with this many.
+/// The number of connections that many are compared with.
 const FEW: usize = 10;
-/// Threads that write, so that it is not their number that counts.
+/// The number of writing threads, which is the same for few and for many connections.
 const DRIVERS: usize = 8;
-/// Bytes of one write.
+/// Bytes per write.
 const WRITE: usize = 16 * 1024;
 
-/// What an open connection keeps of this process.
+/// The resources of this process that an open connection takes.
 pub(super) fn idle(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let count = bench.affordable("idle connections", bench.effort.idle);
     let mut open = open(bench, FIRST)?;
@@ -44,7 +44,7 @@ pub(super) fn idle(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(usage_rows(Group::Idle, names, each).into())
 }
 
-/// What is left of connections that were opened and closed.
+/// What opened and closed connections leave behind.
 pub(super) fn left(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     open_and_close(bench, SETTLED)?;
     let before = Usage::settled()?;
@@ -52,7 +52,7 @@ pub(super) fn left(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     if closed < bench.effort.churn {
         let limit = bench.effort.churn_limit;
         bench.note(format!(
-            "closing: {closed} connections took {limit:?}, no more were tried"
+            "closing: stopped after {closed} connections, which took {limit:?}"
         ));
     }
     let left = Usage::settled()?.since(before, 1.0);
@@ -61,7 +61,7 @@ pub(super) fn left(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(rows.map(|row| row.connections(closed)).into())
 }
 
-/// One connection after the other; says how many there was time for.
+/// Opens and closes connections one after the other. Returns how many there was time for.
 fn open_and_close(bench: &Bench, count: usize) -> Result<usize, Trouble> {
     let started = Instant::now();
     for closed in 0..count {
@@ -82,11 +82,11 @@ fn usage_rows(group: Group, names: [&'static str; 3], usage: Usage) -> [Row; 3] 
     ]
 }
 
-/// Dialling while hardly any and while many connections are open.
+/// Dialling while few and while many connections are open.
 pub(super) fn dials(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let (mut few, mut many) = (Pair::default(), Pair::default());
     let count = bench.affordable("dialling beside many", bench.effort.open);
-    // Half before and half after, since the machine may have changed its mind meanwhile.
+    // Half before and half after, since the speed of the machine may change meanwhile.
     time_dials(bench, bench.effort.dials / 2, &mut few)?;
     let open = (open_raw(bench, count)?, open(bench, count)?);
     time_dials(bench, bench.effort.dials, &mut many)?;
@@ -100,7 +100,7 @@ pub(super) fn dials(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     ])
 }
 
-/// All connections carrying at once.
+/// All connections transferring at once.
 pub(super) fn together(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let count = bench.affordable("many at once", bench.effort.together);
     let raw = open_raw(bench, count)?;
@@ -130,7 +130,7 @@ pub(super) fn together(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     ])
 }
 
-/// A few threads, each with its share of the connections.
+/// Splits the connections among a few threads.
 fn lanes<'a, T: Sync>(over: &'a [T]) -> Vec<Lane<'a>>
 where
     &'a T: Write,
@@ -152,14 +152,14 @@ fn open_raw(bench: &Bench, count: usize) -> Result<Vec<TcpStream>, Trouble> {
 }
 
 impl Bench {
-    /// As many connections as there are descriptors for.
+    /// The number of connections that there are descriptors for.
     fn affordable(&self, what: &str, wanted: usize) -> usize {
         let limit = open_files::limit();
         let most = affordable(limit, wanted);
         if most < wanted {
             self.note(format!(
-                "{what}: {most} connections in place of {wanted}: this process may have {limit} open \
-                 files, see `ulimit -Hn`"
+                "{what}: {most} connections instead of {wanted}, since this process may have at \
+                 most {limit} open files (see `ulimit -Hn`)"
             ));
         }
         most
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_low_limit_of_descriptors_makes_for_fewer_connections() {
+    fn a_low_limit_of_descriptors_means_fewer_connections() {
         assert_eq!(affordable(20_000, 1000), 1000);
         assert_eq!(affordable(1024, 1000), 184);
         assert_eq!(affordable(64, 1000), FEW);

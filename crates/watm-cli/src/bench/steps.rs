@@ -1,11 +1,11 @@
-//! What is measured, and in which order.
+//! The measurements and their order.
 
 use super::peer::Kind;
 use super::report::Row;
 use super::trouble::Trouble;
 use super::{Bench, command, cost, latency, relay, scale, throughput};
 
-/// Bytes an application writes or reads at once.
+/// Bytes that an application writes or reads at once.
 const SIZES: [usize; 4] = [64, 1024, 16 * 1024, 64 * 1024];
 const SIZES_AT_ONCE: [usize; 2] = [1024, 64 * 1024];
 const ROUND_TRIPS: [usize; 3] = [4, 64, 1024];
@@ -15,7 +15,7 @@ type Measure = Box<dyn Fn(&Bench) -> Result<Vec<Row>, Trouble>>;
 /// A measurement.
 pub(super) struct Step {
     pub(super) what: String,
-    /// Whether the others make sense if this one fails.
+    /// Whether the other measurements are still useful if this one fails.
     pub(super) optional: bool,
     pub(super) run: Measure,
 }
@@ -43,16 +43,16 @@ impl Step {
     }
 }
 
-/// All measurements. What an idle connection keeps comes first: later ones find memory that others
-/// have left.
+/// All measurements. The resources of an idle connection come first, since later measurements reuse
+/// memory.
 pub(super) fn all() -> Vec<Step> {
     let out = SIZES.map(|size| {
-        Step::needed(format!("out, {size} bytes a write"), move |bench| {
+        Step::needed(format!("out, {size} bytes per write"), move |bench| {
             throughput::one_way(bench, Kind::Sink, size)
         })
     });
     let into = SIZES.map(|size| {
-        Step::needed(format!("in, {size} bytes a read"), move |bench| {
+        Step::needed(format!("in, {size} bytes per read"), move |bench| {
             throughput::one_way(bench, Kind::Source, size)
         })
     });
@@ -71,7 +71,7 @@ pub(super) fn all() -> Vec<Step> {
         Step::optional(what, move |bench| cost::calls(bench, kind))
     });
     let times = ways.map(|(way, kind)| {
-        let what = format!("whose time, {way}");
+        let what = format!("time, {way}");
         Step::optional(what, move |bench| cost::times(bench, kind))
     });
     [Step::needed("idle connections", scale::idle)]

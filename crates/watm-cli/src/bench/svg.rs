@@ -1,10 +1,10 @@
-//! Writing an SVG image: without scripts or anything that is loaded, and with all text escaped.
+//! Writes an SVG image, without scripts or external content, and with all text escaped.
 
 use std::fmt::Write as _;
 
 use crate::terminal::escape;
 
-/// The SVG text that is being written.
+/// An SVG image under construction.
 pub(super) struct Image(String);
 
 impl Image {
@@ -33,7 +33,7 @@ impl Image {
         ));
     }
 
-    /// A rectangle: its left upper corner, its width and its height.
+    /// Draws a rectangle, given its left upper corner, width and height.
     pub(super) fn bar(&mut self, place: [f64; 4], class: &str) {
         let [x, y, width, height] = place;
         self.line(format_args!(
@@ -42,7 +42,7 @@ impl Image {
         ));
     }
 
-    /// A line at `x` between two heights.
+    /// Draws a vertical line at `x`.
     pub(super) fn upright(&mut self, x: f64, [top, bottom]: [f64; 2], class: &str) {
         self.line(format_args!(
             "<line x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" \
@@ -56,7 +56,7 @@ impl Image {
     }
 }
 
-/// Checks that every element is closed in turn and no text is taken for one.
+/// Checks that elements are nested correctly and that no text is mistaken for one.
 #[cfg(test)]
 pub(super) fn assert_well_formed(xml: &str) {
     let mut open = Vec::new();

@@ -1,4 +1,4 @@
-//! Bytes a second: in one direction, and in both at once.
+//! Measures bytes per second, in one direction and in both at once.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::report::{Group, Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
 
-/// Below this, a write over raw TCP takes so long that less is written.
+/// Below this size, raw TCP takes so long that the volume is reduced.
 const SMALL: usize = 1024;
 const LESS: usize = 8;
-/// A direction that gets less than this part of the sum is starved.
+/// A direction with less than this share of the sum is starved.
 const STARVED: f64 = 0.02;
 
-/// In one direction, while the buffers on the way are full (or empty).
+/// Throughput in one direction, while the buffers on the way are full or empty.
 pub(super) fn one_way(bench: &Bench, kind: Kind, size: usize) -> Result<Vec<Row>, Trouble> {
     let mut raw = bench.raw(kind, STALL)?;
     let mut conn = bench.dial(kind, STALL)?;
@@ -61,7 +61,7 @@ pub(super) fn samples(
     Ok(pair)
 }
 
-/// The sum of both directions at once, also beside the sum of each alone.
+/// The sum of both directions at once, also compared with the sum of each alone.
 pub(super) fn both_ways(bench: &Bench, size: usize) -> Result<Vec<Row>, Trouble> {
     let raw = Directions::make(size, |kind| Ok(bench.raw(kind, PIECE)?))?;
     let conns = Directions::make(size, |kind| bench.dial(kind, PIECE))?;
@@ -84,7 +84,7 @@ pub(super) fn both_ways(bench: &Bench, size: usize) -> Result<Vec<Row>, Trouble>
     ])
 }
 
-/// The sum hides that a module serves one direction for as long as that has bytes.
+/// Adds a note if a module serves only one direction while it has bytes, which the sum hides.
 fn note_starvation(bench: &Bench, size: usize, both: &Pair, out: &Pair) {
     let share = out.through.at(0.5) / both.through.at(0.5).max(f64::MIN_POSITIVE);
     let starved = match share {
@@ -93,11 +93,11 @@ fn note_starvation(bench: &Bench, size: usize, both: &Pair, out: &Pair) {
         _ => return,
     };
     bench.note(format!(
-        "both directions at once, {size} bytes: next to nothing went {starved}"
+        "both directions at once, {size} bytes: almost nothing went {starved}"
     ));
 }
 
-/// Three connections of the same sort.
+/// Three connections of the same type.
 struct Directions<T> {
     size: usize,
     out: T,
@@ -118,14 +118,14 @@ where
         })
     }
 
-    /// The rate of one direction and then of the other, added.
+    /// The sum of the rates of one direction and then the other.
     fn alone(&self, window: Duration) -> io::Result<f64> {
         let out = flow::rate(vec![Lane::write(&self.out, self.size)], window)?;
         let into = flow::rate(vec![Lane::read(&self.into, self.size)], window)?;
         Ok(out + into)
     }
 
-    /// The rates out and in, at the same time.
+    /// The rates out and in at the same time.
     fn both(&self, window: Duration) -> io::Result<[f64; 2]> {
         let lanes = [
             Lane::write(&self.both, self.size),

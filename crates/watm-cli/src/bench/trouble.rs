@@ -1,4 +1,4 @@
-//! Why something could not be measured. Where only a row is lost, this becomes a note.
+//! Why something could not be measured. If only one row is lost, this becomes a note.
 
 use std::io;
 
@@ -20,8 +20,9 @@ impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Dial(error) => error.into(),
-            Trouble::Broken(error) => Self::because("the measurement was cut off", error)
-                .hint("-v shows what the module logs, -vv also what the library does"),
+            Trouble::Broken(error) => Self::because("the measurement was cut off", error).hint(
+                "use -v to see what the module logs, or -vv to see also what the library does",
+            ),
         }
     }
 }

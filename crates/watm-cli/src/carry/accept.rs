@@ -1,4 +1,4 @@
-//! Accepting plain TCP connections, until it is closed from another thread.
+//! Accepts plain TCP connections until another thread closes the listener.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -12,26 +12,26 @@ use watm_wasmer::{ListenError, plain};
 
 use super::poll::{Interest, wait, wait_any};
 
-/// How long accepting rests when the system has no descriptor or memory for a socket.
+/// How long accepting pauses when the system has no descriptor or memory for a socket.
 const REST: Duration = Duration::from_millis(50);
-/// How often that is told, while it goes on.
+/// How often a lasting shortage is logged.
 const WARNING_EVERY: Duration = Duration::from_secs(10);
 
-/// A listener, on one socket or on several.
+/// A listener on one or more sockets.
 pub(crate) struct PlainListener {
     listeners: Vec<TcpListener>,
     local: Vec<SocketAddr>,
-    /// Which of them has its turn next.
+    /// The index of the socket that was accepted from last.
     turn: usize,
     closed: UnixStream,
     warned: Cell<Option<Instant>>,
 }
 
-/// Closes a [`PlainListener`], wherever it is.
+/// Closes a [`PlainListener`] from another thread.
 pub(crate) struct Closer(UnixStream);
 
 impl PlainListener {
-    /// Listens on each of the addresses, or on none.
+    /// Listens on all of the addresses, or on none.
     pub(crate) fn bind(addresses: &[impl AsRef<str>]) -> Result<(Self, Closer), ListenError> {
         let (mut listeners, mut local) = (Vec::new(), Vec::new());
         for address in addresses {
@@ -51,17 +51,17 @@ impl PlainListener {
         Ok((listener, Closer(closer)))
     }
 
-    /// The addresses listened on.
+    /// The addresses that it listens on.
     pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         &self.local
     }
 
-    /// Waits for the next connection; none once it is closed.
+    /// Waits for the next connection. Returns `None` once the listener is closed.
     ///
     /// # Errors
     ///
-    /// If a listening socket itself is broken. A connection that went away before it was accepted is
-    /// not an error, and neither is a shortage of descriptors, which passes.
+    /// If a listening socket itself is broken. A connection that disappears before it is accepted
+    /// is not an error, and neither is a temporary shortage of descriptors.
     pub(crate) fn accept(&mut self) -> io::Result<Option<TcpStream>> {
         loop {
             let mut interests = vec![(self.closed.as_fd(), Interest::Readable)];
@@ -89,7 +89,7 @@ impl PlainListener {
         }
     }
 
-    /// One of the sockets that are ready, each in turn.
+    /// Picks one of the ready sockets, each in turn.
     fn next_of(&mut self, ready: &[bool]) -> Option<&TcpListener> {
         let count = self.listeners.len();
         let next = (1..=count).map(|step| (self.turn + step) % count);
@@ -105,19 +105,19 @@ impl PlainListener {
             .is_none_or(|when| now - when >= WARNING_EVERY)
         {
             self.warned.set(Some(now));
-            log::warn!("accepting rests, {REST:?} at a time, until this is over: {error}");
+            log::warn!("accepting pauses for {REST:?} at a time until this is over: {error}");
         }
     }
 }
 
 impl Closer {
     pub(crate) fn close(&self) {
-        // Fails if the listener is gone already, or if it was told before.
+        // This fails if the listener is already gone or closed.
         let _ = (&self.0).write_all(&[0]);
     }
 }
 
-/// Errors of a connection that went away before it was accepted. They do not concern the next.
+/// Whether a connection disappeared before it was accepted. The next one is not affected.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -136,6 +136,7 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the system is short of descriptors or memory.
 fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

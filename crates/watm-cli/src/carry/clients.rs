@@ -1,4 +1,4 @@
-//! The clients of a command that serves many: how many there may be, and ending them all.
+//! The clients of a command that serves many: limits their number and ends them all.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,13 +10,13 @@ use watm_wasmer::Conn;
 
 use super::copy::{Carried, Pair};
 
-/// All clients of one command. Clones stand for the same clients.
+/// All clients of one command. Clones refer to the same clients.
 #[derive(Clone)]
 pub(crate) struct Clients {
     shared: Arc<Shared>,
 }
 
-/// The place of one client. Given back when it is dropped.
+/// The place of one client. Dropping it makes the place free again.
 pub(crate) struct Place {
     clients: Clients,
 }
@@ -35,11 +35,11 @@ struct Shared {
 struct State {
     admits: bool,
     cut: bool,
-    /// Places that are taken.
+    /// The number of places that are taken.
     taken: usize,
-    /// Clients that are being connected or carried.
+    /// The number of clients that are being connected or carried.
     busy: usize,
-    /// What is being carried.
+    /// The clients that are being carried.
     carried: HashMap<u64, Arc<Pair>>,
     next: u64,
 }
@@ -62,7 +62,7 @@ impl Clients {
         }
     }
 
-    /// Waits for a free place; none once [`Clients::admit_nobody`] was called.
+    /// Waits for a free place. Returns `None` after [`Clients::admit_nobody`].
     pub(crate) fn admit(&self) -> Option<Place> {
         let limit = self.shared.limit;
         let mut state = self
@@ -79,13 +79,13 @@ impl Clients {
         })
     }
 
-    /// Admits nobody any more. Clients that have a place go on.
+    /// Stops admitting clients. Those that have a place continue.
     pub(crate) fn admit_nobody(&self) {
         self.lock().admits = false;
         self.shared.changed.notify_all();
     }
 
-    /// Cuts off whatever is carried, and whatever would be from now on. Does not wait.
+    /// Cuts off all clients that are carried, and those that would be from now on. Does not wait.
     pub(crate) fn cut(&self) {
         let carried: Vec<_> = {
             let mut state = self.lock();
@@ -99,13 +99,14 @@ impl Clients {
         }
     }
 
-    /// Waits until no client is connected or carried any more, up to `limit`; says how many are left.
+    /// Waits up to `limit` until no client is being connected or carried. Returns how many are
+    /// left.
     pub(crate) fn wait_idle(&self, limit: Duration) -> usize {
         self.wait_until_none(limit, |state| state.busy)
     }
 
-    /// Waits until nothing is carried any more, up to `limit`; says how many are left. Those that
-    /// are still being connected cannot be cut off, and are not waited for.
+    /// Waits up to `limit` until no client is being carried. Returns how many are left. Clients
+    /// that are still being connected cannot be cut off, so this does not wait for them.
     pub(crate) fn wait_cut(&self, limit: Duration) -> usize {
         self.wait_until_none(limit, |state| state.carried.len())
     }
@@ -118,14 +119,14 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is changed in single steps, so a panic elsewhere leaves it valid.
+        // The state changes in single steps, so a panic elsewhere leaves it valid.
         let locked = self.shared.state.lock();
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    /// The client is being connected from now on, and then carried, until this is dropped.
+    /// Marks the client as being connected and then carried, until the result is dropped.
     pub(crate) fn busy(&self) -> Busy {
         self.clients.lock().busy += 1;
         Busy {
@@ -133,8 +134,8 @@ impl Place {
         }
     }
 
-    /// Carries a client to its end, see [`Pair::carry`], and reports that: none if the command is
-    /// ending. The place stays taken until the worker has gone as well.
+    /// Carries a client to its end (see [`Pair::carry`]) and reports the result, which is `None` if
+    /// the command is ending. The place stays taken until the worker has ended too.
     pub(crate) fn carry(
         self,
         busy: Busy,
@@ -149,8 +150,8 @@ impl Place {
         self.free_after(pair.conn());
     }
 
-    /// Closes a connection, and gives the place back once its worker has gone: a module that does
-    /// not end when it should keeps the place, and not a core beside that of the next.
+    /// Closes a connection and frees the place once its worker has ended. A module that does not
+    /// end when it should keeps its place, so it cannot take a core beside the next client's.
     pub(crate) fn free_after(self, conn: &Conn) {
         let _ = conn.close();
         let _ = conn.wait(None);

@@ -1,11 +1,11 @@
-//! Copying bytes both ways between a transport and a plain TCP connection, until both directions
-//! have ended.
+//! Copies bytes both ways between a transport and a plain TCP connection until both directions have
+//! ended.
 //!
-//! The end of one direction shuts down writing on the other side, and the other direction goes on.
-//! When the transport ends, both have ended: well, and the plain side sees the end of the stream;
-//! or with an error, and the plain side is reset once it has what came before the error, so that
-//! it cannot take a part for the whole. A plain side that breaks is passed on likewise: what came
-//! before, then a reset.
+//! The end of one direction shuts down writing on the other side, while the other direction
+//! continues. The end of the transport ends both directions. If it ended in order, the plain side
+//! sees the end of the stream. If it ended with an error, the plain side receives everything before
+//! the error and is then reset, so that it cannot mistake a part for the whole. A broken plain side
+//! is passed on in the same way: first what came before, then a reset.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -17,11 +17,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use socket2::SockRef;
 use watm_wasmer::{Conn, End, TransportError};
 
-use super::ending::{Pauses, await_end, look_until};
+use super::ending::{Pauses, await_end, check_until};
 use super::plain;
 
 const BUFFER: usize = 64 * 1024;
-/// Stack of a copying thread in bytes; the buffer is not on it.
+/// The stack of a copying thread, in bytes. The buffer is not on the stack.
 pub(crate) const STACK: usize = 128 * 1024;
 
 /// A transport and a plain connection that belong together.
@@ -29,11 +29,11 @@ pub(crate) struct Pair {
     conn: Conn,
     plain: TcpStream,
     cut: AtomicBool,
-    /// All is over: who still drops what the plain side sends shall stop.
+    /// Everything is over. A thread that still discards what the plain side sends must stop.
     finished: AtomicBool,
 }
 
-/// What was carried, and how it ended.
+/// How much was carried, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Carried {
     /// Bytes from the plain side to the transport.
@@ -67,28 +67,28 @@ impl Pair {
         &self.conn
     }
 
-    /// Breaks off both directions now, which both sides see as a reset. Does not wait;
-    /// [`Pair::carry`] returns soon after, within the grace period of the transport.
+    /// Cuts off both directions, which both sides see as a reset. Does not wait: [`Pair::carry`]
+    /// returns within the grace period of the transport.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.conn.abort();
-        // Also if that had ended in order a moment before.
+        // This also holds if the plain side ended in order a moment before.
         plain::reset_on_drop(&self.plain);
-        // Wakes a thread that reads, and one that writes: its end of stream waits behind what the
-        // peer does not take, and the reset overtakes it.
+        // Wakes a thread that reads and a thread that writes. The end of the stream waits behind
+        // the data that the peer does not take, and the reset overtakes it.
         let _ = self.plain.shutdown(Shutdown::Read);
         if plain::is_full(&self.plain) {
             let _ = self.plain.shutdown(Shutdown::Write);
         }
     }
 
-    /// Copies until both directions have ended, or the transport has. `patience` is the time for
-    /// the last things: for a transport to end when both its directions have, and for a peer to
-    /// take the last bytes and close.
+    /// Copies until both directions or the transport have ended. `patience` limits the last steps:
+    /// the time for a transport to end after both its directions, and for a peer to take the last
+    /// bytes and close.
     ///
     /// # Errors
     ///
-    /// If there is no thread for the second direction; then nothing was copied.
+    /// If the thread for the second direction cannot be started. Nothing was copied then.
     pub(crate) fn carry(&self, patience: Duration) -> io::Result<Carried> {
         let (ended, up_ended) = bounded(1);
         thread::scope(|scope| {
@@ -106,8 +106,8 @@ impl Pair {
                 self.conn.abort();
             }
 
-            // What a transport that ended well has written has all the time that there is for it;
-            // a close would give it the grace period.
+            // A transport that ended in order has `patience` to deliver what it wrote. A close
+            // would allow only the grace period.
             if let Some(Ok(_)) = self.conn.outcome() {
                 await_end(&self.conn, patience, || self.is_cut());
             }
@@ -116,14 +116,14 @@ impl Pair {
             if failed && !self.is_cut() {
                 self.await_acknowledged(patience);
             } else {
-                // A socket that closes while its peer still sends is reset, and the peer may
-                // lose what it has not read yet. So the peer gets time to close first.
+                // Closing a socket while its peer still sends resets it, and the peer may lose what
+                // it has not read yet. So the peer gets time to close first.
                 let _ = up_ended.recv_timeout(patience);
                 if !self.is_cut() {
                     plain::end_on_drop(&self.plain);
                 }
             }
-            // Wakes the other thread, if it still reads.
+            // Wakes the other thread if it is still reading.
             self.finished.store(true, Ordering::Release);
             let _ = self.plain.shutdown(Shutdown::Read);
             let up = up.join().unwrap_or_else(|_| Direction {
@@ -140,8 +140,8 @@ impl Pair {
         })
     }
 
-    /// From the plain side to the transport. Returns when the plain side has ended, also if the
-    /// transport did so before: until then it takes what comes and drops it.
+    /// Copies from the plain side to the transport until the plain side ends. If the transport ends
+    /// first, what still arrives is read and discarded.
     fn copy_up(&self) -> Direction {
         let mut buffer = vec![0; BUFFER];
         let mut bytes = 0;
@@ -156,16 +156,16 @@ impl Pair {
                 }
                 Ok(len) if taken => match write_all(&self.conn, &buffer[..len]) {
                     Ok(()) => bytes += len as u64,
-                    // Why, the other direction finds out.
+                    // The other direction finds out why.
                     Err(_) => taken = false,
                 },
-                // A shutdown of a socket does not end the reads while the peer keeps sending.
+                // Shutting down a socket does not end reads while the peer keeps sending.
                 Ok(_) if self.finished.load(Ordering::Acquire) => {
                     return Direction { bytes, plain: None };
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    // The plain side is gone. The transport gets what it sent before.
+                    // The plain side is gone. The transport still gets what it sent before.
                     self.conn.abort();
                     let plain = Some(error).filter(|_| !self.is_cut());
                     return Direction { bytes, plain };
@@ -174,14 +174,13 @@ impl Pair {
         }
     }
 
-    /// From the transport to the plain side. Returns when the transport writes no more, or the
-    /// plain side takes no more.
+    /// Copies from the transport to the plain side until the transport stops writing or the plain
+    /// side stops reading.
     fn copy_down(&self) -> Direction {
         let mut buffer = vec![0; BUFFER];
         let mut bytes = 0;
         loop {
-            // Not repeated for any kind of error: the transport's error is an end, whatever its
-            // number is.
+            // Never retried: any error of the transport is its end, whatever its kind.
             match (&self.conn).read(&mut buffer) {
                 Ok(0) => {
                     if !self.is_cut() {
@@ -192,7 +191,7 @@ impl Pair {
                 Ok(len) => match (&self.plain).write_all(&buffer[..len]) {
                     Ok(()) => bytes += len as u64,
                     Err(error) => {
-                        // What it sent before it went away may still be on its way up.
+                        // What the plain side sent before may still be on its way up.
                         let _ = self.conn.shutdown(Shutdown::Read);
                         let plain = Some(error).filter(|_| !self.is_cut());
                         return Direction { bytes, plain };
@@ -203,7 +202,8 @@ impl Pair {
         }
     }
 
-    /// Waits until the transport has ended, or the direction to it has and then `patience` is over.
+    /// Waits until the transport has ended, or until `patience` is over after the direction to it
+    /// has ended.
     fn await_both_ends(&self, up_ended: &Receiver<()>, patience: Duration) {
         let mut pauses = Pauses::new();
         while self.conn.outcome().is_none() && !self.is_cut() {
@@ -214,10 +214,10 @@ impl Pair {
         }
     }
 
-    /// Waits until the peer's system has all that was written to the plain side: a reset would
-    /// overtake it.
+    /// Waits until the peer's system has received everything written to the plain side. A reset
+    /// would overtake it.
     fn await_acknowledged(&self, patience: Duration) {
-        look_until(patience, |pause| {
+        check_until(patience, |pause| {
             let is_over = plain::unacknowledged(&self.plain) == 0
                 || self.is_cut()
                 || !matches!(SockRef::from(&self.plain).take_error(), Ok(None));
@@ -233,7 +233,7 @@ impl Pair {
     }
 }
 
-/// Reads from a plain socket, whatever signals arrive meanwhile.
+/// Reads from a plain socket and retries if a signal interrupts it.
 fn read(mut from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match from.read(buffer) {
@@ -243,8 +243,8 @@ fn read(mut from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Writes everything to a transport. Unlike [`Write::write_all`] it takes every error for the end:
-/// a transport whose error happens to be called "interrupted" must not be asked for ever.
+/// Writes everything to a transport. Unlike [`Write::write_all`], it treats every error as the end.
+/// A transport that fails with the kind "interrupted" must not be retried forever.
 pub(crate) fn write_all(mut to: &Conn, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes)? {

@@ -1,13 +1,13 @@
-//! Waiting for a transport to end by itself.
+//! Waits for a transport to end by itself.
 //!
-//! A connection tells its end to whoever reads or writes. When one direction has ended and the
-//! other is idle, nobody does, so the outcome is looked at again and again, after growing pauses.
+//! A connection reports its end to whoever reads or writes. If one direction has ended and the
+//! other is idle, nobody does. The outcome is then checked repeatedly, with growing pauses.
 
 use std::time::{Duration, Instant};
 
 use watm_wasmer::Conn;
 
-/// The pauses between two looks: short at first, since most ends come at once.
+/// The pauses between checks. They are short at first, since most ends come at once.
 pub(crate) struct Pauses {
     next: Duration,
 }
@@ -28,18 +28,18 @@ impl Pauses {
     }
 }
 
-/// Looks again and again until `look` says that it is over, or `patience` is. `look` gets the pause
-/// that it may spend waiting.
-pub(crate) fn look_until(patience: Duration, mut look: impl FnMut(Duration) -> bool) {
+/// Calls `check` until it returns true or `patience` is over. `check` gets the pause that it may
+/// spend waiting.
+pub(crate) fn check_until(patience: Duration, mut check: impl FnMut(Duration) -> bool) {
     let deadline = Instant::now() + patience;
     let mut pauses = Pauses::new();
-    while Instant::now() < deadline && !look(pauses.next()) {}
+    while Instant::now() < deadline && !check(pauses.next()) {}
 }
 
-/// Waits until the transport has ended by itself and what it wrote is delivered, `patience` is
-/// over, or `given_up` says so.
+/// Waits until the transport has ended by itself and its output is delivered, `patience` is over,
+/// or `given_up` returns true.
 pub(crate) fn await_end(conn: &Conn, patience: Duration, given_up: impl Fn() -> bool) {
-    look_until(patience, |pause| {
+    check_until(patience, |pause| {
         given_up() || conn.wait(Some(pause)).is_some()
     });
 }

@@ -1,5 +1,4 @@
-//! Forwarding: what comes out of the transports of a listener goes to a plain TCP server, and its
-//! answers go back.
+//! Forwards the transports of a listener to a plain TCP server, and the server's answers back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use super::serve::{Serving, report};
 use super::signals::Signals;
 use crate::terminal::failure::Failure;
 
-/// What all connections of a forwarding listener share.
+/// The settings that all connections of a forwarding listener share.
 pub(crate) struct Forward {
     /// The plain server, `HOST:PORT`.
     pub(crate) target: String,
@@ -24,7 +23,7 @@ pub(crate) struct Forward {
     pub(crate) patience: Duration,
 }
 
-/// A forwarding listener at work.
+/// A running forwarding listener.
 pub(crate) struct Forwarding {
     listener: Arc<Listener>,
     serving: Serving,
@@ -63,7 +62,7 @@ impl Forward {
             }
             Err(error) => {
                 log::warn!("{client} was dropped: no connection to {target}: {error}");
-                // Not an end of stream, which could be taken for an empty answer.
+                // An end of stream could be mistaken for an empty answer.
                 conn.abort();
                 drop(busy);
                 place.free_after(&conn);
@@ -82,13 +81,13 @@ impl Forwarding {
         self.serving.until_stopped(signals)
     }
 
-    /// Waits until no client is connected or carried any more, up to `limit`.
+    /// Waits up to `limit` until no client is being connected or carried.
     pub(crate) fn wait_idle(&self, limit: Duration) {
         self.serving.clients().wait_idle(limit);
     }
 
-    /// Stops accepting, gives all connections the grace period to come to their own end, those being
-    /// set up included, and then cuts off those that are left.
+    /// Stops accepting. All connections, including those being set up, get the grace period to end
+    /// by themselves. The rest are then cut off.
     pub(crate) fn stop(self, close_grace: Duration) {
         let deadline = Instant::now() + close_grace;
         self.listener.drain(close_grace);

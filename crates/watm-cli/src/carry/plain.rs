@@ -1,5 +1,4 @@
-//! The plain TCP side of what is carried: readying such connections, and what is to be known of
-//! them.
+//! Plain TCP connections: prepares them for copying, ends them and queries their state.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -10,11 +9,11 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::poll::{self, Interest};
 
-/// After this long without a byte, the system asks whether the peer is still there, so that
-/// peers that vanished do not hold connections for ever.
+/// The idle time after which the system probes a peer, so that vanished peers do not hold
+/// connections forever.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// How a client is called in the log: by its address, as one of IPv4 if it is mapped into IPv6.
+/// The name of a client in the log: its address, as IPv4 if it is mapped into IPv6.
 pub(crate) fn client_name(peer: io::Result<SocketAddr>) -> String {
     let Ok(peer) = peer else {
         return "a client".to_owned();
@@ -25,8 +24,8 @@ pub(crate) fn client_name(peer: io::Result<SocketAddr>) -> String {
     }
 }
 
-/// Readies a connected socket for copying: blocking, without delay for small pieces, and with
-/// keep-alive. Unless it ends in order later, its peer is reset.
+/// Prepares a connected socket for copying: blocking, without delaying small writes, and with
+/// keep-alive. Unless the connection ends in order later, the peer is reset.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     reset_on_drop(stream);
     stream.set_nonblocking(false)?;
@@ -34,35 +33,35 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
-/// Makes the socket end with a reset when it is closed, also by the end of the process, so that its
-/// peer does not take what it got for the whole.
+/// Makes the socket reset its peer when it is closed, even if the process ends. The peer then
+/// cannot mistake what it received for the whole.
 pub(crate) fn reset_on_drop(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
-        log::debug!("a connection is closed, not reset: {error}");
+        log::debug!("a connection will be closed, not reset: {error}");
     }
 }
 
 /// Makes the socket end in order when it is closed.
 pub(crate) fn end_on_drop(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_linger(None) {
-        log::debug!("a connection is reset, not closed: {error}");
+        log::debug!("a connection will be reset, not closed: {error}");
     }
 }
 
-/// Whether a write would have to wait, since the peer takes nothing.
+/// Whether a write would block because the peer does not read.
 pub(crate) fn is_full(stream: &TcpStream) -> bool {
     let ready = poll::wait([(stream.as_fd(), Interest::Writable)], Some(Duration::ZERO));
     matches!(ready, Ok([false]))
 }
 
-/// Bytes that the peer's system has not acknowledged; 0 where the system does not tell.
+/// The number of bytes that the peer's system has not acknowledged, or 0 if the system cannot tell.
 pub(crate) fn unacknowledged(stream: &TcpStream) -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         use std::os::fd::AsRawFd;
 
         let mut bytes: libc::c_int = 0;
-        // SAFETY: the descriptor is open, and the request writes one int, which lives here.
+        // SAFETY: `stream` keeps the descriptor open. TIOCOUTQ writes one int, to `bytes`.
         let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if result == 0 {
             return usize::try_from(bytes).unwrap_or(0);

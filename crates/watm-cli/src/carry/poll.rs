@@ -1,4 +1,4 @@
-//! Waiting until one of a few descriptors is ready.
+//! Waits until one of several descriptors is ready.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-/// What a descriptor is waited for.
+/// What to wait for on a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Interest {
     Readable,
@@ -25,7 +25,7 @@ pub(crate) fn wait<const N: usize>(
     Ok(polled.map(|polled| !polled.revents().is_empty()))
 }
 
-/// The same for as many descriptors as there are.
+/// Like [`wait`], for any number of descriptors.
 pub(crate) fn wait_any(
     interests: &[(BorrowedFd<'_>, Interest)],
     timeout: Option<Duration>,
@@ -38,7 +38,7 @@ pub(crate) fn wait_any(
         .collect())
 }
 
-/// Waits for one descriptor until a point in time, and says whether it is ready.
+/// Waits for one descriptor until `deadline`. Returns whether it is ready.
 pub(crate) fn wait_until(
     fd: BorrowedFd<'_>,
     interest: Interest,
@@ -61,9 +61,9 @@ fn polled((fd, interest): (BorrowedFd<'_>, Interest)) -> PollFd<'_> {
     PollFd::from_borrowed_fd(fd, events)
 }
 
-/// Has the system fill in which are ready.
+/// Has the system fill in which descriptors are ready.
 fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
-    // A time that the system cannot count to is as good as none.
+    // A timeout that the system cannot represent means no timeout.
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match rustix::event::poll(polled, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -1,5 +1,5 @@
-//! What the commands that serve many clients have in common: accepting them, waiting for the signal
-//! to end, and ending within the grace period.
+//! Serves many clients: accepts them, waits for the signal to stop, and stops within the grace
+//! period.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::signals::Signals;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
 
-/// What a transport that has to be interrupted may take beyond its grace period.
+/// The time beyond its grace period that an interrupted transport may take to end.
 const MARGIN: Duration = Duration::from_millis(600);
-/// Stack in bytes: a client's thread also resolves names and dials, which copying does not.
+/// The stack of a client's thread, in bytes. It resolves names and dials, unlike a copying thread.
 const CLIENT_STACK: usize = 256 * 1024;
 
-/// A thread that accepts clients, and those that it has accepted.
+/// A thread that accepts clients, and the clients that it has accepted.
 pub(crate) struct Serving {
     clients: Clients,
     thread: JoinHandle<()>,
@@ -27,8 +27,8 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Accepts a client as soon as there is a place for it, until `accept` returns none, and runs
-    /// `serve` for each on a thread of its own.
+    /// Accepts clients whenever there is a free place, until `accept` returns `None`. Runs `serve`
+    /// for each client on its own thread.
     pub(crate) fn start<C: Send + 'static>(
         clients: Clients,
         mut accept: impl FnMut() -> Result<Option<C>, Failure> + Send + 'static,
@@ -66,13 +66,13 @@ impl Serving {
         &self.clients
     }
 
-    /// Waits for the first signal, or until accepting has failed.
+    /// Waits for the first signal, or for accepting to fail.
     pub(crate) fn until_stopped(&self, signals: &Signals) -> Result<(), Failure> {
         until_stopped(signals, &self.failures)
     }
 
-    /// Gives all clients some time to come to their own end, then cuts off those that are left,
-    /// which takes the grace period of their transports at most. Accepting has to have been ended.
+    /// Gives all clients `patience` to end by themselves, then cuts off the rest, which takes at
+    /// most the grace period of their transports. The caller must have stopped accepting before.
     pub(crate) fn stop(self, patience: Duration, close_grace: Duration) {
         self.clients.admit_nobody();
         if self.clients.wait_idle(patience) > 0 {
@@ -88,7 +88,7 @@ impl Serving {
     }
 }
 
-/// Where an accepting thread tells that it cannot go on.
+/// The channel on which an accepting thread reports that it cannot continue.
 pub(crate) fn failures() -> (Sender<Failure>, Receiver<Failure>) {
     bounded(1)
 }
@@ -107,14 +107,17 @@ pub(crate) fn until_stopped(
     }
 }
 
-/// Runs one client on a thread of its own.
+/// Runs one client on its own thread.
 fn spawn_client(client: impl FnOnce() + Send + 'static) {
     let spawned = thread::Builder::new()
         .name("watm-client".into())
         .stack_size(CLIENT_STACK)
         .spawn(client);
     if let Err(error) = spawned {
-        log::error!("a client was dropped: no thread for it: {}", chain(&error));
+        log::error!(
+            "a client was dropped: cannot start a thread: {}",
+            chain(&error)
+        );
     }
 }
 
@@ -122,7 +125,7 @@ fn spawn_client(client: impl FnOnce() + Send + 'static) {
 pub(crate) fn report(client: &str, carried: Option<io::Result<Carried>>) {
     match carried {
         None => log::info!("{client} was dropped: the command is ending"),
-        Some(Err(error)) => log::error!("{client} was dropped: no thread for it: {error}"),
+        Some(Err(error)) => log::error!("{client} was dropped: cannot start a thread: {error}"),
         Some(Ok(carried)) => {
             let Carried { up, down, .. } = carried;
             let bytes = format!("{up} bytes to the transport, {down} from it");

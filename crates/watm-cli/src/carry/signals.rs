@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks the command to end cleanly, the second ends it at once.
+//! SIGINT, SIGTERM and SIGHUP. The first signal asks the command to end cleanly, the second ends it
+//! at once.
 
 use std::io;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use signal_hook::{flag, iterator};
 
 use crate::terminal::failure::Failure;
 
-/// Tells of the first signal.
+/// Reports the first signal.
 pub(crate) struct Signals {
-    /// Gets the name of the first signal.
+    /// Receives the name of the first signal.
     pub(crate) first: Receiver<&'static str>,
 }
 
 impl Signals {
-    /// From now on, the signals no longer end the process by themselves.
+    /// Handles the signals, which no longer end the process by themselves.
     pub(crate) fn install() -> Result<Self, Failure> {
         install().map_err(|error| Failure::because("cannot handle signals", error))
     }
@@ -39,7 +40,7 @@ fn install() -> io::Result<Signals> {
         flag::register(signal, Arc::clone(&caught))?;
     }
     let (sender, first) = bounded(1);
-    // A thread, so that commands can wait for a signal and for other things at the same time.
+    // Thanks to the thread, a command can wait for a signal and for other events at once.
     thread::Builder::new()
         .name("watm-signals".into())
         .stack_size(64 * 1024)
@@ -54,11 +55,11 @@ fn install() -> io::Result<Signals> {
     Ok(Signals { first })
 }
 
-/// Whether whoever started the process has this signal ignored.
+/// Whether the process was started with this signal ignored.
 fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: all bytes zero are a valid value of this plain structure.
+    // SAFETY: `sigaction` is a plain C structure, for which all zeros are valid.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: nothing is changed, and what there is goes into a structure that lives here.
+    // SAFETY: with a null pointer the call changes nothing. It writes only to `action`.
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
     result == 0 && action.sa_sigaction == libc::SIG_IGN
 }

@@ -1,8 +1,8 @@
-//! Standard input and output as a connection, like netcat.
+//! Carries a connection on standard input and output, like netcat.
 //!
-//! The end of standard input shuts down writing, and what still arrives is printed. The end of what
-//! arrives closes standard output, and standard input goes on. Nothing but the connection's bytes
-//! goes to standard output.
+//! The end of standard input shuts down writing, and what still arrives is printed. The end of the
+//! connection's output closes standard output, while standard input continues. Standard output
+//! carries nothing but the connection's bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -24,20 +24,20 @@ use super::signals::Signals;
 use crate::terminal::failure::Failure;
 
 const BUFFER: usize = 64 * 1024;
-/// How long a read and a write that need not wait may take.
+/// The time for a read and a write that do not have to wait.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// How standard input and output are carried.
 pub(crate) struct Stdio {
-    /// The end of standard input does not shut down writing.
+    /// Whether writing stays open when standard input ends.
     pub(crate) keep_open: bool,
-    /// The time a transport has to end when both its directions have.
+    /// The time a transport has to end after both its directions.
     pub(crate) patience: Duration,
-    /// The module itself writes to standard output as well, so that it stays open to the end.
+    /// Whether the module also writes to standard output, which then stays open to the end.
     pub(crate) shared: bool,
 }
 
-/// What the copying threads and the signals have to say.
+/// An event from a copying thread or a signal.
 enum Event {
     Up(Up),
     Down(Down),
@@ -62,8 +62,8 @@ enum Down {
     Unwritable(io::Error),
 }
 
-/// Sets up a connection on a thread of its own, so that a signal need not wait for it. None if a
-/// signal came first: whoever calls this then ends the process, and the thread with it.
+/// Sets up a connection on its own thread, so that a signal does not have to wait for it. Returns
+/// `None` if a signal came first. The caller then ends the process, and the thread with it.
 pub(crate) fn set_up(
     signals: &Signals,
     make: impl FnOnce() -> Result<Conn, Failure> + Send + 'static,
@@ -94,7 +94,7 @@ impl Stdio {
         let mut down_ended = false;
         let mut pauses = Pauses::new();
         while !down_ended || (up.is_none() && conn.outcome().is_none()) {
-            // Half-closed: nobody reads from the transport, so look whether it has ended.
+            // Half-closed: nobody reads from the transport, so check whether it has ended.
             let pause = down_ended.then(|| pauses.next());
             match next(&events, signals, pause)? {
                 None => {}
@@ -121,15 +121,15 @@ impl Stdio {
             }
         }
 
-        // With `keep_open`, the transport does not know yet that this side has ended too.
+        // With `keep_open`, the transport does not yet know that this side has ended.
         let _ = conn.shutdown(Shutdown::Write);
         await_end(&conn, self.patience + LAST_LOOK, || {
             !signals.first.is_empty()
         });
         conn.close()?;
         if up.is_none() && (unsent.load(Ordering::Acquire) || input_is_ready()) {
-            // The other thread is about to find out whether there was more to send. One that waits
-            // for input has nothing, and is left waiting.
+            // The other thread is about to find out whether there was more to send. A thread that
+            // waits for input has nothing to send and is left waiting.
             if let Ok(Event::Up(ended)) = events.recv_timeout(LAST_LOOK) {
                 up = Some(ended);
             }
@@ -142,8 +142,8 @@ impl Stdio {
         }
     }
 
-    /// Starts a copying thread for each direction. `unsent` is true while bytes were read that the
-    /// transport has not taken.
+    /// Starts a copying thread for each direction. `unsent` is true while the transport has not
+    /// taken all bytes that were read.
     fn start(
         &self,
         conn: &Arc<Conn>,
@@ -152,7 +152,7 @@ impl Stdio {
         let (sender, events) = unbounded();
         let input = duplicate(io::stdin().as_fd(), "standard input")?;
         let output = duplicate(io::stdout().as_fd(), "standard output")?;
-        // This thread ends with the process: a read of standard input cannot be interrupted.
+        // This thread lives as long as the process: a read of standard input cannot be interrupted.
         let (to, unsent, keep_open) = (Arc::clone(conn), Arc::clone(unsent), self.keep_open);
         spawn(&sender, move || {
             Event::Up(copy_up(&input, &to, keep_open, &unsent))
@@ -161,7 +161,7 @@ impl Stdio {
         spawn(&sender, move || {
             let down = copy_down(&from, &output);
             if matches!(down, Down::Ended) && !shared {
-                // Whoever reads it need not wait for what standard input still brings.
+                // The reader does not have to wait for the rest of standard input.
                 close_output(output);
             }
             Event::Down(down)
@@ -170,7 +170,7 @@ impl Stdio {
     }
 }
 
-/// The next event; none if `pause` is over first.
+/// Waits for the next event. Returns `None` if `pause` ends first.
 fn next(
     events: &Receiver<Event>,
     signals: &Signals,
@@ -190,7 +190,7 @@ fn next(
 fn interrupted(name: &str) -> Failure {
     let message = format!("ended by {name} before the transfer was complete");
     if name == "SIGHUP" {
-        // Whoever has hung up, as ssh does at its own end, is told nothing.
+        // Nobody reads a message after a hang-up, such as the end of an ssh session.
         log::info!("{message}");
         return Failure::silent();
     }
@@ -212,7 +212,7 @@ fn spawn(
         .map_err(|error| Failure::because("cannot start a thread", error))
 }
 
-/// A standard stream without the buffers of the standard library, which are made for lines.
+/// A standard stream without the standard library's buffers, which are made for lines.
 fn duplicate(stream: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Failure> {
     stream
         .try_clone_to_owned()
@@ -220,9 +220,9 @@ fn duplicate(stream: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Fa
         .map_err(|error| Failure::because(format!("cannot use {name}"), error))
 }
 
-/// Closes standard output: whoever reads it sees the end. Its number stays taken.
+/// Closes standard output, so that its reader sees the end. The descriptor stays taken.
 fn close_output(output: File) {
-    // A socket may have other descriptors, such as standard input. Nothing else has a shutdown.
+    // A socket may have other descriptors, such as standard input. Only sockets can be shut down.
     let _ = SockRef::from(&output).shutdown(Shutdown::Write);
     drop(output);
     let closed = File::options()
@@ -256,7 +256,7 @@ fn copy_up(input: &File, conn: &Conn, keep_open: bool, unsent: &AtomicBool) -> U
     }
 }
 
-/// Whether a read of standard input would return at once, with bytes or with the end.
+/// Whether a read of standard input would return at once, with bytes or the end.
 fn input_is_ready() -> bool {
     let ready = wait(
         [(io::stdin().as_fd(), Interest::Readable)],
@@ -280,7 +280,7 @@ fn copy_down(mut conn: &Conn, output: &File) -> Down {
     }
 }
 
-/// Reads; a standard stream may have been made non-blocking by whoever shares it.
+/// Reads from a standard stream, which another process that shares it may have made non-blocking.
 fn read(mut input: &File, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {
@@ -293,7 +293,7 @@ fn read(mut input: &File, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Writes everything, also to a non-blocking stream.
+/// Writes everything, even to a non-blocking stream.
 fn write(mut output: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {

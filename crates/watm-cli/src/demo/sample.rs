@@ -1,4 +1,4 @@
-//! The file that travels: made of random bytes, or given.
+//! The file that is sent: random bytes or a given file.
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
@@ -15,7 +15,7 @@ const CHUNK: usize = 64 * 1024;
 /// How many of the first bytes are shown.
 pub(super) const FIRST: usize = 32;
 
-/// A file, and what is known of it before it travels.
+/// A file with its size, hash and first bytes.
 pub(super) struct Sample {
     file: File,
     size: u64,
@@ -24,17 +24,17 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Makes a file of random bytes in the directory for temporary files.
+    /// Creates a temporary file of random bytes.
     pub(super) fn make(size: u64) -> Result<Self, Failure> {
-        // It has no name, so it goes when this process does, however that ends.
+        // It has no name, so it disappears with this process, however that ends.
         let made = tempfile::tempfile().and_then(|mut file| {
             fill(&mut file, size)?;
             Self::of(file)
         });
-        made.map_err(|error| Failure::because("cannot make a file to send", error))
+        made.map_err(|error| Failure::because("cannot create a file to send", error))
     }
 
-    /// Takes an existing file.
+    /// Opens an existing file.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let opened = File::open(path).and_then(|file| {
             if file.metadata()?.is_file() {
@@ -89,7 +89,7 @@ impl Sample {
             let left = usize::try_from(self.size - offset).unwrap_or(CHUNK);
             let length = self.file.read_at(&mut buffer[..left.min(CHUNK)], offset)?;
             if length == 0 {
-                return Err(io::Error::other("the file became shorter meanwhile"));
+                return Err(io::Error::other("the file was truncated meanwhile"));
             }
             act(&buffer[..length])?;
             offset += length as u64;
@@ -98,9 +98,9 @@ impl Sample {
     }
 }
 
-/// Fills a file with bytes that no module can guess or shorten.
+/// Fills a file with bytes that a module can neither predict nor compress.
 fn fill(file: &mut File, size: u64) -> io::Result<()> {
-    // The generator xorshift64*: quick, and random enough to look at.
+    // The generator xorshift64*: fast, and random enough for this.
     let mut state = RandomState::new().build_hasher().finish() | 1;
     let mut left = size;
     let mut chunk = vec![0; CHUNK];

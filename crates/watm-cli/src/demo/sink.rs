@@ -1,4 +1,4 @@
-//! The far end of the route: an ordinary TCP server that knows nothing of modules.
+//! The far end of the route: an ordinary TCP server that knows nothing about modules.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -30,7 +30,7 @@ impl Sink {
                     let _ = sender.send(stream);
                 }
                 Ok(None) => {}
-                Err(error) => log::error!("the sink accepts nobody: {error}"),
+                Err(error) => log::error!("the sink cannot accept connections: {error}"),
             })?;
         Ok(Self {
             local,
@@ -43,11 +43,12 @@ impl Sink {
         self.local
     }
 
-    /// Waits for the client. `stall` is the time for that, and for each byte from and to it.
+    /// Waits up to `stall` for the client, which then has `stall` for each read and write.
     pub(super) fn client(&self, stall: Duration) -> Result<TcpStream, Failure> {
         let stream = self.client.recv_timeout(stall).map_err(|_| {
-            Failure::new("the module dialled, but its listener side set up no connection")
-                .hint("-v shows what the module logs, -vv also what the library does")
+            Failure::new("the module dialled, but its listener did not set up a connection").hint(
+                "use -v to see what the module logs, or -vv to see also what the library does",
+            )
         })?;
         stream
             .set_nonblocking(false)

@@ -1,5 +1,5 @@
-//! The tap on the wire: passes bytes on between the dialer and the listener, counts them, and
-//! keeps the first of each direction.
+//! The tap on the wire: forwards bytes between the dialer and the listener, counts them, and keeps
+//! the first bytes of each direction.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ pub(super) struct Tap {
     closer: Closer,
 }
 
-/// What was seen of one direction.
+/// What was seen in one direction.
 #[derive(Default)]
 pub(super) struct Wire {
     bytes: AtomicU64,
@@ -29,7 +29,7 @@ pub(super) struct Wire {
 }
 
 impl Tap {
-    /// Listens for one connection, which is passed on to `target`.
+    /// Listens for one connection, which is forwarded to `target`.
     pub(super) fn start(target: SocketAddr) -> io::Result<Self> {
         let (mut listener, closer) = PlainListener::bind(&[LOOPBACK]).map_err(io::Error::other)?;
         let (forth, back) = (Arc::new(Wire::default()), Arc::new(Wire::default()));
@@ -73,7 +73,7 @@ impl Wire {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The first bytes, as many as are shown of the file.
+    /// The first bytes, up to [`FIRST`].
     pub(super) fn first(&self) -> Vec<u8> {
         self.lock().clone()
     }
@@ -113,7 +113,7 @@ fn pass_on(
     })
 }
 
-/// Passes bytes on until their end. What breaks one side breaks the other, which ends both
+/// Forwards bytes until their end. An error on one side shuts down both, which ends both
 /// directions.
 fn copy(mut from: &TcpStream, mut to: &TcpStream, wire: &Wire) {
     let mut buffer = vec![0; BUFFER];

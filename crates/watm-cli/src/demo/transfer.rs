@@ -1,7 +1,7 @@
 //! One direction of the demonstration: the sample goes in at one end and is hashed at the other.
 //!
-//! The directions take turns. Many modules stop reading while they wait to write: two of them that
-//! are flooded from both sides wait for each other for ever, and that is not what is shown here.
+//! The directions take turns. Many modules stop reading while they wait to write. Two of them that
+//! are flooded from both sides would wait for each other forever.
 
 use std::io::{self, Read, Write};
 use std::thread;
@@ -23,14 +23,14 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Whether it is the sample, byte for byte.
+    /// Whether this is the sample, byte for byte.
     pub(super) fn is(&self, sample: &Sample) -> bool {
         self.bytes == sample.size() && self.sha256 == *sample.sha256()
     }
 }
 
-/// Sends the sample into one stream and receives it from the other. The streams' own timeouts
-/// are what ends a transfer that is stuck.
+/// Sends the sample into one stream and receives it from the other. The streams' own timeouts end a
+/// stuck transfer.
 pub(super) fn transfer(
     sample: &Sample,
     into: impl Write + Send,
@@ -46,17 +46,17 @@ pub(super) fn transfer(
         Ok((sent.unwrap_or_else(panicked), received))
     })
     .map_err(|error: io::Error| Failure::because("cannot start a thread", error))?;
-    // What was not received is the consequence of what could not be sent.
+    // A failure to receive is a consequence of a failure to send.
     sent.map_err(|error| Failure::because("the file could not be sent", readable(error)))?;
     received.map_err(|error| Failure::because("the file did not arrive", readable(error)))
 }
 
-/// Timeouts are called by other names where they come from.
+/// Replaces the errors of timeouts, whose own texts do not mention the time.
 fn readable(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => io::Error::new(
             io::ErrorKind::TimedOut,
-            "it is stuck: no byte moved for a while",
+            "it is stuck: no byte moved for some time",
         ),
         _ => error,
     }
@@ -68,7 +68,7 @@ fn receive(mut from: impl Read, size: u64) -> io::Result<Received> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER];
     let mut bytes = 0;
-    // What is there beyond the size is read with the rest: it must not go unnoticed.
+    // The last read may get more than the size, so that extra bytes do not go unnoticed.
     while bytes < size {
         match from.read(&mut buffer)? {
             0 => break,

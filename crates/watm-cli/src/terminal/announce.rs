@@ -1,6 +1,5 @@
-//! The first lines of a command that listens: where, a line for each address. Programs that start
-//! the command wait for them, so they are flushed, and nothing of this program comes before them on
-//! standard output.
+//! The first lines of a command that listens: one for each address. Programs that start the command
+//! wait for these lines, so they are flushed and come first on standard output.
 
 use std::net::SocketAddr;
 

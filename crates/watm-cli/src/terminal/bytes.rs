@@ -1,11 +1,11 @@
-//! Numbers of bytes and their speed, for people.
+//! Byte counts and speeds, for people.
 
 use std::time::Duration;
 
-/// `16336 bytes`, and from a KiB on also its rounded form.
+/// `16336 bytes`, followed by the rounded form from one KiB upwards.
 pub(crate) fn count(bytes: u64) -> String {
     let rounded = |unit: u32, name: &str| {
-        // Close enough for display.
+        // The rounding error does not matter for display.
         let value = bytes as f64 / f64::from(1u32 << unit);
         format!("{bytes} bytes ({value:.1} {name})")
     };

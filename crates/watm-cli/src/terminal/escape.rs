@@ -1,16 +1,17 @@
-//! Texts that come from a module, a peer or a file, made harmless: for a terminal, for JSON and for
-//! XML. What is harmful is [`is_disruptive`]; each form has its own way of writing it.
+//! Escapes text from a module, a peer or a file, for a terminal, JSON or XML.
+//!
+//! [`is_disruptive`] defines which characters are harmful. Each format has its own escape sequence.
 
 use std::io::{self, Write};
 
 use watm_abi::is_disruptive;
 
-/// The text for a terminal or a log.
+/// Escapes text for a terminal or a log.
 pub(crate) fn printable(text: &str) -> String {
     replaced(text, |c| is_disruptive(c).then(|| escape(c)))
 }
 
-/// The text as an XML document may hold it.
+/// Escapes text for an XML document.
 pub(crate) fn xml(text: &str) -> String {
     replaced(text, |c| {
         let reference = match c {
@@ -26,8 +27,8 @@ pub(crate) fn xml(text: &str) -> String {
     })
 }
 
-/// Writes JSON. Harmful characters occur in its strings only, and JSON itself escapes no more than
-/// the first of them.
+/// Escapes JSON while writing it. Harmful characters occur only in its strings, and JSON itself
+/// requires escapes for only a few of them.
 pub(crate) struct Json<W>(pub(crate) W);
 
 impl<W: Write> Write for Json<W> {

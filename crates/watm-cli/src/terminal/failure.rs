@@ -1,5 +1,4 @@
-//! Why a command failed, as the person at the terminal reads it: the message, its whole chain of
-//! causes, and what to do about it.
+//! Why a command failed, for a person at a terminal: the message, its chain of causes, and a hint.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -18,7 +17,7 @@ use crate::args::address;
 /// What ends a command with exit code 1.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// None when there is nobody to tell, or it was told already.
+    /// `None` if there is nobody to tell, or the error has been reported already.
     error: Option<Box<dyn Error + Send + Sync>>,
     hint: Option<Cow<'static, str>>,
 }
@@ -50,7 +49,7 @@ impl Failure {
         })
     }
 
-    /// Ends with exit code 1 and no message: all was said, or nobody listens any more.
+    /// Ends with exit code 1 and no message: everything was reported, or nobody reads it.
     pub(crate) fn silent() -> Self {
         Self {
             error: None,
@@ -58,7 +57,7 @@ impl Failure {
         }
     }
 
-    /// Standard output could not be written. Whoever closed the pipe knows it.
+    /// A failed write to standard output. Whoever closed the pipe already knows.
     pub(crate) fn output(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::silent()
@@ -67,13 +66,13 @@ impl Failure {
         }
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint about what to do.
     pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Prints it on standard error.
+    /// Prints the failure on standard error.
     pub(crate) fn print(&self) {
         let mut text = String::new();
         if let Some(error) = &self.error {
@@ -87,8 +86,9 @@ impl Failure {
     }
 }
 
-/// How to allow an address that a module has asked for, if it is one that means itself alone and the
-/// same thing to a shell: a module may ask for anything. An entry holds in every zone.
+/// How to allow an address that a module has asked for. A module may ask for anything, so there is
+/// a hint only if the entry allows just this address and a shell takes it literally. An entry
+/// applies to every zone.
 fn allow_hint(address: &str) -> Option<String> {
     let address = &without_zone(address);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-[]".contains(c);
@@ -96,10 +96,10 @@ fn allow_hint(address: &str) -> Option<String> {
     if !fits || address.starts_with('-') || address.parse::<AddressEntry>().is_err() {
         return None;
     }
-    // A shell takes brackets for a pattern.
+    // A shell would expand brackets as a pattern.
     let quote = if address.contains('[') { "'" } else { "" };
     Some(format!(
-        "if the module may connect there: --allow {quote}{address}{quote}"
+        "to let the module connect there, add --allow {quote}{address}{quote}"
     ))
 }
 
@@ -115,8 +115,8 @@ fn without_zone(text: &str) -> String {
     text.to_owned()
 }
 
-/// An error and its causes, in one line. A cause that the message before it spells out already is
-/// not repeated. Some texts come from modules: nothing in them may move the cursor.
+/// An error and its causes, in one line. A cause is not repeated if a message before it contains
+/// it. The text is escaped, since parts of it may come from a module.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -137,18 +137,18 @@ impl From<LoadError> for Failure {
             LoadError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("check the path of the module")
             }
-            LoadError::TooLarge { .. } => Some("--max-module-size raises the limit"),
+            LoadError::TooLarge { .. } => Some("raise the limit with --max-module-size"),
             LoadError::Hash { .. } => {
-                Some("get the module from where the hash comes from, or correct --sha256")
+                Some("get the module from the source of the hash, or correct --sha256")
             }
-            LoadError::CompileTimeout { .. } => Some("--compile-timeout allows more time"),
+            LoadError::CompileTimeout { .. } => Some("allow more time with --compile-timeout"),
             LoadError::NotAModule(_) | LoadError::Malformed(_) => {
-                Some("a transport module is a core WebAssembly module")
+                Some("a transport module must be a core WebAssembly module")
             }
-            LoadError::Unsupported(_) => {
-                Some("build the module without that feature; toolchains have a switch for each")
-            }
-            LoadError::Interface(_) => Some("`watm inspect` shows all that the module offers"),
+            LoadError::Unsupported(_) => Some(
+                "build the module without this feature; toolchains have an option for each feature",
+            ),
+            LoadError::Interface(_) => Some("run `watm inspect` to see what the module offers"),
             _ => None,
         };
         Self::with(error, hint)
@@ -157,7 +157,7 @@ impl From<LoadError> for Failure {
 
 impl From<CacheError> for Failure {
     fn from(error: CacheError) -> Self {
-        Self::new(error).hint("--cache-dir names another directory, which only you may write")
+        Self::new(error).hint("choose a directory that only you can write to with --cache-dir")
     }
 }
 
@@ -173,14 +173,14 @@ impl From<ListenError> for Failure {
         let hint = match &error {
             ListenError::Config(error) => config_hint(error),
             ListenError::Bind { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => {
-                    Some("another program listens there: choose another port, or 0 for a free one")
-                }
+                io::ErrorKind::AddrInUse => Some(
+                    "another program is listening there: choose another port, or 0 for a free one",
+                ),
                 io::ErrorKind::AddrNotAvailable => {
-                    Some("the address to listen on has to be one of this machine, or :PORT for all")
+                    Some("listen on an address of this machine, or on :PORT for all addresses")
                 }
                 io::ErrorKind::PermissionDenied => {
-                    Some("ports below 1024 need a privilege: choose a higher one")
+                    Some("ports below 1024 require privileges: choose a higher port")
                 }
                 _ => None,
             },
@@ -204,7 +204,7 @@ impl From<DialError> for Failure {
             DialError::Transport(error) => transport_hint(error),
             DialError::Instantiate(_) => Some(INSTANTIATE_HINT),
             DialError::TimedOut { .. } => Some(
-                "the peer may not speak the module's protocol; --handshake-timeout gives it longer",
+                "the peer may not speak the module's protocol; allow more time with --handshake-timeout",
             ),
             _ => None,
         };
@@ -239,32 +239,32 @@ impl Failure {
     }
 }
 
-const INSTANTIATE_HINT: &str = "the module may need more memory: --memory-limit";
+const INSTANTIATE_HINT: &str = "the module may need more memory: raise --memory-limit";
 
 fn config_hint(error: &ConfigError) -> Option<&'static str> {
     match error {
-        ConfigError::Role(_) => Some("`watm inspect` shows what the module can do"),
+        ConfigError::Role(_) => Some("run `watm inspect` to see what the module can do"),
         ConfigError::Directory { .. } | ConfigError::Invalid { setting: "dir", .. } => {
             Some("check the option --dir")
         }
         ConfigError::Invalid {
             setting: "file", ..
-        } => Some("check the option --file, and --dir beside it"),
+        } => Some("check the option --file, and --dir if it is used too"),
         _ => None,
     }
 }
 
-/// What to do when a connection could not be made.
+/// A hint for a connection that could not be established.
 pub(crate) fn connect_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            Some("nothing listens at that address: check it, and that the server runs")
+            Some("nothing is listening there: check the address and that the server is running")
         }
         io::ErrorKind::TimedOut => {
-            Some("check the address and the firewalls; --connect-timeout gives it longer")
+            Some("check the address and any firewall, or allow more time with --connect-timeout")
         }
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Some("there is no route to that address: check it and the network")
+            Some("there is no route to this address: check the address and the network")
         }
         _ => None,
     }
@@ -275,10 +275,10 @@ fn transport_hint(error: &TransportError) -> Option<&'static str> {
         TransportError::Failed {
             function: watm_abi::names::INIT,
             ..
-        } => Some("the module may need a configuration (--config); -v shows what it logs"),
+        } => Some("the module may need a configuration (--config); use -v to see what it logs"),
         TransportError::Failed { .. }
         | TransportError::Trapped { .. }
-        | TransportError::Exited { .. } => Some("-v shows what the module logs"),
+        | TransportError::Exited { .. } => Some("use -v to see what the module logs"),
         _ => None,
     }
 }
@@ -314,7 +314,7 @@ mod tests {
             ("[fe80::1%;touch pwned;]:22", "'[fe80::1]:22'"),
         ] {
             let hint = allow_hint(address).expect(address);
-            assert!(hint.ends_with(&format!(": --allow {as_typed}")), "{hint}");
+            assert!(hint.ends_with(&format!(" --allow {as_typed}")), "{hint}");
         }
         let long = format!("{}:1", "x".repeat(MAX_EXCERPT));
         for other in [

@@ -1,9 +1,9 @@
-//! Log lines on standard error, as many as -v asks for.
+//! Log lines on standard error, at the level that -v selects.
 
 use log::LevelFilter;
 
-/// Starts logging. RUST_LOG decides if it is set; else `verbose` does for this program, its
-/// library and the modules, while what lies below (the engine) shows only warnings.
+/// Starts logging. RUST_LOG takes precedence if it is set. Otherwise `verbose` selects the level of
+/// this program, its library and the modules, and everything below (the engine) logs only warnings.
 pub(crate) fn start(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::Warn,

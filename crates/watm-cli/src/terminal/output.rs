@@ -1,4 +1,4 @@
-//! What a command prints on standard output: whole, or its failure is the command's.
+//! What a command prints on standard output. If that cannot be written, the command fails.
 
 use std::io::{self, BufWriter, Write};
 
@@ -11,7 +11,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(|out| out.write_all(text.as_bytes()))
 }
 
-/// Prints one JSON object and the end of its line.
+/// Prints a JSON object and a newline.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     write(|out| {
         serde_json::to_writer_pretty(Json(&mut *out), value)?;
@@ -19,7 +19,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     })
 }
 
-/// Prints what `produce` writes, part by part, so that it need not be in memory as a whole.
+/// Prints what `produce` writes, without holding it all in memory.
 pub(crate) fn write(produce: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     produce(&mut out)

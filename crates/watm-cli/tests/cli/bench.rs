@@ -147,7 +147,7 @@ fn a_module_that_is_no_relay_is_measured_without_one() {
     let text = text.replace("\"watm_associate_v1\"", "\"something_else\"");
     fs::write(&module, text).expect("it is written");
     let report = measured(module.to_str().expect("UTF-8"), &[]);
-    assert!(note(&report, "relay: left out").contains("no relay"));
+    assert!(note(&report, "relay: left out").contains("not a relay"));
     rows(&report, "command, out");
 }
 
