@@ -40,7 +40,7 @@ fn install() -> io::Result<Signals> {
         flag::register(signal, Arc::clone(&caught))?;
     }
     let (sender, first) = bounded(1);
-    // Thanks to the thread, a command can wait for a signal and for other events at once.
+    // A thread lets a command wait for a signal and for other events at once.
     thread::Builder::new()
         .name("watm-signals".into())
         .stack_size(64 * 1024)
