@@ -30,7 +30,7 @@ pub(crate) use inspect::InspectArgs;
 pub(crate) use load::{CacheDirectoryArgs, LoadArgs};
 pub(crate) use policy::PolicyArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
-pub(crate) use transport::{StockArgs, TransportArgs};
+pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use value::address;
 
 /// The whole command line.
@@ -102,15 +102,15 @@ impl Args {
         let (name, on_stdio) = match &self.command {
             Command::Dial(args) => (
                 "dial",
-                args.transport.inherit_stdio && args.accept.listen.is_empty(),
+                args.run.transport.inherit_stdio && args.accept.listen.is_empty(),
             ),
             Command::DialFixed(args) => (
                 "dial-fixed",
-                args.transport.inherit_stdio && args.accept.listen.is_empty(),
+                args.run.transport.inherit_stdio && args.accept.listen.is_empty(),
             ),
             Command::Listen(args) => (
                 "listen",
-                args.serve.transport.inherit_stdio && args.forward.is_none(),
+                args.run.transport.inherit_stdio && args.forward.is_none(),
             ),
             _ => return Ok(self),
         };

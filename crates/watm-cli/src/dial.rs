@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use watm_wasmer::{AddressPolicy, Conn, DialError, Dialer, FixedDialer};
 
-use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, StockArgs, TransportArgs};
+use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, TransportArgs};
 use crate::carry::accept::PlainListener;
 use crate::carry::clients::{Busy, Clients, Place};
 use crate::carry::serve::{Serving, report};
@@ -23,35 +23,35 @@ type Dial = dyn Fn() -> Result<Conn, DialError> + Send + Sync;
 
 /// `watm dial`.
 pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.load)?;
-    let dialer = setup::configure(Dialer::builder(&module), &args.transport)?
-        .stock(stock(&args.accept, &args.stock))
+    let module = setup::load(&args.module, &args.run.load)?;
+    let dialer = setup::configure(Dialer::builder(&module), &args.run.transport)?
+        .stock(stock(&args.accept, args.run.stock))
         .build()?;
     let remote = args.remote.clone();
     let dial = Arc::new(move || dialer.dial(&remote));
-    carry(dial, &args.accept, &args.transport)
+    carry(dial, &args.accept, &args.run.transport)
 }
 
 /// The number of instances to keep ready: none if there is only one connection.
-fn stock(accept: &AcceptArgs, args: &StockArgs) -> usize {
+fn stock(accept: &AcceptArgs, stock: u16) -> usize {
     if accept.listen.is_empty() {
         0
     } else {
-        args.stock.into()
+        stock.into()
     }
 }
 
 /// `watm dial-fixed`.
 pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.load)?;
-    let dialer = setup::configure(FixedDialer::builder(&module), &args.transport)?
+    let module = setup::load(&args.module, &args.run.load)?;
+    let dialer = setup::configure(FixedDialer::builder(&module), &args.run.transport)?
         .policy(AddressPolicy::from(&args.policy))
-        .stock(stock(&args.accept, &args.stock))
+        .stock(stock(&args.accept, args.run.stock))
         .build()?;
     carry(
         Arc::new(move || dialer.dial()),
         &args.accept,
-        &args.transport,
+        &args.run.transport,
     )
 }
 

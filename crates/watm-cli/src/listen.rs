@@ -15,13 +15,10 @@ use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.serve.module, &args.serve.load)?;
+    let module = setup::load(&args.serve.module, &args.run.load)?;
     let handshakes = usize::try_from(args.serve.handshake_limit).unwrap_or(usize::MAX);
-    let stock = args
-        .forward
-        .as_ref()
-        .map_or(0, |_| args.serve.stock.stock.into());
-    let builder = setup::configure(Listener::builder(&module), &args.serve.transport)?
+    let stock = args.forward.as_ref().map_or(0, |_| args.run.stock.into());
+    let builder = setup::configure(Listener::builder(&module), &args.run.transport)?
         .handshake_limit(handshakes)
         .stock(stock);
     let signals = Signals::install()?;
@@ -44,12 +41,12 @@ fn forward(
     let forward = Forward {
         target: target.to_owned(),
         connector: Connector::new(),
-        connect_timeout: args.serve.transport.connect_timeout,
-        patience: args.serve.transport.drain_timeout,
+        connect_timeout: args.run.transport.connect_timeout,
+        patience: args.run.transport.drain_timeout,
     };
     let forwarding = forward.start(listener, Clients::new(args.max_connections))?;
     let ended = forwarding.until_stopped(signals);
-    forwarding.stop(args.serve.transport.close_grace);
+    forwarding.stop(args.run.transport.close_grace);
     ended
 }
 
@@ -63,8 +60,8 @@ fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result
     })?;
     let stdio = Stdio {
         keep_open: args.keep_open,
-        patience: args.serve.transport.drain_timeout,
-        shared: args.serve.transport.inherit_stdio,
+        patience: args.run.transport.drain_timeout,
+        shared: args.run.transport.inherit_stdio,
     };
     match accepted {
         Some(conn) => stdio.carry(conn, signals),

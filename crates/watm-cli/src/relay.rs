@@ -14,12 +14,12 @@ use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.serve.module, &args.serve.load)?;
+    let module = setup::load(&args.serve.module, &args.run.load)?;
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let mut builder = setup::configure(Relay::builder(&module), &args.serve.transport)?
+    let mut builder = setup::configure(Relay::builder(&module), &args.run.transport)?
         .handshake_limit(count(args.serve.handshake_limit))
         .connection_limit(count(args.max_connections))
-        .stock(args.serve.stock.stock.into())
+        .stock(args.run.stock.into())
         .policy(AddressPolicy::from(&args.policy));
     if let Some(remote) = &args.remote {
         builder = builder.remote(remote);
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         })
         .map_err(|error| Failure::because("cannot start a thread", error))?;
     let ended = serve::until_stopped(&signals, &failures);
-    relay.drain(args.serve.transport.close_grace);
+    relay.drain(args.run.transport.close_grace);
     relay.shutdown();
     if watching.join().is_err() {
         log::error!("the thread that watches the relay panicked");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ArgGroup;
 
 use super::value::{address, count};
-use super::{LoadArgs, PolicyArgs, StockArgs, TransportArgs};
+use super::{PolicyArgs, RunArgs};
 
 /// Connect to a server through a module
 #[derive(Debug, clap::Args)]
@@ -46,13 +46,7 @@ pub(crate) struct DialArgs {
     pub(crate) accept: AcceptArgs,
 
     #[command(flatten)]
-    pub(crate) stock: StockArgs,
-
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-
-    #[command(flatten)]
-    pub(crate) transport: TransportArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Connect to a server that the module chooses
@@ -82,13 +76,7 @@ pub(crate) struct DialFixedArgs {
     pub(crate) policy: PolicyArgs,
 
     #[command(flatten)]
-    pub(crate) stock: StockArgs,
-
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-
-    #[command(flatten)]
-    pub(crate) transport: TransportArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Where the commands that dial get plain connections from.

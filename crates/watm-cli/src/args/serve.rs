@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::value::{address, count};
-use super::{LoadArgs, PolicyArgs, StockArgs, TransportArgs};
+use super::{PolicyArgs, RunArgs};
 
 /// The default of --max-connections.
 const CONNECTIONS: u32 = 4096;
@@ -52,6 +52,9 @@ pub(crate) struct ListenArgs {
     /// arrives.
     #[arg(long, conflicts_with = "forward")]
     pub(crate) keep_open: bool,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// Accept connections and relay each one through a module to a remote
@@ -82,6 +85,9 @@ pub(crate) struct RelayArgs {
 
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// Options that `listen` and `relay` share.
@@ -108,13 +114,4 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = count(),
         help_heading = "Limits")]
     pub(crate) handshake_limit: u32,
-
-    #[command(flatten)]
-    pub(crate) stock: StockArgs,
-
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-
-    #[command(flatten)]
-    pub(crate) transport: TransportArgs,
 }

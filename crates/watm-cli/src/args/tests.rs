@@ -17,12 +17,12 @@ fn the_defaults_are_those_of_the_help() {
     let Command::Dial(args) = args.command else {
         panic!("{args:?}");
     };
-    assert_eq!(args.load.max_module_size, 64 << 20);
-    assert_eq!(args.load.compile_timeout, Duration::from_secs(60));
-    assert_eq!(args.transport.memory_limit, 256 << 20);
-    assert_eq!(args.transport.close_grace, Duration::from_secs(3));
-    assert_eq!(args.transport.keepalive, Duration::from_secs(60));
-    assert_eq!(args.transport.connect_timeout, Duration::from_secs(10));
+    assert_eq!(args.run.load.max_module_size, 64 << 20);
+    assert_eq!(args.run.load.compile_timeout, Duration::from_secs(60));
+    assert_eq!(args.run.transport.memory_limit, 256 << 20);
+    assert_eq!(args.run.transport.close_grace, Duration::from_secs(3));
+    assert_eq!(args.run.transport.keepalive, Duration::from_secs(60));
+    assert_eq!(args.run.transport.connect_timeout, Duration::from_secs(10));
     assert_eq!(args.accept.max_connections, 2048);
 }
 
@@ -98,5 +98,36 @@ fn an_argument_of_the_module_may_begin_with_a_hyphen() {
     let Command::Dial(args) = parse(line).expect(line).command else {
         panic!("not dial");
     };
-    assert_eq!(args.transport.arg, ["--verbose", "-x"]);
+    assert_eq!(args.run.transport.arg, ["--verbose", "-x"]);
+}
+
+/// A heading must not take in the options that follow.
+#[test]
+fn an_option_stands_under_the_heading_that_it_belongs_to() {
+    let command = Args::command();
+    for (name, options) in [
+        ("dial", &["module", "remote", "listen", "keep_open"][..]),
+        ("dial-fixed", &["module", "listen", "keep_open"]),
+        (
+            "listen",
+            &[
+                "module",
+                "listen",
+                "forward",
+                "max_connections",
+                "keep_open",
+            ],
+        ),
+        ("relay", &["module", "listen", "remote", "max_connections"]),
+        ("demo", &["size", "send"]),
+        ("bench", &["json", "quick", "paired", "plot"]),
+    ] {
+        let command = command.find_subcommand(name).expect(name);
+        for option in options {
+            let mut arguments = command.get_arguments();
+            let argument = arguments.find(|argument| argument.get_id() == option);
+            let heading = argument.expect(option).get_help_heading();
+            assert_eq!(heading, None, "{name} {option}");
+        }
+    }
 }

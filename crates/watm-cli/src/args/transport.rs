@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::LoadArgs;
 use super::value::{Directory, GivenFile, Variable, duration, size};
 
-/// Instances that are ready before a connection arrives, for commands that run for long.
+/// Options of the commands that run for long. They follow the options of a command itself, since
+/// clap puts whatever comes after them under their headings.
 #[derive(Debug, clap::Args)]
-pub(crate) struct StockArgs {
+pub(crate) struct RunArgs {
     /// Number of module instances to keep ready for new connections; 0 for none
     ///
     /// A ready instance has already run the module's init. Each takes about as much memory as an
@@ -16,6 +18,12 @@ pub(crate) struct StockArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(0..=1024), help_heading = "Limits")]
     pub(crate) stock: u16,
+
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
 }
 
 /// What every command gives a transport: its environment, its time and its limits.

@@ -60,8 +60,8 @@ fn relay_args(args: &BenchArgs) -> Result<RelayArgs, Failure> {
         option("--listen", LOOPBACK),
     ];
     let mut relay: RelayArgs = args::of_options(options.into()).map_err(Failure::new)?;
-    relay.serve.load = args.load.clone();
-    relay.serve.transport = transport(args);
+    relay.run.load = args.load.clone();
+    relay.run.transport = transport(args);
     Ok(relay)
 }
 
@@ -73,8 +73,8 @@ fn dial_args(args: &BenchArgs, accept: OsString) -> Result<DialArgs, Failure> {
         accept,
     ];
     let mut dial: DialArgs = args::of_options(options.into()).map_err(Failure::new)?;
-    dial.load = args.load.clone();
-    dial.transport = transport(args);
+    dial.run.load = args.load.clone();
+    dial.run.transport = transport(args);
     Ok(dial)
 }
 
