@@ -22,7 +22,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Take fewer and smaller samples, in seconds instead of minutes
+    /// Take fewer and smaller samples, to finish in seconds instead of minutes
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -107,9 +107,9 @@ A row has
   name         string
   size         number or null: bytes per write, read or message
   connections  number or null: how many were open, transferred or were closed
-  unit         \"bytes_per_second\", \"per_second\", \"seconds\", \"bytes\", \"count\", \
-\"per_megabyte\" (10^6 bytes) or \"share\" (1 is all)
-  tcp          number or null: the same over raw TCP, or through a relay that only copies if the \
-name begins with \"relay\" or \"command\"
+  unit         \"bytes_per_second\", \"per_second\", \"seconds\", \"bytes\", \"count\",
+               \"per_megabyte\" (10^6 bytes) or \"share\" (1 is all)
+  tcp          number or null: the same over raw TCP, or through a relay that only copies
+               if the name begins with \"relay\" or \"command\"
   module       number
   ratio        number or null: module divided by tcp";

@@ -84,8 +84,8 @@ pub(crate) struct DialFixedArgs {
 pub(crate) struct AcceptArgs {
     /// Address to accept plain TCP connections on, dialling for each one (repeatable)
     ///
-    /// HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the system
-    /// choose.
+    /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the
+    /// system choose.
     #[arg(long, value_name = "ADDR", value_parser = address::parse_listen)]
     pub(crate) listen: Vec<String>,
 

@@ -99,8 +99,8 @@ pub(crate) struct ServeArgs {
 
     /// Address to listen on (repeatable)
     ///
-    /// HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the system
-    /// choose.
+    /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the
+    /// system choose.
     #[arg(long, value_name = "ADDR", required = true, value_parser = address::parse_listen)]
     pub(crate) listen: Vec<String>,
 

@@ -48,8 +48,8 @@ pub(crate) struct TransportArgs {
 
     /// Directory for the module, read-only unless :rw is given (repeatable)
     ///
-    /// GUEST is the absolute path at which the module sees it. It may be /, also if other
-    /// directories are given below it.
+    /// GUEST is the absolute path at which the module sees it. It may be /, even with other
+    /// directories below it.
     #[arg(
         long,
         value_name = "HOST:GUEST[:rw]",
