@@ -99,7 +99,8 @@ impl Pair {
                     let up = self.copy_up();
                     let _ = ended.send(());
                     up
-                })?;
+                })
+                .inspect_err(|_| self.conn.abort())?;
             let down = self.copy_down();
             self.await_both_ends(&up_ended, patience);
             if down.plain.is_some() {

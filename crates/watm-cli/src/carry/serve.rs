@@ -2,14 +2,17 @@
 //! period.
 
 use std::io;
-use std::sync::Arc;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use watm_wasmer::Conn;
 
 use super::clients::{Busy, Clients, Place};
 use super::copy::Carried;
+use super::plain;
 use super::signals::Signals;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
@@ -29,7 +32,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Accepts clients whenever there is a free place, until `accept` returns `None`. Runs `serve`
     /// for each client on its own thread.
-    pub(crate) fn start<C: Send + 'static>(
+    pub(crate) fn start<C: Client>(
         clients: Clients,
         mut accept: impl FnMut() -> Result<Option<C>, Failure> + Send + 'static,
         serve: impl Fn(Place, Busy, C) + Send + Sync + 'static,
@@ -44,7 +47,8 @@ impl Serving {
                     match accept() {
                         Ok(Some(client)) => {
                             let (serve, busy) = (Arc::clone(&serve), place.busy());
-                            spawn_client(move || serve(place, busy, client));
+                            let serve = move |client| serve(place, busy, client);
+                            spawn_client(CLIENT_STACK, client, serve);
                         }
                         Ok(None) => return,
                         Err(failure) => {
@@ -107,17 +111,48 @@ pub(crate) fn until_stopped(
     }
 }
 
-/// Runs one client on its own thread.
-fn spawn_client(client: impl FnOnce() + Send + 'static) {
+/// A connection that was accepted.
+pub(crate) trait Client: Send + 'static {
+    /// Gives the connection up. The client sees a reset: an end of stream could be mistaken for an
+    /// empty answer.
+    fn refuse(self);
+}
+
+impl Client for TcpStream {
+    fn refuse(self) {
+        plain::reset_on_drop(&self);
+    }
+}
+
+impl Client for Conn {
+    fn refuse(self) {
+        self.abort();
+    }
+}
+
+/// Serves one client on its own thread.
+fn spawn_client<C: Client>(stack_size: usize, client: C, serve: impl FnOnce(C) + Send + 'static) {
+    // Without a thread the client is still here, to be refused.
+    let client = Arc::new(Mutex::new(Some(client)));
+    let take =
+        |client: &Mutex<Option<C>>| client.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let theirs = Arc::clone(&client);
     let spawned = thread::Builder::new()
         .name("watm-client".into())
-        .stack_size(CLIENT_STACK)
-        .spawn(client);
+        .stack_size(stack_size)
+        .spawn(move || {
+            if let Some(client) = take(&theirs) {
+                serve(client);
+            }
+        });
     if let Err(error) = spawned {
         log::error!(
             "a client was dropped: cannot start a thread: {}",
             chain(&error)
         );
+        if let Some(client) = take(&client) {
+            client.refuse();
+        }
     }
 }
 
@@ -139,6 +174,32 @@ pub(crate) fn report(client: &str, carried: Option<io::Result<Carried>>) {
             } else {
                 log::info!("{client} has ended: {bytes}");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Told(Sender<&'static str>);
+
+    impl Client for Told {
+        fn refuse(self) {
+            let _ = self.0.send("refused");
+        }
+    }
+
+    #[test]
+    fn a_client_without_a_thread_is_refused() {
+        // More than the address space has.
+        for (stack_size, expected) in [(1 << 50, "refused"), (CLIENT_STACK, "served")] {
+            let (told, heard) = bounded(1);
+            spawn_client(stack_size, Told(told), |client| {
+                let _ = client.0.send("served");
+            });
+            let heard = heard.recv_timeout(Duration::from_secs(60));
+            assert_eq!(heard, Ok(expected));
         }
     }
 }
