@@ -122,6 +122,9 @@
   (func $poll_many (param $subscriptions i32) (param $count i64) (result i32)
     (local $errno i32)
     (loop $next
+      ;; Another userdata each time: who is told the same again and again without doing anything rests.
+      (i64.store (i32.const 64) (local.get $count))
+      (i64.store (i32.const 160) (local.get $count))
       (local.set $errno (call $poll (i32.const 64) (i32.const 256) (local.get $subscriptions) (i32.const 8)))
       (local.set $count (i64.sub (local.get $count) (i64.const 1)))
       (br_if $next (i64.ne (local.get $count) (i64.const 0))))
