@@ -13,7 +13,6 @@ use crate::setup;
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
-use crate::terminal::hex::hex;
 use crate::terminal::output;
 
 /// The version of the JSON format. It changes only if programs that read the old one would be
@@ -31,9 +30,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     {
         problems.push(chain(&error));
     } else if let Some(hash) = args.load.sha256
-        && hash.0 != *info.sha256()
+        && hash != info.sha256()
     {
-        problems.push(format!("its SHA-256 is not the expected {}", hex(&hash.0)));
+        problems.push(format!("its SHA-256 is not the expected {hash}"));
     }
     let ok = problems.is_empty();
 
@@ -144,7 +143,7 @@ impl<'a> Report<'a> {
             file: file.display().to_string(),
             name: info.name(),
             size: info.size(),
-            sha256: hex(info.sha256()),
+            sha256: info.sha256().to_string(),
             ok: problems.is_empty(),
             interface: follows.then_some("watm-v1"),
             roles: info.roles().iter().map(role).collect(),

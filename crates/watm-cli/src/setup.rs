@@ -27,7 +27,7 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
         .max_size(args.max_module_size)
         .compile_timeout(args.compile_timeout);
     if let Some(hash) = args.sha256 {
-        loader = loader.sha256(hash.0);
+        loader = loader.sha256(hash);
     }
     let cache = cache(args)?;
     let remark = cache

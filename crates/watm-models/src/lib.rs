@@ -11,9 +11,12 @@
 // The files' own tests need the real primitives: see `tests/plain.rs`.
 #![cfg(not(test))]
 
-#[path = "../../watm-wasmer/src/error.rs"]
-#[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
-mod error;
+#[path = "../../watm-wasmer/src/error"]
+mod error {
+    #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
+    mod transport;
+    pub(crate) use transport::{End, TransportError};
+}
 
 mod channel;
 

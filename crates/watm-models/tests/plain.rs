@@ -15,11 +15,26 @@ mod channel {
     pub(crate) mod supervisor;
     pub(crate) mod sync;
 }
-#[path = "../../watm-wasmer/src/error.rs"]
-#[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
-mod error;
+#[path = "../../watm-wasmer/src/error"]
+mod error {
+    #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
+    mod transport;
+    pub(crate) use transport::{End, TransportError};
+}
 
-/// No signals come here.
-mod signals {
-    pub(crate) fn block_all() {}
+/// Stands for the file of that name. No signals come here.
+mod threads {
+    use std::io;
+    use std::thread::{Builder, JoinHandle};
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        name: &str,
+        stack: usize,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        Builder::new()
+            .name(name.into())
+            .stack_size(stack)
+            .spawn(run)
+    }
 }

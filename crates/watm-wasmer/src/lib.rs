@@ -77,6 +77,7 @@
 mod channel;
 mod guest;
 mod signals;
+mod threads;
 mod worker;
 
 mod error;
@@ -87,6 +88,7 @@ pub use host::stdio::Stdio;
 
 mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
+pub use module::hash::{ModuleHash, ModuleHashError};
 pub use module::info::{MemoryInfo, ModuleInfo, Producer};
 pub use module::{ModuleLoader, TransportModule};
 

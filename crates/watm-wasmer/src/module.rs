@@ -22,13 +22,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use watm_abi::{ModuleKind, Role, Roles};
 
 use crate::error::LoadError;
 use crate::module::cache::ArtifactCache;
 use crate::module::engine::{Compiled, load_compiled};
-use crate::module::hash::hex;
+use crate::module::hash::{Hex, ModuleHash};
 use crate::module::info::{ImportedFunction, ModuleInfo};
 use crate::module::text::to_binary;
 
@@ -96,7 +95,7 @@ impl TransportModule {
     }
 
     /// The SHA-256 of the module.
-    pub fn sha256(&self) -> &[u8; 32] {
+    pub fn sha256(&self) -> ModuleHash {
         self.inner.info.sha256()
     }
 
@@ -123,7 +122,7 @@ impl fmt::Debug for TransportModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransportModule")
             .field("name", &self.inner.name)
-            .field("sha256", &hex(self.sha256()))
+            .field("sha256", &self.sha256())
             .field("roles", &self.roles())
             .finish_non_exhaustive()
     }
@@ -140,7 +139,7 @@ impl fmt::Debug for TransportModule {
 /// ```
 #[derive(Clone)]
 pub struct ModuleLoader {
-    sha256: Option<[u8; 32]>,
+    sha256: Option<ModuleHash>,
     max_size: u64,
     compile_timeout: Duration,
     cache: Option<ArtifactCache>,
@@ -177,7 +176,7 @@ impl ModuleLoader {
     }
 
     /// Refuses a module with another SHA-256, before anything of it is compiled.
-    pub fn sha256(mut self, expected: [u8; 32]) -> Self {
+    pub fn sha256(mut self, expected: ModuleHash) -> Self {
         self.sha256 = Some(expected);
         self
     }
@@ -285,16 +284,13 @@ impl ModuleLoader {
             });
         }
         if let Some(expected) = self.sha256 {
-            let found: [u8; 32] = Sha256::digest(bytes).into();
+            let found = ModuleHash::of(bytes);
             if found != expected {
-                return Err(LoadError::Hash {
-                    expected: hex(&expected),
-                    found: hex(&found),
-                });
+                return Err(LoadError::Hash { expected, found });
             }
         }
         let wasm = to_binary(bytes)?;
-        let info = ModuleInfo::read(bytes, &wasm)?;
+        let info = ModuleInfo::read(bytes, &wasm, self.sha256)?;
         let kind = info.entry()?.kind;
         let compile = || {
             let begun = Instant::now();
@@ -318,7 +314,7 @@ impl ModuleLoader {
                     .collect::<String>()
             })
             .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| hex(&info.sha256()[..6]));
+            .unwrap_or_else(|| Hex(&info.sha256().as_bytes()[..6]).to_string());
         Ok(TransportModule {
             inner: Arc::new(Inner {
                 imported: info.imported_functions(),

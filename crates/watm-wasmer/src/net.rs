@@ -3,6 +3,7 @@
 //! Addresses and which of them are allowed, connecting, and a connected socket with what is kept of
 //! it. It knows neither guests nor descriptors, and who wants a connection is all one to it.
 
+pub(crate) mod accept_errors;
 pub(crate) mod address;
 pub(crate) mod attempts;
 pub(crate) mod connect;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{Hash, duration, size};
+use watm_wasmer::ModuleHash;
+
+use super::value::{duration, size};
 
 /// The conditions for loading a module file.
 #[derive(Clone, Debug, clap::Args)]
@@ -11,7 +13,7 @@ use super::value::{Hash, duration, size};
 pub(crate) struct LoadArgs {
     /// Reject the module unless its file has this SHA-256
     #[arg(long, value_name = "HEX")]
-    pub(crate) sha256: Option<Hash>,
+    pub(crate) sha256: Option<ModuleHash>,
 
     /// Maximum size of the module file, in bytes or with a suffix: K, M, G
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size::parse)]

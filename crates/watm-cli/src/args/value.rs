@@ -6,7 +6,6 @@ pub(crate) mod address;
 mod directory;
 pub(super) mod duration;
 mod file;
-mod hash;
 pub(super) mod size;
 mod variable;
 
@@ -14,7 +13,6 @@ use clap::builder::RangedI64ValueParser;
 
 pub(crate) use directory::Directory;
 pub(crate) use file::GivenFile;
-pub(crate) use hash::Hash;
 pub(crate) use variable::Variable;
 
 /// A number of connections.

@@ -9,7 +9,6 @@ use watm_wasmer::TransportModule;
 
 use super::measure::Pair;
 use crate::terminal::escape::printable;
-use crate::terminal::hex::hex;
 
 /// The version of the JSON format. It changes only if programs that read the old one would be
 /// misled.
@@ -174,7 +173,7 @@ impl Report {
         Self {
             format: FORMAT,
             module: path.display().to_string(),
-            sha256: hex(module.sha256()),
+            sha256: module.sha256().to_string(),
             paired,
             cores: thread::available_parallelism().map_or(1, |cores| cores.get()),
             rows,

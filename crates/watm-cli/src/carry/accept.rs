@@ -1,21 +1,14 @@
 //! Accepts plain TCP connections until another thread closes the listener.
 
-use std::cell::Cell;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use watm_wasmer::{ListenError, plain};
+use watm_wasmer::ListenError;
+use watm_wasmer::plain::{self, AcceptErrors};
 
 use super::poll::{Interest, wait, wait_any};
-
-/// How long accepting pauses when the system has no descriptor or memory for a socket.
-const REST: Duration = Duration::from_millis(50);
-/// How often a lasting shortage is logged.
-const WARNING_EVERY: Duration = Duration::from_secs(10);
 
 /// A listener on one or more sockets.
 pub(crate) struct PlainListener {
@@ -24,7 +17,7 @@ pub(crate) struct PlainListener {
     /// The index of the socket that was accepted from last.
     turn: usize,
     closed: UnixStream,
-    warned: Cell<Option<Instant>>,
+    errors: AcceptErrors,
 }
 
 /// Closes a [`PlainListener`] from another thread.
@@ -46,7 +39,7 @@ impl PlainListener {
             local,
             turn: 0,
             closed,
-            warned: Cell::new(None),
+            errors: AcceptErrors::new(),
         };
         Ok((listener, Closer(closer)))
     }
@@ -76,15 +69,13 @@ impl PlainListener {
             };
             match listener.accept() {
                 Ok((stream, _)) => return Ok(Some(stream)),
-                Err(error) if is_passing(&error) => {}
-                Err(error) if is_shortage(&error) => {
-                    self.warn(&error);
-                    let [closed] = wait([(self.closed.as_fd(), Interest::Readable)], Some(REST))?;
+                Err(error) => {
+                    let pause = self.errors.pause(error)?;
+                    let [closed] = wait([(self.closed.as_fd(), Interest::Readable)], Some(pause))?;
                     if closed {
                         return Ok(None);
                     }
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -96,18 +87,6 @@ impl PlainListener {
         self.turn = next.into_iter().find(|at| ready.get(*at) == Some(&true))?;
         self.listeners.get(self.turn)
     }
-
-    fn warn(&self, error: &io::Error) {
-        let now = Instant::now();
-        if self
-            .warned
-            .get()
-            .is_none_or(|when| now - when >= WARNING_EVERY)
-        {
-            self.warned.set(Some(now));
-            log::warn!("accepting pauses for {REST:?} at a time until this is over: {error}");
-        }
-    }
 }
 
 impl Closer {
@@ -117,37 +96,11 @@ impl Closer {
     }
 }
 
-/// Whether a connection disappeared before it was accepted. The next one is not affected.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::AGAIN
-                | Errno::CONNABORTED
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::INTR
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::NOPROTOOPT
-                | Errno::PERM
-                | Errno::PROTO
-        )
-    )
-}
-
-/// Whether the system is short of descriptors or memory.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crossbeam_channel::bounded;
+    use std::time::Duration;
 
     const LIMIT: Duration = Duration::from_secs(20);
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use socket2::SockRef;
+use watm_wasmer::plain::unacknowledged;
 use watm_wasmer::{Conn, End, TransportError};
 
 use super::ending::{Pauses, await_end, check_until};
@@ -219,7 +220,7 @@ impl Pair {
     /// would overtake it.
     fn await_acknowledged(&self, patience: Duration) {
         check_until(patience, |pause| {
-            let is_over = plain::unacknowledged(&self.plain) == 0
+            let is_over = unacknowledged(&self.plain) == 0
                 || self.is_cut()
                 || !matches!(SockRef::from(&self.plain).take_error(), Ok(None));
             if !is_over {

@@ -1,11 +1,12 @@
 //! Plain TCP connections: prepares them for copying, ends them and queries their state.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use watm_wasmer::plain::canonical;
 
 use super::poll::{self, Interest};
 
@@ -15,12 +16,9 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The name of a client in the log: its address, as IPv4 if it is mapped into IPv6.
 pub(crate) fn client_name(peer: io::Result<SocketAddr>) -> String {
-    let Ok(peer) = peer else {
-        return "a client".to_owned();
-    };
-    match peer.ip().to_canonical() {
-        IpAddr::V4(ip) => format!("client {ip}:{}", peer.port()),
-        IpAddr::V6(_) => format!("client {peer}"),
+    match peer {
+        Ok(peer) => format!("client {}", canonical(peer)),
+        Err(_) => "a client".to_owned(),
     }
 }
 
@@ -52,23 +50,6 @@ pub(crate) fn end_on_drop(stream: &TcpStream) {
 pub(crate) fn is_full(stream: &TcpStream) -> bool {
     let ready = poll::wait([(stream.as_fd(), Interest::Writable)], Some(Duration::ZERO));
     matches!(ready, Ok([false]))
-}
-
-/// The number of bytes that the peer's system has not acknowledged, or 0 if the system cannot tell.
-pub(crate) fn unacknowledged(stream: &TcpStream) -> usize {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        use std::os::fd::AsRawFd;
-
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: `stream` keeps the descriptor open. TIOCOUTQ writes one int, to `bytes`.
-        let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if result == 0 {
-            return usize::try_from(bytes).unwrap_or(0);
-        }
-    }
-    let _ = stream;
-    0
 }
 
 #[cfg(test)]

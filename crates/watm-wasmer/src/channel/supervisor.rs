@@ -5,12 +5,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::channel::link::{Level, Link, Stage};
 use crate::channel::sync::lock;
+use crate::threads;
 
+/// The stack of the supervisor's thread, in bytes.
+const STACK: usize = 256 * 1024;
 /// Bytes wait in a write-behind buffer for one to two of these while the guest computes.
 const FLUSH_TICK: Duration = Duration::from_micros(250);
 /// The longest pause between two looks at a buffer whose socket takes nothing.
@@ -128,13 +130,9 @@ fn orders() -> Option<&'static Arc<Orders>> {
     }
     let orders = Arc::new(Orders::default());
     let taken = Arc::clone(&orders);
-    let spawned = thread::Builder::new()
-        .name("watm-supervisor".into())
-        .stack_size(256 * 1024)
-        .spawn(move || {
-            crate::signals::block_all();
-            Supervisor::new().run(&taken);
-        });
+    let spawned = threads::spawn("watm-supervisor", STACK, move || {
+        Supervisor::new().run(&taken);
+    });
     if let Err(error) = spawned {
         log::error!(
             "the supervisor thread could not be started, so nothing is bounded in time: {error}"

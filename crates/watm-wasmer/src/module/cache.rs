@@ -6,22 +6,21 @@
 //! be used is removed and compiled again.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use wasmer::sys::{CpuFeature, Triple};
 
 use crate::error::LoadError;
 use crate::module::engine::{self, Compiled, load_compiled};
-use crate::module::hash::hex;
-use crate::signals;
+use crate::module::hash::{Hex, ModuleHash};
+use crate::threads;
 
 /// Bytes that all artifacts may have together, unless the embedder says otherwise.
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
@@ -77,12 +76,16 @@ pub struct CachedArtifact {
 }
 
 /// Why a directory cannot serve as a cache.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
     /// Neither `XDG_CACHE_HOME` nor `HOME` holds an absolute path.
+    #[error(
+        "there is no cache directory, since neither XDG_CACHE_HOME nor HOME is an absolute path"
+    )]
     NoHome,
     /// The directory is not the user's alone, so what lies in it cannot be trusted.
+    #[error("the cache directory {} is not used, since {reason}", path.display())]
     NotPrivate {
         /// The directory.
         path: PathBuf,
@@ -90,39 +93,13 @@ pub enum CacheError {
         reason: &'static str,
     },
     /// The directory cannot be made or read.
+    #[error("the cache directory cannot be used ({})", path.display())]
     Io {
         /// The directory or file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-}
-
-impl fmt::Display for CacheError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHome => f.write_str(
-                "there is no cache directory, since neither XDG_CACHE_HOME nor HOME is an absolute path",
-            ),
-            Self::NotPrivate { path, reason } => write!(
-                f,
-                "the cache directory {} is not used, since {reason}",
-                path.display()
-            ),
-            Self::Io { path, .. } => {
-                write!(f, "the cache directory cannot be used ({})", path.display())
-            }
-        }
-    }
-}
-
-impl std::error::Error for CacheError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
 }
 
 impl ArtifactCache {
@@ -240,7 +217,7 @@ impl ArtifactCache {
     /// The module with this hash: from the cache, or else compiled to an artifact that is kept.
     pub(crate) fn load_or(
         &self,
-        sha256: &[u8; 32],
+        sha256: ModuleHash,
         compile: impl FnOnce() -> Result<Vec<u8>, LoadError>,
     ) -> Result<Compiled, LoadError> {
         if let Err(error) = self.check_private() {
@@ -257,7 +234,7 @@ impl ArtifactCache {
             return Ok(module);
         }
         let artifact = compile()?;
-        if let Err(error) = signals::without(|| self.store(&key, &artifact)) {
+        if let Err(error) = threads::without_signals(|| self.store(&key, &artifact)) {
             log::warn!(
                 "a compiled module could not be kept in {}: {error}",
                 self.directory.display()
@@ -267,7 +244,8 @@ impl ArtifactCache {
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        self.directory.join(hex(key)).with_extension(EXTENSION)
+        let name = format!("{}.{EXTENSION}", Hex(key));
+        self.directory.join(name)
     }
 
     /// Loads an artifact; one that cannot be used is removed.
@@ -321,36 +299,20 @@ impl ArtifactCache {
     }
 
     fn store(&self, key: &Key, artifact: &[u8]) -> io::Result<()> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
         let size = (MAGIC.len() + CHECKSUM + artifact.len()) as u64;
         if size > self.max_size {
             log::debug!("a compiled module of {size} bytes is larger than the whole cache");
             return Ok(());
         }
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self
-            .directory
-            .join(format!(
-                "{}-{}-{number}",
-                hex(&key[..8]),
-                std::process::id()
-            ))
-            .with_extension(UNFINISHED);
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .and_then(|mut file| {
-                file.write_all(MAGIC)?;
-                file.write_all(&checksum(key, artifact))?;
-                file.write_all(artifact)?;
-                fs::rename(&unfinished, self.path(key))
-            });
-        if written.is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-        written?;
+        // Readable and writable by the user alone, and removed unless it is renamed.
+        let mut unfinished = tempfile::Builder::new()
+            .prefix(&format!("{}-", Hex(&key[..8])))
+            .suffix(&format!(".{UNFINISHED}"))
+            .tempfile_in(&self.directory)?;
+        unfinished.write_all(MAGIC)?;
+        unfinished.write_all(&checksum(key, artifact))?;
+        unfinished.write_all(artifact)?;
+        unfinished.persist(self.path(key))?;
         self.trim();
         Ok(())
     }
@@ -405,10 +367,10 @@ impl ArtifactCache {
 }
 
 /// All that the compiled code depends on.
-fn key(sha256: &[u8; 32]) -> Key {
+fn key(sha256: ModuleHash) -> Key {
     let mut hash = Sha256::new();
     hash.update(MAGIC);
-    hash.update(sha256);
+    hash.update(sha256.as_bytes());
     for part in [
         env!("CARGO_PKG_VERSION"),
         wasmer::sys::vm::VERSION,
@@ -433,8 +395,7 @@ fn checksum(key: &Key, artifact: &[u8]) -> [u8; CHECKSUM] {
 }
 
 fn user() -> u32 {
-    // SAFETY: it takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
+    geteuid().as_raw()
 }
 
 /// Reads the artifact out of a file that is the user's own and whole.

@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use sha2::{Digest, Sha256};
 use wasmparser::{
     BinaryReader, ConstExpr, DataKind, DataSectionReader, ElementItems, ElementKind,
     ElementSectionReader, ExportSectionReader, ExternalKind, FuncType, FunctionBody,
@@ -23,6 +22,7 @@ use watm_abi::{
 
 use crate::error::LoadError;
 use crate::module::engine;
+use crate::module::hash::ModuleHash;
 
 /// Tables of a module at most; each is bounded by itself, and what they have from the start together.
 const TABLE_COUNT_LIMIT: usize = 8;
@@ -83,7 +83,7 @@ pub struct Producer {
 /// What a module file contains, found without compiling or running anything of it.
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
-    sha256: [u8; 32],
+    sha256: ModuleHash,
     size: u64,
     name: Option<String>,
     imports: Vec<ImportDecl>,
@@ -103,11 +103,17 @@ impl ModuleInfo {
     /// if it has more of something than the runtime takes. A module that does not follow the
     /// interface is no error here: see [`ModuleInfo::problems`].
     pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
-        Self::read(bytes, &crate::module::text::to_binary(bytes)?)
+        let wasm = crate::module::text::to_binary(bytes)?;
+        Self::read(bytes, &wasm, None)
     }
 
-    /// Reads what a module declares, from its file and the binary form of that.
-    pub(crate) fn read(file: &[u8], wasm: &[u8]) -> Result<Self, LoadError> {
+    /// Reads what a module declares, from its file and the binary form of that. The file is hashed
+    /// unless its hash is known.
+    pub(crate) fn read(
+        file: &[u8],
+        wasm: &[u8],
+        hash: Option<ModuleHash>,
+    ) -> Result<Self, LoadError> {
         let mut reading = Reading::new(wasm);
         for payload in Parser::new(0).parse_all(wasm) {
             reading.take_in(payload.map_err(LoadError::malformed)?)?;
@@ -115,7 +121,7 @@ impl ModuleInfo {
         let exports = reading.resolve_exports()?;
         let entry = check(&reading.imports, &exports);
         Ok(Self {
-            sha256: Sha256::digest(file).into(),
+            sha256: hash.unwrap_or_else(|| ModuleHash::of(file)),
             size: file.len() as u64,
             name: reading.name,
             imports: reading.imports,
@@ -130,8 +136,8 @@ impl ModuleInfo {
     }
 
     /// The SHA-256 of the file.
-    pub fn sha256(&self) -> &[u8; 32] {
-        &self.sha256
+    pub fn sha256(&self) -> ModuleHash {
+        self.sha256
     }
 
     /// The size of the file in bytes.

@@ -2,12 +2,13 @@
 //!
 //! Knows nothing of sockets and of what is allowed.
 
-use std::ffi::CString;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::str::FromStr;
 
+use rustix::net::netdevice::name_to_index;
+use socket2::{Domain, Socket, Type};
 use watm_abi::Excerpt;
 
 /// The network of an address, as `water_dial` names it.
@@ -44,20 +45,9 @@ impl fmt::Display for Network {
 }
 
 /// A network that the runtime does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the network {0:?} is not known; expected tcp, tcp4 or tcp6")]
 pub struct UnknownNetwork(String);
-
-impl fmt::Display for UnknownNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the network {:?} is not known; expected tcp, tcp4 or tcp6",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for UnknownNetwork {}
 
 impl FromStr for Network {
     type Err = UnknownNetwork;
@@ -154,8 +144,9 @@ pub(crate) fn zoned(host: &str) -> Option<(Ipv6Addr, &str)> {
     Some((ip.parse().ok()?, zone))
 }
 
-/// The address as one of IPv4, if it is mapped into IPv6: how a person knows it.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+/// The IPv4 address that an IPv6 address is mapped from (`::ffff:192.0.2.1`), or else the address
+/// itself. This is the form in which people know the address of a client.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => (ip, address.port()).into(),
         IpAddr::V6(_) => address,
@@ -183,12 +174,10 @@ fn scope_id(zone: &str) -> io::Result<u32> {
             format!("this machine has no network interface `{}`", Excerpt(zone)),
         )
     };
-    let name = CString::new(zone).map_err(|_| unknown())?;
-    // SAFETY: the pointer is to a string with a zero at its end, which lives through the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => zone.parse().map_err(|_| unknown()),
-        index => Ok(index),
-    }
+    // The system answers over any socket.
+    let index = Socket::new(Domain::UNIX, Type::DGRAM, None)
+        .and_then(|socket| Ok(name_to_index(&socket, zone)?));
+    index.or_else(|_| zone.parse().map_err(|_| unknown()))
 }
 
 #[cfg(test)]

@@ -337,16 +337,9 @@ fn is_connected(socket: &Socket) -> io::Result<bool> {
 }
 
 /// Marks the error of an address that the policy does not allow.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the address policy does not allow it")]
 struct PolicyDenies;
-
-impl fmt::Display for PolicyDenies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the address policy does not allow it")
-    }
-}
-
-impl std::error::Error for PolicyDenies {}
 
 /// Whether an error says that the policy does not allow the address.
 pub(crate) fn is_denied(error: &io::Error) -> bool {

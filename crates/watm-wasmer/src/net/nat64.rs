@@ -63,23 +63,14 @@ impl fmt::Display for Nat64Prefix {
 }
 
 /// Why a text is not a [`Nat64Prefix`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a NAT64 prefix: {problem}; expected an IPv6 block, for example 2001:db8:64::/96"
+)]
 pub struct Nat64PrefixError {
     text: String,
     problem: &'static str,
 }
-
-impl fmt::Display for Nat64PrefixError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is not a NAT64 prefix: {}; expected an IPv6 block, for example 2001:db8:64::/96",
-            self.text, self.problem
-        )
-    }
-}
-
-impl std::error::Error for Nat64PrefixError {}
 
 impl FromStr for Nat64Prefix {
     type Err = Nat64PrefixError;

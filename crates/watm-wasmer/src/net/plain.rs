@@ -16,12 +16,15 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::channel::link::Link;
 use crate::error::ListenError;
+pub use crate::net::accept_errors::AcceptErrors;
+pub use crate::net::address::canonical;
 use crate::net::address::{Network, resolve, split_listen_address};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
@@ -145,6 +148,23 @@ fn bind_to(address: SocketAddr, both: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// The number of bytes sent over a socket that the peer's system has not acknowledged yet. The end
+/// of the stream counts as one byte. 0 if the system cannot tell.
+pub fn unacknowledged(socket: &impl AsFd) -> usize {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let fd = socket.as_fd().as_raw_fd();
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: `socket` keeps the descriptor open. TIOCOUTQ writes one int, to `bytes`.
+        let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 {
+            return usize::try_from(bytes).unwrap_or(0);
+        }
+    }
+    let _ = socket;
+    0
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! The application's own addresses are never checked: the policy is about `water_dial`, where the
 //! module names the remote.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -250,24 +249,15 @@ fn allows_all_ends(net: &IpNet, ip: IpAddr, nat64: &[Nat64Prefix]) -> bool {
 /// Why a text is not an [`AddressEntry`].
 ///
 /// The message quotes at most 200 characters of the text, with control characters escaped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not an address entry: {problem}; expected [NETWORK://]HOST[:PORT], \
+     for example example.com:443, 10.0.0.0/8 or tcp6://[2001:db8::/32]:443"
+)]
 pub struct AddressEntryError {
     text: String,
     problem: &'static str,
 }
-
-impl fmt::Display for AddressEntryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is not an address entry: {}; expected [NETWORK://]HOST[:PORT], \
-             for example example.com:443, 10.0.0.0/8 or tcp6://[2001:db8::/32]:443",
-            self.text, self.problem
-        )
-    }
-}
-
-impl std::error::Error for AddressEntryError {}
 
 impl FromStr for AddressEntry {
     type Err = AddressEntryError;

@@ -1,17 +1,20 @@
 //! A network descriptor: a non-blocking socket with cached readiness, read ahead and write-behind.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, recv};
+use socket2::Socket;
 use watm_abi::Errno;
 
 use crate::channel::link::Link;
 use crate::net::outbound::Outbound;
+use crate::net::plain::unacknowledged;
 use crate::net::reactor::{Reactor, Readiness};
 use crate::net::stream::Stream;
 
@@ -73,10 +76,6 @@ impl NetStream {
         })
     }
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.out.socket.as_raw_fd()
-    }
-
     /// Takes in what the reactor saw. Returns whether nothing waits to be sent.
     pub(crate) fn apply(&mut self, readiness: Readiness) -> bool {
         self.readable |= readiness.readable;
@@ -120,10 +119,10 @@ impl NetStream {
         }
         if self.len == 0 {
             if into.len() >= READ_AHEAD && self.readable && !self.end && self.error.is_none() {
-                // SAFETY: bytes may be taken for such that may have no value, as nothing without a
-                // value is written to them.
-                let into = unsafe { &mut *(std::ptr::from_mut(into) as *mut [MaybeUninit<u8>]) };
-                return match self.receive(into) {
+                let received = self.receive(into.len(), |socket| {
+                    recv(socket, &mut *into, RecvFlags::empty()).map(|(len, _)| len)
+                });
+                return match received {
                     Some(len) => Ok(len),
                     None => self.nothing(),
                 };
@@ -201,16 +200,8 @@ impl NetStream {
     /// the end of stream itself, which counts as one, is not waited for: its acknowledgement is often
     /// delayed, and a lost end does no harm.
     fn unacknowledged(&self) -> bool {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            let mut len: libc::c_int = 0;
-            // SAFETY: the descriptor is open, and the request writes one int, which lives here.
-            let result = unsafe { libc::ioctl(self.raw_fd(), libc::TIOCOUTQ, &raw mut len) };
-            let end = if self.link.is_broken() { 0 } else { 1 };
-            result == 0 && len > end
-        }
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        false
+        let end = if self.link.is_broken() { 0 } else { 1 };
+        unacknowledged(&self.out.socket) > end
     }
 
     fn nothing(&mut self) -> Result<usize, Errno> {
@@ -232,20 +223,23 @@ impl NetStream {
         buf.clear();
         buf.reserve_exact(READ_AHEAD);
         self.start = 0;
-        self.len = self
-            .receive(&mut buf.spare_capacity_mut()[..READ_AHEAD])
-            .unwrap_or(0);
-        // SAFETY: so many bytes were received to its start.
-        unsafe { buf.set_len(self.len) };
+        let received = self.receive(buf.capacity(), |socket| {
+            recv(socket, spare_capacity(&mut buf), RecvFlags::empty()).map(|(len, _)| len)
+        });
+        self.len = received.unwrap_or(0);
         self.buf = buf;
     }
 
-    /// One receive. `None` if nothing came, and the state says why; `Some(0)` never. As many bytes
-    /// at the start of `into` have a value afterwards, and none has lost one.
-    fn receive(&mut self, into: &mut [MaybeUninit<u8>]) -> Option<usize> {
+    /// Receives once, into a buffer with this much room. Returns the number of bytes, which is never
+    /// 0, or `None` if nothing came; the state then says why.
+    fn receive(
+        &mut self,
+        room: usize,
+        mut receive: impl FnMut(&Socket) -> rustix::io::Result<usize>,
+    ) -> Option<usize> {
         loop {
             self.link.traffic.system_call();
-            match self.out.socket.recv(into) {
+            match receive(&self.out.socket).map_err(io::Error::from) {
                 Ok(0) => {
                     self.end = true;
                     // The system tells a reset to one call alone. If that was a send, what is read
@@ -256,7 +250,7 @@ impl NetStream {
                 Ok(len) => {
                     // A short read has emptied the socket; more, or the end, is a new event,
                     // unless the event of the end came before, or urgent data cut it short.
-                    self.readable = len == into.len() || self.ended || self.urgent;
+                    self.readable = len == room || self.ended || self.urgent;
                     self.link
                         .traffic
                         .received

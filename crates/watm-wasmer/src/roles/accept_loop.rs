@@ -5,19 +5,19 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::error::{ConfigError, ListenError};
+use crate::net::accept_errors::AcceptErrors;
+use crate::threads;
 use crate::worker::mappings;
 
-/// How long accepting rests when the system has no descriptor or memory for another connection.
-const REST: Duration = Duration::from_millis(50);
-/// How often that is told, while it goes on.
-const WARNING_EVERY: Duration = Duration::from_secs(10);
+/// The stack of the accepting thread, in bytes.
+const STACK: usize = 256 * 1024;
 
 /// The token of the waker; sockets count upwards from 0.
 const WAKER: Token = Token(usize::MAX);
@@ -59,14 +59,10 @@ impl AcceptLoop {
         let closed = Arc::new(AtomicBool::new(false));
         let accepting = make(AcceptWaker(Arc::clone(&waker)));
         let is_closed = Arc::clone(&closed);
-        let thread = thread::Builder::new()
-            .name("watm-accept".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                crate::signals::block_all();
-                accept_all(sockets, poll, &accepting, &is_closed);
-            })
-            .map_err(ListenError::Host)?;
+        let thread = threads::spawn("watm-accept", STACK, move || {
+            accept_all(sockets, poll, &accepting, &is_closed);
+        })
+        .map_err(ListenError::Host)?;
         Ok(Self {
             waker,
             closed,
@@ -181,6 +177,7 @@ fn accept_all(
 ) {
     let mut events = Events::with_capacity(16);
     let mut rest = Rest::default();
+    let mut errors = AcceptErrors::new();
     loop {
         match poll.poll(&mut events, rest.left()) {
             Ok(()) => {}
@@ -201,34 +198,32 @@ fn accept_all(
         {
             // A client that waits is better off than one that is accepted and dropped.
             if let Err(error) = mappings::check_room() {
-                rest.begin(&error);
+                rest.begin(errors.shortage(&error));
                 break;
             }
             match sockets.accept() {
                 Ok(Some((stream, peer))) => accepting.accepted(stream, peer),
                 Ok(None) => {}
-                Err(error) if is_passing(&error) => {}
-                Err(error) if is_shortage(&error) => rest.begin(&error),
-                Err(error) => return accepting.failed(error),
+                Err(error) => match errors.pause(error) {
+                    Ok(pause) => rest.begin(pause),
+                    Err(error) => return accepting.failed(error),
+                },
             }
         }
     }
 }
 
-/// The pauses that accepting makes while the system is short of something.
+/// A pause that accepting makes while the system is short of something.
 #[derive(Default)]
 struct Rest {
     until: Option<Instant>,
-    warned: Option<Instant>,
 }
 
 impl Rest {
-    fn begin(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        self.until = Some(now + REST);
-        if self.warned.is_none_or(|when| now - when >= WARNING_EVERY) {
-            self.warned = Some(now);
-            log::warn!("accepting rests, {REST:?} at a time, until this is over: {error}");
+    /// Begins a pause. One of no length is none.
+    fn begin(&mut self, pause: Duration) {
+        if !pause.is_zero() {
+            self.until = Some(Instant::now() + pause);
         }
     }
 
@@ -246,32 +241,6 @@ impl Rest {
     }
 }
 
-/// Errors of a connection that went away before it was accepted; the next is not concerned.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-    ) || matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENETDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-                | libc::EPERM
-        )
-    )
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,26 +250,15 @@ mod tests {
         let mut rest = Rest::default();
         assert!(rest.is_over());
         assert_eq!(rest.left(), None);
-        rest.begin(&io::ErrorKind::OutOfMemory.into());
+        rest.begin(Duration::ZERO);
+        assert_eq!(rest.left(), None);
         // Longer than anything that keeps the test from going on.
-        rest.until = rest.until.map(|end| end + 1000 * REST);
+        rest.begin(Duration::from_secs(60));
         assert!(!rest.is_over());
         assert!(rest.left().is_some_and(|left| left > Duration::ZERO));
         rest.until = Some(Instant::now());
         assert_eq!(rest.left(), Some(Duration::ZERO), "it has to be noticed");
         assert!(rest.is_over());
         assert_eq!(rest.left(), None);
-    }
-
-    #[test]
-    fn a_shortage_is_told_now_and_then() {
-        let mut rest = Rest::default();
-        rest.begin(&io::ErrorKind::OutOfMemory.into());
-        let warned = rest.warned.expect("a time");
-        rest.begin(&io::ErrorKind::OutOfMemory.into());
-        assert_eq!(rest.warned, Some(warned));
-        rest.warned = warned.checked_sub(WARNING_EVERY);
-        rest.begin(&io::ErrorKind::OutOfMemory.into());
-        assert!(rest.warned.is_some_and(|again| again >= warned));
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use std::cell::Cell;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 fn cache() -> (tempfile::TempDir, ArtifactCache) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -17,7 +18,7 @@ fn small_artifact() -> Result<Vec<u8>, LoadError> {
 fn compiles(cache: &ArtifactCache, hash: u8) -> bool {
     let compiled = Cell::new(false);
     cache
-        .load_or(&[hash; 32], || {
+        .load_or([hash; 32].into(), || {
             compiled.set(true);
             small_artifact()
         })
@@ -63,7 +64,9 @@ fn a_directory_that_others_can_write_by_now_is_neither_read_nor_written() {
 #[test]
 fn what_fails_to_compile_is_not_kept() {
     let (_directory, cache) = cache();
-    let failed = cache.load_or(&[1; 32], || Err(LoadError::Compile("no module".into())));
+    let failed = cache.load_or([1; 32].into(), || {
+        Err(LoadError::Compile("no module".into()))
+    });
     assert!(matches!(failed, Err(LoadError::Compile(_))));
     assert_eq!(cache.artifacts().expect("a list"), []);
 }
@@ -104,7 +107,7 @@ fn a_damaged_file_is_compiled_again_whatever_byte_it_was() {
 fn a_file_under_the_name_of_another_is_not_used() {
     let (_directory, cache) = cache();
     assert!(compiles(&cache, 1));
-    fs::rename(only_file(&cache), cache.path(&key(&[2; 32]))).expect("it moves");
+    fs::rename(only_file(&cache), cache.path(&key([2; 32].into()))).expect("it moves");
     assert!(compiles(&cache, 2));
 }
 
@@ -166,7 +169,7 @@ fn those_not_used_for_longest_go_first() {
     let cache = cache.max_size(size * 2 + size / 2);
     let set_age = |hash: u8, seconds| {
         let time = SystemTime::now() - Duration::from_secs(seconds);
-        let file = File::open(cache.path(&key(&[hash; 32]))).expect("a file");
+        let file = File::open(cache.path(&key([hash; 32].into()))).expect("a file");
         file.set_modified(time).expect("a time");
     };
     assert!(compiles(&cache, 2));
@@ -204,7 +207,7 @@ fn of_many_at_the_same_moment_one_compiles() {
         for _ in 0..8 {
             scope.spawn(|| {
                 start.wait();
-                cache.load_or(&[1; 32], || {
+                cache.load_or([1; 32].into(), || {
                     compiled.fetch_add(1, Ordering::Relaxed);
                     small_artifact()
                 })

@@ -1,0 +1,183 @@
+//! Why a module could not be loaded.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use watm_abi::{Excerpt, InterfaceError};
+
+use crate::module::hash::ModuleHash;
+
+/// Why a module could not be loaded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The module is larger than the loader allows.
+    TooLarge {
+        /// Its size in bytes, as far as it was read.
+        size: u64,
+        /// The most that is allowed, in bytes.
+        limit: u64,
+    },
+    /// The SHA-256 of the module is not the expected one. Nothing of it was compiled.
+    Hash {
+        /// The expected hash.
+        expected: ModuleHash,
+        /// The hash of the file.
+        found: ModuleHash,
+    },
+    /// The file is something else than a WebAssembly module. The text says what, and what to do about
+    /// it, as far as that is known: "it is compressed with gzip; decompress it".
+    NotAModule(&'static str),
+    /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and cut after
+    /// 200 characters.
+    Malformed(String),
+    /// The module is valid, but needs a feature of WebAssembly that is switched off, which the text
+    /// names: tail calls, exceptions or the like.
+    Unsupported(&'static str),
+    /// The module does not follow the interface. The list is never empty; of many imports that do not
+    /// fit it names 20.
+    Interface(Vec<InterfaceError>),
+    /// The module is valid, but has more of something than the runtime takes: a table too many, a
+    /// function too large to be compiled in bounded time.
+    TooComplex(String),
+    /// Compiling took longer than the loader allows, and was given up.
+    CompileTimeout {
+        /// The most that is allowed.
+        limit: Duration,
+    },
+    /// The engine could not compile the module. What it said is escaped and cut after 200 characters.
+    Compile(String),
+}
+
+impl LoadError {
+    /// What a reader of modules says is wrong, which may quote the file.
+    pub(crate) fn malformed(error: impl fmt::Display) -> Self {
+        let message = error.to_string();
+        match feature_needed(&message) {
+            Some(feature) => Self::Unsupported(feature),
+            None => Self::Malformed(Excerpt(&message).to_string()),
+        }
+    }
+}
+
+/// The feature that a message of the validator says is off, in the words of those who use it.
+fn feature_needed(message: &str) -> Option<&'static str> {
+    const FEATURES: [(&str, &str); 14] = [
+        ("tail calls", "tail calls"),
+        ("exceptions", "exceptions"),
+        ("legacy exceptions", "legacy exceptions"),
+        ("threads", "threads"),
+        ("shared-everything-threads", "threads"),
+        ("memory64", "64-bit memories or tables"),
+        ("gc", "garbage collection"),
+        ("function references", "typed function references"),
+        ("stack switching", "stack switching"),
+        ("wide arithmetic", "wide arithmetic"),
+        ("memory control", "memory control"),
+        ("custom descriptors", "custom descriptors"),
+        ("the custom page sizes", "custom page sizes"),
+        ("custom descriptors operations", "custom descriptors"),
+    ];
+    FEATURES.iter().find_map(|(name, feature)| {
+        let rest = message.strip_prefix(name)?;
+        [
+            " support is not enabled",
+            " proposal not enabled",
+            " proposal must be enabled",
+            " must be enabled",
+        ]
+        .iter()
+        .any(|end| rest.starts_with(end))
+        .then_some(*feature)
+    })
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, .. } => {
+                write!(f, "the module file {} could not be read", path.display())
+            }
+            Self::TooLarge { size, limit } => write!(
+                f,
+                "the module has at least {size} bytes, more than the limit of {limit}; \
+                 raise the limit if it is meant to be that large"
+            ),
+            Self::Hash { expected, found } => {
+                write!(
+                    f,
+                    "the module's SHA-256 is {found}, but {expected} was expected; it was not loaded"
+                )
+            }
+            Self::NotAModule(what) => write!(f, "this is not a WebAssembly module: {what}"),
+            Self::Malformed(message) => {
+                write!(
+                    f,
+                    "the module is not valid WebAssembly: {}",
+                    Excerpt(message)
+                )
+            }
+            Self::Unsupported(feature) => {
+                let verb = if feature.ends_with('s') { "are" } else { "is" };
+                write!(f, "the module uses {feature}, which {verb} not supported")
+            }
+            Self::Interface(problems) => {
+                for (i, problem) in problems.iter().enumerate() {
+                    let separator = if i == 0 { "" } else { "; " };
+                    write!(f, "{separator}{problem}")?;
+                }
+                Ok(())
+            }
+            Self::TooComplex(message) => write!(f, "the module is not loaded: {message}"),
+            Self::CompileTimeout { limit } => write!(
+                f,
+                "the module could not be compiled within {limit:?}; allow more time if it is trusted \
+                 and large, or the machine slow"
+            ),
+            Self::Compile(message) => {
+                write!(f, "the module could not be compiled: {}", Excerpt(message))
+            }
+        }
+    }
+}
+
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Interface(problems) => problems.first().map(|p| p as _),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_quotes_a_module_in_part_and_without_what_moves_a_cursor() {
+        let long = format!("a\u{1b}[31m\nb{}", "\u{e9}".repeat(5000));
+        for error in [
+            LoadError::Malformed(long.clone()),
+            LoadError::Compile(long.clone()),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains("a\\u{1b}[31m\\nb\u{e9}"), "{text}");
+            assert!(text.ends_with("\u{e9}.."), "{text}");
+            assert!(text.chars().count() < 300, "{text}");
+        }
+        let text = LoadError::Malformed("short".into()).to_string();
+        assert!(text.ends_with(": short"), "{text}");
+    }
+}

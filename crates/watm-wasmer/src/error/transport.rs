@@ -1,0 +1,170 @@
+//! How a transport ended. `watm-models` compiles this file too.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use watm_abi::{Errno, GuestError};
+
+/// How a transport ended when nothing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// `watm_start_v1` returned 0: a side reached its end of stream.
+    Completed,
+    /// The transport returned because it was asked to, over the control pipe.
+    Cancelled,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// How a transport failed. Cheap to clone: a connection reports it to each caller.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// A function of the module returned an error number.
+    Failed {
+        /// The export that returned it.
+        function: &'static str,
+        /// What it returned.
+        error: GuestError,
+    },
+    /// A function of the module trapped or panicked.
+    Trapped {
+        /// The export that was running.
+        function: &'static str,
+        /// What the engine said.
+        message: Arc<str>,
+    },
+    /// The module called `proc_exit` where it must not, or with a code other than 0.
+    Exited {
+        /// The export that was running.
+        function: &'static str,
+        /// The exit code.
+        code: i32,
+    },
+    /// A function of the module returned a number that is not a connection the host gave out.
+    BadDescriptor {
+        /// The export that returned it.
+        function: &'static str,
+        /// What it returned.
+        fd: u32,
+    },
+    /// The module returned 0, as at the end of a stream, but had met a reset or another failure of
+    /// the network connection: the stream is not complete.
+    ConnectionLost {
+        /// What the module was told.
+        errno: Errno,
+    },
+    /// The module did not end in time after it was asked to, and was interrupted.
+    Interrupted,
+    /// The transport ended well, but what it wrote did not all leave: the peer did not take it in
+    /// time, or the network failed, and the module was gone or has not asked.
+    Undelivered,
+    /// The host itself failed.
+    Host(Arc<io::Error>),
+}
+
+impl TransportError {
+    /// The errno that describes the failure best.
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Failed {
+                error: GuestError::Errno(errno),
+                ..
+            } => *errno,
+            Self::Host(error) => Errno::from_io(error),
+            Self::BadDescriptor { .. } => Errno::Badf,
+            Self::ConnectionLost { errno } => *errno,
+            Self::Interrupted => Errno::Canceled,
+            Self::Undelivered => Errno::Timedout,
+            _ => Errno::Io,
+        }
+    }
+}
+
+impl TransportError {
+    /// The kind of an I/O error with this cause. Never one that asks callers to try again, which
+    /// they would do for ever: a transport that has ended does not come back.
+    pub(super) fn io_kind(&self) -> io::ErrorKind {
+        match self.errno().io_kind() {
+            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => io::ErrorKind::Other,
+            kind => kind,
+        }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { function, error } => {
+                write!(f, "the module's `{function}` failed: {error}")
+            }
+            Self::Trapped { function, message } => {
+                write!(f, "the module's `{function}` trapped: {message}")
+            }
+            Self::Exited { function, code } => {
+                write!(
+                    f,
+                    "the module's `{function}` ended the module with exit code {code}"
+                )
+            }
+            Self::BadDescriptor { function, fd } => write!(
+                f,
+                "the module's `{function}` returned {fd}, which is not a connection that the host gave out"
+            ),
+            Self::ConnectionLost { errno } => write!(
+                f,
+                "the network connection was lost: {errno}; the module took that for an end of stream"
+            ),
+            Self::Interrupted => {
+                f.write_str("the module did not end when it was asked to and was interrupted")
+            }
+            Self::Undelivered => f.write_str(
+                "the transport ended, but not all that it wrote was delivered: the peer did not take it within the drain timeout, or the network failed",
+            ),
+            Self::Host(error) => write!(f, "the host failed: {error}"),
+        }
+    }
+}
+
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed { error, .. } => Some(error),
+            Self::Host(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+impl From<TransportError> for io::Error {
+    fn from(error: TransportError) -> Self {
+        io::Error::new(error.io_kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_transport_never_asks_to_try_again() {
+        for errno in [Errno::Intr, Errno::Again] {
+            let error = GuestError::Errno(errno);
+            let failed = TransportError::Failed {
+                function: "watm_start_v1",
+                error,
+            };
+            assert_eq!(io::Error::from(failed).kind(), io::ErrorKind::Other);
+        }
+    }
+}
