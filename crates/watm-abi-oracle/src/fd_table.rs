@@ -1,7 +1,6 @@
 //! The oracle for the table of descriptors.
 //!
-//! Knows what each operation has to do to a sorted map of what is open and a set of what is
-//! reserved.
+//! Knows what each operation has to do to a sorted map of what is open.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,10 +53,6 @@ pub enum TableOp {
     Remove(Number),
     /// Moves one number to another.
     Renumber(Number, Number),
-    /// Reserves a number.
-    Reserve(Number),
-    /// Releases a number.
-    Release(Number),
     /// Changes what is open under a number.
     Change(Number),
     /// Closes everything, but only one time in sixteen: else nothing would ever fill up.
@@ -95,7 +90,6 @@ struct Model {
     open: BTreeMap<u32, u32>,
     /// The values that do not count. Each value is used once.
     given: BTreeSet<u32>,
-    reserved: BTreeSet<u32>,
     start: u32,
     end: u32,
     limit: usize,
@@ -121,7 +115,6 @@ pub fn fd_table(case: &FdTableCase) -> Vec<Option<Errno>> {
     let mut model = Model {
         open: BTreeMap::new(),
         given: BTreeSet::new(),
-        reserved: BTreeSet::new(),
         start: start.min(end),
         end,
         limit,
@@ -165,26 +158,6 @@ fn step(table: &mut FdTable<u32>, model: &mut Model, op: TableOp, value: u32) ->
             let got = table.renumber(from, to);
             assert_eq!(got, expected, "{op:?} {from} {to}");
             got.err()
-        }
-        TableOp::Reserve(fd) => {
-            let fd = model.number(fd);
-            let expected = if !(model.start..model.end).contains(&fd) {
-                Err(Errno::Badf)
-            } else if model.open.contains_key(&fd) {
-                Err(Errno::Busy)
-            } else {
-                model.reserved.insert(fd);
-                Ok(())
-            };
-            let got = table.reserve(fd);
-            assert_eq!(got, expected, "{op:?} {fd}");
-            got.err()
-        }
-        TableOp::Release(fd) => {
-            let fd = model.number(fd);
-            model.reserved.remove(&fd);
-            table.release(fd);
-            None
         }
         TableOp::Change(fd) => {
             let fd = model.number(fd);
@@ -232,12 +205,6 @@ fn compare_all_numbers(table: &mut FdTable<u32>, model: &Model) {
             "{fd}"
         );
         assert_eq!(table.contains(fd), model.open.contains_key(&fd), "{fd}");
-        assert_eq!(table.is_reserved(fd), model.reserved.contains(&fd), "{fd}");
-        assert_eq!(
-            table.in_range(fd),
-            (model.start..model.end).contains(&fd),
-            "{fd}"
-        );
     }
     assert!(
         table
@@ -276,7 +243,7 @@ impl Model {
     }
 
     fn insert(&mut self, value: u32) -> Result<u32, Errno> {
-        let free = |fd: &u32| !self.open.contains_key(fd) && !self.reserved.contains(fd);
+        let free = |fd: &u32| !self.open.contains_key(fd);
         let fd = (self.start..self.end).find(free).ok_or(Errno::Mfile)?;
         if self.counted() >= self.limit {
             return Err(Errno::Mfile);
@@ -290,7 +257,6 @@ impl Model {
             return Err(Errno::Badf);
         }
         self.given.insert(value);
-        self.reserved.remove(&fd);
         Ok(self.open.insert(fd, value))
     }
 
@@ -301,7 +267,6 @@ impl Model {
         if from == to {
             return Ok(None);
         }
-        self.reserved.remove(&to);
         let value = self.open.remove(&from).ok_or(Errno::Badf)?;
         Ok(self.open.insert(to, value))
     }

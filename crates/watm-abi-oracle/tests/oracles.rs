@@ -143,10 +143,6 @@ fn the_table_does_what_a_sorted_map_would() {
         "Remove EBADF",
         "Renumber ok",
         "Renumber EBADF",
-        "Reserve ok",
-        "Reserve EBADF",
-        "Reserve EBUSY",
-        "Release ok",
         "Change ok",
         "Drain ok",
     ];

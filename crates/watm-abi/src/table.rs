@@ -1,7 +1,6 @@
-//! The table of the descriptors that the host gave out.
+//! The table of a guest's descriptors.
 //!
-//! Knows which numbers are taken, and by what. Must never know what a descriptor does, nor the WASI
-//! descriptors that share the number space, except as numbers that somebody else holds.
+//! Knows which numbers are taken, and by what. Must never know what a descriptor does.
 
 use std::iter::FusedIterator;
 use std::ops::Range;
@@ -13,12 +12,9 @@ pub const FD_LIMIT: u32 = 1024;
 
 /// Descriptors by number.
 ///
-/// New ones get the lowest free number of a range that the host keeps clear of WASI's own. They
-/// count against a limit, wherever the guest moves them. What it is given from the start, such as
-/// its standard streams, may stand at any number and does not count, wherever it is moved.
-///
-/// The host can reserve numbers in the range for descriptors that are not in this table; see
-/// [`reserve`](Self::reserve).
+/// New ones get the lowest free number of a range. They count against a limit, wherever the guest
+/// moves them. What it is given from the start, such as its standard streams, may stand at any
+/// number and does not count, wherever it is moved.
 ///
 /// A lookup takes two reads, whatever the number. A table that was never used holds no memory; a
 /// full one at most 2 KiB besides its entries.
@@ -48,7 +44,6 @@ struct Entry<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Free,
-    Reserved,
     Open(u16),
 }
 
@@ -70,7 +65,7 @@ impl<T> FdTable<T> {
         }
     }
 
-    /// Opens the lowest number of the range that is neither open nor reserved, and returns it.
+    /// Opens the lowest free number of the range, and returns it.
     ///
     /// # Errors
     ///
@@ -94,8 +89,6 @@ impl<T> FdTable<T> {
 
     /// Opens this number, inside or outside of the range, for something that the guest has from the
     /// start, and returns what stood there. It does not count against the limit.
-    ///
-    /// A reservation of the number ends: the caller has closed what it stood for.
     ///
     /// # Errors
     ///
@@ -139,8 +132,9 @@ impl<T> FdTable<T> {
 
     /// Moves a descriptor to another number, as `fd_renumber` does, and returns what stood there.
     ///
-    /// `from` is free afterwards. A reservation of `to` ends, as in [`give`](Self::give). When both
-    /// numbers are the same, nothing changes. No more count against the limit than before.
+    /// `from` is free afterwards. `to` need not be open: a host that must refuse free numbers, as
+    /// WASI says, looks first. When both numbers are the same, nothing changes. No more count
+    /// against the limit than before.
     ///
     /// # Errors
     ///
@@ -155,44 +149,6 @@ impl<T> FdTable<T> {
         }
         let moved = self.take(from)?;
         Ok(self.place(Entry { fd: to, ..moved }))
-    }
-
-    /// Marks a number of the range as taken by somebody else, such as a WASI descriptor that the
-    /// guest moved there: [`insert`](Self::insert) skips it.
-    ///
-    /// Reserving twice is the same as once. A reservation does not count against the limit, and
-    /// ends with [`release`](Self::release), or when the number is opened by
-    /// [`give`](Self::give) or [`renumber`](Self::renumber).
-    ///
-    /// # Errors
-    ///
-    /// [`Errno::Badf`] outside of the range, [`Errno::Busy`] when the number is open in this table.
-    pub fn reserve(&mut self, fd: u32) -> Result<(), Errno> {
-        if !self.in_range(fd) {
-            return Err(Errno::Badf);
-        }
-        if self.contains(fd) {
-            return Err(Errno::Busy);
-        }
-        self.set_slot(fd, Slot::Reserved);
-        Ok(())
-    }
-
-    /// Ends a reservation. Without one, nothing happens.
-    pub fn release(&mut self, fd: u32) {
-        if self.is_reserved(fd) {
-            self.set_slot(fd, Slot::Free);
-        }
-    }
-
-    /// Whether this number is reserved.
-    pub fn is_reserved(&self, fd: u32) -> bool {
-        self.slot(fd) == Slot::Reserved
-    }
-
-    /// Whether this number belongs to the range that new descriptors come from.
-    pub fn in_range(&self, fd: u32) -> bool {
-        self.range.contains(&fd)
     }
 
     /// How many descriptors are open, those that do not count included.
@@ -231,18 +187,14 @@ impl<T> FdTable<T> {
             .map(|entry| (entry.fd, &mut entry.value))
     }
 
-    /// Closes everything, and returns it in the order of the numbers. Reservations stay.
+    /// Closes everything, and returns it in the order of the numbers.
     ///
     /// The table is empty at once, also when the iterator is not run to its end.
     pub fn drain(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = (u32, T)> + ExactSizeIterator + FusedIterator + use<T>
     {
-        for slot in &mut self.slots {
-            if let Slot::Open(_) = slot {
-                *slot = Slot::Free;
-            }
-        }
+        self.slots.fill(Slot::Free);
         self.counted = 0;
         let entries = std::mem::take(&mut self.entries).into_iter();
         entries.map(|entry| (entry.fd, entry.value))
@@ -293,7 +245,7 @@ impl<T> FdTable<T> {
     fn position(&self, fd: u32) -> Option<usize> {
         match self.slot(fd) {
             Slot::Open(position) => Some(usize::from(position)),
-            Slot::Free | Slot::Reserved => None,
+            Slot::Free => None,
         }
     }
 
@@ -385,7 +337,6 @@ mod tests {
         let mut table = FdTable::new(1022..u32::MAX, usize::MAX);
         assert_eq!((table.insert('a'), table.insert('b')), (Ok(1022), Ok(1023)));
         assert_eq!(table.insert('c'), Err(Errno::Mfile));
-        assert!(table.in_range(1023) && !table.in_range(1024) && !table.in_range(1021));
         // The ends are the wrong way round here, or beyond the limit: an empty range.
         #[expect(
             clippy::reversed_empty_ranges,
@@ -489,46 +440,6 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_number_is_skipped_until_it_is_released() {
-        let mut table = table();
-        table.reserve(64).unwrap();
-        table.reserve(64).unwrap();
-        table.reserve(66).unwrap();
-        assert!(table.is_reserved(64) && !table.is_reserved(65) && !table.contains(64));
-        assert_eq!((table.insert('a'), table.insert('b')), (Ok(65), Ok(67)));
-        table.release(64);
-        table.release(64);
-        assert!(!table.is_reserved(64));
-        assert_eq!(table.insert('c'), Ok(64));
-        assert_open(&table, &[(64, 'c'), (65, 'a'), (67, 'b')]);
-    }
-
-    #[test]
-    fn only_free_numbers_of_the_range_can_be_reserved() {
-        let mut table = table();
-        table.insert('a').unwrap();
-        assert_eq!(table.reserve(64), Err(Errno::Busy));
-        for fd in [0, 63, 70, 1023, 1024, u32::MAX] {
-            assert_eq!(table.reserve(fd), Err(Errno::Badf), "{fd}");
-        }
-        table.release(64);
-        assert_open(&table, &[(64, 'a')]);
-    }
-
-    #[test]
-    fn a_reservation_ends_when_its_number_is_opened() {
-        let mut table = table();
-        table.reserve(64).unwrap();
-        table.reserve(65).unwrap();
-        assert_eq!(table.give(64, 'a'), Ok(None));
-        assert_eq!(table.renumber(64, 65), Ok(None));
-        assert!(!table.is_reserved(64) && !table.is_reserved(65));
-        table.remove(65).unwrap();
-        assert_eq!(table.insert('b'), Ok(64));
-        assert_eq!(table.insert('c'), Ok(65));
-    }
-
-    #[test]
     fn values_can_be_changed_in_place() {
         let mut table = table();
         table.insert('a').unwrap();
@@ -542,18 +453,17 @@ mod tests {
     }
 
     #[test]
-    fn draining_closes_everything_in_order_and_keeps_reservations() {
+    fn draining_closes_everything_in_order() {
         let mut table = table();
         table.insert('a').unwrap();
         table.give(2, 'b').unwrap();
-        table.reserve(65).unwrap();
         let drained: Vec<(u32, char)> = table.drain().collect();
         assert_eq!(drained, [(2, 'b'), (64, 'a')]);
         assert_open(&table, &[]);
         table.insert('c').unwrap();
         drop(table.drain());
         assert_open(&table, &[]);
-        assert_eq!((table.insert('d'), table.insert('e')), (Ok(64), Ok(66)));
+        assert_eq!((table.insert('d'), table.insert('e')), (Ok(64), Ok(65)));
     }
 
     #[test]

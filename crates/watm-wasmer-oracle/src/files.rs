@@ -205,17 +205,22 @@ impl Location {
 }
 
 impl Given {
-    fn number(self, opened: &[u32]) -> u64 {
+    fn number(self, opened: &[u32], connections: [u32; 3]) -> u64 {
         // In the order in which they were given.
         const IN_MEMORY: u32 = 3;
         const WRITABLE: u32 = 4;
         const READABLE: u32 = 5;
+        const NOT_OPEN: u32 = 900;
         u64::from(match self {
             Self::Writable => WRITABLE,
             Self::Readable => READABLE,
             Self::InMemory => IN_MEMORY,
             Self::Opened(which) if !opened.is_empty() => opened[usize::from(which) % opened.len()],
-            Self::Opened(which) | Self::Any(which) => u32::from(which % 16),
+            Self::Opened(which) | Self::Any(which) => match u32::from(which % 16) {
+                // The orders come on one of them.
+                fd if connections.contains(&fd) => NOT_OPEN,
+                fd => fd,
+            },
         })
     }
 }
@@ -343,7 +348,10 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
         .flat_map(u32::to_le_bytes)
         .collect();
     came(guest.poke(BUFFERS, &buffer))?;
-    let fds = operation.given.map(|given| given.number(opened));
+    let fds = operation.given.map(|given| {
+        let connections = [guest.internal, guest.net, guest.control];
+        given.number(opened, connections)
+    });
     let paths = [0, 1].map(|path| [u64::from(PATHS[path]), texts[path].len() as u64]);
     let flags = operation.flags.map(u64::from);
     let (number, result) = (operation.number, u64::from(RESULT));

@@ -1,6 +1,7 @@
 //! Every function of the host, with arbitrary arguments, from arbitrary memory.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arbitrary::{Arbitrary, Unstructured};
 use watm_abi::FD_LIMIT;
@@ -10,8 +11,14 @@ use crate::process;
 use crate::remote::{Answer, DESCRIPTOR_LIMIT, MEMORY, Remote, functions};
 use crate::watchdog;
 
-/// The first number of the host's own descriptors.
-const FIRST_FD: u32 = 512;
+/// The first number that is not a standard stream's: new descriptors get the lowest free one from
+/// here on.
+const FIRST_FD: u32 = 3;
+/// What is open from the start, and does not count: the standard streams, and the directories of
+/// the configuration and of the host.
+const GIVEN: Range<u32> = 0..5;
+/// The error number of what is not open.
+const EBADF: i32 = 8;
 /// The highest error number of WASI.
 pub(crate) const LAST_ERRNO: i32 = 76;
 /// Calls of one case at most.
@@ -208,13 +215,19 @@ impl Preparation {
     }
 }
 
-/// What a case has open.
-struct Open {
-    /// The numbers that are taken from the first of the host's on.
-    numbers: BTreeSet<u32>,
-    /// The numbers, wherever they are, under which descriptors of the host stand.
-    ours: BTreeSet<u32>,
+/// What stands under a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// What the guest has from the start: it does not count.
+    Given,
+    /// A connection, the application's side or the control pipe.
+    Connection,
+    /// A file or a directory.
+    File,
 }
+
+/// What a case has open.
+struct Table(BTreeMap<u32, Open>);
 
 /// Runs the calls, and checks after each that its answer is one that there is, that no memory but
 /// what it named was written, that it did not do more than a call may, and that no more descriptors
@@ -226,11 +239,15 @@ struct Open {
 pub fn host_calls(case: &HostCallCase) -> HostCallEnd {
     let _watched = watchdog::watch(case);
     let remote = Remote::start();
-    let given = BTreeSet::from([remote.internal, remote.net, remote.control]);
-    let mut open = Open {
-        numbers: given.clone(),
-        ours: given,
-    };
+    let connections = [remote.internal, remote.net, remote.control];
+    let connections = connections.map(|fd| (fd, Open::Connection));
+    let mut open = Table(
+        GIVEN
+            .map(|fd| (fd, Open::Given))
+            .chain(connections)
+            .collect(),
+    );
+    assert_eq!(open.0.len(), 8, "numbers clash: {:?}", open.0);
     let mut end = HostCallEnd::Answered;
     for call in &case.calls {
         match run(call, &remote, &mut open) {
@@ -246,7 +263,7 @@ pub fn host_calls(case: &HostCallCase) -> HostCallEnd {
     end
 }
 
-fn run(call: &Call, remote: &Remote, open: &mut Open) -> HostCallEnd {
+fn run(call: &Call, remote: &Remote, open: &mut Table) -> HostCallEnd {
     macro_rules! answered {
         ($order:expr) => {
             match $order {
@@ -271,14 +288,7 @@ fn run(call: &Call, remote: &Remote, open: &mut Open) -> HostCallEnd {
     let after = answered!(remote.memory());
 
     if function.module == "env" && result >= 0 {
-        let fd = result.cast_unsigned();
-        assert!(
-            (FIRST_FD..FD_LIMIT).contains(&fd) && open.numbers.insert(fd),
-            "{} gave out {fd}, with {:?} open",
-            function.name,
-            open.numbers
-        );
-        open.ours.insert(fd);
+        open.open(result.cast_unsigned(), Open::Connection);
     } else {
         let errno = if function.module == "env" {
             result.wrapping_neg()
@@ -291,8 +301,8 @@ fn run(call: &Call, remote: &Remote, open: &mut Open) -> HostCallEnd {
             function.name
         );
     }
-    open.follow(function.name, &arguments, result);
-    if result == 0 && !open.ours.contains(&low(arguments[0])) {
+    open.follow(function.name, &arguments, result, &after);
+    if result == 0 && open.0.get(&low(arguments[0])) != Some(&Open::Connection) {
         expect_bounded(function.name, &arguments, &after);
     }
 
@@ -312,42 +322,53 @@ fn low(argument: u64) -> u32 {
     u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
 }
 
-impl Open {
+impl Table {
+    /// Opens a number that was given out.
+    fn open(&mut self, fd: u32, what: Open) {
+        let lowest = (FIRST_FD..FD_LIMIT).find(|fd| !self.0.contains_key(fd));
+        assert_eq!(Some(fd), lowest, "with {:?} open", self.0);
+        self.0.insert(fd, what);
+        let counted = self.0.values().filter(|open| **open != Open::Given);
+        assert!(
+            counted.count() <= DESCRIPTOR_LIMIT,
+            "more are open than may be: {:?}",
+            self.0
+        );
+    }
+
     /// Follows a call that was answered.
-    fn follow(&mut self, name: &str, arguments: &[u64], result: i32) {
+    fn follow(&mut self, name: &str, arguments: &[u64], result: i32, memory: &[u8]) {
         let (fd, to) = (low(arguments[0]), low(arguments[1]));
-        let is_high = (FIRST_FD..FD_LIMIT).contains(&fd);
+        let is_open = self.0.contains_key(&fd);
         match name {
             "fd_close" => {
-                let was_open = self.numbers.remove(&fd);
-                assert!(
-                    !is_high || (result == 0) == was_open,
-                    "closing {fd}: {result}"
-                );
-                if result == 0 {
-                    self.ours.remove(&fd);
+                assert_eq!(result == 0, is_open, "closing {fd}: {result}");
+                self.0.remove(&fd);
+            }
+            "fd_renumber" => {
+                let both = is_open && self.0.contains_key(&to);
+                assert_eq!(result == 0, both, "moving {fd} to {to}: {result}");
+                if both && let Some(moved) = self.0.remove(&fd) {
+                    self.0.insert(to, moved);
                 }
             }
-            "fd_renumber" if result == 0 && fd != to => {
-                self.numbers.remove(&fd);
-                if to >= FIRST_FD {
-                    self.numbers.insert(to);
-                }
-                self.ours.remove(&to);
-                if self.ours.remove(&fd) {
-                    self.ours.insert(to);
-                }
+            "fd_fdstat_get" | "fd_filestat_get" => {
+                assert!(is_open || result != 0, "{fd} is not open");
+                assert!(!is_open || result != EBADF, "{fd} is open");
             }
-            "fd_fdstat_get" | "fd_filestat_get" if is_high && result == 0 => {
-                assert!(self.numbers.contains(&fd), "{fd} is not open");
+            "path_open" if result == 0 => {
+                let at = low(arguments[8]) as usize;
+                // It may lie where nobody looks.
+                let fd = match memory.get(at..at + 4) {
+                    Some(bytes) => u32::from_le_bytes(bytes.try_into().expect("four")),
+                    None => (FIRST_FD..FD_LIMIT)
+                        .find(|fd| !self.0.contains_key(fd))
+                        .expect("one is free"),
+                };
+                self.open(fd, Open::File);
             }
             _ => {}
         }
-        assert!(
-            self.ours.len() <= DESCRIPTOR_LIMIT,
-            "more are open than may be: {:?}",
-            self.ours
-        );
     }
 }
 

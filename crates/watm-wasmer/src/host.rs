@@ -5,37 +5,43 @@
 //! It knows neither the engine nor who holds the other end of a connection.
 //!
 //! This file has the state and what every call begins with; what can be done is in the files of
-//! this folder. Files and directories are in `files`, and never come into the table here.
+//! this folder.
 
 pub(crate) mod arguments;
 mod clocks;
 mod delivery;
 pub(crate) mod descriptor;
+mod descriptors;
 mod dial;
-mod directory;
-pub(crate) mod files;
+pub(crate) mod directory;
+mod file;
+mod files;
 pub(crate) mod log_lines;
+mod paths;
 mod poll;
 pub(crate) mod preopens;
+mod preview1;
 mod record;
 mod rest;
 mod sleep;
 mod spin;
 pub(crate) mod stdio;
 mod stopwatch;
-mod table;
 mod transfer;
 mod tree;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use watm_abi::{Errno, Event, FdTable, Subscription};
+use watm_abi::{Errno, Event, Subscription};
 
 use crate::channel::link::{Level, Link};
 use crate::channel::pipe::GuestEnd;
 use crate::error::SetupError;
-use crate::host::descriptor::{Abort, Call, Descriptor, FIRST_FD, Kind};
+use crate::host::arguments::Arguments;
+use crate::host::descriptor::{Abort, Call, Descriptor, Kind};
+use crate::host::descriptors::Descriptors;
+use crate::host::directory::Directory;
 use crate::host::rest::Rest;
 use crate::host::spin::Spin;
 use crate::host::stdio::StdStream;
@@ -47,12 +53,14 @@ use crate::net::reactor::Reactor;
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
 
-const LAST_FD: u32 = watm_abi::FD_LIMIT;
-
 /// What a new instance is made with.
 pub(crate) struct HostSetup {
     pub(crate) outgoing: Outgoing,
+    pub(crate) arguments: Arc<Arguments>,
     pub(crate) std_streams: [StdStream; 3],
+    /// The directories that the guest is given, and their names.
+    pub(crate) directories: Vec<(Box<str>, Directory)>,
+    /// Maximum number of descriptors beside those.
     pub(crate) descriptor_limit: usize,
     pub(crate) keepalive: Option<Duration>,
 }
@@ -70,7 +78,8 @@ pub(crate) struct Ends {
 pub(crate) struct Host {
     link: Arc<Link>,
     reactor: Reactor,
-    table: FdTable<Descriptor>,
+    descriptors: Descriptors,
+    arguments: Arc<Arguments>,
     /// The two streams, if exactly two are open: reads of each wait for room on the other.
     pair: Option<[u32; 2]>,
     internal: Option<GuestEnd>,
@@ -130,10 +139,15 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(link: Arc<Link>, reactor: Reactor, setup: HostSetup) -> Self {
-        let mut host = Self {
+        Self {
             link,
             reactor,
-            table: FdTable::new(FIRST_FD..LAST_FD, setup.descriptor_limit),
+            descriptors: Descriptors::new(
+                setup.std_streams,
+                setup.directories,
+                setup.descriptor_limit,
+            ),
+            arguments: setup.arguments,
             pair: None,
             internal: None,
             closed_internal: None,
@@ -165,12 +179,7 @@ impl Host {
             failure: None,
             subscriptions: Vec::new(),
             events: Vec::new(),
-        };
-        for (fd, stream) in (0..).zip(setup.std_streams) {
-            // The number is one that there is, so this cannot fail.
-            let _ = host.table.give(fd, Descriptor::new(Kind::Std(stream)));
         }
-        host
     }
 
     /// Gives the instance its connection. Called once, before a role function.
@@ -182,29 +191,19 @@ impl Host {
 
     /// Gives the guest the application's side. Called once, before a role function.
     pub(crate) fn open_internal(&mut self) -> Result<u32, Errno> {
-        let fd = self.table.insert(Descriptor::new(Kind::Internal))?;
+        let fd = self.descriptors.insert(Descriptor::new(Kind::Internal))?;
         self.find_pair();
         Ok(fd)
     }
 
     /// Gives the guest the control descriptor.
     pub(crate) fn open_control(&mut self) -> Result<u32, Errno> {
-        self.table.insert(Descriptor::new(Kind::Control))
-    }
-
-    /// Whether the worker was told to stop.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.link.is_stopping()
-    }
-
-    /// Whether the descriptor is one of ours.
-    pub(crate) fn owns(&self, fd: u32) -> bool {
-        self.table.contains(fd)
+        self.descriptors.insert(Descriptor::new(Kind::Control))
     }
 
     /// The network connection behind a descriptor that a role function returned.
     pub(crate) fn net(&self, fd: u32) -> Option<&NetStream> {
-        match &self.table.get(fd)?.kind {
+        match &self.descriptors.get(fd).ok()?.kind {
             Kind::Net(net) => Some(net),
             _ => None,
         }

@@ -81,11 +81,8 @@ fn closed_and_renumbered_descriptors_follow_the_rules() {
         .build()
         .expect("a dialer");
     let conn = dialer.dial(&address).expect("a connection");
-    let mut found = read_numbers(&read_vec(&conn, 17 * 4)[..]);
-    // Whether a number that is free may be the target is nobody's rule: WASI's hosts differ.
-    let onto_free = std::mem::replace(&mut found[6], 0);
-    assert!(matches!(onto_free, 0 | EBADF), "{onto_free}");
-    assert_eq!(found, [0, 8, 8, 8, 8, 8, 0, 1, 0, 8, 0, 6, 0, 6, 0, 8, 0]);
+    let found = read_numbers(&read_vec(&conn, 17 * 4)[..]);
+    assert_eq!(found, [0, 8, 8, 8, 8, 8, 8, 1, 0, 8, 0, 6, 0, 6, 0, 8, 0]);
     // Its last call closes the internal descriptor a second time, and it returns what that said.
     let error = conn.close().expect_err("it returns -8");
     assert_eq!(error.errno(), watm_wasmer::Errno::Badf);
@@ -158,7 +155,8 @@ fn a_file_never_has_the_number_of_a_connection() {
             let opened = logs.after("opened: ");
             assert_eq!(opened, format!("{limit} errno 33"), "{alias}");
             assert_eq!(logs.after("clash: "), "none");
-            assert_eq!(logs.after("reused: "), "none");
+            // The lowest that is free, as on other systems: that of a file that was closed.
+            assert_ne!(logs.after("reused: "), "none");
             alternate(&pair.conn, &pair.peer, 1024, |_| {});
         }
     }

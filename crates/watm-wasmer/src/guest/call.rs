@@ -2,33 +2,23 @@
 //! and how it ends.
 
 use std::fmt;
-use std::sync::Arc;
 
 use wasmer::{AsStoreMut, AsStoreRef, FunctionEnvMut, Memory, RuntimeError};
 use watm_abi::Errno;
 
 use crate::host::Host;
-use crate::host::arguments::Arguments;
 use crate::host::descriptor::{Abort, Call};
-use crate::host::files::Files;
 
 /// What every host function can reach.
 pub(crate) struct Env {
     pub(crate) host: Host,
     /// Set once the instance exists; before, nothing of the guest runs but its start function.
     pub(crate) memory: Option<Memory>,
-    pub(crate) files: Files,
-    pub(super) arguments: Arc<Arguments>,
 }
 
 impl Env {
-    pub(crate) fn new(host: Host, files: Files, arguments: Arc<Arguments>) -> Self {
-        Self {
-            host,
-            memory: None,
-            files,
-            arguments,
-        }
+    pub(crate) fn new(host: Host) -> Self {
+        Self { host, memory: None }
     }
 }
 
@@ -87,25 +77,12 @@ pub(super) fn run<T>(
     ctx: &mut Ctx<'_>,
     f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>,
 ) -> Call<T> {
-    lend(ctx, |host, _, memory| f(host, memory))
-}
-
-/// Runs a function with the host, the files and the guest's memory.
-pub(super) fn lend<T>(
-    ctx: &mut Ctx<'_>,
-    f: impl FnOnce(&mut Host, &mut Files, &mut [u8]) -> Call<T>,
-) -> Call<T> {
     let (env, mut store) = ctx.data_and_store_mut();
-    let Env {
-        host,
-        memory,
-        files,
-        ..
-    } = env;
+    let Env { host, memory } = env;
     host.enter();
     let result = match memory {
-        Some(memory) => f(host, files, bytes(memory, &mut store)),
-        None => f(host, files, &mut []),
+        Some(memory) => f(host, bytes(memory, &mut store)),
+        None => f(host, &mut []),
     };
     host.leave();
     result
@@ -120,7 +97,7 @@ pub(super) fn errno(result: Call<()>) -> Answer {
     }
 }
 
-/// A call that makes no sense on a descriptor of ours.
+/// A function that is never carried out.
 pub(super) fn refuse(refusal: Errno) -> Answer {
     errno(Err(refusal.into()))
 }

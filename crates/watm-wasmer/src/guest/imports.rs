@@ -4,7 +4,7 @@ use wasmer::{AsStoreMut, FunctionEnv, Imports};
 use watm_abi::names;
 
 use crate::guest::call::Env;
-use crate::guest::preview1::{argument_function, file_function, wasi_function};
+use crate::guest::preview1;
 use crate::guest::watm::env_function;
 use crate::module::info::ImportedFunction;
 
@@ -18,9 +18,7 @@ pub(crate) fn define(
     for &(module, name) in imported {
         let function = match module {
             names::ENV_MODULE => env_function(name, store, env),
-            names::WASI_MODULE => wasi_function(name, store, env)
-                .or_else(|| file_function(name, store, env))
-                .or_else(|| argument_function(name, store, env)),
+            names::WASI_MODULE => preview1::function(name, store, env),
             _ => None,
         };
         if let Some(function) = function {

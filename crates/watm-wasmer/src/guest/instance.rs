@@ -15,7 +15,6 @@ use crate::guest::settings::Settings;
 #[cfg(feature = "wasix")]
 use crate::guest::wasix;
 use crate::host::Host;
-use crate::host::files::Files;
 use crate::module::instrument::stop_points::{self, StopFlag};
 use crate::module::instrument::traps;
 
@@ -32,7 +31,6 @@ impl Instance {
     /// Instantiates the module and runs its start function, if it has one.
     pub(crate) fn new(
         settings: &Settings,
-        config: Option<Arc<[u8]>>,
         host: Host,
         link: &Arc<Link>,
     ) -> Result<Self, SetupError> {
@@ -41,13 +39,7 @@ impl Instance {
         let imported = settings.module.imported();
         let (mut store, unmapped) = compiled.store(settings.memory_limit);
 
-        let in_memory = settings
-            .in_memory(config.as_ref())
-            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
-        let files = Files::new(&settings.directories, &in_memory, settings.descriptor_limit)
-            .map_err(SetupError::Instantiate)?;
-        let env = Env::new(host, files, Arc::clone(&settings.arguments));
-        let env = FunctionEnv::new(&mut store, env);
+        let env = FunctionEnv::new(&mut store, Env::new(host));
         let mut imports = Imports::new();
         imports::define(&mut imports, imported, &mut store, &env);
         #[cfg(feature = "wasix")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::host::arguments::Arguments;
 use crate::host::log_lines::LogTarget;
-use crate::host::preopens::{Directory, InMemory, MemoryFile};
+use crate::host::preopens::{InMemory, MemoryFile, Preopen};
 use crate::host::stdio::Stdio;
 use crate::module::TransportModule;
 use crate::net::connect::Outgoing;
@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) envs: Vec<(String, String)>,
     /// Made of the two when they are checked.
     pub(crate) arguments: Arc<Arguments>,
-    pub(crate) directories: Vec<Directory>,
+    pub(crate) directories: Vec<Preopen>,
     pub(crate) files: Vec<MemoryFile>,
     /// Made of the files and the configuration when they are checked.
     pub(crate) in_memory: Arc<InMemory>,

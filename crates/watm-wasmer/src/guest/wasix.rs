@@ -61,7 +61,7 @@ fn guard(
         env,
         ty,
         move |mut ctx: FunctionEnvMut<'_, Env>, params: &[Value]| {
-            if ctx.data().host.is_stopping() {
+            if ctx.data().host.check_stop().is_err() {
                 return Err(unwind(Unwind::Stop));
             }
             let is_aligned = |(at, alignment): &(usize, u32)| match params.get(*at) {

@@ -14,7 +14,9 @@ const LINGERING_SOCKETS: usize = 16;
 
 impl Host {
     pub(super) fn dispose(&mut self, descriptor: Descriptor) {
-        self.find_pair();
+        if !descriptor.kind.is_of_file_system() {
+            self.find_pair();
+        }
         match descriptor.kind {
             Kind::Internal => self.closed_internal = self.internal.take(),
             Kind::Net(net) => {
@@ -24,7 +26,7 @@ impl Host {
                 net.out.flush();
                 self.closed_nets.push(net);
             }
-            Kind::Control | Kind::Std(_) => {}
+            Kind::Control | Kind::Std(_) | Kind::Directory(_) | Kind::File(_) => {}
         }
     }
 
@@ -80,7 +82,7 @@ impl Host {
         let deadline = Instant::now() + limit;
         let mut nets = std::mem::take(&mut self.lingering);
         nets.append(&mut self.closed_nets);
-        for (_, descriptor) in self.table.drain() {
+        for descriptor in self.descriptors.drain() {
             if let Kind::Net(net) = descriptor.kind {
                 nets.push(net);
             }

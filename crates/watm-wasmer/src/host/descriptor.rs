@@ -2,16 +2,14 @@
 //!
 //! It has no way to the host that it belongs to: what can be done with it is decided by the others.
 
-use watm_abi::{Errno, Rights};
+use watm_abi::{Errno, FdFlags, FileType, Rights};
 
 use crate::channel::gate::Gate;
+use crate::host::directory::Directory;
+use crate::host::file::OpenFile;
 use crate::host::record::Records;
 use crate::host::stdio::StdStream;
 use crate::net::socket::NetStream;
-
-/// The first number of a descriptor that the host gives out. Files count upwards from 0 and are
-/// kept below it.
-pub(crate) const FIRST_FD: u32 = 512;
 
 /// Why a host function does not return to the guest as usual.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +35,14 @@ pub(super) enum Kind {
     Control,
     Net(Box<NetStream>),
     Std(StdStream),
+    Directory(Box<OpenDirectory>),
+    File(Box<OpenFile>),
+}
+
+/// A directory, and the name under which the guest was given it, if it was.
+pub(super) struct OpenDirectory {
+    pub(super) directory: Directory,
+    pub(super) given: Option<Box<str>>,
 }
 
 impl Kind {
@@ -44,19 +50,52 @@ impl Kind {
     pub(super) fn is_stream(&self) -> bool {
         matches!(self, Self::Internal | Self::Net(_))
     }
+
+    /// Whether it comes from a file system, where nothing is waited for.
+    pub(super) fn is_of_file_system(&self) -> bool {
+        matches!(self, Self::Directory(_) | Self::File(_))
+    }
+
+    pub(super) fn file_type(&self) -> FileType {
+        match self {
+            Self::Internal | Self::Control | Self::Net(_) => FileType::SocketStream,
+            // Programs take a character device without a place for a terminal.
+            Self::Std(stream) if stream.is_terminal() => FileType::CharacterDevice,
+            Self::Std(_) => FileType::Unknown,
+            Self::Directory(_) => FileType::Directory,
+            Self::File(_) => FileType::RegularFile,
+        }
+    }
+
+    /// The rights that apply to it.
+    fn rights(&self) -> Rights {
+        let common =
+            Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET;
+        match self {
+            Self::Internal | Self::Net(_) => {
+                common | Rights::FD_READ | Rights::FD_WRITE | Rights::SOCK_SHUTDOWN
+            }
+            Self::Control => common | Rights::FD_READ,
+            Self::Std(stream) if stream.is_input() => common | Rights::FD_READ,
+            Self::Std(_) => common | Rights::FD_WRITE,
+            Self::Directory(_) | Self::File(_) => Rights::ALL,
+        }
+    }
 }
 
 pub(super) struct Descriptor {
     pub(super) kind: Kind,
-    pub(super) nonblocking: bool,
+    pub(super) flags: FdFlags,
+    /// What it may be used for.
+    pub(super) rights: Rights,
+    /// What descriptors that are opened through it may be used for.
+    pub(super) inheriting: Rights,
     /// The size of the last write that was refused: less room than that is no room.
     pub(super) refused: u32,
     /// Lets reads through, if they may have to wait for room on another side.
     pub(super) gate: Gate,
     /// How the guest reads from it.
     pub(super) records: Records,
-    /// The rights that the guest has given up.
-    pub(super) given_up: Rights,
 }
 
 /// What a call waits for on a descriptor.
@@ -67,45 +106,46 @@ pub(super) enum Direction {
 }
 
 impl Descriptor {
-    /// What it may be used for.
-    pub(super) fn rights(&self) -> Rights {
-        let common =
-            Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET;
-        let rights = match &self.kind {
-            Kind::Internal | Kind::Net(_) => {
-                common | Rights::FD_READ | Rights::FD_WRITE | Rights::SOCK_SHUTDOWN
-            }
-            Kind::Control => common | Rights::FD_READ,
-            Kind::Std(stream) if stream.is_input() => common | Rights::FD_READ,
-            Kind::Std(_) => common | Rights::FD_WRITE,
-        };
-        rights.without(self.given_up)
+    /// One with all rights that apply to it, and none to hand on.
+    pub(super) fn new(kind: Kind) -> Self {
+        Self {
+            rights: kind.rights(),
+            inheriting: Rights::NONE,
+            flags: FdFlags::NONE,
+            kind,
+            refused: 0,
+            gate: Gate::default(),
+            records: Records::default(),
+        }
     }
 
-    /// Fails if any of these rights was given up. One that there never was has a refusal of its
-    /// own.
+    /// Fails if one of these rights applies here and is not there. One that does not apply has a
+    /// refusal of its own.
     pub(super) fn check(&self, rights: Rights) -> Result<(), Errno> {
-        if (self.given_up & rights).is_empty() {
+        if self.rights.contains(rights & self.kind.rights()) {
             Ok(())
         } else {
             Err(Errno::Notcapable)
         }
     }
 
-    pub(super) fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            nonblocking: false,
-            refused: 0,
-            gate: Gate::default(),
-            records: Records::default(),
-            given_up: Rights::default(),
-        }
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.flags.contains(FdFlags::NONBLOCK)
+    }
+
+    /// Gives up all rights but these.
+    pub(super) fn keep(&mut self, base: u64, inheriting: u64) -> Result<(), Errno> {
+        let (base, inheriting) = (
+            fewer(self.rights, base)?,
+            fewer(self.inheriting, inheriting)?,
+        );
+        (self.rights, self.inheriting) = (base, inheriting);
+        Ok(())
     }
 }
 
 /// Those rights that are kept of what there is.
-pub(super) fn fewer(rights: Rights, kept: u64) -> Result<Rights, Errno> {
+fn fewer(rights: Rights, kept: u64) -> Result<Rights, Errno> {
     match Rights::from_bits(kept) {
         Some(kept) if rights.contains(kept) => Ok(kept),
         _ => Err(Errno::Notcapable),

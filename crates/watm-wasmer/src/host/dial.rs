@@ -44,7 +44,7 @@ impl Host {
             return Err(Errno::Nodev.into());
         }
         // It would be closed if there were no number for it.
-        if self.table.is_full() {
+        if self.descriptors.is_full() {
             return Err(Errno::Mfile.into());
         }
         let stream = self.incoming.take().ok_or(Errno::Nodev)?;
@@ -52,7 +52,7 @@ impl Host {
     }
 
     fn dial(&mut self, network: Network, address: &str, chosen_by_module: bool) -> Call<u32> {
-        if self.table.is_full() {
+        if self.descriptors.is_full() {
             return Err(Errno::Mfile.into());
         }
         self.close_for_good();
@@ -101,7 +101,7 @@ impl Host {
         let net = NetStream::new(stream, self.keepalive, link, &mut self.reactor)
             .map_err(|error| Errno::from_io(&error))?;
         let fd = self
-            .table
+            .descriptors
             .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
         // One that broke before was given up for this one.
         self.learnt.lost = None;
@@ -122,7 +122,6 @@ mod tests {
     use crate::channel::link::Link;
     use crate::channel::pipe::pipe;
     use crate::host::Ends;
-    use crate::host::descriptor::FIRST_FD;
     use crate::host::tests::{fixture, iovecs, memory, setup};
     use crate::net::reactor::Reactor;
 
@@ -154,13 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_are_limited_and_start_above_the_files() {
+    fn descriptors_are_limited_and_get_the_lowest_free_numbers() {
         let mut f = fixture();
-        assert!(
-            [f.internal, f.control, f.net]
-                .iter()
-                .all(|fd| *fd >= FIRST_FD)
-        );
+        assert_eq!([f.internal, f.control, f.net], [3, 4, 5]);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("an address").to_string();
         f.host.fixed = Some((Network::Tcp, address));

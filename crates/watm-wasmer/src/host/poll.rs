@@ -14,16 +14,13 @@ use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::host::stdio::StdStream;
 
 impl Host {
-    /// `poll_oneoff`. `check_file` says whether a descriptor that is not ours is one of the files,
-    /// which are always ready, and may be asked for. Returns the number of events, which stand in
-    /// memory.
-    pub(crate) fn poll_oneoff<M: GuestMemory + ?Sized>(
+    /// `poll_oneoff`. Returns the number of events, which stand in memory.
+    pub(crate) fn poll<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
         subscriptions_at: u32,
         events_at: u32,
         count: u32,
-        check_file: &dyn Fn(u32, Rights) -> Result<(), Errno>,
     ) -> Call<u32> {
         self.begin()?;
         self.close_for_good();
@@ -33,7 +30,7 @@ impl Host {
         let mut events = std::mem::take(&mut self.events);
         let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)
             .map_err(Abort::from)
-            .and_then(|()| self.wait_for_events(&subscriptions, &mut events, check_file))
+            .and_then(|()| self.wait_for_events(&subscriptions, &mut events))
             .and_then(|()| Ok(write_events(memory, events_at, &events)?))
             .map(|()| u32::try_from(events.len()).unwrap_or(u32::MAX));
         subscriptions.clear();
@@ -49,7 +46,6 @@ impl Host {
         &mut self,
         subscriptions: &[Subscription],
         events: &mut Vec<Event>,
-        check_file: &dyn Fn(u32, Rights) -> Result<(), Errno>,
     ) -> Call<()> {
         // Reading the clocks costs as much as the rest of a poll that has its answer at once.
         let has_clocks = subscriptions
@@ -80,7 +76,7 @@ impl Host {
             self.refresh()?;
         }
         loop {
-            self.collect(subscriptions, events, check_file, clocks.as_ref());
+            self.collect(subscriptions, events, clocks.as_ref());
             if !events.is_empty() {
                 let only_clocks = events.iter().all(|event| event.kind == EventType::Clock);
                 if !only_clocks || asked {
@@ -123,7 +119,6 @@ impl Host {
         &mut self,
         subscriptions: &[Subscription],
         events: &mut Vec<Event>,
-        check_file: &dyn Fn(u32, Rights) -> Result<(), Errno>,
         clocks: Option<&Clocks>,
     ) {
         let now = clocks.map(|_| Instant::now());
@@ -158,11 +153,7 @@ impl Host {
                         _ => (EventType::FdWrite, Direction::Write, Rights::FD_WRITE),
                     };
                     let rights = right | Rights::POLL_FD_READWRITE;
-                    let checked = match self.table.get(fd) {
-                        Some(descriptor) => descriptor.check(rights),
-                        None => check_file(fd, rights),
-                    };
-                    if let Err(error) = checked {
+                    if let Err(error) = self.descriptors.check_poll(fd, rights) {
                         events.push(Event {
                             userdata,
                             error,
@@ -172,12 +163,7 @@ impl Host {
                         });
                         continue;
                     }
-                    let ready = if self.owns(fd) {
-                        self.readiness(fd, direction)
-                    } else {
-                        Some((1, false))
-                    };
-                    let Some((nbytes, hangup)) = ready else {
+                    let Some((nbytes, hangup)) = self.readiness(fd, direction) else {
                         continue;
                     };
                     Event {
@@ -200,8 +186,8 @@ impl Host {
             .any(|subscription| match subscription.kind {
                 SubscriptionKind::FdRead { fd } => {
                     matches!(
-                        self.table.get(fd),
-                        Some(Descriptor {
+                        self.descriptors.get(fd),
+                        Ok(Descriptor {
                             kind: Kind::Std(StdStream::HostInput),
                             ..
                         })

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::ConfigError;
-use crate::host::directory;
+use crate::host::directory::Directory;
 use crate::host::tree::{ROOT, Tree};
 
 /// Where the configuration is.
 const CONFIG_DIRECTORY: &str = "/conf";
 const CONFIG_FILE: &str = "/conf/watm.cfg";
 
-/// Maximum number of directories of a module: with them and its files, its numbers stay below those
-/// of connections. The directory of the configuration is not counted.
+/// Maximum number of directories of a module: they take the first numbers of its descriptors. The
+/// directory of the configuration is not counted.
 const DIRECTORY_LIMIT: usize = 16;
 /// Maximum number of files from memory.
 const FILE_LIMIT: usize = 64;
@@ -28,7 +28,7 @@ const NAME_LIMIT: usize = 255;
 
 /// A directory of the host that a module may use.
 #[derive(Clone, Debug)]
-pub(crate) struct Directory {
+pub(crate) struct Preopen {
     pub(crate) host: PathBuf,
     pub(crate) guest: String,
     pub(crate) writable: bool,
@@ -55,7 +55,7 @@ impl InMemory {
     ///
     /// A file that is in the way of another, or of a directory.
     pub(crate) fn new(
-        directories: &[Directory],
+        directories: &[Preopen],
         files: &[MemoryFile],
         config: Option<&Arc<[u8]>>,
     ) -> Result<Self, ConfigError> {
@@ -100,17 +100,45 @@ impl InMemory {
     }
 
     /// The directories and their names.
-    pub(crate) fn directories(&self) -> impl Iterator<Item = (&str, directory::Directory)> {
+    pub(crate) fn directories(&self) -> impl Iterator<Item = (&str, Directory)> {
         self.given.iter().map(|(name, node)| {
-            let directory = directory::Directory::of_tree(Arc::clone(&self.tree), *node);
+            let directory = Directory::of_tree(Arc::clone(&self.tree), *node);
             (&**name, directory)
         })
     }
 }
 
+/// Opens what a guest is given, under the names that it has there, in the order of its descriptors.
+///
+/// # Errors
+///
+/// The directory that could not be opened, and why.
+pub(crate) fn open(
+    directories: &[Preopen],
+    in_memory: &InMemory,
+) -> Result<Vec<(Box<str>, Directory)>, String> {
+    let mut given: Vec<(Box<str>, Directory)> = in_memory
+        .directories()
+        .map(|(name, directory)| (name.into(), directory))
+        .collect();
+    for Preopen {
+        host,
+        guest,
+        writable,
+    } in directories
+    {
+        let opened = Directory::open_host(host, *writable)
+            .map_err(|error| format!("the directory {}: {error}", host.display()))?;
+        given.push((guest.as_str().into(), opened));
+    }
+    // Relative paths of Go's programs begin in the first.
+    given.sort_by_key(|(name, _)| &**name != "/");
+    Ok(given)
+}
+
 /// Checks directories and files together.
 pub(crate) fn check(
-    directories: &[Directory],
+    directories: &[Preopen],
     files: &[MemoryFile],
     config: Option<&Arc<[u8]>>,
 ) -> Result<InMemory, ConfigError> {
@@ -132,7 +160,7 @@ pub(crate) fn check(
     Ok(in_memory)
 }
 
-fn check_directories(directories: &[Directory], has_config: bool) -> Result<(), ConfigError> {
+fn check_directories(directories: &[Preopen], has_config: bool) -> Result<(), ConfigError> {
     let mut names: Vec<&str> = Vec::new();
     if has_config {
         names.push(CONFIG_DIRECTORY);
@@ -261,8 +289,8 @@ fn invalid(setting: &'static str, message: String) -> ConfigError {
 mod tests {
     use super::*;
 
-    fn directories(names: &[&str]) -> Vec<Directory> {
-        let directory = |name: &&str| Directory {
+    fn directories(names: &[&str]) -> Vec<Preopen> {
+        let directory = |name: &&str| Preopen {
             host: "/".into(),
             guest: (*name).to_owned(),
             writable: false,

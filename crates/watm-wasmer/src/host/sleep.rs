@@ -49,8 +49,8 @@ impl Host {
     /// Sleeps until a blocking call on `fd` may get on.
     pub(super) fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
         // The host's standard input is not in the reactor; the read itself waits a little.
-        let deadline = match self.table.get(fd) {
-            Some(Descriptor {
+        let deadline = match self.descriptors.get(fd) {
+            Ok(Descriptor {
                 kind: Kind::Std(_), ..
             }) => Some(Instant::now()),
             _ => None,
@@ -108,8 +108,8 @@ impl Host {
     fn is_any_ready(&mut self, waits: Waits<'_>) -> bool {
         waits.descriptors().any(|(fd, direction)| {
             let asks_the_system = matches!(
-                self.table.get(fd),
-                Some(Descriptor {
+                self.descriptors.get(fd),
+                Ok(Descriptor {
                     kind: Kind::Std(_),
                     ..
                 })
@@ -120,7 +120,7 @@ impl Host {
 
     /// Whether a descriptor is ready: how many bytes it has or takes, and whether it hung up.
     pub(super) fn readiness(&mut self, fd: u32, direction: Direction) -> Option<(u64, bool)> {
-        let descriptor = self.table.get_mut(fd)?;
+        let descriptor = self.descriptors.get_mut(fd).ok()?;
         let wanted = descriptor.refused.max(1) as usize;
         match (&mut descriptor.kind, direction) {
             (Kind::Internal, Direction::Read) => {
@@ -155,7 +155,9 @@ impl Host {
                 .accepts(wanted)
                 .then(|| (WRITE_LIMIT as u64, net.out.error().is_some())),
             (Kind::Std(stream), Direction::Read) => stream.is_readable().then_some((1, false)),
-            (Kind::Std(_), Direction::Write) => Some((1, false)),
+            (Kind::Std(_), Direction::Write) | (Kind::Directory(_) | Kind::File(_), _) => {
+                Some((1, false))
+            }
         }
     }
 
@@ -167,7 +169,7 @@ impl Host {
             wanted = Some(wanted.map_or(room, |wanted| wanted.min(room)));
         };
         for (fd, direction) in waits.descriptors() {
-            let Some(descriptor) = self.table.get(fd) else {
+            let Ok(descriptor) = self.descriptors.get(fd) else {
                 continue;
             };
             match (&descriptor.kind, direction) {
@@ -236,7 +238,7 @@ impl Host {
         self.moved = 0;
         let Self {
             reactor,
-            table,
+            descriptors,
             closed_nets,
             lingering,
             ..
@@ -245,12 +247,13 @@ impl Host {
         let sleeps = timeout != Some(Duration::ZERO);
         let before = (sleeps && self.timing.is_some()).then(Instant::now);
         let result = reactor.wait(timeout, |token, readiness| {
-            let open = table
-                .iter_mut()
-                .filter_map(|(_, descriptor)| match &mut descriptor.kind {
-                    Kind::Net(net) => Some(net),
-                    _ => None,
-                });
+            let open =
+                descriptors
+                    .iter_mut()
+                    .filter_map(|(_, descriptor)| match &mut descriptor.kind {
+                        Kind::Net(net) => Some(net),
+                        _ => None,
+                    });
             if let Some(net) = open
                 .chain(closed_nets.iter_mut())
                 .chain(lingering.iter_mut())
@@ -277,7 +280,7 @@ impl Host {
             return;
         }
         let mut waits = false;
-        for (_, descriptor) in self.table.iter() {
+        for (_, descriptor) in self.descriptors.iter() {
             if let Kind::Net(net) = &descriptor.kind {
                 waits |= !net.out.flush();
             }
@@ -287,7 +290,7 @@ impl Host {
     }
 
     /// `sched_yield`.
-    pub(crate) fn sched_yield(&mut self) -> Call<()> {
+    pub(crate) fn give_way(&mut self) -> Call<()> {
         self.begin()?;
         self.close_for_good();
         self.refresh()?;
@@ -333,7 +336,7 @@ mod tests {
         assert_eq!(f.write(f.net, b"x"), Err(Abort::Stop));
         assert_eq!(f.poll(&[clock(0)]), Err(Abort::Stop));
         assert_eq!(f.host.close(f.net), Err(Abort::Stop));
-        assert_eq!(f.host.sched_yield(), Err(Abort::Stop));
+        assert_eq!(f.host.give_way(), Err(Abort::Stop));
         assert_eq!(f.host.water_dial_fixed(), Err(Abort::Stop));
     }
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use watm_abi::{
-    Errno, Event, EventType, FdFlags, GuestMemory, IovecArray, RiFlags, Subscription,
+    Errno, Event, EventType, FdFlags, GuestMemory, IovecArray, RiFlags, Rights, Subscription,
     SubscriptionKind,
 };
 
 use crate::channel::link::Link;
 use crate::channel::pipe::{ApplicationEnd, pipe};
-use crate::host::descriptor::{Abort, Call};
+use crate::host::descriptor::{Abort, Call, Descriptor, Kind};
+use crate::host::file::OpenFile;
 use crate::host::log_lines::LogTarget;
 use crate::host::stdio::{StdStream, Stdio};
+use crate::host::tree::{ROOT, Tree};
 use crate::host::{Ends, Host, HostSetup};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
@@ -45,6 +47,8 @@ pub(super) struct Fixture {
 pub(super) fn setup() -> HostSetup {
     HostSetup {
         outgoing: Outgoing::within(Duration::from_secs(20)),
+        arguments: Arc::default(),
+        directories: Vec::new(),
         std_streams: StdStream::all(Stdio::Null, &Arc::new(LogTarget::of("test"))),
         descriptor_limit: 4,
         keepalive: None,
@@ -64,6 +68,23 @@ pub(super) fn fixture() -> Fixture {
         incoming: Some(ours.into()),
         internal: Some(guest),
     });
+    let tree = Tree::default();
+    // Two files, of which the second may not be asked for in a poll.
+    for (fd, rights) in [
+        (40, Rights::POLL_FD_READWRITE | Rights::FD_READ),
+        (41, Rights::NONE),
+    ] {
+        let file = OpenFile::Memory {
+            bytes: (*b"content").into(),
+            stat: tree.filestat(ROOT),
+            place: 0,
+        };
+        let file = Descriptor {
+            rights,
+            ..Descriptor::new(Kind::File(Box::new(file)))
+        };
+        host.descriptors.give(fd, file);
+    }
     let internal = host.open_internal().expect("a descriptor");
     let control = host.open_control().expect("a descriptor");
     let net = host.water_accept().expect("a descriptor");
@@ -82,6 +103,7 @@ impl Fixture {
     pub(super) fn nonblocking(&mut self) {
         for fd in [self.internal, self.control, self.net] {
             self.host
+                .descriptors
                 .set_flags(fd, u32::from(FdFlags::NONBLOCK.bits()))
                 .expect("a flag");
         }
@@ -154,13 +176,7 @@ impl Fixture {
         }
         memory[65536..65536 + 32 * kinds.len()].fill(0xee);
         let count = kinds.len() as u32;
-        let ready =
-            self.host
-                .poll_oneoff(&mut memory[..], 4096, 65536, count, &|fd, _| match fd {
-                    40 => Ok(()),
-                    41 => Err(Errno::Notcapable),
-                    _ => Err(Errno::Badf),
-                })?;
+        let ready = self.host.poll(&mut memory[..], 4096, 65536, count)?;
         let rest = &memory[65536 + 32 * ready as usize..65536 + 32 * kinds.len()];
         assert!(
             rest.iter().all(|byte| *byte == 0xee),

@@ -35,6 +35,9 @@ impl Host {
         flags: RiFlags,
     ) -> Call<u32> {
         self.begin()?;
+        if self.descriptors.get(fd)?.kind.is_of_file_system() {
+            return Ok(self.descriptors.read(memory, fd, iovecs)?);
+        }
         self.close_for_good();
         let read = self.read_from(memory, fd, iovecs, flags);
         if self.is_stream(fd) {
@@ -53,9 +56,9 @@ impl Host {
         flags: RiFlags,
     ) -> Call<u32> {
         let total = iovecs.total_len();
-        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        let descriptor = self.descriptors.get(fd)?;
         descriptor.check(Rights::FD_READ)?;
-        let nonblocking = descriptor.nonblocking;
+        let nonblocking = descriptor.is_nonblocking();
         if total == 0 {
             return Ok(0);
         }
@@ -83,10 +86,10 @@ impl Host {
                 Err(Abort::Errno(Errno::Again)) => self.sleep(fd, Direction::Read)?,
                 // What came before the error counts; the error comes again.
                 Err(Abort::Errno(errno)) if done > 0 => {
-                    if let Some(Descriptor {
+                    if let Ok(Descriptor {
                         kind: Kind::Net(net),
                         ..
-                    }) = self.table.get_mut(fd)
+                    }) = self.descriptors.get_mut(fd)
                     {
                         net.put_back(errno);
                     }
@@ -114,7 +117,7 @@ impl Host {
         self.within_record = is_within.then_some(fd);
         let read = self.try_to_read(memory, fd, iovecs, peek);
         self.within_record = None;
-        if let (false, Some(descriptor)) = (peek, self.table.get_mut(fd)) {
+        if let (false, Ok(descriptor)) = (peek, self.descriptors.get_mut(fd)) {
             match read {
                 Ok(0) => {}
                 Ok(len) => descriptor.records.read(turn, asked, len),
@@ -157,7 +160,7 @@ impl Host {
     /// Whether the next read of `asked` bytes is one within a record. Only peers take their time: what
     /// the application writes comes as a whole.
     fn continues_record(&self, fd: u32, asked: u32) -> bool {
-        self.table.get(fd).is_some_and(|descriptor| {
+        self.descriptors.get(fd).is_ok_and(|descriptor| {
             matches!(descriptor.kind, Kind::Net(_))
                 && descriptor.records.continues(self.turn, asked)
         })
@@ -188,7 +191,7 @@ impl Host {
         self.streak = Streak::default();
         self.refresh()?;
         let others: Vec<u32> = self
-            .table
+            .descriptors
             .iter()
             .filter(|(other, descriptor)| *other != fd && descriptor.kind.is_stream())
             .map(|(other, _)| other)
@@ -208,7 +211,8 @@ impl Host {
         peek: bool,
     ) -> Call<u32> {
         let mut allowance = self.allowance(fd);
-        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let descriptor = self.descriptors.get_mut(fd)?;
+        let nonblocking = descriptor.is_nonblocking();
         if let (0, Kind::Net(net)) = (allowance, &mut descriptor.kind) {
             if !net.poll_read() || net.buffered() > 0 {
                 return Err(Errno::Again.into());
@@ -287,7 +291,7 @@ impl Host {
             // What is there cannot be looked at without taking it.
             Kind::Std(_) if peek => return Err(Errno::Notsup.into()),
             Kind::Std(stream) => {
-                let wait = if descriptor.nonblocking {
+                let wait = if nonblocking {
                     Duration::ZERO
                 } else {
                     STREAM_TICK
@@ -296,6 +300,7 @@ impl Host {
                     done = stream.read(memory.slice_mut(addr, len)?, wait)?;
                 }
             }
+            Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock.into()),
         }
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
@@ -310,6 +315,9 @@ impl Host {
         iovecs: &IovecArray,
     ) -> Call<u32> {
         self.check_stop()?;
+        if self.descriptors.get(fd)?.kind.is_of_file_system() {
+            return Ok(self.descriptors.write(memory, fd, iovecs)?);
+        }
         self.turn = self.turn.wrapping_add(1);
         let written = self.write_to(memory, fd, iovecs);
         if self.is_stream(fd) {
@@ -351,9 +359,9 @@ impl Host {
     ) -> Call<u32> {
         let refused_before = self.refused.take();
         let total = iovecs.total_len();
-        let descriptor = self.table.get(fd).ok_or(Errno::Badf)?;
+        let descriptor = self.descriptors.get(fd)?;
         descriptor.check(Rights::FD_WRITE)?;
-        let nonblocking = descriptor.nonblocking;
+        let nonblocking = descriptor.is_nonblocking();
         let is_stream = descriptor.kind.is_stream();
         if total == 0 {
             return Ok(0);
@@ -404,7 +412,7 @@ impl Host {
         skip: u32,
         nonblocking: bool,
     ) -> Call<u32> {
-        let descriptor = self.table.get_mut(fd).ok_or(Errno::Badf)?;
+        let descriptor = self.descriptors.get_mut(fd)?;
         let left = (iovecs.total_len() - skip) as usize;
         let piece = match descriptor.kind {
             Kind::Std(_) => left.min(STREAM_PIECE),
@@ -434,6 +442,7 @@ impl Host {
                 taken
             }
             Kind::Control => return Err(Errno::Badf.into()),
+            Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock.into()),
             Kind::Std(stream) => {
                 let mut taken = 0;
                 let wait = if nonblocking {
@@ -461,13 +470,13 @@ impl Host {
 
     /// Whether a call has written so much that the rest is for the next.
     fn is_enough(&self, fd: u32, done: u32) -> bool {
-        let descriptor = self.table.get(fd);
-        let is_stream = descriptor.is_some_and(|found| matches!(found.kind, Kind::Std(_)));
+        let descriptor = self.descriptors.get(fd);
+        let is_stream = descriptor.is_ok_and(|found| matches!(found.kind, Kind::Std(_)));
         is_stream && done >= STREAM_LIMIT
     }
 
     fn set_refused(&mut self, fd: u32, len: u32) {
-        if let Some(descriptor) = self.table.get_mut(fd) {
+        if let Ok(descriptor) = self.descriptors.get_mut(fd) {
             descriptor.refused = len.min(WRITE_LIMIT as u32);
         }
     }
@@ -490,16 +499,16 @@ impl Host {
     }
 
     pub(super) fn is_stream(&self, fd: u32) -> bool {
-        self.table
+        self.descriptors
             .get(fd)
-            .is_some_and(|descriptor| descriptor.kind.is_stream())
+            .is_ok_and(|descriptor| descriptor.kind.is_stream())
     }
 
     /// To be called whenever a stream was opened, closed or got another number.
     pub(super) fn find_pair(&mut self) {
         self.rest.is_over();
         let mut streams = Vec::new();
-        for (fd, descriptor) in self.table.iter_mut() {
+        for (fd, descriptor) in self.descriptors.iter_mut() {
             if descriptor.kind.is_stream() {
                 descriptor.gate = Gate::default();
                 streams.push(fd);
@@ -527,14 +536,14 @@ impl Host {
         let Some(other) = self.counterpart(fd) else {
             return usize::MAX;
         };
-        let room = match self.table.get(other).map(|other| &other.kind) {
-            Some(Kind::Internal) => self.internal.as_mut().map(GuestEnd::room),
-            Some(Kind::Net(net)) if self.unsent => Some(net.out.room()),
-            Some(Kind::Net(_)) => Some(outbound::room(0)),
+        let room = match self.descriptors.get(other).map(|other| &other.kind) {
+            Ok(Kind::Internal) => self.internal.as_mut().map(GuestEnd::room),
+            Ok(Kind::Net(net)) if self.unsent => Some(net.out.room()),
+            Ok(Kind::Net(_)) => Some(outbound::room(0)),
             _ => None,
         };
         let room = room.unwrap_or(Room::UNLIMITED);
-        self.table
+        self.descriptors
             .get_mut(fd)
             .map_or(usize::MAX, |descriptor| descriptor.gate.allowance(room))
     }

@@ -13,7 +13,7 @@ use crate::error::{ConfigError, missing_role};
 use crate::guest::settings::Settings;
 use crate::host::arguments::Arguments;
 use crate::host::log_lines::LogTarget;
-use crate::host::preopens::{self, Directory, MemoryFile};
+use crate::host::preopens::{self, MemoryFile, Preopen};
 use crate::host::stdio::Stdio;
 use crate::module::TransportModule;
 use crate::module::engine::PAGE;
@@ -149,7 +149,7 @@ impl<R> Builder<R> {
     }
 
     fn directory(mut self, host: PathBuf, guest: String, writable: bool) -> Self {
-        self.settings.directories.push(Directory {
+        self.settings.directories.push(Preopen {
             host,
             guest,
             writable,
@@ -222,8 +222,9 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Descriptors that the host gives an instance at most: the internal one, the control one
-    /// and the network ones; and as many files that it opens. 64 by default, 3 to 480.
+    /// Maximum number of descriptors of an instance: the internal one, the control one, the network
+    /// ones, and the files and directories that it opens, all together. The standard streams and the
+    /// directories that it is given do not count. 64 by default, 3 to 480.
     pub fn descriptor_limit(mut self, count: usize) -> Self {
         self.settings.descriptor_limit = count;
         self

@@ -18,6 +18,7 @@ use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::{Established, Guest, prepare_guest, set_up, start};
 use crate::guest::instance::Instance;
 use crate::guest::settings::Settings;
+use crate::host::preopens;
 use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
 use crate::net::reactor::Reactor;
@@ -339,21 +340,24 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
     if link.is_stopping() {
         return Err(SetupError::Closed);
     }
+    let config = config.or_else(|| settings.config.clone());
+    let in_memory = settings
+        .in_memory(config.as_ref())
+        .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+    let directories =
+        preopens::open(&settings.directories, &in_memory).map_err(SetupError::Instantiate)?;
     let reactor = Reactor::new(&link).map_err(SetupError::Host)?;
     let host = Host::new(
         Arc::clone(&link),
         reactor,
         HostSetup {
             outgoing: settings.outgoing.clone(),
+            arguments: Arc::clone(&settings.arguments),
             std_streams: StdStream::all(settings.stdio, &settings.log_target),
+            directories,
             descriptor_limit: settings.descriptor_limit,
             keepalive: settings.keepalive,
         },
     );
-    Instance::new(
-        &settings,
-        config.or_else(|| settings.config.clone()),
-        host,
-        &link,
-    )
+    Instance::new(&settings, host, &link)
 }

@@ -249,8 +249,8 @@ fn descriptors() -> Vec<Case> {
             "all over each other",
             format!(
                 "{file} (drop (call $dial_fixed))
-                (drop (call $fd_renumber (i32.add (i32.const 512) (i32.rem_u (local.get $round) (i32.const 64)))
-                  (i32.rem_u (i32.mul (local.get $round) (i32.const 7)) (i32.const 600))))"
+                (drop (call $fd_renumber (i32.add (i32.const 3) (i32.rem_u (local.get $round) (i32.const 64)))
+                  (i32.rem_u (i32.mul (local.get $round) (i32.const 7)) (i32.const 70))))"
             ),
         ),
     ];

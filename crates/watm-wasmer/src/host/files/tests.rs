@@ -1,7 +1,16 @@
 use super::*;
+use crate::host::file::CALL_LIMIT;
+use crate::host::log_lines::LogTarget;
+use crate::host::paths::{At, Opening};
+use crate::host::stdio::{StdStream, Stdio};
 use crate::host::tree::{ROOT, Tree};
 use std::fs;
-use watm_abi::Iovec;
+use std::sync::Arc;
+use watm_abi::{FdFlags, FileType, Iovec, LookupFlags, OFlags};
+
+const FOLLOW: u32 = LookupFlags::SYMLINK_FOLLOW.bits();
+const CREATE: u32 = OFlags::CREAT.bits() as u32;
+const TRUNCATE: u32 = OFlags::TRUNC.bits() as u32;
 
 const READ: Opening = Opening {
     lookup: FOLLOW,
@@ -11,13 +20,13 @@ const READ: Opening = Opening {
     flags: 0,
 };
 const WRITE: Opening = Opening {
-    how: Opening::CREATE,
+    how: CREATE,
     rights: READ_FILE.bits() | WRITE_FILE.bits(),
     ..READ
 };
 /// A directory, with all that there is.
 const DIRECTORY: Opening = Opening {
-    how: Opening::DIRECTORY,
+    how: OFlags::DIRECTORY.bits() as u32,
     rights: READ_DIRECTORY.bits() | WRITE_DIRECTORY.bits(),
     inheriting: u64::MAX,
     ..READ
@@ -28,7 +37,7 @@ const BYTES: u32 = 4096;
 
 /// A guest with a configuration, a directory for reading and one for writing.
 struct Guest {
-    files: Files,
+    descriptors: Descriptors,
     memory: Vec<u8>,
     host: tempfile::TempDir,
 }
@@ -39,26 +48,27 @@ const WRITING: u32 = 5;
 
 impl Guest {
     fn new() -> Self {
+        Self::with_limit(4)
+    }
+
+    fn with_limit(limit: usize) -> Self {
         let host = tempfile::tempdir().expect("a directory");
-        let mut files = Files {
-            limit: 4,
-            ..Files::default()
-        };
         let mut tree = Tree::default();
         tree.insert("/conf/watm.cfg", (*b"some key").into())
             .expect("a free path");
         let node = tree.find(ROOT, "conf").expect("a directory");
-        files.give("/conf", Directory::of_tree(Arc::new(tree), node));
+        let mut given = vec![("/conf".into(), Directory::of_tree(Arc::new(tree), node))];
         for (name, writable) in [("/reading", false), ("/writing", true)] {
             let path = host.path().join(&name[1..]);
             fs::create_dir(&path).expect("a directory");
             fs::write(path.join("file"), "content").expect("a file");
             let directory = Directory::open_host(&path, writable).expect("a directory");
-            files.give(name, directory);
+            given.push((name.into(), directory));
         }
+        let streams = StdStream::all(Stdio::Null, &Arc::new(LogTarget::of("test")));
         let memory = vec![0; 65536];
         Self {
-            files,
+            descriptors: Descriptors::new(streams, given, limit),
             memory,
             host,
         }
@@ -72,7 +82,7 @@ impl Guest {
 
     fn open(&mut self, fd: u32, path: &str, opening: Opening) -> Answer<u32> {
         let at = self.at(fd, path);
-        self.files.open(&self.memory, at, opening, |_| false)
+        self.descriptors.open(&self.memory, at, opening)
     }
 
     /// An array of buffers of these lengths, one behind the other.
@@ -88,7 +98,11 @@ impl Guest {
 
     fn read(&mut self, fd: u32, lens: &[u32], from: Option<u64>) -> Answer<Vec<u8>> {
         let buffers = self.buffers(lens);
-        let len = self.files.read(&mut self.memory, fd, &buffers, from)?;
+        let (descriptors, memory) = (&mut self.descriptors, &mut self.memory[..]);
+        let len = match from {
+            None => descriptors.read(memory, fd, &buffers),
+            Some(from) => descriptors.read_at(memory, fd, &buffers, from),
+        }?;
         Ok(self.memory.slice(BYTES, len).expect("bytes").to_vec())
     }
 
@@ -96,7 +110,11 @@ impl Guest {
         self.memory.write_bytes(BYTES, bytes).expect("room");
         let (one, rest) = (1.min(bytes.len()), bytes.len().saturating_sub(1));
         let buffers = self.buffers(&[one as u32, rest as u32]);
-        self.files.write(&self.memory, fd, &buffers, to)
+        let (descriptors, memory) = (&mut self.descriptors, &self.memory[..]);
+        match to {
+            None => descriptors.write(memory, fd, &buffers),
+            Some(to) => descriptors.write_at(memory, fd, &buffers, to),
+        }
     }
 
     fn content(&self, path: &str) -> String {
@@ -112,15 +130,15 @@ fn directories_that_were_given_come_first_and_have_names() {
         (READING, "/reading"),
         (WRITING, "/writing"),
     ] {
-        assert_eq!(guest.files.given_name(fd), Ok(name));
-        let prestat = guest.files.prestat(fd).expect("a directory");
+        assert_eq!(guest.descriptors.given_name(fd), Ok(name));
+        let prestat = guest.descriptors.prestat(fd).expect("a directory");
         assert_eq!(prestat.name_len as usize, name.len());
-        let stat = guest.files.fdstat(fd).expect("a directory");
+        let stat = guest.descriptors.fdstat(fd).expect("a directory");
         assert_eq!(stat.file_type, FileType::Directory);
         let writes = stat.rights_inheriting.contains(Rights::FD_WRITE);
         assert_eq!(writes, fd == WRITING);
     }
-    assert_eq!(guest.files.prestat(6), Err(Errno::Badf));
+    assert_eq!(guest.descriptors.prestat(6), Err(Errno::Badf));
 }
 
 #[test]
@@ -143,21 +161,27 @@ fn files_are_read_at_their_place_and_elsewhere() {
         );
         assert_eq!(guest.read(file, &[100], None), Ok(vec![]));
         assert_eq!(guest.read(file, &[100], Some(1 << 40)), Ok(vec![]));
-        assert_eq!(guest.files.seek(file, 0, 1), Ok(len));
-        assert_eq!(guest.files.seek(file, -2, 2), Ok(len - 2));
-        assert_eq!(guest.files.seek(file, -1, 1), Ok(len - 3));
-        assert_eq!(guest.files.seek(file, 4, 0), Ok(4));
+        assert_eq!(guest.descriptors.seek(file, 0, 1), Ok(len));
+        assert_eq!(guest.descriptors.seek(file, -2, 2), Ok(len - 2));
+        assert_eq!(guest.descriptors.seek(file, -1, 1), Ok(len - 3));
+        assert_eq!(guest.descriptors.seek(file, 4, 0), Ok(4));
         for (offset, whence) in [(-1, 0), (-100, 1), (-100, 2), (0, 3)] {
-            let error = guest.files.seek(file, offset, whence);
+            let error = guest.descriptors.seek(file, offset, whence);
             assert_eq!(error, Err(Errno::Inval), "{offset} {whence}");
         }
-        assert!(guest.files.seek(file, i64::MAX, 1).is_err() || fd == CONFIG);
-        assert_eq!(guest.files.filestat(file).map(|stat| stat.size), Ok(len));
-        assert_eq!(guest.write(file, b"x", None), Err(Errno::Notcapable));
-        assert_eq!(guest.files.set_size(file, 0), Err(Errno::Notcapable));
-        assert_eq!(guest.files.allocate(file, 0, 100), Err(Errno::Notcapable));
+        assert!(guest.descriptors.seek(file, i64::MAX, 1).is_err() || fd == CONFIG);
         assert_eq!(
-            guest.files.set_times(file, [0; 2], 5),
+            guest.descriptors.filestat(file).map(|stat| stat.size),
+            Ok(len)
+        );
+        assert_eq!(guest.write(file, b"x", None), Err(Errno::Notcapable));
+        assert_eq!(guest.descriptors.set_size(file, 0), Err(Errno::Notcapable));
+        assert_eq!(
+            guest.descriptors.allocate(file, 0, 100),
+            Err(Errno::Notcapable)
+        );
+        assert_eq!(
+            guest.descriptors.set_times(file, [0; 2], 5),
             Err(Errno::Notcapable)
         );
     }
@@ -173,28 +197,43 @@ fn files_are_written_at_their_place_elsewhere_and_at_the_end() {
     assert_eq!(guest.write(file, b"!", None), Ok(1));
     assert_eq!(guest.content("writing/new"), "hELlo!");
     let end = u32::from(FdFlags::APPEND.bits());
-    guest.files.set_flags(file, end).expect("it can append");
-    guest.files.seek(file, 0, 0).expect("a place");
+    guest
+        .descriptors
+        .set_flags(file, end)
+        .expect("it can append");
+    guest.descriptors.seek(file, 0, 0).expect("a place");
     guest.write(file, b"end", None).expect("room");
-    guest.files.set_flags(file, 0).expect("and stop");
-    guest.files.seek(file, 0, 0).expect("a place");
+    guest.descriptors.set_flags(file, 0).expect("and stop");
+    guest.descriptors.seek(file, 0, 0).expect("a place");
     guest.write(file, b"H", None).expect("room");
     assert_eq!(guest.content("writing/new"), "HELlo!end");
-    guest.files.set_size(file, 2).expect("a size");
-    guest.files.allocate(file, 1, 3).expect("more of it");
-    guest.files.allocate(file, 0, 1).expect("no less of it");
+    guest.descriptors.set_size(file, 2).expect("a size");
+    guest.descriptors.allocate(file, 1, 3).expect("more of it");
+    guest
+        .descriptors
+        .allocate(file, 0, 1)
+        .expect("no less of it");
     assert_eq!(guest.content("writing/new"), "HE\0\0");
-    assert_eq!(guest.files.allocate(file, u64::MAX, 1), Err(Errno::Inval));
-    assert_eq!(guest.files.set_size(file, u64::MAX), Err(Errno::Inval));
-    guest.files.set_times(file, [7, 9], 5).expect("times");
-    let stat = guest.files.filestat(file).expect("a file");
+    assert_eq!(
+        guest.descriptors.allocate(file, u64::MAX, 1),
+        Err(Errno::Inval)
+    );
+    assert_eq!(
+        guest.descriptors.set_size(file, u64::MAX),
+        Err(Errno::Inval)
+    );
+    guest.descriptors.set_times(file, [7, 9], 5).expect("times");
+    let stat = guest.descriptors.filestat(file).expect("a file");
     assert_eq!((stat.atim, stat.mtim), (7, 9));
-    guest.files.set_times(file, [u64::MAX; 2], 10).expect("now");
-    let now = guest.files.filestat(file).expect("a file").mtim;
+    guest
+        .descriptors
+        .set_times(file, [u64::MAX; 2], 10)
+        .expect("now");
+    let now = guest.descriptors.filestat(file).expect("a file").mtim;
     assert!(now > 1_000_000_000_000_000_000, "{now}");
     for which in [3, 12, 16] {
         assert_eq!(
-            guest.files.set_times(file, [0; 2], which),
+            guest.descriptors.set_times(file, [0; 2], which),
             Err(Errno::Inval)
         );
     }
@@ -206,7 +245,10 @@ fn files_are_written_at_their_place_elsewhere_and_at_the_end() {
     guest.write(other, b"!", None).expect("room");
     assert_eq!(guest.content("writing/new"), "HE\0\0!");
     for right in [Rights::FD_SYNC, Rights::FD_DATASYNC] {
-        guest.files.sync(file, right).expect("it is the system's");
+        guest
+            .descriptors
+            .sync(file, right)
+            .expect("it is the system's");
     }
 }
 
@@ -220,18 +262,21 @@ fn rights_are_those_that_were_asked_for_and_can_be_given_up() {
     assert_eq!(guest.open(READING, "file", all), Err(Errno::Notcapable));
     let file = guest.open(WRITING, "file", all).expect("a file");
     assert_eq!(
-        guest.files.fdstat(file).map(|stat| stat.rights_base),
+        guest.descriptors.fdstat(file).map(|stat| stat.rights_base),
         Ok(READ_FILE | WRITE_FILE)
     );
     let reading = Rights::FD_READ.bits();
-    guest.files.set_rights(file, reading, 0).expect("fewer");
+    guest
+        .descriptors
+        .set_rights(file, reading, 0)
+        .expect("fewer");
     for (base, inheriting) in [
         (u64::MAX, 0),
         (reading | Rights::FD_SEEK.bits(), 0),
         (reading, 1),
         (reading | 1 << 40, 0),
     ] {
-        let more = guest.files.set_rights(file, base, inheriting);
+        let more = guest.descriptors.set_rights(file, base, inheriting);
         assert_eq!(more, Err(Errno::Notcapable), "{base:x} {inheriting:x}");
     }
     assert_eq!(guest.write(file, b"x", None), Err(Errno::Notcapable));
@@ -243,7 +288,7 @@ fn rights_are_those_that_were_asked_for_and_can_be_given_up() {
     assert_eq!(guest.read(file, &[1], None), Err(Errno::Notcapable));
     assert_eq!(guest.write(file, b"C", None), Ok(1));
     // Who asks for nothing reads.
-    drop(guest.files.take(file).expect("it is open"));
+    drop(guest.descriptors.remove(file).expect("it is open"));
     let nothing = Opening { rights: 0, ..READ };
     let file = guest.open(WRITING, "file", nothing).expect("a file");
     assert_eq!(guest.read(file, &[10], None), Ok(b"Content".to_vec()));
@@ -266,25 +311,21 @@ fn on_directory(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
     let at = guest.at(fd, "none");
     let missing = Opening { rights: 0, ..READ };
     let with = |how| Opening { how, ..missing };
-    let Guest { files, memory, .. } = guest;
+    let Guest {
+        descriptors: files,
+        memory,
+        ..
+    } = guest;
     let room = (BYTES, 4096);
-    let never = |_| false;
     vec![
-        (
-            Rights::PATH_OPEN,
-            files.open(memory, at, missing, never).map(drop),
-        ),
+        (Rights::PATH_OPEN, files.open(memory, at, missing).map(drop)),
         (
             Rights::PATH_CREATE_FILE,
-            files
-                .open(memory, at, with(Opening::CREATE), never)
-                .map(drop),
+            files.open(memory, at, with(CREATE)).map(drop),
         ),
         (
             Rights::PATH_FILESTAT_SET_SIZE,
-            files
-                .open(memory, at, with(Opening::TRUNCATE), never)
-                .map(drop),
+            files.open(memory, at, with(TRUNCATE)).map(drop),
         ),
         (
             Rights::PATH_FILESTAT_GET,
@@ -332,21 +373,23 @@ fn on_directory(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
 
 #[test]
 fn every_operation_on_a_directory_takes_its_right() {
-    let mut guest = Guest::new();
-    guest.files.limit = 400;
+    let mut guest = Guest::with_limit(400);
     for (right, answer) in on_directory(&mut guest, WRITING) {
         assert_ne!(answer, Err(Errno::Notcapable), "{right:?}");
     }
     let all = READ_DIRECTORY | WRITE_DIRECTORY;
     for index in 0..on_directory(&mut guest, WRITING).len() {
         let fd = guest.open(WRITING, ".", DIRECTORY).expect("a directory");
-        assert_eq!(guest.files.fdstat(fd).map(|stat| stat.rights_base), Ok(all));
+        assert_eq!(
+            guest.descriptors.fdstat(fd).map(|stat| stat.rights_base),
+            Ok(all)
+        );
         let right = on_directory(&mut guest, fd)[index].0;
         let kept = all.without(right).bits();
-        guest.files.set_rights(fd, kept, 0).expect("fewer");
+        guest.descriptors.set_rights(fd, kept, 0).expect("fewer");
         let (right, answer) = on_directory(&mut guest, fd).swap_remove(index);
         assert_eq!(answer, Err(Errno::Notcapable), "{right:?}");
-        drop(guest.files.take(fd).expect("it is open"));
+        drop(guest.descriptors.remove(fd).expect("it is open"));
     }
 }
 
@@ -354,7 +397,7 @@ fn every_operation_on_a_directory_takes_its_right() {
 fn on_file(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
     let (read, read_at) = (guest.read(fd, &[1], None), guest.read(fd, &[1], Some(0)));
     let (write, write_at) = (guest.write(fd, b"x", None), guest.write(fd, b"x", Some(0)));
-    let files = &mut guest.files;
+    let files = &mut guest.descriptors;
     vec![
         (Rights::FD_READ, read.map(drop)),
         (Rights::FD_READ | Rights::FD_SEEK, read_at.map(drop)),
@@ -395,18 +438,18 @@ fn every_operation_on_a_file_takes_its_right() {
         let fd = guest.open(WRITING, "file", WRITE).expect("a file");
         let right = on_file(&mut guest, fd)[index].0;
         let kept = all.without(right).bits();
-        guest.files.set_rights(fd, kept, 0).expect("fewer");
+        guest.descriptors.set_rights(fd, kept, 0).expect("fewer");
         let (right, answer) = on_file(&mut guest, fd).swap_remove(index);
         assert_eq!(answer, Err(Errno::Notcapable), "{right:?}");
-        drop(guest.files.take(fd).expect("it is open"));
+        drop(guest.descriptors.remove(fd).expect("it is open"));
     }
     // To look where the place is, either of two is enough.
     for right in [Rights::FD_TELL, Rights::FD_SEEK] {
         let fd = guest.open(WRITING, "file", WRITE).expect("a file");
         let kept = right.bits();
-        guest.files.set_rights(fd, kept, 0).expect("fewer");
-        assert_eq!(guest.files.seek(fd, 0, 1), Ok(0));
-        drop(guest.files.take(fd).expect("it is open"));
+        guest.descriptors.set_rights(fd, kept, 0).expect("fewer");
+        assert_eq!(guest.descriptors.seek(fd, 0, 1), Ok(0));
+        drop(guest.descriptors.remove(fd).expect("it is open"));
     }
 }
 
@@ -420,7 +463,7 @@ fn what_is_opened_has_no_more_rights_than_its_directory_hands_on() {
         ..DIRECTORY
     };
     let sub = guest.open(WRITING, "sub", asked).expect("a directory");
-    let stat = guest.files.fdstat(sub).expect("it is open");
+    let stat = guest.descriptors.fdstat(sub).expect("it is open");
     assert_eq!(stat.rights_base, READ_DIRECTORY);
     assert_eq!(stat.rights_inheriting, READ_DIRECTORY | READ_FILE);
     // Neither itself nor what is opened through it writes.
@@ -429,10 +472,10 @@ fn what_is_opened_has_no_more_rights_than_its_directory_hands_on() {
     fs::write(guest.host.path().join("writing/sub/file"), "x").expect("a file");
     assert_eq!(guest.open(sub, "file", write), Err(Errno::Notcapable));
     let again = guest.open(sub, ".", DIRECTORY).expect("a directory");
-    let stat = guest.files.fdstat(again).expect("it is open");
+    let stat = guest.descriptors.fdstat(again).expect("it is open");
     assert_eq!(stat.rights_base, READ_DIRECTORY);
     let at = guest.at(again, "dir");
-    let made = guest.files.create_directory(&guest.memory, at);
+    let made = guest.descriptors.create_directory(&guest.memory, at);
     assert_eq!(made, Err(Errno::Notcapable));
     // Nor is anything read without the right to hand on.
     let none = Opening {
@@ -442,7 +485,7 @@ fn what_is_opened_has_no_more_rights_than_its_directory_hands_on() {
     let sub = guest.open(WRITING, "sub", none).expect("a directory");
     let file = guest.open(sub, "file", READ).expect("a file");
     assert_eq!(guest.read(file, &[1], None), Err(Errno::Notcapable));
-    let stat = guest.files.fdstat(file).expect("it is open");
+    let stat = guest.descriptors.fdstat(file).expect("it is open");
     assert!(stat.rights_base.is_empty() && stat.rights_inheriting.is_empty());
 }
 
@@ -456,41 +499,68 @@ fn a_file_that_is_read_is_not_cut_or_made_larger_through_it() {
     let file = guest
         .open(WRITING, "file", all_but_writing)
         .expect("a file");
-    assert_eq!(guest.files.set_size(file, 0), Err(Errno::Notcapable));
-    assert_eq!(guest.files.allocate(file, 0, 100), Err(Errno::Notcapable));
-    guest.files.set_times(file, [7, 9], 5).expect("times");
+    assert_eq!(guest.descriptors.set_size(file, 0), Err(Errno::Notcapable));
+    assert_eq!(
+        guest.descriptors.allocate(file, 0, 100),
+        Err(Errno::Notcapable)
+    );
+    guest.descriptors.set_times(file, [7, 9], 5).expect("times");
     assert_eq!(guest.content("writing/file"), "content");
 }
 
 #[test]
 fn numbers_are_the_lowest_that_are_free_and_end_at_the_limit() {
     let mut guest = Guest::new();
-    let at = guest.at(READING, "file");
-    let open = guest.files.open(&guest.memory, at, READ, |fd| fd == 6);
-    assert_eq!(open, Ok(7), "6 is taken elsewhere");
     assert_eq!(guest.open(READING, "file", READ), Ok(6));
+    assert_eq!(guest.open(READING, "file", READ), Ok(7));
     assert_eq!(guest.open(READING, ".", READ), Ok(8));
     assert_eq!(guest.open(CONFIG, "watm.cfg", READ), Ok(9));
     assert_eq!(guest.open(READING, "file", READ), Err(Errno::Mfile));
-    drop(guest.files.take(7).expect("it is open"));
-    assert!(guest.files.take(7).is_err() && !guest.files.contains(7));
+    drop(guest.descriptors.remove(7).expect("it is open"));
+    assert!(guest.descriptors.remove(7).is_err() && guest.descriptors.get(7).is_err());
     assert_eq!(guest.open(READING, "file", READ), Ok(7));
-    let moved = guest.files.take(7).expect("it is open");
-    guest.files.put(600, moved);
-    assert_eq!(guest.read(600, &[7], None), Ok(b"content".to_vec()));
+    // Moved onto a standard stream, which is gone, it still counts.
+    let displaced = guest.descriptors.renumber(7, 0).expect("both are open");
+    assert!(displaced.is_some_and(|displaced| matches!(displaced.kind, Kind::Std(_))));
+    assert_eq!(guest.read(0, &[7], None), Ok(b"content".to_vec()));
+    assert_eq!(guest.read(7, &[7], None), Err(Errno::Badf));
+    assert_eq!(guest.open(READING, "file", READ), Err(Errno::Mfile));
+    for (from, to) in [(0, 7), (7, 0), (7, 7), (0, 600), (0, u32::MAX)] {
+        let refused = guest.descriptors.renumber(from, to).err();
+        assert_eq!(refused, Some(Errno::Badf), "{from} to {to}");
+        assert_eq!(guest.read(0, &[0], None), Ok(vec![]));
+    }
     // Of those that were given, nothing is counted, and what was closed is gone.
-    drop(guest.files.take(READING).expect("it is open"));
+    drop(guest.descriptors.remove(READING).expect("it is open"));
     assert_eq!(guest.open(READING, "file", READ), Err(Errno::Badf));
-    for fd in [0, 2, 511, 512, u32::MAX] {
+    for fd in [1, 2, 511, 512, u32::MAX] {
         assert_eq!(guest.open(fd, "file", READ), Err(Errno::Badf), "{fd}");
     }
+}
+
+#[test]
+fn a_descriptor_that_is_moved_takes_its_name_along_and_is_not_listed_on() {
+    let mut guest = Guest::new();
+    let listed = guest
+        .descriptors
+        .list(&mut guest.memory, WRITING, (BYTES, 30), 0);
+    assert_eq!(listed, Ok(30));
+    assert!(guest.descriptors.renumber(WRITING, WRITING).is_ok());
+    assert!(guest.descriptors.listing.is_some());
+    assert!(guest.descriptors.renumber(WRITING, 1).is_ok());
+    assert!(guest.descriptors.listing.is_none());
+    assert_eq!(guest.descriptors.given_name(1), Ok("/writing"));
+    assert_eq!(guest.descriptors.prestat(WRITING).err(), Some(Errno::Badf));
 }
 
 #[test]
 fn a_call_reads_and_writes_so_much_and_no_more() {
     let mut guest = Guest::new();
     let file = guest.open(WRITING, "file", WRITE).expect("a file");
-    guest.files.set_size(file, 1 << 40).expect("a sparse file");
+    guest
+        .descriptors
+        .set_size(file, 1 << 40)
+        .expect("a sparse file");
     guest.memory = vec![0; BYTES as usize + CALL_LIMIT as usize];
     let page: u32 = 65536;
     for (at, len) in [(0, CALL_LIMIT - page), (1, page - 1), (2, page), (3, page)] {
@@ -502,12 +572,14 @@ fn a_call_reads_and_writes_so_much_and_no_more() {
     }
     let buffers = IovecArray::decode(&guest.memory[..], BUFFERS, 4).expect("buffers");
     for _ in 0..2 {
-        let read = guest.files.read(&mut guest.memory, file, &buffers, None);
+        let read = guest
+            .descriptors
+            .read(&mut guest.memory[..], file, &buffers);
         assert_eq!(read, Ok(CALL_LIMIT));
-        let written = guest.files.write(&guest.memory, file, &buffers, None);
+        let written = guest.descriptors.write(&guest.memory[..], file, &buffers);
         assert_eq!(written, Ok(CALL_LIMIT));
     }
-    let place = guest.files.seek(file, 0, 1);
+    let place = guest.descriptors.seek(file, 0, 1);
     assert_eq!(place, Ok(4 * u64::from(CALL_LIMIT)));
 }
 
@@ -520,7 +592,7 @@ fn directories_are_listed_in_pieces_of_any_size() {
     let names = |bytes: &[u8]| {
         let mut names = Vec::new();
         let mut left = bytes;
-        while let Some((head, rest)) = left.split_first_chunk::<DIRENT_SIZE>() {
+        while let Some((head, rest)) = left.split_first_chunk::<{ DIRENT_SIZE as usize }>() {
             let next = u64::from_le_bytes(head[..8].try_into().expect("eight"));
             let len = u32::from_le_bytes(head[16..20].try_into().expect("four")) as usize;
             let Some(name) = rest.get(..len) else { break };
@@ -534,13 +606,13 @@ fn directories_are_listed_in_pieces_of_any_size() {
         let mut next = 0;
         loop {
             let used = guest
-                .files
+                .descriptors
                 .list(&mut guest.memory, WRITING, (BYTES, len), next);
             let used = used.expect("a listing");
             let piece = names(guest.memory.slice(BYTES, used).expect("bytes"));
             // Removed between the pieces: what was begun goes on.
             let _ = fs::remove_file(guest.host.path().join("writing/a"));
-            assert_eq!(guest.files.listing.is_some(), used == len);
+            assert_eq!(guest.descriptors.listing.is_some(), used == len);
             let Some((last, _)) = piece.last() else { break };
             next = *last;
             found.extend(piece.into_iter().map(|(_, name)| name));
@@ -557,15 +629,17 @@ fn directories_are_listed_in_pieces_of_any_size() {
         }
     }
     let invalid = guest
-        .files
+        .descriptors
         .list(&mut guest.memory, WRITING, (BYTES, 100), u64::MAX);
     assert_eq!(invalid, Err(Errno::Inval));
     let outside = guest
-        .files
+        .descriptors
         .list(&mut guest.memory, WRITING, (65_530, 100), 0);
     assert_eq!(outside, Err(Errno::Fault));
     let file = guest.open(WRITING, "file", READ).expect("a file");
-    let not_one = guest.files.list(&mut guest.memory, file, (BYTES, 100), 0);
+    let not_one = guest
+        .descriptors
+        .list(&mut guest.memory, file, (BYTES, 100), 0);
     assert_eq!(not_one, Err(Errno::Notdir));
 }
 
@@ -579,7 +653,7 @@ fn a_call_lists_so_much_and_no_more() {
     guest.memory = vec![0; BYTES as usize + 2 * LIST_LIMIT];
     let mut list = |len: usize| {
         let room = (BYTES, len as u32);
-        guest.files.list(&mut guest.memory, WRITING, room, 0)
+        guest.descriptors.list(&mut guest.memory, WRITING, room, 0)
     };
     assert_eq!(list(LIST_LIMIT), Ok(LIST_LIMIT as u32));
     assert_eq!(list(2 * LIST_LIMIT), Err(Errno::Overflow));
@@ -595,7 +669,10 @@ fn paths_are_text_of_4096_bytes_within_memory() {
             path,
             len,
         };
-        guest.files.filestat_at(&guest.memory, at, FOLLOW).err()
+        guest
+            .descriptors
+            .filestat_at(&guest.memory, at, FOLLOW)
+            .err()
     };
     assert_eq!(stat(&guest, 0, 3), Some(Errno::Ilseq));
     assert_eq!(stat(&guest, 65_530, 7), Some(Errno::Fault));
@@ -619,7 +696,11 @@ fn things_are_made_moved_and_removed_between_directories_for_writing() {
         },
     );
     guest.memory[100..108].copy_from_slice(b"dir/file");
-    let Guest { files, memory, .. } = &mut guest;
+    let Guest {
+        descriptors: files,
+        memory,
+        ..
+    } = &mut guest;
     files
         .create_directory(memory, directory)
         .expect("a directory");
@@ -647,9 +728,13 @@ fn things_are_made_moved_and_removed_between_directories_for_writing() {
     let link = std::os::unix::fs::symlink("somewhere", guest.host.path().join("reading/link"));
     link.expect("a link");
     let at = guest.at(READING, "link");
-    let len = guest.files.read_link(&mut guest.memory, at, (BYTES, 4));
+    let len = guest
+        .descriptors
+        .read_link(&mut guest.memory, at, (BYTES, 4));
     assert_eq!(len, Ok(4));
     assert_eq!(guest.memory.slice(BYTES, 5), Ok(&b"some\0"[..]));
-    let len = guest.files.read_link(&mut guest.memory, at, (BYTES, 100));
+    let len = guest
+        .descriptors
+        .read_link(&mut guest.memory, at, (BYTES, 100));
     assert_eq!(len, Ok(9));
 }

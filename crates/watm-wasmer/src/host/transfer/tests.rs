@@ -32,12 +32,12 @@ fn a_nonblocking_descriptor_never_waits() {
         assert_eq!(f.read(fd, 16), Err(AGAIN));
     }
     assert_eq!(
-        f.host.fdstat(f.net).expect("a stat").flags,
+        f.host.descriptors.fdstat(f.net).expect("a stat").flags,
         FdFlags::NONBLOCK
     );
-    f.host.set_flags(f.net, 0).expect("a flag");
+    f.host.descriptors.set_flags(f.net, 0).expect("a flag");
     assert_eq!(
-        f.host.fdstat(f.net).expect("a stat").flags,
+        f.host.descriptors.fdstat(f.net).expect("a stat").flags,
         FdFlags::default()
     );
 }

@@ -1,0 +1,346 @@
+//! A guest's descriptors, all in one table, and what it does with one as such: it closes it, moves
+//! it, looks at it, shuts it down.
+
+use watm_abi::{Errno, FD_LIMIT, FdFlags, FdTable, Fdstat, Filestat, Prestat, Rights, SdFlags};
+
+use crate::host::Host;
+use crate::host::descriptor::{Call, Descriptor, Kind};
+use crate::host::directory::{Directory, Listing};
+use crate::host::stdio::StdStream;
+use crate::host::tree::Answer;
+
+/// The first number that is not a standard stream's. The directories that the guest is given stand
+/// from here on, without a gap: C libraries look for them until the first number that has none.
+const FIRST: u32 = 3;
+
+/// What a guest has open, whatever it is.
+pub(crate) struct Descriptors {
+    table: FdTable<Descriptor>,
+    /// What is being listed, and through which descriptor.
+    pub(super) listing: Option<(u32, Listing)>,
+}
+
+impl Descriptors {
+    /// The standard streams and the directories that a guest is given, in this order. It can open
+    /// up to `limit` more.
+    pub(super) fn new(
+        std_streams: [StdStream; 3],
+        directories: Vec<(Box<str>, Directory)>,
+        limit: usize,
+    ) -> Self {
+        let mut table = FdTable::new(FIRST..FD_LIMIT, limit);
+        let streams = std_streams.map(|stream| Descriptor::new(Kind::Std(stream)));
+        let directories = directories
+            .into_iter()
+            .map(|(name, directory)| Descriptor::given(name, directory));
+        for (fd, descriptor) in (0..).zip(streams.into_iter().chain(directories)) {
+            // There are few of them, so that each has a number.
+            let _ = table.give(fd, descriptor);
+        }
+        Self {
+            table,
+            listing: None,
+        }
+    }
+
+    pub(super) fn get(&self, fd: u32) -> Answer<&Descriptor> {
+        self.table.get(fd).ok_or(Errno::Badf)
+    }
+
+    pub(super) fn get_mut(&mut self, fd: u32) -> Answer<&mut Descriptor> {
+        self.table.get_mut(fd).ok_or(Errno::Badf)
+    }
+
+    /// Whether the guest has as many open as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.table.is_full()
+    }
+
+    /// Opens the lowest free number.
+    pub(super) fn insert(&mut self, descriptor: Descriptor) -> Answer<u32> {
+        self.table.insert(descriptor)
+    }
+
+    /// Opens this number, which is free, for something that does not count.
+    #[cfg(test)]
+    pub(super) fn give(&mut self, fd: u32, descriptor: Descriptor) {
+        let displaced = self.table.give(fd, descriptor);
+        assert!(matches!(displaced, Ok(None)));
+    }
+
+    /// Takes a descriptor away.
+    pub(super) fn remove(&mut self, fd: u32) -> Answer<Descriptor> {
+        self.end_listing(fd);
+        self.table.remove(fd)
+    }
+
+    /// Moves one to the number of another, which it takes away, if both are open.
+    pub(super) fn renumber(&mut self, from: u32, to: u32) -> Answer<Option<Descriptor>> {
+        self.get(from).and_then(|_| self.get(to))?;
+        if from == to {
+            return Ok(None);
+        }
+        self.end_listing(from);
+        self.end_listing(to);
+        self.table.renumber(from, to)
+    }
+
+    fn end_listing(&mut self, fd: u32) {
+        if matches!(self.listing, Some((listed, _)) if listed == fd) {
+            self.listing = None;
+        }
+    }
+
+    /// Takes all away.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Descriptor> + use<> {
+        self.listing = None;
+        self.table.drain().map(|(_, descriptor)| descriptor)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Descriptor)> {
+        self.table.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Descriptor)> {
+        self.table.iter_mut()
+    }
+
+    /// `fd_fdstat_get`.
+    pub(crate) fn fdstat(&self, fd: u32) -> Answer<Fdstat> {
+        let descriptor = self.get(fd)?;
+        Ok(Fdstat {
+            file_type: descriptor.kind.file_type(),
+            flags: descriptor.flags,
+            rights_base: descriptor.rights,
+            rights_inheriting: descriptor.inheriting,
+        })
+    }
+
+    /// `fd_fdstat_set_rights`: rights can be given up, and are not won back.
+    pub(crate) fn set_rights(&mut self, fd: u32, base: u64, inheriting: u64) -> Answer<()> {
+        self.get_mut(fd)?.keep(base, inheriting)
+    }
+
+    /// `fd_fdstat_set_flags`. A file can append; of streams only NONBLOCK is kept. Other flags are
+    /// accepted, and have no meaning.
+    pub(crate) fn set_flags(&mut self, fd: u32, flags: u32) -> Answer<()> {
+        let descriptor = self.get_mut(fd)?;
+        descriptor.check(Rights::FD_FDSTAT_SET_FLAGS)?;
+        let flags = fd_flags(flags)?;
+        descriptor.flags = match &descriptor.kind {
+            Kind::File(file) => {
+                file.set_appending(flags.contains(FdFlags::APPEND))?;
+                flags
+            }
+            Kind::Directory(_) => flags,
+            _ => flags & FdFlags::NONBLOCK,
+        };
+        Ok(())
+    }
+
+    /// `fd_filestat_get`.
+    pub(crate) fn filestat(&self, fd: u32) -> Answer<Filestat> {
+        let descriptor = self.get(fd)?;
+        descriptor.check(Rights::FD_FILESTAT_GET)?;
+        match &descriptor.kind {
+            Kind::Directory(open) => open.directory.filestat(),
+            Kind::File(file) => file.filestat(),
+            stream => Ok(Filestat {
+                dev: 0,
+                ino: 0,
+                file_type: stream.file_type(),
+                nlink: 1,
+                size: 0,
+                atim: 0,
+                mtim: 0,
+                ctim: 0,
+            }),
+        }
+    }
+
+    /// `fd_prestat_get`.
+    pub(crate) fn prestat(&self, fd: u32) -> Answer<Prestat> {
+        let name = self.given_name(fd)?;
+        Ok(Prestat {
+            name_len: u32::try_from(name.len()).map_err(|_| Errno::Nametoolong)?,
+        })
+    }
+
+    /// The name under which a directory was given.
+    pub(crate) fn given_name(&self, fd: u32) -> Answer<&str> {
+        match &self.get(fd)?.kind {
+            Kind::Directory(open) => open.given.as_deref().ok_or(Errno::Badf),
+            _ => Err(Errno::Badf),
+        }
+    }
+
+    /// Fails if a poll may not ask for it, by these rights. There are none for directories.
+    pub(super) fn check_poll(&self, fd: u32, rights: Rights) -> Answer<()> {
+        let descriptor = self.get(fd)?;
+        match descriptor.kind {
+            Kind::Directory(_) => Ok(()),
+            _ => descriptor.check(rights),
+        }
+    }
+
+    /// Fails if it is from a file system, for the functions on sockets.
+    pub(super) fn check_socket(&self, fd: u32) -> Answer<()> {
+        if self.get(fd)?.kind.is_of_file_system() {
+            Err(Errno::Notsock)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn fd_flags(flags: u32) -> Answer<FdFlags> {
+    u16::try_from(flags)
+        .ok()
+        .and_then(FdFlags::from_bits)
+        .ok_or(Errno::Inval)
+}
+
+impl Host {
+    /// The descriptors, for a call that does not wait.
+    pub(crate) fn descriptors(&mut self) -> Call<&mut Descriptors> {
+        self.begin()?;
+        Ok(&mut self.descriptors)
+    }
+
+    /// `fd_close`. Bytes that the guest wrote are still sent.
+    pub(crate) fn close(&mut self, fd: u32) -> Call<()> {
+        let closed = self.descriptors()?.remove(fd)?;
+        self.dispose(closed);
+        Ok(())
+    }
+
+    /// `fd_renumber`. Both numbers must be open.
+    pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Call<()> {
+        let displaced = self.descriptors()?.renumber(from, to)?;
+        if !self.descriptors.get(to)?.kind.is_of_file_system() {
+            self.find_pair();
+        }
+        if let Some(displaced) = displaced {
+            self.dispose(displaced);
+        }
+        Ok(())
+    }
+
+    /// `sock_shutdown`.
+    pub(crate) fn shutdown(&mut self, fd: u32, how: u32) -> Call<()> {
+        self.begin()?;
+        self.descriptors.check_socket(fd)?;
+        let descriptor = self.descriptors.get(fd)?;
+        descriptor.check(Rights::SOCK_SHUTDOWN)?;
+        let how = u8::try_from(how)
+            .ok()
+            .and_then(SdFlags::from_bits)
+            .ok_or(Errno::Inval)?;
+        let (read, write) = (how.contains(SdFlags::RD), how.contains(SdFlags::WR));
+        if !read && !write {
+            return Err(Errno::Inval.into());
+        }
+        if write && matches!(descriptor.kind, Kind::Internal) {
+            self.explain_end();
+        }
+        let descriptor = self.descriptors.get_mut(fd)?;
+        match &mut descriptor.kind {
+            Kind::Internal => {
+                let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
+                if read {
+                    internal.shutdown_read();
+                }
+                if write {
+                    internal.shutdown_write();
+                }
+            }
+            Kind::Net(net) => {
+                if read {
+                    net.shutdown_read();
+                }
+                if write {
+                    net.out.shutdown_write()?;
+                    self.unsent |= !net.out.flush();
+                }
+            }
+            Kind::Control => return Err(Errno::Notsup.into()),
+            Kind::Std(_) | Kind::Directory(_) | Kind::File(_) => {
+                return Err(Errno::Notsock.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use watm_abi::{FileType, SubscriptionKind};
+
+    use crate::host::tests::{Fixture, fixture};
+
+    #[test]
+    fn rights_to_a_stream_that_were_given_up_are_gone() {
+        type Operation = fn(&mut Fixture) -> Call<()>;
+        let operations: [(Rights, Operation); 5] = [
+            (Rights::FD_READ, |f| f.read(f.net, 1).map(drop)),
+            (Rights::FD_WRITE, |f| f.write(f.net, b"x").map(drop)),
+            (Rights::SOCK_SHUTDOWN, |f| f.host.shutdown(f.net, 2)),
+            (Rights::FD_FDSTAT_SET_FLAGS, |f| {
+                Ok(f.host.descriptors.set_flags(f.net, 0)?)
+            }),
+            (Rights::FD_FILESTAT_GET, |f| {
+                Ok(f.host.descriptors.filestat(f.net).map(drop)?)
+            }),
+        ];
+        let refused = Err(Errno::Notcapable.into());
+        for (right, operation) in operations {
+            let mut f = fixture();
+            f.peer.write_all(b"x").expect("room");
+            let all = f
+                .host
+                .descriptors
+                .fdstat(f.net)
+                .expect("it is open")
+                .rights_base;
+            let kept = all.without(right);
+            f.host
+                .descriptors
+                .set_rights(f.net, kept.bits(), 0)
+                .expect("fewer");
+            assert_eq!(operation(&mut f), refused, "{right:?}");
+            let stat = f.host.descriptors.fdstat(f.net).expect("it is open");
+            assert_eq!(stat.rights_base, kept);
+            for (base, inheriting) in [(all.bits(), 0), (kept.bits(), 1), (1 << 40, 0)] {
+                let more = f.host.descriptors.set_rights(f.net, base, inheriting);
+                assert_eq!(more, Err(Errno::Notcapable), "{right:?}");
+            }
+            // It is the descriptor that has lost them, whatever its number.
+            f.host.renumber(f.net, 2).expect("an open number");
+            f.net = 2;
+            assert_eq!(operation(&mut f), refused, "{right:?}");
+        }
+        let mut f = fixture();
+        assert_eq!(f.host.descriptors.set_rights(900, 0, 0), Err(Errno::Badf));
+        f.host.descriptors.set_rights(f.net, 0, 0).expect("none");
+        let kinds = [f.net, 41].map(|fd| SubscriptionKind::FdRead { fd });
+        let events = f.poll(&kinds).expect("events");
+        assert!(events.iter().all(|event| event.1 == Errno::Notcapable));
+        assert_eq!(events.len(), 2);
+    }
+
+    #[test]
+    fn a_standard_stream_is_a_terminal_only_where_it_is_one() {
+        let f = fixture();
+        // They are dropped here.
+        for fd in 0..3 {
+            let stat = f.host.descriptors.fdstat(fd).expect("it is open");
+            assert_eq!(stat.file_type, FileType::Unknown);
+            let stat = f.host.descriptors.filestat(fd).expect("it is open");
+            assert_eq!(stat.file_type, FileType::Unknown);
+        }
+        let stat = f.host.descriptors.fdstat(f.net).expect("it is open");
+        assert_eq!(stat.file_type, FileType::SocketStream);
+    }
+}
