@@ -67,12 +67,32 @@
 //! | `wat` | yes | modules in the text format |
 //! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that have it anyway |
 //!
+//! # Platforms
+//!
+//! It needs a Unix system, pointers of 64 bits and one of the architectures that the engine compiles
+//! for: x86-64, AArch64 or RISC-V. It is tested on Linux on x86-64; for AArch64 and for musl it is
+//! checked to compile.
+//!
 //! # Logging
 //!
 //! Everything goes to the [`log`] crate. What a module writes to its standard output and error
 //! has the target `watm::module::NAME`, see [`Stdio`].
 
 #![deny(missing_docs)]
+
+#[cfg(not(all(
+    unix,
+    target_pointer_width = "64",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+)))]
+compile_error!(
+    "watm-wasmer needs a Unix system and 64-bit x86, Arm or RISC-V: it waits for sockets with poll, \
+     reserves 8 GiB of address space for each memory, and the engine compiles for no others"
+);
 
 mod channel;
 mod guest;
