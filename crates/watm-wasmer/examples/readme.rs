@@ -45,7 +45,7 @@ fn main() -> Result<(), Failure> {
     let dialer = Dialer::builder(&module).config(key).build()?;
     let mut conn = dialer.dial(&address)?;
     conn.write_all(b"hello")?;
-    conn.close()?; // waits until it is delivered, and says whether it was
+    conn.close()?; // waits for delivery and reports whether it succeeded
 
     if let Some(server) = server {
         let text = server.join().map_err(|_| "the listener panicked")??;
