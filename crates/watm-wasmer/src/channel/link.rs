@@ -4,12 +4,12 @@
 //! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`,
 //! a listener or a relay) and the supervisor. It knows nothing of bytes or of the engine.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::channel::sync::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, Ordering, Waker, fence,
-    lock,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, Ordering,
+    Waker, fence, lock,
 };
 use crate::error::{End, TransportError};
 
@@ -57,6 +57,17 @@ pub(crate) enum Stage {
     GivenUp = 6,
 }
 
+/// Whether the guest is at its handshake. It is away from it while the host connects.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Handshake {
+    /// It has not begun, or the host connects.
+    Away = 0,
+    Under = 1,
+    /// For good.
+    Over = 2,
+}
+
 /// What makes a guest end that may never call the host again. Takes no time.
 type Interrupt = Box<dyn Fn() + Send>;
 
@@ -92,8 +103,9 @@ pub(crate) struct Link {
     level: AtomicU8,
     /// A [`Stage`].
     stage: AtomicU8,
-    /// The guest is at its handshake, and not waiting for the host to connect.
-    in_handshake: AtomicBool,
+    /// A part of the handshake, and who counts it.
+    handshake: AtomicU8,
+    handshakes: OnceLock<Arc<AtomicUsize>>,
     interest: AtomicU32,
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
@@ -170,14 +182,56 @@ impl Link {
         self.stage.load(Ordering::Acquire) == stage as u8
     }
 
-    /// Says whether the guest is at its handshake; returns what was said before.
-    pub(crate) fn set_in_handshake(&self, is: bool) -> bool {
-        self.in_handshake.swap(is, Ordering::Relaxed)
+    /// Begins the handshake of the guest. It is counted in `count` for as long as the guest is at
+    /// it, and not while the host connects.
+    pub(crate) fn begin_handshake(&self, count: &Arc<AtomicUsize>) {
+        let _ = self.handshakes.set(Arc::clone(count));
+        self.move_handshake(Handshake::Away, Handshake::Under);
+    }
+
+    /// Stops counting the handshake while the host connects. Returns whether it was counted, and so
+    /// has to be resumed.
+    pub(crate) fn pause_handshake(&self) -> bool {
+        self.move_handshake(Handshake::Under, Handshake::Away)
+    }
+
+    /// Counts a handshake again that was paused, unless it is over.
+    pub(crate) fn resume_handshake(&self) {
+        self.move_handshake(Handshake::Away, Handshake::Under);
+    }
+
+    /// Ends the handshake for good.
+    pub(crate) fn end_handshake(&self) {
+        let was = self
+            .handshake
+            .swap(Handshake::Over as u8, Ordering::Relaxed);
+        if was == Handshake::Under as u8 {
+            self.count_handshake(Handshake::Over);
+        }
     }
 
     /// Whether the guest is at its handshake, and not waiting for the host to connect.
     pub(crate) fn is_in_handshake(&self) -> bool {
-        self.in_handshake.load(Ordering::Relaxed)
+        self.handshake.load(Ordering::Relaxed) == Handshake::Under as u8
+    }
+
+    fn move_handshake(&self, from: Handshake, to: Handshake) -> bool {
+        let (from, into) = (from as u8, to as u8);
+        let moved =
+            self.handshake
+                .compare_exchange(from, into, Ordering::Relaxed, Ordering::Relaxed);
+        if moved.is_ok() {
+            self.count_handshake(to);
+        }
+        moved.is_ok()
+    }
+
+    fn count_handshake(&self, to: Handshake) {
+        match (self.handshakes.get(), to) {
+            (Some(count), Handshake::Under) => count.fetch_add(1, Ordering::Relaxed),
+            (Some(count), _) => count.fetch_sub(1, Ordering::Relaxed),
+            (None, _) => return,
+        };
     }
 
     /// Wakes the worker if it sleeps and waits for any of `what`. The change itself must have

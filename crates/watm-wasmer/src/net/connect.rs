@@ -403,9 +403,11 @@ impl Outgoing {
         };
         let call = std::panic::AssertUnwindSafe(|| self.hook.dial(&attempt));
         // What a remote takes to answer is no delay of a client.
-        let in_handshake = link.set_in_handshake(false);
+        let paused = link.pause_handshake();
         let dialled = std::panic::catch_unwind(call);
-        link.set_in_handshake(in_handshake);
+        if paused {
+            link.resume_handshake();
+        }
         dialled.unwrap_or_else(|_| Err(io::Error::other("the dial hook panicked")))
     }
 }

@@ -1,14 +1,12 @@
 //! A network descriptor: a non-blocking socket with cached readiness, read ahead and write-behind.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
-use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 use watm_abi::Errno;
 
@@ -119,10 +117,7 @@ impl NetStream {
         }
         if self.len == 0 {
             if into.len() >= READ_AHEAD && self.readable && !self.end && self.error.is_none() {
-                let received = self.receive(into.len(), |socket| {
-                    recv(socket, &mut *into, RecvFlags::empty()).map(|(len, _)| len)
-                });
-                return match received {
+                return match self.receive(into.len(), |mut socket| socket.read(into)) {
                     Some(len) => Ok(len),
                     None => self.nothing(),
                 };
@@ -223,10 +218,13 @@ impl NetStream {
         buf.clear();
         buf.reserve_exact(READ_AHEAD);
         self.start = 0;
-        let received = self.receive(buf.capacity(), |socket| {
-            recv(socket, spare_capacity(&mut buf), RecvFlags::empty()).map(|(len, _)| len)
+        let received = self.receive(READ_AHEAD, |socket| {
+            socket.recv(&mut buf.spare_capacity_mut()[..READ_AHEAD])
         });
         self.len = received.unwrap_or(0);
+        // SAFETY: `recv` initialises as many bytes as it returns, from the start of the spare
+        // capacity, which is the start of `buf`. If nothing came, the length is 0.
+        unsafe { buf.set_len(self.len) };
         self.buf = buf;
     }
 
@@ -235,11 +233,11 @@ impl NetStream {
     fn receive(
         &mut self,
         room: usize,
-        mut receive: impl FnMut(&Socket) -> rustix::io::Result<usize>,
+        mut receive: impl FnMut(&Socket) -> io::Result<usize>,
     ) -> Option<usize> {
         loop {
             self.link.traffic.system_call();
-            match receive(&self.out.socket).map_err(io::Error::from) {
+            match receive(&self.out.socket) {
                 Ok(0) => {
                     self.end = true;
                     // The system tells a reset to one call alone. If that was a send, what is read

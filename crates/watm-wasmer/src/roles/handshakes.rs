@@ -1,10 +1,10 @@
 //! The bound on how many handshakes are in progress with clients.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::channel::link::{Level, Link, Stage};
-use crate::channel::sync::lock;
+use crate::channel::sync::{AtomicUsize, Ordering, lock};
 
 /// The connections that are being set up, oldest first.
 ///
@@ -15,48 +15,54 @@ use crate::channel::sync::lock;
 /// [`Handshakes::make_room`].
 pub(crate) struct Handshakes {
     limit: usize,
-    links: Mutex<VecDeque<Weak<Link>>>,
+    /// How many guests are at their handshake. The links keep it.
+    count: Arc<AtomicUsize>,
+    /// By their numbers in the book, which grow.
+    links: Mutex<BTreeMap<u64, Weak<Link>>>,
 }
 
 impl Handshakes {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
+            count: Arc::default(),
             links: Mutex::default(),
         }
     }
 
-    /// Adds a connection that was accepted.
-    pub(crate) fn add(&self, link: &Arc<Link>) {
-        lock(&self.links).push_back(Arc::downgrade(link));
+    /// Adds a connection that was accepted, under its number in the book.
+    pub(crate) fn add(&self, number: u64, link: &Arc<Link>) {
+        lock(&self.links).insert(number, Arc::downgrade(link));
     }
 
     /// The guest of a connection begins its handshake. If that is one too many, the oldest is
     /// stopped.
     pub(crate) fn begin(&self, link: &Link) {
-        link.set_in_handshake(true);
+        link.begin_handshake(&self.count);
         self.displace(1);
     }
 
-    /// Stops the oldest beyond the limit: others wait for the room that they take.
+    /// Stops the oldest handshakes beyond the limit, because others wait for the room.
     pub(crate) fn make_room(&self) {
         self.displace(usize::MAX);
     }
 
-    /// Stops the oldest of too many handshakes, `most` at most.
+    /// Stops the oldest handshakes beyond the limit, but no more than `most` of them.
     fn displace(&self, most: usize) {
         let mut links = lock(&self.links);
-        let in_handshake = |link: &Weak<Link>| link.upgrade().filter(|link| link.is_in_handshake());
-        let count = links.iter().filter_map(in_handshake).count();
-        let surplus = count.saturating_sub(self.limit).min(most);
-        if surplus == 0 {
+        let surplus = self
+            .count
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.limit);
+        let mut left = surplus.min(most);
+        if left == 0 {
             return;
         }
-        let mut left = surplus;
-        links.retain(|link| match in_handshake(link) {
-            Some(link) if left > 0 => {
+        links.retain(|_, link| match link.upgrade() {
+            Some(link) if left > 0 && link.is_in_handshake() => {
                 left -= 1;
                 stop(&link, Stage::Displaced);
+                link.end_handshake();
                 false
             }
             _ => true,
@@ -64,17 +70,19 @@ impl Handshakes {
     }
 
     /// A connection is set up, or has ended.
-    pub(crate) fn end(&self, link: &Arc<Link>) {
-        lock(&self.links).retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(link)));
+    pub(crate) fn end(&self, number: u64) {
+        let link = lock(&self.links).remove(&number);
+        if let Some(link) = link.and_then(|link| link.upgrade()) {
+            link.end_handshake();
+        }
     }
 
     /// Gives all of them up, wherever they are.
     pub(crate) fn stop_all(&self) {
-        for link in lock(&self.links)
-            .drain(..)
-            .filter_map(|link| link.upgrade())
-        {
+        let links = std::mem::take(&mut *lock(&self.links));
+        for link in links.into_values().filter_map(|link| link.upgrade()) {
             stop(&link, Stage::GivenUp);
+            link.end_handshake();
         }
     }
 }
@@ -92,9 +100,9 @@ mod tests {
     use super::*;
 
     fn links<const N: usize>(handshakes: &Handshakes) -> [Arc<Link>; N] {
-        [(); N].map(|()| {
+        std::array::from_fn(|number| {
             let link = Arc::<Link>::default();
-            handshakes.add(&link);
+            handshakes.add(number as u64, &link);
             link
         })
     }
@@ -120,7 +128,7 @@ mod tests {
         let handshakes = Handshakes::new(2);
         let [making, connecting, first, second, third] = links(&handshakes);
         handshakes.begin(&connecting);
-        connecting.set_in_handshake(false);
+        assert!(connecting.pause_handshake());
         for link in [&first, &second] {
             handshakes.begin(link);
         }
@@ -130,7 +138,7 @@ mod tests {
                 .all(|link| !link.is_stopping())
         );
         // Back from connecting there is one too many, which is nobody's loss yet.
-        connecting.set_in_handshake(true);
+        connecting.resume_handshake();
         assert!(!connecting.is_stopping());
         // A later one takes the place of the oldest, and of no other.
         handshakes.begin(&third);
@@ -153,7 +161,7 @@ mod tests {
         let handshakes = Handshakes::new(1);
         let [first, second] = links(&handshakes);
         handshakes.begin(&first);
-        handshakes.end(&first);
+        handshakes.end(0);
         drop(first);
         handshakes.begin(&second);
         assert!(!second.is_stopping());

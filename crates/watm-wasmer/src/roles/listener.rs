@@ -205,17 +205,17 @@ impl fmt::Debug for Listener {
 /// Given back when it is dropped.
 struct Place {
     shared: Arc<Shared>,
-    link: Arc<Link>,
+    number: u64,
     waker: AcceptWaker,
 }
 
 impl Place {
-    fn take(shared: &Arc<Shared>, link: &Arc<Link>, waker: AcceptWaker) -> Self {
-        shared.handshakes.add(link);
+    fn take(shared: &Arc<Shared>, number: u64, link: &Arc<Link>, waker: AcceptWaker) -> Self {
+        shared.handshakes.add(number, link);
         lock(&shared.queue).under_way += 1;
         Self {
             shared: Arc::clone(shared),
-            link: Arc::clone(link),
+            number,
             waker,
         }
     }
@@ -223,7 +223,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.handshakes.end(&self.link);
+        self.shared.handshakes.end(self.number);
         let stopped = {
             let mut queue = lock(&self.shared.queue);
             queue.under_way -= 1;
@@ -261,9 +261,10 @@ impl Accepting for Unwrap {
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
-        let place = Arc::new(Mutex::new(Some(Place::take(&shared, &link, waker))));
-        let kept = Arc::clone(&place);
         let number = shared.book.open(&link);
+        let place = Place::take(&shared, number, &link, waker);
+        let place = Arc::new(Mutex::new(Some(place)));
+        let kept = Arc::clone(&place);
         let ending = Arc::clone(&shared);
         let (beginning, begun) = (Arc::clone(&shared), Arc::clone(&link));
         let (reporting, reported) = (Arc::clone(&shared), Arc::clone(&link));

@@ -229,11 +229,11 @@ impl Accepting for Wrap {
         let peer = canonical(peer);
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
-        shared.handshakes.add(&link);
         let number = shared.book.open(&link);
+        shared.handshakes.add(number, &link);
         let (beginning, begun) = (Arc::clone(shared), Arc::clone(&link));
-        let (reporting, reported) = (Arc::clone(shared), Arc::clone(&link));
-        let (ending, ended) = (Arc::clone(shared), Arc::clone(&link));
+        let reporting = Arc::clone(shared);
+        let ending = Arc::clone(shared);
         let waker = self.waker.clone();
         let served = worker.serve(Connection {
             ends: Ends {
@@ -243,12 +243,12 @@ impl Accepting for Wrap {
             },
             begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
             report: Box::new(move |result| match result {
-                Ok(_) => reporting.handshakes.end(&reported),
+                Ok(_) => reporting.handshakes.end(number),
                 // Its worker is still there, and can be stopped for a later one.
                 Err(error) => reporting.dropped(peer, &error),
             }),
             ended: Some(Box::new(move |link| {
-                ending.handshakes.end(&ended);
+                ending.handshakes.end(number);
                 if ending.book.end(number, link) {
                     ending.failed(peer, link);
                 }
@@ -257,7 +257,7 @@ impl Accepting for Wrap {
         });
         if let Err(error) = served {
             shared.dropped(peer, &error);
-            shared.handshakes.end(&link);
+            shared.handshakes.end(number);
             shared.book.end(number, &link);
         }
     }
@@ -304,10 +304,10 @@ impl Builder<Relay> {
         self,
         addresses: impl IntoIterator<Item = A>,
     ) -> Result<Relay, ListenError> {
-        self.check_relay()?;
+        let settings = self.check_relay()?;
         let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        self.listen_all(listeners)
+        Ok(self.relay(settings, Sockets::new(listeners)?))
     }
 
     /// Listens on a socket that the application has bound.
@@ -329,11 +329,15 @@ impl Builder<Relay> {
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Result<Relay, ListenError> {
         let settings = self.check_relay()?;
-        Ok(Relay {
+        Ok(self.relay(settings, Sockets::new(listeners)?))
+    }
+
+    fn relay(self, settings: Arc<Settings>, sockets: Sockets) -> Relay {
+        Relay {
             settings,
             remote: self.remote.map(|remote| (Network::Tcp, remote)),
-            sockets: Sockets::new(listeners)?,
-        })
+            sockets,
+        }
     }
 
     fn check_relay(&self) -> Result<Arc<Settings>, ConfigError> {
