@@ -16,6 +16,7 @@ mod dial;
 pub(crate) mod directory;
 mod file;
 mod files;
+mod leaving;
 pub(crate) mod log_lines;
 mod paths;
 mod poll;
@@ -31,22 +32,23 @@ mod transfer;
 mod tree;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use watm_abi::{Errno, Event, Subscription};
 
-use crate::channel::link::{Level, Link};
+use crate::channel::link::Link;
 use crate::channel::pipe::GuestEnd;
 use crate::error::SetupError;
 use crate::host::arguments::Arguments;
 use crate::host::descriptor::{Abort, Call, Descriptor, Kind};
 use crate::host::descriptors::Descriptors;
+use crate::host::dial::Connections;
 use crate::host::directory::Directory;
-use crate::host::rest::Rest;
-use crate::host::spin::Spin;
+use crate::host::leaving::Leaving;
+use crate::host::sleep::Sleeper;
 use crate::host::stdio::StdStream;
-use crate::host::stopwatch::Timing;
-use crate::host::transfer::{Learnt, Streak};
+use crate::host::stopwatch::Measures;
+use crate::host::transfer::{Learnt, Reads, Writes};
 use crate::net::address::Network;
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
@@ -80,59 +82,18 @@ pub(crate) struct Host {
     reactor: Reactor,
     descriptors: Descriptors,
     arguments: Arc<Arguments>,
-    /// The two streams, if exactly two are open: reads of each wait for room on the other.
-    pair: Option<[u32; 2]>,
+    connections: Connections,
+    /// The application's side, while the guest has it open.
     internal: Option<GuestEnd>,
-    /// The application's side after the guest has closed it. It is held back until the guest
-    /// goes on or ends: a guest that closes everything and then returns an error must not be taken
-    /// for one that ended well.
-    closed_internal: Option<GuestEnd>,
-    outgoing: Outgoing,
-    keepalive: Option<Duration>,
-    fixed: Option<(Network, String)>,
-    incoming: Option<Stream>,
-    /// Sockets that the guest has closed, until it goes on or ends: like the application's side.
-    #[allow(
-        clippy::vec_box,
-        reason = "they come out of descriptors in their boxes"
-    )]
-    closed_nets: Vec<Box<NetStream>>,
-    /// Sockets that the guest has closed but that still have bytes to send.
-    #[allow(
-        clippy::vec_box,
-        reason = "they come out of descriptors in their boxes"
-    )]
-    lingering: Vec<Box<NetStream>>,
-    /// Bytes of a socket that the guest has closed were lost.
-    lost: bool,
-    /// Whether some write-behind buffer may hold bytes.
-    unsent: bool,
-    /// The descriptor whose write was refused by the call just before, if it was.
-    refused: Option<u32>,
-    /// The guest has polled for room to write, so it knows what to do when a write is refused.
-    polls_for_room: bool,
-    learnt: Learnt,
-    /// The level that the guest could have learnt of.
-    seen_level: Level,
-    /// Since when a closed connection has had nothing left to do, if it has.
-    quiet_since: Option<Instant>,
+    /// The guest has read that it should end.
     control_read: bool,
-    cached_answers: u32,
-    moved: usize,
-    spin: Spin,
-    rest: Rest,
-    /// The guest's last read of the network left bytes behind.
-    more_to_read: bool,
-    streak: Streak,
-    /// Changes when the guest writes or polls.
-    turn: u32,
-    /// The descriptor on which a read within a record is under way.
-    within_record: Option<u32>,
-    /// How long a read within a record waits.
-    patience: Duration,
-    calls: u64,
-    timing: Option<Timing>,
-    failure: Option<SetupError>,
+    reads: Reads,
+    writes: Writes,
+    learnt: Learnt,
+    sleeper: Sleeper,
+    leaving: Leaving,
+    measures: Measures,
+    /// What a poll asks and is told, kept for the next.
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
 }
@@ -148,35 +109,15 @@ impl Host {
                 setup.descriptor_limit,
             ),
             arguments: setup.arguments,
-            pair: None,
+            connections: Connections::new(setup.outgoing, setup.keepalive),
             internal: None,
-            closed_internal: None,
-            outgoing: setup.outgoing,
-            keepalive: setup.keepalive,
-            fixed: None,
-            incoming: None,
-            closed_nets: Vec::new(),
-            lingering: Vec::new(),
-            lost: false,
-            unsent: false,
-            refused: None,
-            polls_for_room: false,
-            learnt: Learnt::default(),
-            seen_level: Level::Running,
-            quiet_since: None,
             control_read: false,
-            cached_answers: 0,
-            moved: 0,
-            spin: Spin::default(),
-            rest: Rest::default(),
-            more_to_read: false,
-            streak: Streak::default(),
-            turn: 0,
-            within_record: None,
-            patience: record::PATIENCE,
-            calls: 0,
-            timing: None,
-            failure: None,
+            reads: Reads::default(),
+            writes: Writes::default(),
+            learnt: Learnt::default(),
+            sleeper: Sleeper::default(),
+            leaving: Leaving::default(),
+            measures: Measures::default(),
             subscriptions: Vec::new(),
             events: Vec::new(),
         }
@@ -184,8 +125,8 @@ impl Host {
 
     /// Gives the instance its connection. Called once, before a role function.
     pub(crate) fn connect(&mut self, ends: Ends) {
-        self.fixed = ends.fixed;
-        self.incoming = ends.incoming;
+        self.connections.fixed = ends.fixed;
+        self.connections.incoming = ends.incoming;
         self.internal = ends.internal;
     }
 
@@ -211,12 +152,12 @@ impl Host {
 
     /// Why the last connection could not be made, if none was made since.
     pub(crate) fn take_failure(&mut self) -> Option<SetupError> {
-        self.failure.take()
+        self.connections.failure.take()
     }
 
     /// What every call but a write begins with.
     fn begin(&mut self) -> Call<()> {
-        self.refused = None;
+        self.writes.refused = None;
         self.check_stop()
     }
 

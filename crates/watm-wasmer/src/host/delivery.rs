@@ -6,11 +6,6 @@ use std::time::{Duration, Instant};
 use crate::error::TransportError;
 use crate::host::Host;
 use crate::host::descriptor::{Descriptor, Kind};
-use crate::net::socket::NetStream;
-use crate::net::stream;
-
-/// Sockets that the guest closed while bytes waited in them, kept until those are sent.
-const LINGERING_SOCKETS: usize = 16;
 
 impl Host {
     pub(super) fn dispose(&mut self, descriptor: Descriptor) {
@@ -18,13 +13,12 @@ impl Host {
             self.find_pair();
         }
         match descriptor.kind {
-            Kind::Internal => self.closed_internal = self.internal.take(),
+            Kind::Internal => self.leaving.hold_internal(self.internal.take()),
             Kind::Net(net) => {
-                if self.closed_nets.len() == LINGERING_SOCKETS {
+                if self.leaving.is_full() {
                     self.close_for_good();
                 }
-                net.out.flush();
-                self.closed_nets.push(net);
+                self.leaving.hold_net(net);
             }
             Kind::Control | Kind::Std(_) | Kind::Directory(_) | Kind::File(_) => {}
         }
@@ -33,22 +27,11 @@ impl Host {
     /// Shows the other sides the end of what the guest has closed, now that it reads, polls or dials
     /// and so does not end with an error right after.
     pub(super) fn close_for_good(&mut self) {
-        if let Some(internal) = self.closed_internal.take() {
+        if let Some(internal) = self.leaving.take_internal() {
             self.explain_end();
             drop(internal);
         }
-        for mut net in self.closed_nets.drain(..) {
-            net.out.close();
-            if net.is_delivered() {
-                self.lost |= net.out.is_lossy();
-            } else {
-                if self.lingering.len() == LINGERING_SOCKETS {
-                    self.lost |= self.lingering.remove(0).out.is_lossy();
-                }
-                self.lingering.push(net);
-                self.unsent = true;
-            }
-        }
+        self.writes.unsent |= self.leaving.close_nets();
     }
 
     /// Before the application sees the end of the stream, though the guest goes on: it reads the
@@ -63,9 +46,9 @@ impl Host {
     /// The guest has ended, however it did: the application reads what is left and then the end.
     pub(crate) fn end_guest(&mut self) {
         self.internal = None;
-        self.closed_internal = None;
-        self.pair = None;
-        if let Some(incoming) = self.incoming.take()
+        drop(self.leaving.take_internal());
+        self.reads.pair = None;
+        if let Some(incoming) = self.connections.incoming.take()
             && !self.link.is_broken()
         {
             incoming.end_on_drop();
@@ -80,74 +63,57 @@ impl Host {
     /// Bytes were left, or the reactor failed.
     pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = Instant::now() + limit;
-        let mut nets = std::mem::take(&mut self.lingering);
-        nets.append(&mut self.closed_nets);
-        for descriptor in self.descriptors.drain() {
-            if let Kind::Net(net) = descriptor.kind {
-                nets.push(net);
-            }
-        }
-        for net in &nets {
-            if self.link.is_broken() {
-                // Also one that the guest has shut down for writing before.
-                stream::reset_on_drop(&net.out.socket);
-            }
-            // Sends all that waits first.
-            net.out.close();
-        }
+        let nets = self.descriptors.drain().filter_map(|open| match open.kind {
+            Kind::Net(net) => Some(net),
+            _ => None,
+        });
+        self.leaving.close_all(nets, self.link.is_broken());
         let mut pause = Duration::from_micros(200);
-        loop {
-            self.lost |= settle(&mut nets);
+        while !self.leaving.settle() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if nets.is_empty() {
-                return if self.lost {
-                    Err(io::Error::other("the network failed before it had left"))
-                } else {
-                    Ok(())
-                };
-            }
-            let stopped = self.link.is_stopping();
-            if stopped || left == Duration::ZERO {
-                self.lost |= nets.iter().any(|net| !net.out.flush());
-                let message = "the peer did not take all that was written in time";
-                return if self.lost {
-                    Err(io::Error::new(io::ErrorKind::TimedOut, message))
-                } else {
-                    Ok(())
-                };
+            if self.link.is_stopping() || left == Duration::ZERO {
+                self.leaving.give_up();
+                return self.loss(
+                    io::ErrorKind::TimedOut,
+                    "the peer did not take all that was written in time",
+                );
             }
             // Acknowledgements make no event, so this looks again after growing pauses.
-            let waiting = nets.iter().any(|net| !net.out.flush());
-            pause = (pause * 2).min(Duration::from_millis(if waiting { 500 } else { 50 }));
-            self.link.announce(0);
-            let stopped = self.link.is_stopping();
-            let timeout = if stopped {
-                Duration::ZERO
-            } else {
-                pause.min(left)
-            };
-            let result = self.reactor.wait(Some(timeout), |token, readiness| {
-                if let Some(net) = nets.iter_mut().find(|net| net.token == token) {
-                    net.apply(readiness);
-                }
-            });
-            self.link.withdraw();
-            result?;
+            let longest = if self.leaving.waits() { 500 } else { 50 };
+            pause = (pause * 2).min(Duration::from_millis(longest));
+            self.await_peers(pause.min(left))?;
+        }
+        self.loss(
+            io::ErrorKind::Other,
+            "the network failed before it had left",
+        )
+    }
+
+    /// Waits for events of the sockets that the guest has left behind. A stop ends it.
+    fn await_peers(&mut self, time: Duration) -> io::Result<()> {
+        self.link.announce(0);
+        let timeout = if self.link.is_stopping() {
+            Duration::ZERO
+        } else {
+            time
+        };
+        let result = self.reactor.wait(Some(timeout), |token, readiness| {
+            if let Some(net) = self.leaving.nets_mut().find(|net| net.token == token) {
+                net.apply(readiness);
+            }
+        });
+        self.link.withdraw();
+        result.map(|_| ())
+    }
+
+    /// An error if bytes were lost.
+    fn loss(&self, kind: io::ErrorKind, message: &str) -> io::Result<()> {
+        if self.leaving.has_lost() {
+            Err(io::Error::new(kind, message))
+        } else {
+            Ok(())
         }
     }
-}
-
-/// Lets go of the sockets over which all has left, or never will. Returns whether anything of what
-/// the guest believes to be on its way was lost.
-#[expect(clippy::vec_box, reason = "they were boxed where they come from")]
-pub(super) fn settle(nets: &mut Vec<Box<NetStream>>) -> bool {
-    let mut lost = false;
-    nets.retain_mut(|net| {
-        let done = net.is_delivered();
-        lost |= done && net.out.is_lossy();
-        !done
-    });
-    lost
 }
 
 #[cfg(test)]

@@ -259,8 +259,8 @@ impl Host {
                     net.shutdown_read();
                 }
                 if write {
-                    net.out.shutdown_write()?;
-                    self.unsent |= !net.out.flush();
+                    net.shutdown_write()?;
+                    self.writes.unsent |= !net.flush();
                 }
             }
             Kind::Control => return Err(Errno::Notsup.into()),

@@ -1,6 +1,7 @@
 //! The connections that a guest asks for: it dials, or takes the one that was accepted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use watm_abi::{Errno, Excerpt, GuestMemory, gather_string};
 
@@ -8,9 +9,33 @@ use crate::error::SetupError;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
 use crate::net::address::Network;
-use crate::net::connect::is_denied;
+use crate::net::connect::{Outgoing, is_denied};
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
+
+/// Where the connections of a guest come from.
+pub(super) struct Connections {
+    outgoing: Outgoing,
+    keepalive: Option<Duration>,
+    /// The address that `water_dial_fixed` dials.
+    pub(super) fixed: Option<(Network, String)>,
+    /// The connection that `water_accept` returns.
+    pub(super) incoming: Option<Stream>,
+    /// Why the last could not be made, if none was made since.
+    pub(super) failure: Option<SetupError>,
+}
+
+impl Connections {
+    pub(super) fn new(outgoing: Outgoing, keepalive: Option<Duration>) -> Self {
+        Self {
+            outgoing,
+            keepalive,
+            fixed: None,
+            incoming: None,
+            failure: None,
+        }
+    }
+}
 
 impl Host {
     /// `water_dial`: the module chose the address.
@@ -33,21 +58,21 @@ impl Host {
     /// `water_dial_fixed`: the embedder chose the address.
     pub(crate) fn water_dial_fixed(&mut self) -> Call<u32> {
         self.begin()?;
-        let (network, address) = self.fixed.clone().ok_or(Errno::Nodev)?;
+        let (network, address) = self.connections.fixed.clone().ok_or(Errno::Nodev)?;
         self.dial(network, &address, false)
     }
 
     /// `water_accept`: the connection that the embedder accepted.
     pub(crate) fn water_accept(&mut self) -> Call<u32> {
         self.begin()?;
-        if self.incoming.is_none() {
+        if self.connections.incoming.is_none() {
             return Err(Errno::Nodev.into());
         }
         // It would be closed if there were no number for it.
         if self.descriptors.is_full() {
             return Err(Errno::Mfile.into());
         }
-        let stream = self.incoming.take().ok_or(Errno::Nodev)?;
+        let stream = self.connections.incoming.take().ok_or(Errno::Nodev)?;
         self.open_net(stream)
     }
 
@@ -57,7 +82,7 @@ impl Host {
         }
         self.close_for_good();
         self.flush();
-        let result = self.outgoing.connect(
+        let result = self.connections.outgoing.connect(
             network,
             address,
             chosen_by_module,
@@ -71,7 +96,7 @@ impl Host {
         self.check_stop()?;
         match result {
             Ok(stream) => {
-                self.failure = None;
+                self.connections.failure = None;
                 self.open_net(stream)
             }
             Err(error) => {
@@ -83,7 +108,7 @@ impl Host {
                 };
                 log::debug!("no connection to {}: {error}", Excerpt(address));
                 let address = address.to_owned();
-                self.failure = Some(if denied {
+                self.connections.failure = Some(if denied {
                     SetupError::Denied { address }
                 } else {
                     SetupError::Connect {
@@ -98,7 +123,7 @@ impl Host {
 
     pub(super) fn open_net(&mut self, stream: Stream) -> Call<u32> {
         let link = Arc::clone(&self.link);
-        let net = NetStream::new(stream, self.keepalive, link, &mut self.reactor)
+        let net = NetStream::new(stream, self.connections.keepalive, link, &mut self.reactor)
             .map_err(|error| Errno::from_io(&error))?;
         let fd = self
             .descriptors
@@ -158,7 +183,7 @@ mod tests {
         assert_eq!([f.internal, f.control, f.net], [3, 4, 5]);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("an address").to_string();
-        f.host.fixed = Some((Network::Tcp, address));
+        f.host.connections.fixed = Some((Network::Tcp, address));
         assert!(f.host.water_dial_fixed().is_ok());
         assert_eq!(f.host.water_dial_fixed(), Err(Errno::Mfile.into()));
         assert_eq!(
@@ -188,7 +213,7 @@ mod tests {
             f.host.take_failure(),
             Some(SetupError::Denied { .. })
         ));
-        f.host.outgoing.policy = Arc::new(
+        f.host.connections.outgoing.policy = Arc::new(
             crate::AddressPolicy::deny_all().allow("127.0.0.1".parse().expect("an entry")),
         );
         assert!(dial(&mut f.host).is_ok());

@@ -24,8 +24,7 @@ impl Host {
     ) -> Call<u32> {
         self.begin()?;
         self.close_for_good();
-        self.end_streak();
-        self.turn = self.turn.wrapping_add(1);
+        self.reads.look_around();
         let mut subscriptions = std::mem::take(&mut self.subscriptions);
         let mut events = std::mem::take(&mut self.events);
         let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)
@@ -66,12 +65,12 @@ impl Host {
                 deadline = Some(deadline.map_or(when, |known| known.min(when)));
             }
         }
-        self.polls_for_room = self.polls_for_room
+        self.writes.polls_for_room = self.writes.polls_for_room
             || Waits::Any(subscriptions)
                 .descriptors()
                 .any(|(fd, direction)| direction == Direction::Write && self.is_stream(fd));
         let (mut asked, mut rested) = (false, false);
-        if self.is_stale() {
+        if self.sleeper.is_stale() {
             asked = true;
             self.refresh()?;
         }
@@ -80,7 +79,7 @@ impl Host {
             if !events.is_empty() {
                 let only_clocks = events.iter().all(|event| event.kind == EventType::Clock);
                 if !only_clocks || asked {
-                    if !self.rest.is_known(events) || rested {
+                    if !self.sleeper.rest.is_known(events) || rested {
                         return Ok(());
                     }
                     self.rest(subscriptions, deadline)?;
@@ -108,9 +107,9 @@ impl Host {
 
     /// Lets a guest rest that was told the same before and has done nothing with it.
     fn rest(&mut self, subscriptions: &[Subscription], deadline: Option<Instant>) -> Call<()> {
-        let end = Instant::now() + self.rest.next();
+        let end = Instant::now() + self.sleeper.rest.next();
         let end = deadline.map_or(end, |deadline| deadline.min(end));
-        let others = self.rest.other(subscriptions);
+        let others = self.sleeper.rest.other(subscriptions);
         self.sleep_for(Waits::Any(&others), Some(end))
     }
 

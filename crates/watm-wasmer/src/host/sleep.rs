@@ -7,8 +7,9 @@ use watm_abi::{Errno, Subscription, SubscriptionKind};
 use crate::channel::link::{Level, interest};
 use crate::channel::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::host::Host;
-use crate::host::delivery::settle;
 use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
+use crate::host::rest::Rest;
+use crate::host::spin::{Looking, Spin};
 use crate::net::outbound::WRITE_LIMIT;
 
 /// Answers given from cached readiness before the system is asked again.
@@ -45,6 +46,53 @@ impl Waits<'_> {
     }
 }
 
+/// When a worker last slept, looked around and moved bytes, and what that says about the next time.
+pub(super) struct Sleeper {
+    spin: Spin,
+    pub(super) rest: Rest,
+    /// Answers given since the system was last asked.
+    cached_answers: u32,
+    /// Bytes moved since then.
+    moved: usize,
+    /// Since when a closed connection has had nothing left to do, if it has.
+    quiet_since: Option<Instant>,
+    /// The level that the guest could have learnt of.
+    seen_level: Level,
+}
+
+impl Default for Sleeper {
+    fn default() -> Self {
+        Self {
+            spin: Spin::default(),
+            rest: Rest::default(),
+            cached_answers: 0,
+            moved: 0,
+            quiet_since: None,
+            seen_level: Level::Running,
+        }
+    }
+}
+
+impl Sleeper {
+    /// Bytes were moved.
+    pub(super) fn moved(&mut self, len: u32) {
+        self.moved += len as usize;
+        self.quiet_since = None;
+    }
+
+    /// Whether answers have come from the cache for long enough.
+    pub(super) fn is_stale(&mut self) -> bool {
+        self.cached_answers += 1;
+        self.cached_answers >= CACHED_ANSWERS || self.moved >= PIPE_CAPACITY / 2
+    }
+
+    /// The system was asked.
+    fn looked(&mut self) {
+        self.cached_answers = 0;
+        self.moved = 0;
+    }
+}
+
 impl Host {
     /// Sleeps until a blocking call on `fd` may get on.
     pub(super) fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
@@ -66,7 +114,7 @@ impl Host {
         let quiet = self.end_if_quiet();
         let deadline = [deadline, quiet].into_iter().flatten().min();
         self.check_stop()?;
-        if deadline.is_none() && self.spin.is_worth_it() && self.look_for_work(waits)? {
+        if deadline.is_none() && self.sleeper.spin.is_worth_it() && self.look_for_work(waits)? {
             return self.check_stop();
         }
         let what = self.interests(waits);
@@ -79,7 +127,7 @@ impl Host {
         };
         let result = self.wait(timeout);
         self.link.withdraw();
-        self.spin.slept(started.elapsed());
+        self.sleeper.spin.slept(started.elapsed());
         result?;
         self.check_stop()
     }
@@ -87,10 +135,19 @@ impl Host {
     /// Looks for what [`Host::sleep_for`] would sleep for, for a moment, while nobody has to wake
     /// this worker.
     fn look_for_work(&mut self, waits: Waits<'_>) -> Call<bool> {
-        let mut spin = std::mem::take(&mut self.spin);
-        let found = spin.look(|| Ok(self.take_in_changes(waits) || self.refresh()?));
-        self.spin = spin;
-        found
+        let Some(mut looking) = Looking::start() else {
+            return Ok(false);
+        };
+        loop {
+            if self.take_in_changes(waits) || self.refresh()? {
+                return Ok(true);
+            }
+            if !looking.goes_on() {
+                self.sleeper.spin.was_in_vain();
+                // What has come while others had the core counts.
+                return Ok(self.take_in_changes(waits) || self.refresh()?);
+            }
+        }
     }
 
     /// Whether anything has changed since the guest looked. Once the worker has announced that it
@@ -98,8 +155,8 @@ impl Host {
     fn take_in_changes(&mut self, waits: Waits<'_>) -> bool {
         let level = self.link.level();
         let failed = self.link.take_failure();
-        let changed = failed || level != self.seen_level || self.is_any_ready(waits);
-        self.seen_level = level;
+        let changed = failed || level != self.sleeper.seen_level || self.is_any_ready(waits);
+        self.sleeper.seen_level = level;
         changed
     }
 
@@ -138,8 +195,9 @@ impl Host {
                     .then_some((PIPE_CAPACITY as u64, internal.is_write_closed()))
             }
             (Kind::Control, Direction::Read) => {
-                self.seen_level = self.link.level();
-                (self.seen_level >= Level::Cancelled && !self.control_read).then_some((1, false))
+                self.sleeper.seen_level = self.link.level();
+                (self.sleeper.seen_level >= Level::Cancelled && !self.control_read)
+                    .then_some((1, false))
             }
             (Kind::Control, Direction::Write) => None,
             (Kind::Net(net), Direction::Read) => {
@@ -151,9 +209,8 @@ impl Host {
                 (available > 0 || buffered == 0).then_some((available as u64, at_end))
             }
             (Kind::Net(net), Direction::Write) => net
-                .out
                 .accepts(wanted)
-                .then(|| (WRITE_LIMIT as u64, net.out.error().is_some())),
+                .then(|| (WRITE_LIMIT as u64, net.has_failed())),
             (Kind::Std(stream), Direction::Read) => stream.is_readable().then_some((1, false)),
             (Kind::Std(_), Direction::Write) | (Kind::Directory(_) | Kind::File(_), _) => {
                 Some((1, false))
@@ -209,22 +266,16 @@ impl Host {
             .internal
             .as_ref()
             .is_some_and(GuestEnd::is_closed_and_drained);
-        if !drained || self.unsent || self.link.level() >= Level::Cancelled {
-            self.quiet_since = None;
+        if !drained || self.writes.unsent || self.link.level() >= Level::Cancelled {
+            self.sleeper.quiet_since = None;
             return None;
         }
-        let end = *self.quiet_since.get_or_insert_with(Instant::now) + QUIET;
+        let end = *self.sleeper.quiet_since.get_or_insert_with(Instant::now) + QUIET;
         if Instant::now() < end {
             return Some(end);
         }
         self.link.raise(Level::Cancelled);
         None
-    }
-
-    /// Whether answers have come from the cache for long enough.
-    pub(super) fn is_stale(&mut self) -> bool {
-        self.cached_answers += 1;
-        self.cached_answers >= CACHED_ANSWERS || self.moved >= PIPE_CAPACITY / 2
     }
 
     /// Takes in what the system knows, without sleeping, and says whether there was anything.
@@ -234,36 +285,26 @@ impl Host {
 
     /// Returns whether anything happened.
     fn wait(&mut self, timeout: Option<Duration>) -> Call<bool> {
-        self.cached_answers = 0;
-        self.moved = 0;
-        let Self {
-            reactor,
-            descriptors,
-            closed_nets,
-            lingering,
-            ..
-        } = self;
+        self.sleeper.looked();
         self.link.traffic.system_call();
         let sleeps = timeout != Some(Duration::ZERO);
-        let before = (sleeps && self.timing.is_some()).then(Instant::now);
-        let result = reactor.wait(timeout, |token, readiness| {
-            let open =
-                descriptors
-                    .iter_mut()
-                    .filter_map(|(_, descriptor)| match &mut descriptor.kind {
-                        Kind::Net(net) => Some(net),
-                        _ => None,
-                    });
+        let before = (sleeps && self.measures.times()).then(Instant::now);
+        let result = self.reactor.wait(timeout, |token, readiness| {
+            let open = self.descriptors.iter_mut().filter_map(|(_, descriptor)| {
+                match &mut descriptor.kind {
+                    Kind::Net(net) => Some(net),
+                    _ => None,
+                }
+            });
             if let Some(net) = open
-                .chain(closed_nets.iter_mut())
-                .chain(lingering.iter_mut())
+                .chain(self.leaving.nets_mut())
                 .find(|net| net.token == token)
             {
                 net.apply(readiness);
             }
         });
-        if let (Some(timing), Some(before)) = (&mut self.timing, before) {
-            timing.asleep += before.elapsed();
+        if let Some(before) = before {
+            self.measures.slept(before.elapsed());
         }
         result.map_err(|error| {
             log::error!("a worker cannot wait for its sockets: {error}");
@@ -276,17 +317,16 @@ impl Host {
         if let Some(internal) = &mut self.internal {
             internal.wake_readers();
         }
-        if !self.unsent {
+        if !self.writes.unsent {
             return;
         }
-        let mut waits = false;
+        let mut waits = self.leaving.flush();
         for (_, descriptor) in self.descriptors.iter() {
             if let Kind::Net(net) = &descriptor.kind {
-                waits |= !net.out.flush();
+                waits |= !net.flush();
             }
         }
-        self.lost |= settle(&mut self.lingering);
-        self.unsent = waits || !self.lingering.is_empty();
+        self.writes.unsent = waits;
     }
 
     /// `sched_yield`.

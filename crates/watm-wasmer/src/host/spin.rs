@@ -37,29 +37,9 @@ impl Spin {
         self.short >= ENOUGH
     }
 
-    /// Looks for work again and again, for a moment; says whether there was some.
-    pub(crate) fn look<E>(
-        &mut self,
-        mut found: impl FnMut() -> Result<bool, E>,
-    ) -> Result<bool, E> {
-        let Some(_place) = Place::take() else {
-            return Ok(false);
-        };
-        let start = Instant::now();
-        let mut before = start;
-        loop {
-            if found()? {
-                return Ok(true);
-            }
-            thread::yield_now();
-            let now = Instant::now();
-            if now - start >= LIMIT || now - before >= TAKEN {
-                self.short = 0;
-                // What has come while others had the core counts.
-                return found();
-            }
-            before = now;
-        }
+    /// Looking for work has found none.
+    pub(crate) fn was_in_vain(&mut self) {
+        self.short = 0;
     }
 
     /// Notes how long a sleep took.
@@ -69,6 +49,34 @@ impl Spin {
         } else {
             0
         };
+    }
+}
+
+/// A worker that looks for work, again and again for a moment.
+pub(crate) struct Looking {
+    _place: Place,
+    start: Instant,
+    before: Instant,
+}
+
+impl Looking {
+    /// Begins, unless too many others look as well.
+    pub(crate) fn start() -> Option<Self> {
+        let place = Place::take()?;
+        let start = Instant::now();
+        Some(Self {
+            _place: place,
+            start,
+            before: start,
+        })
+    }
+
+    /// Gives the core to whoever wants it. Returns whether to look once more.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        thread::yield_now();
+        let now = Instant::now();
+        let before = std::mem::replace(&mut self.before, now);
+        now - self.start < LIMIT && now - before < TAKEN
     }
 }
 
@@ -99,9 +107,6 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::convert::Infallible;
-
-    const IN_VAIN: fn() -> Result<bool, Infallible> = || Ok(false);
 
     #[test]
     fn only_short_sleeps_in_a_row_make_it_worth_looking() {
@@ -120,7 +125,10 @@ mod tests {
         let mut spin = Spin { short: ENOUGH };
         while spin.is_worth_it() {
             // Another test may have the place.
-            assert_eq!(spin.look(IN_VAIN), Ok(false));
+            if let Some(mut looking) = Looking::start() {
+                while looking.goes_on() {}
+                spin.was_in_vain();
+            }
         }
         assert_eq!(spin.short, 0);
     }

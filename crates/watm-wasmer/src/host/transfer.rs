@@ -10,6 +10,7 @@ use crate::channel::link::Level;
 use crate::channel::pipe::GuestEnd;
 use crate::host::Host;
 use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
+use crate::host::record::PATIENCE;
 use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::net::outbound::{self, WRITE_LIMIT};
 
@@ -109,14 +110,14 @@ impl Host {
         peek: bool,
     ) -> Call<u32> {
         let asked = iovecs.total_len();
-        let (turn, is_within) = (self.turn, !peek && self.continues_record(fd, asked));
+        let (turn, is_within) = (self.reads.turn, !peek && self.continues_record(fd, asked));
         if !is_within && self.is_unfair(fd)? {
             self.flush();
             return Err(Errno::Again.into());
         }
-        self.within_record = is_within.then_some(fd);
+        self.reads.within_record = is_within.then_some(fd);
         let read = self.try_to_read(memory, fd, iovecs, peek);
-        self.within_record = None;
+        self.reads.within_record = None;
         if let (false, Ok(descriptor)) = (peek, self.descriptors.get_mut(fd)) {
             match read {
                 Ok(0) => {}
@@ -145,7 +146,7 @@ impl Host {
                 }
                 Err(Abort::Errno(Errno::Again)) => {
                     self.flush();
-                    if !refreshed && self.is_stale() {
+                    if !refreshed && self.sleeper.is_stale() {
                         refreshed = true;
                         self.refresh()?;
                     } else if !self.await_record(fd, &mut deadline)? {
@@ -162,18 +163,18 @@ impl Host {
     fn continues_record(&self, fd: u32, asked: u32) -> bool {
         self.descriptors.get(fd).is_ok_and(|descriptor| {
             matches!(descriptor.kind, Kind::Net(_))
-                && descriptor.records.continues(self.turn, asked)
+                && descriptor.records.continues(self.reads.turn, asked)
         })
     }
 
     /// Sleeps until more of a record may be there. False if the read is within none, if it has waited
     /// for long enough, or once the guest should end.
     fn await_record(&mut self, fd: u32, deadline: &mut Option<Instant>) -> Call<bool> {
-        if self.within_record.is_none() || self.link.level() >= Level::Cancelled {
+        if self.reads.within_record.is_none() || self.link.level() >= Level::Cancelled {
             return Ok(false);
         }
         let now = Instant::now();
-        let end = *deadline.get_or_insert(now + self.patience);
+        let end = *deadline.get_or_insert(now + self.reads.patience);
         if now >= end {
             return Ok(false);
         }
@@ -185,10 +186,10 @@ impl Host {
     /// for the other, which has something. A guest that reads until there is nothing would otherwise
     /// never come to it, as long as a fast peer goes on.
     fn is_unfair(&mut self, fd: u32) -> Call<bool> {
-        if self.streak.fd != fd || self.streak.len < FAIR_SHARE {
+        if self.reads.streak.fd != fd || self.reads.streak.len < FAIR_SHARE {
             return Ok(false);
         }
-        self.streak = Streak::default();
+        self.reads.streak = Streak::default();
         self.refresh()?;
         let others: Vec<u32> = self
             .descriptors
@@ -276,7 +277,7 @@ impl Host {
                         break;
                     }
                 }
-                self.more_to_read = net.has_more();
+                self.reads.more_to_read = net.has_more();
             }
             Kind::Control => {
                 if self.control_read || self.link.level() < Level::Cancelled {
@@ -318,7 +319,7 @@ impl Host {
         if self.descriptors.get(fd)?.kind.is_of_file_system() {
             return Ok(self.descriptors.write(memory, fd, iovecs)?);
         }
-        self.turn = self.turn.wrapping_add(1);
+        self.reads.next_turn();
         let written = self.write_to(memory, fd, iovecs);
         if self.is_stream(fd) {
             self.note_deed(&written);
@@ -330,7 +331,7 @@ impl Host {
     /// The guest has done something with what a poll told it, unless it was in vain.
     fn note_deed(&mut self, result: &Call<u32>) {
         if *result != Err(Abort::Errno(Errno::Again)) {
-            self.rest.is_over();
+            self.sleeper.rest.is_over();
         }
     }
 
@@ -357,7 +358,7 @@ impl Host {
         fd: u32,
         iovecs: &IovecArray,
     ) -> Call<u32> {
-        let refused_before = self.refused.take();
+        let refused_before = self.writes.refused.take();
         let total = iovecs.total_len();
         let descriptor = self.descriptors.get(fd)?;
         descriptor.check(Rights::FD_WRITE)?;
@@ -372,7 +373,7 @@ impl Host {
             match self.try_write(memory, fd, iovecs, done, nonblocking) {
                 Ok(len) => {
                     done += len;
-                    self.note_moved(len);
+                    self.sleeper.moved(len);
                     if done >= total || returns || self.is_enough(fd, done) {
                         return Ok(done);
                     }
@@ -385,7 +386,7 @@ impl Host {
                     // core until there is room.
                     if returns && refused_before != Some(fd) {
                         self.flush();
-                        self.refused = Some(fd);
+                        self.writes.refused = Some(fd);
                         return Err(Errno::Again.into());
                     }
                     self.sleep(fd, Direction::Write)?;
@@ -400,7 +401,7 @@ impl Host {
     /// that has never polled for room would lose what is refused. Once it should end, that counts
     /// more.
     fn parks(&self) -> bool {
-        !self.polls_for_room && self.link.level() < Level::Cancelled
+        !self.writes.polls_for_room && self.link.level() < Level::Cancelled
     }
 
     /// One try to write what follows the first `skip` bytes, without waiting.
@@ -433,12 +434,12 @@ impl Host {
                     return Err(Errno::Again.into());
                 }
                 let taken = slices.map(|slice| internal.write(slice)).sum();
-                internal.write_done(self.more_to_read);
+                internal.write_done(self.reads.more_to_read);
                 taken
             }
             Kind::Net(net) => {
-                let (taken, waits) = net.out.push(piece, slices)?;
-                self.unsent |= waits;
+                let (taken, waits) = net.write(piece, slices)?;
+                self.writes.unsent |= waits;
                 taken
             }
             Kind::Control => return Err(Errno::Badf.into()),
@@ -481,21 +482,11 @@ impl Host {
         }
     }
 
-    /// The guest looks around, so it neglects nobody.
-    pub(super) fn end_streak(&mut self) {
-        self.streak = Streak::default();
-    }
-
     fn note_read(&mut self, fd: u32, len: u32) {
         if len > 0 {
-            self.note_moved(len);
-            self.streak.read(fd, len);
+            self.sleeper.moved(len);
+            self.reads.streak.read(fd, len);
         }
-    }
-
-    fn note_moved(&mut self, len: u32) {
-        self.moved += len as usize;
-        self.quiet_since = None;
     }
 
     pub(super) fn is_stream(&self, fd: u32) -> bool {
@@ -506,7 +497,7 @@ impl Host {
 
     /// To be called whenever a stream was opened, closed or got another number.
     pub(super) fn find_pair(&mut self) {
-        self.rest.is_over();
+        self.sleeper.rest.is_over();
         let mut streams = Vec::new();
         for (fd, descriptor) in self.descriptors.iter_mut() {
             if descriptor.kind.is_stream() {
@@ -514,31 +505,22 @@ impl Host {
                 streams.push(fd);
             }
         }
-        self.pair = streams.try_into().ok();
-    }
-
-    /// The other of two streams.
-    fn counterpart(&self, fd: u32) -> Option<u32> {
-        match self.pair? {
-            [one, other] if one == fd => Some(other),
-            [other, one] if one == fd => Some(other),
-            _ => None,
-        }
+        self.reads.pair = streams.try_into().ok();
     }
 
     /// Maximum size of the next read, in bytes. 0 if it has to wait, since what the guest would make
     /// of it has no room on the other side. The end of a stream never has to.
     pub(super) fn allowance(&mut self, fd: u32) -> usize {
         // The guest can do nothing with a part of a record. Writing all of it may wait.
-        if self.within_record == Some(fd) {
+        if self.reads.within_record == Some(fd) {
             return usize::MAX;
         }
-        let Some(other) = self.counterpart(fd) else {
+        let Some(other) = self.reads.counterpart(fd) else {
             return usize::MAX;
         };
         let room = match self.descriptors.get(other).map(|other| &other.kind) {
             Ok(Kind::Internal) => self.internal.as_mut().map(GuestEnd::room),
-            Ok(Kind::Net(net)) if self.unsent => Some(net.out.room()),
+            Ok(Kind::Net(net)) if self.writes.unsent => Some(net.room()),
             Ok(Kind::Net(_)) => Some(outbound::room(0)),
             _ => None,
         };
@@ -580,6 +562,67 @@ impl Learnt {
             self.lost = Some(*errno);
         }
     }
+}
+
+/// How a guest reads from its two sides, and what follows for the next read.
+pub(super) struct Reads {
+    /// The two streams, if exactly two are open: reads of each wait for room on the other.
+    pub(super) pair: Option<[u32; 2]>,
+    streak: Streak,
+    /// Changes when the guest writes or polls.
+    turn: u32,
+    /// The descriptor on which a read within a record is under way.
+    within_record: Option<u32>,
+    /// How long a read within a record waits.
+    patience: Duration,
+    /// The guest's last read of the network left bytes behind.
+    more_to_read: bool,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            pair: None,
+            streak: Streak::default(),
+            turn: 0,
+            within_record: None,
+            patience: PATIENCE,
+            more_to_read: false,
+        }
+    }
+}
+
+impl Reads {
+    /// The guest does something else than to read.
+    fn next_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// The guest polls, so it neglects nobody.
+    pub(super) fn look_around(&mut self) {
+        self.streak = Streak::default();
+        self.next_turn();
+    }
+
+    /// The other of two streams.
+    fn counterpart(&self, fd: u32) -> Option<u32> {
+        match self.pair? {
+            [one, other] if one == fd => Some(other),
+            [other, one] if one == fd => Some(other),
+            _ => None,
+        }
+    }
+}
+
+/// What a guest's writes have met.
+#[derive(Default)]
+pub(super) struct Writes {
+    /// Whether some write-behind buffer may hold bytes.
+    pub(super) unsent: bool,
+    /// The descriptor whose write was refused by the call just before, if it was.
+    pub(super) refused: Option<u32>,
+    /// The guest has polled for room to write, so it knows what to do when a write is refused.
+    pub(super) polls_for_room: bool,
 }
 
 /// What a guest has read from one descriptor without looking at another.

@@ -10,11 +10,12 @@ use std::time::Duration;
 use socket2::Socket;
 use watm_abi::Errno;
 
+use crate::channel::gate::Room;
 use crate::channel::link::Link;
 use crate::net::outbound::Outbound;
 use crate::net::plain::unacknowledged;
 use crate::net::reactor::{Reactor, Readiness};
-use crate::net::stream::Stream;
+use crate::net::stream::{self, Stream};
 
 /// Bytes read ahead at most. Reads that are at least this large go around the buffer.
 const READ_AHEAD: usize = 64 * 1024;
@@ -24,7 +25,7 @@ const READ_AHEAD: usize = 64 * 1024;
 const DISCARD_ROUNDS: usize = 16;
 
 pub(crate) struct NetStream {
-    pub(crate) out: Arc<Outbound>,
+    out: Arc<Outbound>,
     link: Arc<Link>,
     /// Names the socket in the reactor's events.
     pub(crate) token: usize,
@@ -166,6 +167,56 @@ impl NetStream {
             None if self.len == 0 && !self.end => self.out.untold_error().map_or(Ok(()), Err),
             _ => Ok(()),
         }
+    }
+
+    /// Takes a write, as [`Outbound::push`] does.
+    pub(crate) fn write<'a>(
+        &self,
+        total: usize,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(usize, bool), Errno> {
+        self.out.push(total, slices)
+    }
+
+    /// Whether a write of `len` bytes would be taken, or fail at once.
+    pub(crate) fn accepts(&self, len: usize) -> bool {
+        self.out.accepts(len)
+    }
+
+    /// The room for what the guest writes.
+    pub(crate) fn room(&self) -> Room {
+        self.out.room()
+    }
+
+    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait for.
+    pub(crate) fn flush(&self) -> bool {
+        self.out.flush()
+    }
+
+    /// Whether nothing leaves any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.out.error().is_some()
+    }
+
+    /// Shuts down for writing once all is sent.
+    pub(crate) fn shutdown_write(&self) -> Result<(), Errno> {
+        self.out.shutdown_write()
+    }
+
+    /// The same for a guest that will not hear of errors any more.
+    pub(crate) fn close(&self) {
+        self.out.close();
+    }
+
+    /// Makes the peer see a reset when this is dropped.
+    pub(crate) fn reset_on_drop(&self) {
+        stream::reset_on_drop(&self.out.socket);
+    }
+
+    /// Whether bytes that the guest believes to be on their way were lost, or will be if nothing
+    /// is sent any more.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.out.is_lossy()
     }
 
     /// After a shutdown for writing: whether the socket can be closed without harm to what was

@@ -51,21 +51,21 @@ fn a_guest_that_reads_on_and_on_is_told_of_nothing_once_the_other_side_waits() {
         fd,
         len: FAIR_SHARE,
     };
-    f.host.streak = long(f.net);
+    f.host.reads.streak = long(f.net);
     assert_eq!(f.read(f.net, 1).expect("nobody waits"), b"a");
     f.app.write(b"x", Patience::None).expect("room");
-    f.host.streak = long(f.net);
+    f.host.reads.streak = long(f.net);
     assert_eq!(f.read(f.net, 1), Err(AGAIN));
     assert_eq!(f.read(f.net, 1).expect("once only"), b"b");
     // And the other way round, where the bytes are still the system's.
     f.peer.write_all(b"d").expect("room");
     assert_eq!(f.read(f.net, 8).expect("bytes"), b"c");
-    f.host.streak = long(f.internal);
+    f.host.reads.streak = long(f.internal);
     assert_eq!(f.read(f.internal, 1), Err(AGAIN));
     assert_eq!(f.read(f.internal, 1).expect("once only"), b"x");
     // Who looks around neglects nobody.
     f.app.write(b"y", Patience::None).expect("room");
-    f.host.streak = long(f.internal);
+    f.host.reads.streak = long(f.internal);
     let _ = f.poll(&[clock(0)]).expect("events");
     assert_eq!(f.read(f.internal, 1).expect("bytes"), b"y");
 }
@@ -368,7 +368,7 @@ fn read_exactly(f: &mut Fixture, len: u32) -> Call<u32> {
 fn a_read_within_a_record_waits_for_the_peer() {
     let mut f = fixture();
     f.nonblocking();
-    f.host.patience = Duration::from_secs(3600);
+    f.host.reads.patience = Duration::from_secs(3600);
     let mut peer = f.peer.try_clone().expect("a socket");
     for _ in 0..50 {
         f.peer.write_all(&[1; 18]).expect("room");
@@ -392,7 +392,7 @@ fn a_read_within_a_record_waits_for_the_peer() {
 fn a_read_within_a_record_waits_no_longer_than_the_guest_should_run() {
     let mut f = fixture();
     f.nonblocking();
-    f.host.patience = Duration::from_secs(3600);
+    f.host.reads.patience = Duration::from_secs(3600);
     f.peer.write_all(&[1; 18]).expect("room");
     assert!(f.is_readable(f.net));
     assert_eq!(read_exactly(&mut f, 18), Ok(18));
@@ -406,13 +406,13 @@ fn a_read_within_a_record_waits_no_longer_than_the_guest_should_run() {
 fn who_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
     let mut f = fixture();
     f.nonblocking();
-    f.host.patience = Duration::from_millis(20);
+    f.host.reads.patience = Duration::from_millis(20);
     f.peer.write_all(&[1; 18]).expect("room");
     assert!(f.is_readable(f.net));
     assert_eq!(read_exactly(&mut f, 18), Ok(18));
     assert_eq!(f.read(f.net, 900), Err(AGAIN));
     // It would never end if it waited again.
-    f.host.patience = Duration::from_secs(3600);
+    f.host.reads.patience = Duration::from_secs(3600);
     assert_eq!(f.read(f.net, 900), Err(AGAIN));
     f.peer.write_all(&[1; 918]).expect("room");
     assert!(f.is_readable(f.net));
@@ -425,7 +425,7 @@ fn who_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
 fn a_guest_that_takes_what_comes_never_waits() {
     let mut f = fixture();
     f.nonblocking();
-    f.host.patience = Duration::from_secs(3600);
+    f.host.reads.patience = Duration::from_secs(3600);
     for len in [4096, 64, 1] {
         f.peer.write_all(&[1; 64]).expect("room");
         assert!(f.is_readable(f.net));

@@ -1,0 +1,118 @@
+//! What a guest has closed, until the other sides may see the end of it and all has left.
+//!
+//! A guest that closes everything and then returns an error must not be taken for one that ended
+//! well. So what it closes is held back until it goes on or ends. Knows no descriptors.
+
+use crate::channel::pipe::GuestEnd;
+use crate::net::socket::NetStream;
+
+/// Maximum number of sockets that the guest has closed while bytes waited in them.
+const LINGERING_SOCKETS: usize = 16;
+
+#[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "they come out of descriptors in their boxes"
+)]
+pub(super) struct Leaving {
+    /// The application's side, held back.
+    internal: Option<GuestEnd>,
+    /// Sockets that are held back.
+    closed: Vec<Box<NetStream>>,
+    /// Sockets that still have bytes to send.
+    lingering: Vec<Box<NetStream>>,
+    /// Bytes of a socket were lost.
+    lost: bool,
+}
+
+impl Leaving {
+    pub(super) fn hold_internal(&mut self, internal: Option<GuestEnd>) {
+        self.internal = internal;
+    }
+
+    pub(super) fn take_internal(&mut self) -> Option<GuestEnd> {
+        self.internal.take()
+    }
+
+    pub(super) fn hold_net(&mut self, net: Box<NetStream>) {
+        net.flush();
+        self.closed.push(net);
+    }
+
+    /// Whether no more sockets can be held back.
+    pub(super) fn is_full(&self) -> bool {
+        self.closed.len() >= LINGERING_SOCKETS
+    }
+
+    /// Shows peers the end of what was held back. Returns whether bytes wait to be sent before.
+    pub(super) fn close_nets(&mut self) -> bool {
+        let mut waits = false;
+        for mut net in self.closed.drain(..) {
+            net.close();
+            if net.is_delivered() {
+                self.lost |= net.is_lossy();
+            } else {
+                if self.lingering.len() == LINGERING_SOCKETS {
+                    self.lost |= self.lingering.remove(0).is_lossy();
+                }
+                self.lingering.push(net);
+                waits = true;
+            }
+        }
+        waits
+    }
+
+    /// Sends what waits. Returns whether some of it still does.
+    pub(super) fn flush(&mut self) -> bool {
+        self.settle();
+        !self.lingering.is_empty()
+    }
+
+    /// The sockets, which events of the system are for.
+    pub(super) fn nets_mut(&mut self) -> impl Iterator<Item = &mut Box<NetStream>> {
+        self.closed.iter_mut().chain(&mut self.lingering)
+    }
+
+    /// Shows all peers the end behind what waits, with these sockets among them, since the guest
+    /// has ended; or resets them.
+    pub(super) fn close_all(&mut self, more: impl Iterator<Item = Box<NetStream>>, resets: bool) {
+        self.lingering.append(&mut self.closed);
+        self.lingering.extend(more);
+        for net in &self.lingering {
+            if resets {
+                // Also one that the guest has shut down for writing before.
+                net.reset_on_drop();
+            }
+            // Sends all that waits first.
+            net.close();
+        }
+    }
+
+    /// Lets go of the sockets over which all has left, or never will. Returns whether that was all.
+    pub(super) fn settle(&mut self) -> bool {
+        self.lingering.retain_mut(|net| {
+            let done = net.is_delivered();
+            self.lost |= done && net.is_lossy();
+            !done
+        });
+        self.lingering.is_empty()
+    }
+
+    /// Whether bytes wait that the system has not taken.
+    pub(super) fn waits(&self) -> bool {
+        // All of them are to be sent, not only up to the first that waits.
+        self.lingering
+            .iter()
+            .fold(false, |waits, net| waits | !net.flush())
+    }
+
+    /// Gives up on what waits.
+    pub(super) fn give_up(&mut self) {
+        self.lost |= self.waits();
+    }
+
+    /// Whether anything of what the guest believes to be on its way was lost.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost
+    }
+}
