@@ -1,6 +1,6 @@
 //! What the host calls in a guest, in which order, and what its answers mean.
 //!
-//! How a guest is called is the engine's business, behind [`Guest`].
+//! How a guest is called is the business of its [`Instance`].
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
 
 use crate::channel::link::{Level, Link};
 use crate::error::{End, SetupError, TransportError};
-use crate::host::Host;
+use crate::guest::instance::{CallError, Instance};
 
 /// What is known of a transport that was set up.
 #[derive(Clone, Copy, Debug)]
@@ -17,28 +17,8 @@ pub(crate) struct Established {
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// How a call into the guest failed.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// It trapped or panicked.
-    Trap(String),
-    /// It called `proc_exit`.
-    Exit(i32),
-    /// It was stopped, at a host call or by an interrupt.
-    Stopped,
-}
-
-/// An instance of a module, as the worker drives it.
-pub(crate) trait Guest {
-    /// Runs `_start` or `_initialize`, whichever there is; a failure names it.
-    fn run_main(&mut self) -> Result<(), (&'static str, CallError)>;
-    /// Calls an export that takes at most one `i32` and returns one.
-    fn call(&mut self, function: &'static str, param: Option<u32>) -> Result<i32, CallError>;
-    fn host(&mut self) -> &mut Host;
-}
-
 /// What an instance does before there is a connection: `_start` or `_initialize`, and init.
-pub(crate) fn prepare_guest(guest: &mut impl Guest) -> Result<(), SetupError> {
+pub(crate) fn prepare_guest(guest: &mut Instance) -> Result<(), SetupError> {
     guest
         .run_main()
         .map_err(|(function, error)| call_error(function, error))?;
@@ -47,7 +27,7 @@ pub(crate) fn prepare_guest(guest: &mut impl Guest) -> Result<(), SetupError> {
 
 /// What an instance does with its connection before the worker: the role's function and the
 /// control pipe.
-pub(crate) fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, SetupError> {
+pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, SetupError> {
     // Opened before the guest can use up its descriptors, told to it when its turn comes.
     let control = guest.host().open_control().map_err(no_descriptor)?;
     let function = role.export();
@@ -82,7 +62,7 @@ pub(crate) fn set_up(guest: &mut impl Guest, role: Role) -> Result<Established, 
 }
 
 /// `watm_start_v1`, which lasts as long as the transport.
-pub(crate) fn start(guest: &mut impl Guest, link: &Link) -> Result<End, TransportError> {
+pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<End, TransportError> {
     guest.host().begin_transport();
     match guest.call(names::START, None) {
         Ok(returned) => match decode_errno(returned) {
@@ -107,7 +87,7 @@ pub(crate) fn start(guest: &mut impl Guest, link: &Link) -> Result<End, Transpor
 }
 
 fn expect_success(
-    guest: &mut impl Guest,
+    guest: &mut Instance,
     function: &'static str,
     param: Option<u32>,
 ) -> Result<(), TransportError> {
@@ -128,13 +108,14 @@ fn call_error(function: &'static str, error: CallError) -> TransportError {
     }
 }
 
+/// The guest has used up its descriptors before it got its connection.
 fn no_descriptor(errno: Errno) -> SetupError {
     SetupError::Host(errno.to_io())
 }
 
 /// A guest that gave up since its connection could not be made: the reason is that, not the
 /// number that it returned.
-fn explain(guest: &mut impl Guest, error: TransportError) -> SetupError {
+fn explain(guest: &mut Instance, error: TransportError) -> SetupError {
     match (guest.host().take_failure(), &error) {
         (Some(failure), TransportError::Failed { .. }) => failure,
         _ => error.into(),

@@ -9,7 +9,6 @@ use watm_abi::{Excerpt, ModuleKind, names};
 use crate::channel::link::Link;
 use crate::error::{SetupError, TransportError};
 use crate::guest::call::{Env, Unwind};
-use crate::guest::exports::{CallError, Guest};
 use crate::guest::imports;
 use crate::guest::settings::Settings;
 #[cfg(feature = "wasix")]
@@ -17,6 +16,17 @@ use crate::guest::wasix;
 use crate::host::Host;
 use crate::module::instrument::stop_points::{self, StopFlag};
 use crate::module::instrument::traps;
+
+/// How a call into the guest failed.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// It trapped or panicked.
+    Trap(String),
+    /// It called `proc_exit`.
+    Exit(i32),
+    /// It was stopped, at a host call or by an interrupt.
+    Stopped,
+}
 
 pub(crate) struct Instance {
     // Dropped in this order: the engine's things before the store that owns them.
@@ -78,6 +88,38 @@ impl Instance {
         Ok(made)
     }
 
+    /// Runs `_start` or `_initialize`, whichever there is; a failure names it.
+    pub(super) fn run_main(&mut self) -> Result<(), (&'static str, CallError)> {
+        let name = match self.kind {
+            ModuleKind::Command => names::MAIN,
+            ModuleKind::Reactor => names::INITIALIZE,
+            ModuleKind::Plain => return Ok(()),
+        };
+        match self.call_function(name, &[]) {
+            // A command's `main` may end with an exit; 0 leaves the instance usable.
+            Ok(_) | Err(CallError::Exit(0)) => Ok(()),
+            Err(error) => Err((name, error)),
+        }
+    }
+
+    /// Calls an export that takes at most one `i32` and returns one.
+    pub(super) fn call(
+        &mut self,
+        function: &'static str,
+        param: Option<u32>,
+    ) -> Result<i32, CallError> {
+        let param = param.map(|param| Value::I32(param.cast_signed()));
+        let results = self.call_function(function, param.as_slice())?;
+        match results.first() {
+            Some(Value::I32(result)) => Ok(*result),
+            _ => Err(CallError::Trap("it returned no i32".into())),
+        }
+    }
+
+    pub(crate) fn host(&mut self) -> &mut Host {
+        &mut self.env.as_mut(&mut self.store).host
+    }
+
     /// Runs the start function, if the module has one.
     fn run_start_function(&mut self) -> Result<(), TransportError> {
         const NAME: &str = "(start)";
@@ -134,34 +176,6 @@ impl Drop for Instance {
     fn drop(&mut self) {
         // What interrupts it reaches into the store.
         self.link.set_interrupt(None);
-    }
-}
-
-impl Guest for Instance {
-    fn run_main(&mut self) -> Result<(), (&'static str, CallError)> {
-        let name = match self.kind {
-            ModuleKind::Command => names::MAIN,
-            ModuleKind::Reactor => names::INITIALIZE,
-            ModuleKind::Plain => return Ok(()),
-        };
-        match self.call_function(name, &[]) {
-            // A command's `main` may end with an exit; 0 leaves the instance usable.
-            Ok(_) | Err(CallError::Exit(0)) => Ok(()),
-            Err(error) => Err((name, error)),
-        }
-    }
-
-    fn call(&mut self, function: &'static str, param: Option<u32>) -> Result<i32, CallError> {
-        let param = param.map(|param| Value::I32(param.cast_signed()));
-        let results = self.call_function(function, param.as_slice())?;
-        match results.first() {
-            Some(Value::I32(result)) => Ok(*result),
-            _ => Err(CallError::Trap("it returned no i32".into())),
-        }
-    }
-
-    fn host(&mut self) -> &mut Host {
-        &mut self.env.as_mut(&mut self.store).host
     }
 }
 

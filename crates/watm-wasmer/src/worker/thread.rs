@@ -15,7 +15,7 @@ use watm_abi::Role;
 use crate::channel::link::{Level, Link, Stage};
 use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
-use crate::guest::exports::{Established, Guest, prepare_guest, set_up, start};
+use crate::guest::exports::{Established, prepare_guest, set_up, start};
 use crate::guest::instance::Instance;
 use crate::guest::settings::Settings;
 use crate::host::preopens;
@@ -253,74 +253,90 @@ fn live(
 ) -> Result<End, TransportError> {
     let link = Arc::clone(&job.link);
     let settings = Arc::clone(&job.settings);
-    let role = job.role;
-    let (mut ends, mut stock) = (None, None);
-    match source {
-        Source::Given(connection) => ends = Some(connection.attach(waiting, finish)),
-        Source::Stock {
-            connection,
-            prepared,
-        } => {
-            waiting.prepared = Some(prepared);
-            stock = Some(connection);
-        }
-    }
-    let mut prepared = instantiate(job).and_then(|instance| prepare_guest(kept.insert(instance)));
-    if let (Ok(()), Some(stock)) = (&prepared, stock) {
-        if link.advance(Stage::Preparing, Stage::Ready) {
-            waiting.ready();
-            match stock.recv() {
-                Ok(connection) => ends = Some(connection.attach(waiting, finish)),
-                Err(_) => return Err(TransportError::Interrupted),
-            }
-        } else {
-            prepared = Err(timed_out(&settings));
-        }
-    }
-    let established = prepared.and_then(|()| match (kept.as_mut(), ends) {
-        (Some(instance), Some(ends)) => {
-            instance.host().connect(ends);
-            waiting.begin();
-            set_up(instance, role)
-        }
-        _ => Err(SetupError::Closed),
-    });
-    // From here on the deadline of the handshake must not stop the worker any more.
-    let established = established.and_then(|established| {
-        if link.advance(Stage::SettingUp, Stage::Established) {
-            Ok(established)
-        } else {
-            Err(timed_out(&settings))
-        }
-    });
-    match (established, kept) {
-        (Ok(established), Some(instance)) => {
+    match establish(job, source, kept, waiting, finish) {
+        Ok((instance, established)) => {
             if settings.timing {
                 instance.host().start_timing();
             }
             waiting.established(established);
             start(instance, &link)
         }
-        (Err(error), _) => {
+        Err(error) => {
             let result = match &error {
                 SetupError::Transport(error) => error.clone(),
                 _ => TransportError::Interrupted,
             };
-            // Whatever a stop has hit, the reason is why it came.
-            waiting.fail(if link.is_displaced() {
-                SetupError::Displaced {
-                    limit: settings.handshake_limit,
-                }
-            } else if link.is_given_up() {
-                SetupError::Closed
-            } else if link.is_stopping() {
-                timed_out(&settings)
-            } else {
-                error
-            });
+            waiting.fail(cause(error, &link, &settings));
             Err(result)
         }
-        (Ok(_), None) => Err(TransportError::Interrupted),
+    }
+}
+
+/// Makes the instance, gets its connection, and has the guest set the transport up.
+fn establish<'a>(
+    job: Job,
+    source: Source,
+    kept: &'a mut Option<Instance>,
+    waiting: &mut Waiting,
+    finish: &mut Finish,
+) -> Result<(&'a mut Instance, Established), SetupError> {
+    let link = Arc::clone(&job.link);
+    let settings = Arc::clone(&job.settings);
+    let role = job.role;
+    // Whoever waits hears of a failure, also of one to make the instance.
+    let awaited = match source {
+        Source::Given(connection) => Awaited::Here(connection.attach(waiting, finish)),
+        Source::Stock {
+            connection,
+            prepared,
+        } => {
+            waiting.prepared = Some(prepared);
+            Awaited::InStock(connection)
+        }
+    };
+    let instance = kept.insert(instantiate(job)?);
+    prepare_guest(instance)?;
+    let ends = match awaited {
+        Awaited::Here(ends) => ends,
+        Awaited::InStock(connection) => {
+            if !link.advance(Stage::Preparing, Stage::Ready) {
+                return Err(timed_out(&settings));
+            }
+            waiting.ready();
+            // The stock was given up if there is none.
+            let connection = connection.recv().map_err(|_| SetupError::Closed)?;
+            connection.attach(waiting, finish)
+        }
+    };
+    instance.host().connect(ends);
+    waiting.begin();
+    let established = set_up(instance, role)?;
+    // From here on the deadline of the handshake must not stop the worker any more.
+    if link.advance(Stage::SettingUp, Stage::Established) {
+        Ok((instance, established))
+    } else {
+        Err(timed_out(&settings))
+    }
+}
+
+/// The connection that an instance is made for.
+enum Awaited {
+    Here(Ends),
+    InStock(Receiver<Connection>),
+}
+
+/// Why a set-up failed. Whatever a stop has hit, the reason is why it came.
+fn cause(error: SetupError, link: &Link, settings: &Settings) -> SetupError {
+    if link.is_displaced() {
+        SetupError::Displaced {
+            limit: settings.handshake_limit,
+        }
+    } else if link.is_given_up() {
+        SetupError::Closed
+    } else if link.is_stopping() {
+        timed_out(settings)
+    } else {
+        error
     }
 }
 
