@@ -13,6 +13,7 @@ use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
 use crate::host::record::PATIENCE;
 use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::net::outbound::{self, WRITE_LIMIT};
+use crate::net::socket::NetStream;
 
 /// Bytes that a guest may read from one side at a stretch while the other waits.
 const FAIR_SHARE: u32 = 256 * 1024;
@@ -222,72 +223,27 @@ impl Host {
             allowance = 1;
         }
         let spans = spans(iovecs, skip, allowance);
-        let mut done = 0usize;
-        match &mut descriptor.kind {
+        let done = match &mut descriptor.kind {
             Kind::Internal => {
                 let internal = self.internal.as_mut().ok_or(Errno::Badf)?;
-                for (addr, len) in spans {
-                    let into = memory.slice_mut(addr, len)?;
-                    let part = if peek {
-                        internal.peek(done, into)
-                    } else {
-                        internal.read(into)
-                    };
-                    done += part;
-                    if part < len as usize {
-                        break;
-                    }
-                }
-                if done == 0 && !internal.at_end() {
-                    return Err(Errno::Again.into());
-                }
-                if !peek {
-                    internal.read_done(done);
-                }
-                if done == 0 && internal.is_broken() {
-                    return Err(Errno::Connreset.into());
-                }
+                read_internal(internal, memory, spans, peek)?
             }
             Kind::Net(net) => {
-                if peek {
-                    if !net.poll_read() {
-                        return Err(Errno::Again.into());
-                    }
-                    net.peek_error()?;
-                }
-                for (addr, len) in spans {
-                    let into = memory.slice_mut(addr, len)?;
-                    let part = if peek {
-                        net.peek(done, into)
-                    } else if done > 0 && net.buffered() == 0 {
-                        // The first piece decides whether the socket is asked at all.
-                        break;
-                    } else {
-                        match net.read(into) {
-                            Ok(part) => part,
-                            Err(errno) if done > 0 => {
-                                net.put_back(errno);
-                                break;
-                            }
-                            Err(errno) => return Err(errno.into()),
-                        }
-                    };
-                    done += part;
-                    if part < len as usize {
-                        break;
-                    }
-                }
+                let done = read_net(net, memory, spans, peek)?;
                 self.reads.more_to_read = net.has_more();
+                done
             }
             Kind::Control => {
                 if self.control_read || self.link.level() < Level::Cancelled {
                     return Err(Errno::Again.into());
                 }
+                let mut done = 0;
                 for (addr, _) in spans.take(1) {
                     memory.write_u8(addr, 0)?;
                     done = 1;
                 }
                 self.control_read = !peek;
+                done
             }
             // What is there cannot be looked at without taking it.
             Kind::Std(_) if peek => return Err(Errno::Notsup.into()),
@@ -297,12 +253,14 @@ impl Host {
                 } else {
                     STREAM_TICK
                 };
+                let mut done = 0;
                 for (addr, len) in spans.take(1) {
                     done = stream.read(memory.slice_mut(addr, len)?, wait)?;
                 }
+                done
             }
             Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock.into()),
-        }
+        };
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
 
@@ -640,6 +598,77 @@ impl Streak {
             *self = Self { fd, len };
         }
     }
+}
+
+/// Reads what the application has written; without taking it, if it is a peek.
+fn read_internal<M: GuestMemory + ?Sized>(
+    internal: &mut GuestEnd,
+    memory: &mut M,
+    spans: impl Iterator<Item = (u32, u32)>,
+    peek: bool,
+) -> Result<usize, Errno> {
+    let mut done = 0;
+    for (addr, len) in spans {
+        let into = memory.slice_mut(addr, len)?;
+        let part = if peek {
+            internal.peek(done, into)
+        } else {
+            internal.read(into)
+        };
+        done += part;
+        if part < len as usize {
+            break;
+        }
+    }
+    if done == 0 && !internal.at_end() {
+        return Err(Errno::Again);
+    }
+    if !peek {
+        internal.read_done(done);
+    }
+    if done == 0 && internal.is_broken() {
+        return Err(Errno::Connreset);
+    }
+    Ok(done)
+}
+
+/// Reads what has come from a peer; without taking it, if it is a peek.
+fn read_net<M: GuestMemory + ?Sized>(
+    net: &mut NetStream,
+    memory: &mut M,
+    spans: impl Iterator<Item = (u32, u32)>,
+    peek: bool,
+) -> Result<usize, Errno> {
+    if peek {
+        if !net.poll_read() {
+            return Err(Errno::Again);
+        }
+        net.peek_error()?;
+    }
+    let mut done = 0;
+    for (addr, len) in spans {
+        let into = memory.slice_mut(addr, len)?;
+        let part = if peek {
+            net.peek(done, into)
+        } else if done > 0 && net.buffered() == 0 {
+            // The first piece decides whether the socket is asked at all.
+            break;
+        } else {
+            match net.read(into) {
+                Ok(part) => part,
+                Err(errno) if done > 0 => {
+                    net.put_back(errno);
+                    break;
+                }
+                Err(errno) => return Err(errno),
+            }
+        };
+        done += part;
+        if part < len as usize {
+            break;
+        }
+    }
+    Ok(done)
 }
 
 /// The buffers of an array as address and length, without the first `skip` bytes and up to `limit`

@@ -43,7 +43,7 @@ impl Drop for Counted {
             && !PENDING.swap(true, Ordering::Relaxed)
         {
             let spawned = thread::Builder::new()
-                .name("watm-tidy".into())
+                .name("watm-census".into())
                 .stack_size(64 * 1024)
                 .spawn(|| {
                     crate::signals::block_all();
