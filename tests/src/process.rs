@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
 /// The threads whose names begin with `prefix`; all for an empty one.
 pub fn threads(prefix: &str) -> usize {
     thread_ids(prefix).len()
@@ -25,18 +28,14 @@ pub fn open_descriptors() -> usize {
 
 /// Raises the limit of descriptors as far as it may be raised, and returns what it is then.
 pub fn raise_descriptors() -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
     };
-    // SAFETY: the pointers are to a record that lives here.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
-    limit.rlim_cur
+    // If it cannot be raised, the tests find out.
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Resident memory in bytes.
@@ -77,15 +76,8 @@ fn list_tasks() -> Vec<(String, String)> {
 
 /// The processor time that the whole process has used.
 pub fn processor_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the call writes one timespec, which lives here.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    assert_eq!(result, 0, "the clock is there");
-    let (seconds, nanos) = (time.tv_sec.try_into(), time.tv_nsec.try_into());
-    Duration::new(seconds.expect("it is positive"), nanos.expect("it is less"))
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.try_into().expect("it is positive")
 }
 
 /// The processor time of threads, in clock ticks of 10 ms.

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use watm_tests::{
     EchoServer, LONG, Pair, ReservedPort, ThreadTimes, accept_one, alone, alternate, built,
     connect, copy_as, echo_messages, eventually, expect_end, listener, open_descriptors, path_of,
@@ -669,7 +670,7 @@ fn a_stock_that_is_dropped_while_it_is_filled_does_not_wait_for_the_guest() {
 
 /// Leaves the process only `spare` more descriptors, until it is dropped.
 struct Shortage {
-    before: libc::rlimit,
+    before: Rlimit,
 }
 
 impl Shortage {
@@ -689,27 +690,19 @@ impl Shortage {
         let limit = next.iter().map(AsRawFd::as_raw_fd).max();
         let limit = limit.expect("there is one").try_into().expect("it is open");
         drop(next);
-        let mut before = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
+        let before = getrlimit(Resource::Nofile);
+        let now = Rlimit {
+            current: Some(limit),
+            ..before
         };
-        // SAFETY: the pointers are to records that live here.
-        unsafe {
-            assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before), 0);
-            let now = libc::rlimit {
-                rlim_cur: limit,
-                ..before
-            };
-            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
-        }
+        setrlimit(Resource::Nofile, now).expect("to set the limit");
         Self { before }
     }
 }
 
 impl Drop for Shortage {
     fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const self.before) };
+        let _ = setrlimit(Resource::Nofile, self.before);
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A transport module is a WebAssembly file that implements a network transport: an obfuscation,
 //! an encryption, a protocol wrapper. This crate loads it and gives the application ordinary
-//! connections: bytes written to a [`Conn`] go through the module and leave on the wire
-//! transformed, and back. The module runs in a sandbox and reaches nothing that it was not given.
+//! connections. The module transforms the bytes that are written to a [`Conn`] before they leave on
+//! the wire, and the bytes from the wire before they are read. It runs in a sandbox and can access
+//! only what it was given.
 //!
 //! | role | who chooses the remote | type |
 //! | --- | --- | --- |
@@ -42,10 +43,11 @@
 //!
 //! # The end of a connection
 //!
-//! [`Conn::close`] waits until the module has ended and all that was written is delivered, and says
-//! so. A connection that is dropped delivers in the background; [`drain`] waits for all of these.
-//! Until a connection has ended in order its sockets reset their peers when they are closed, also by
-//! the end of the process: nobody takes a part for the whole.
+//! [`Conn::close`] waits until the module has ended and everything that was written is delivered, and
+//! reports the result. A connection that is dropped delivers in the background; [`drain`] waits for
+//! all such connections. Unless a connection has ended in order, its sockets reset their peers when
+//! they are closed, even if that happens because the process ends. So no peer mistakes a part for
+//! the whole.
 //!
 //! # Threads, memory and signals
 //!
@@ -53,19 +55,19 @@
 //! between connections. Each linear memory reserves 8 GiB of address space (not of memory), so
 //! about 15,000 connections fit in a process.
 //!
-//! A guest that never calls the host is stopped by its own code, which looks at each turn of a loop
-//! and at each call whether it should go on: no signal is sent. The engine handles SIGSEGV, SIGBUS,
-//! SIGILL and SIGFPE that guest code raises, from the first module on, and passes on what is none of
-//! its own to the handlers that the application had before. A handler that the application installs
-//! later has to pass on what is none of its own as well. All other signals are left as they are;
-//! worker threads have them blocked.
+//! A guest that never calls the host is stopped by its own code, which checks in each iteration of a
+//! loop and in each call whether it should continue. No signal is sent. From the first module on, the
+//! engine handles SIGSEGV, SIGBUS, SIGILL and SIGFPE raised by guest code, and forwards all others of
+//! these to the handlers that were installed before. A handler that the application installs later
+//! must forward what it does not handle as well. The runtime does not touch any other signal, and
+//! blocks them on its own threads.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `wat` | yes | modules in the text format |
-//! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that have it anyway |
+//! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that depend on it already |
 //!
 //! # Platforms
 //!
@@ -75,8 +77,8 @@
 //!
 //! # Logging
 //!
-//! Everything goes to the [`log`] crate. What a module writes to its standard output and error
-//! has the target `watm::module::NAME`, see [`Stdio`].
+//! All messages go to the [`log`] crate. What a module writes to its standard output and standard
+//! error has the target `watm::module::NAME`; see [`Stdio`].
 
 #![deny(missing_docs)]
 

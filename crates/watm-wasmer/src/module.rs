@@ -31,7 +31,7 @@ use crate::module::hash::{Hex, ModuleHash};
 use crate::module::info::{ImportedFunction, ModuleInfo};
 use crate::module::text::to_binary;
 
-/// Bytes of a module file at most, unless the loader says otherwise.
+/// Maximum size of a module file in bytes, unless the loader says otherwise.
 const DEFAULT_SIZE_LIMIT: u64 = 64 << 20;
 
 struct Inner {
@@ -175,7 +175,7 @@ impl ModuleLoader {
         Self::default()
     }
 
-    /// Refuses a module with another SHA-256, before anything of it is compiled.
+    /// Refuses a module with another SHA-256, before it is parsed or compiled.
     pub fn sha256(mut self, expected: ModuleHash) -> Self {
         self.sha256 = Some(expected);
         self
@@ -256,7 +256,7 @@ impl ModuleLoader {
             } else {
                 io::ErrorKind::InvalidInput
             };
-            let message = "it is not a regular file; copy what is to be loaded to one";
+            let message = "it is not a regular file; copy the module to one";
             return Err(failed(io::Error::new(kind, message)));
         }
         let size = found.len();
@@ -266,9 +266,9 @@ impl ModuleLoader {
                 limit: self.max_size,
             });
         }
-        // It is as large as it says, or nearly; what grows beyond takes more than it needs.
+        // One byte more than the size, so that reading finds the end without growing the buffer.
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-        // One more than allowed, since a file may grow or not know its size.
+        // One byte more than allowed, since a file may grow while it is read.
         file.take(self.max_size.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(failed)?;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use watm_tests::{eventually, listener, threads, wat};
 use watm_wasmer::Dialer;
 
@@ -14,7 +15,7 @@ fn main() {
     let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
     let dialer = dialer.expect("a dialer");
     // Room for what is small, not for a thread's stack.
-    let before = limit_memory(size_of_process() + 128 * 1024);
+    let before = limit_memory(Some(size_of_process() + 128 * 1024));
     dialer
         .dial(&address)
         .expect_err("there is no thread for it");
@@ -24,31 +25,24 @@ fn main() {
 }
 
 /// Limits the address space and returns the limit of before.
-fn limit_memory(bytes: libc::rlim_t) -> libc::rlim_t {
-    let mut before = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+fn limit_memory(bytes: Option<u64>) -> Option<u64> {
+    let before = getrlimit(Resource::As);
+    let now = Rlimit {
+        current: bytes,
+        ..before
     };
-    // SAFETY: the pointers are to records that live here.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_AS, &raw mut before), 0);
-        let now = libc::rlimit {
-            rlim_cur: bytes,
-            ..before
-        };
-        assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &raw const now), 0);
-    }
-    before.rlim_cur
+    setrlimit(Resource::As, now).expect("to set the limit");
+    before.current
 }
 
-fn size_of_process() -> libc::rlim_t {
+fn size_of_process() -> u64 {
     let sizes = std::fs::read_to_string("/proc/self/statm").expect("the sizes");
-    let pages: libc::rlim_t = sizes
+    let pages: u64 = sizes
         .split_whitespace()
         .next()
         .and_then(|pages| pages.parse().ok())
         .expect("a number");
     // SAFETY: it only asks for a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages * libc::rlim_t::try_from(page).expect("a size")
+    pages * u64::try_from(page).expect("a size")
 }

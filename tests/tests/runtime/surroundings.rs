@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use watm_tests::{
     EchoServer, Logs, Pair, alternate, built, copy_as, echo_messages, expect_end, read_vec, text,
     wat, wat_text,
@@ -484,10 +485,8 @@ fn only_a_directory_given_for_writing_changes() {
 #[test]
 fn a_pipe_in_a_directory_does_not_hold_the_guest_up() {
     let (_outside, data) = data();
-    let path = std::ffi::CString::new(data.join("pipe").to_str().expect("a name")).expect("text");
-    // SAFETY: the path is a C string that lives here.
-    let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
-    assert_eq!(made, 0);
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, data.join("pipe"), FileType::Fifo, mode, 0).expect("a pipe");
     let opener = Dialer::builder(&wat("open_path")).dir_writable(&data, "/data");
     let opener = Opener::new(opener, "greeting.txt");
     for letter in ['r', 'n'] {

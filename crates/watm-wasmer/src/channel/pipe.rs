@@ -17,7 +17,7 @@ use crate::channel::sync::{
 };
 use crate::error::TransportError;
 
-/// Bytes each direction holds at most; also the largest write that is all or nothing.
+/// Maximum number of bytes in each direction; also the largest write that is all or nothing.
 pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;
 
 /// A writer that waits for room is woken when this much of it is there, so that a full pipe does

@@ -18,49 +18,50 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The module is larger than the loader allows.
     TooLarge {
-        /// Its size in bytes, as far as it was read.
+        /// Its size in bytes, as far as it is known.
         size: u64,
-        /// The most that is allowed, in bytes.
+        /// The maximum size in bytes.
         limit: u64,
     },
-    /// The SHA-256 of the module is not the expected one. Nothing of it was compiled.
+    /// The SHA-256 of the module is not the expected one. The module was not parsed or compiled.
     Hash {
         /// The expected hash.
         expected: ModuleHash,
         /// The hash of the file.
         found: ModuleHash,
     },
-    /// The file is something else than a WebAssembly module. The text says what, and what to do about
-    /// it, as far as that is known: "it is compressed with gzip; decompress it".
+    /// The file is not a WebAssembly module. The text says what it is and what to do about it, if that
+    /// is known: "it is compressed with gzip; decompress it".
     NotAModule(&'static str),
-    /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and cut after
-    /// 200 characters.
+    /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and
+    /// truncated to 200 characters.
     Malformed(String),
-    /// The module is valid, but needs a feature of WebAssembly that is switched off, which the text
-    /// names: tail calls, exceptions or the like.
+    /// The module is valid, but needs a WebAssembly feature that is disabled. The text names the
+    /// feature, for example tail calls or exceptions.
     Unsupported(&'static str),
-    /// The module does not follow the interface. The list is never empty; of many imports that do not
-    /// fit it names 20.
+    /// The module does not follow the interface. The list is never empty. It contains at
+    /// most 20 of the imports that do not match the interface.
     Interface(Vec<InterfaceError>),
-    /// The module is valid, but has more of something than the runtime takes: a table too many, a
-    /// function too large to be compiled in bounded time.
+    /// The module is valid, but exceeds a limit of the runtime: it has too many tables, for example, or
+    /// a function that is too large to be compiled in bounded time.
     TooComplex(String),
-    /// Compiling took longer than the loader allows, and was given up.
+    /// Compiling took longer than the loader allows.
     CompileTimeout {
-        /// The most that is allowed.
+        /// The maximum time.
         limit: Duration,
     },
-    /// The engine could not compile the module. What it said is escaped and cut after 200 characters.
+    /// The engine could not compile the module. Its message is escaped and truncated to 200
+    /// characters.
     Compile(String),
 }
 
 impl LoadError {
-    /// What a reader of modules says is wrong, which may quote the file.
+    /// An error of the parser or validator, whose message may quote the file.
     pub(crate) fn malformed(error: impl fmt::Display) -> Self {
         let message = error.to_string();
         match feature_needed(&message) {
@@ -70,7 +71,7 @@ impl LoadError {
     }
 }
 
-/// The feature that a message of the validator says is off, in the words of those who use it.
+/// The name of the feature that is disabled, according to a message of the validator.
 fn feature_needed(message: &str) -> Option<&'static str> {
     const FEATURES: [(&str, &str); 14] = [
         ("tail calls", "tail calls"),
@@ -141,8 +142,8 @@ impl fmt::Display for LoadError {
             Self::TooComplex(message) => write!(f, "the module is not loaded: {message}"),
             Self::CompileTimeout { limit } => write!(
                 f,
-                "the module could not be compiled within {limit:?}; allow more time if it is trusted \
-                 and large, or the machine slow"
+                "the module could not be compiled within {limit:?}; allow more time if the module is \
+                 trusted and large, or if the machine is slow"
             ),
             Self::Compile(message) => {
                 write!(f, "the module could not be compiled: {}", Excerpt(message))

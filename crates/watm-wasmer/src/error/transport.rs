@@ -1,4 +1,6 @@
-//! How a transport ended. `watm-models` compiles this file too.
+//! How a transport ended.
+//!
+//! `watm-models` compiles this file too, so it must not depend on the engine.
 
 use std::error::Error;
 use std::fmt;
@@ -11,9 +13,9 @@ use watm_abi::{Errno, GuestError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// `watm_start_v1` returned 0: a side reached its end of stream.
+    /// `watm_start_v1` returned 0 because one side reached the end of its stream.
     Completed,
-    /// The transport returned because it was asked to, over the control pipe.
+    /// The transport returned because the control pipe asked it to.
     Cancelled,
 }
 
@@ -26,7 +28,9 @@ impl fmt::Display for End {
     }
 }
 
-/// How a transport failed. Cheap to clone: a connection reports it to each caller.
+/// How a transport failed.
+///
+/// It is cheap to clone, since a connection reports it to each caller.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -41,40 +45,40 @@ pub enum TransportError {
     Trapped {
         /// The export that was running.
         function: &'static str,
-        /// What the engine said.
+        /// The message of the engine.
         message: Arc<str>,
     },
-    /// The module called `proc_exit` where it must not, or with a code other than 0.
+    /// The module called `proc_exit` where that is not allowed, or with a code other than 0.
     Exited {
         /// The export that was running.
         function: &'static str,
         /// The exit code.
         code: i32,
     },
-    /// A function of the module returned a number that is not a connection the host gave out.
+    /// A function of the module returned a number that is not the descriptor of a connection.
     BadDescriptor {
         /// The export that returned it.
         function: &'static str,
         /// What it returned.
         fd: u32,
     },
-    /// The module returned 0, as at the end of a stream, but had met a reset or another failure of
-    /// the network connection: the stream is not complete.
+    /// The module returned 0, as at the end of a stream, although the network connection had been reset
+    /// or had failed otherwise. The stream is not complete.
     ConnectionLost {
-        /// What the module was told.
+        /// The error that the module received.
         errno: Errno,
     },
-    /// The module did not end in time after it was asked to, and was interrupted.
+    /// The module was asked to end, did not do so in time, and was interrupted.
     Interrupted,
-    /// The transport ended well, but what it wrote did not all leave: the peer did not take it in
-    /// time, or the network failed, and the module was gone or has not asked.
+    /// The transport ended well, but not everything that it wrote was delivered: the peer did not accept
+    /// it in time, or the network failed after the last call of the module.
     Undelivered,
     /// The host itself failed.
     Host(Arc<io::Error>),
 }
 
 impl TransportError {
-    /// The errno that describes the failure best.
+    /// The error number that describes the failure best.
     pub fn errno(&self) -> Errno {
         match self {
             Self::Failed {
@@ -92,8 +96,8 @@ impl TransportError {
 }
 
 impl TransportError {
-    /// The kind of an I/O error with this cause. Never one that asks callers to try again, which
-    /// they would do for ever: a transport that has ended does not come back.
+    /// The kind of an I/O error with this cause. It never asks callers to try again: a transport that
+    /// has ended does not come back, so they would try for ever.
     pub(super) fn io_kind(&self) -> io::ErrorKind {
         match self.errno().io_kind() {
             io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => io::ErrorKind::Other,

@@ -30,11 +30,11 @@ use crate::module::instrument::traps::Traps;
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 65536;
-/// Pages that a memory can have at all.
+/// Maximum number of pages of a 32-bit memory.
 const MOST_PAGES: u32 = 65536;
-/// Elements of a table at most.
+/// Maximum number of elements of a table.
 pub(crate) const TABLE_LIMIT: u32 = 1 << 20;
-/// Functions that are compiled at the same time at most, which bounds the memory that it takes.
+/// Maximum number of functions that are compiled at the same time, which bounds the memory in use.
 const COMPILE_THREADS: NonZero<usize> = NonZero::new(4).expect("it is not zero");
 /// How long compiling a module may take, unless the loader says otherwise.
 pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);

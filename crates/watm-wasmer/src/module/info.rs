@@ -1,10 +1,9 @@
 //! What a module file declares, found without compiling or running anything of it.
 //!
-//! A file is from anywhere. So everything is counted while it is read, and a module that has more
-//! of something than the runtime takes is refused at the first that is too many, before time or
-//! memory goes into the rest: what is kept takes a few MiB beside ten times the size of the file at
-//! most. Function types are shared, since thousands of functions can have one of a thousand
-//! parameters.
+//! A file may come from anywhere. So everything is counted while it is read. A module that exceeds a
+//! limit is refused at once, before the rest takes time or memory: what is kept takes at most a few
+//! MiB and ten times the size of the file. Function types are shared, since thousands of functions
+//! can have the same type with a thousand parameters.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -24,34 +23,35 @@ use crate::error::LoadError;
 use crate::module::engine;
 use crate::module::hash::ModuleHash;
 
-/// Tables of a module at most; each is bounded by itself, and what they have from the start together.
+/// Maximum number of tables. Each has its own limit, and their initial sizes a common one.
 const TABLE_COUNT_LIMIT: usize = 8;
-/// Functions of a module at most. Each takes a kilobyte and more while it is compiled.
+/// Maximum number of functions. Each takes a kilobyte or more while it is compiled.
 const FUNCTION_COUNT_LIMIT: usize = 100_000;
-/// Parameters and results of all functions together at most, and of all types, for each of which there
-/// is code as well; local variables of all functions. They take time for each function also when
-/// compiling is given up. A function with a thousand parameters takes 20 milliseconds for them.
+/// Maximum number of parameters and results of all functions together, and of all types, which are
+/// compiled to code as well; and of local variables of all functions. They take time for each
+/// function even when compiling is given up: a thousand parameters take 20 milliseconds.
 const FUNCTION_VALUE_LIMIT: usize = 500_000;
 const TYPE_VALUE_LIMIT: usize = 100_000;
 const LOCAL_COUNT_LIMIT: usize = 5_000_000;
-/// Parameters and results of all imports and exports together at most: they are listed with them.
+/// Maximum number of parameters and results of all imports and exports together, which are listed.
 const DECLARED_VALUE_LIMIT: usize = 100_000;
-/// Bytes of the names of all imports and exports together at most: each instance has those of exports.
+/// Maximum length of the names of all imports and exports together, in bytes. Each instance keeps the
+/// names of exports.
 const NAME_SIZE_LIMIT: usize = 1 << 20;
-/// Instructions of one constant expression at most: each instance computes all of them. Toolchains
+/// Maximum number of instructions in a constant expression, which each instance evaluates. Toolchains
 /// write up to three.
 const CONSTANT_LIMIT: usize = 16;
-/// Data segments at most. Each takes some bytes while the module is loaded; those of Go's linker, up to
-/// 100,000, are joined before it is compiled.
+/// Maximum number of data segments. Each takes some bytes while the module is loaded. Go's linker
+/// makes up to 100,000, which are joined before the module is compiled.
 const DATA_COUNT_LIMIT: usize = 250_000;
-/// Of all else at most that takes memory for each instance, beside its linear memory.
+/// Maximum number of items of any other kind that takes memory in each instance.
 const ITEM_COUNT_LIMIT: usize = 10_000;
-/// Elements of all segments together at most, as many as a table may have.
+/// Maximum number of elements of all segments together: as many as a table may have.
 const ELEMENT_COUNT_LIMIT: usize = engine::TABLE_LIMIT as usize;
-/// Elements of all tables together from the start at most.
+/// Maximum initial number of elements of all tables together.
 const TABLE_SIZE_LIMIT: usize = engine::TABLE_LIMIT as usize;
-/// Bytes of one function's code at most, however simple it is: at the worst, compiling as many takes
-/// four seconds and a GiB.
+/// Maximum size of the code of one function in bytes, however simple it is. In the worst case it
+/// takes four seconds and a GiB to compile.
 const FUNCTION_SIZE_LIMIT: usize = 512 << 10;
 /// Entries of the `producers` section that are kept. Toolchains write up to five.
 const PRODUCERS_KEPT: usize = 100;
@@ -64,7 +64,7 @@ pub(crate) type ImportedFunction = (&'static str, &'static str);
 pub struct MemoryInfo {
     /// Pages of 64 KiB at the start.
     pub min_pages: u64,
-    /// Pages of 64 KiB at most, if the module sets a limit.
+    /// The maximum number of pages of 64 KiB, if the module sets one.
     pub max_pages: Option<u64>,
 }
 
@@ -80,7 +80,7 @@ pub struct Producer {
     pub version: String,
 }
 
-/// What a module file contains, found without compiling or running anything of it.
+/// What a module file contains. It is found without compiling or running the module.
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
     sha256: ModuleHash,

@@ -11,7 +11,7 @@ use watm_abi::Excerpt;
 use crate::error::LoadError;
 use crate::module::recognise;
 
-/// Bytes of a module in the text format at most.
+/// Maximum size of a module in the text format, in bytes.
 #[cfg(feature = "wat")]
 const TEXT_SIZE_LIMIT: usize = 512 << 10;
 

@@ -17,11 +17,11 @@ use crate::net::plain::unacknowledged;
 use crate::net::reactor::{Reactor, Readiness};
 use crate::net::stream::{self, Stream};
 
-/// Bytes read ahead at most. Reads that are at least this large go around the buffer.
+/// Maximum number of bytes read ahead. Reads that are at least this large bypass the buffer.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// Reads that throw away what comes, at once: a peer that sends without end must not keep the
-/// worker busy with it.
+/// Maximum number of reads in a row that discard bytes, so that a peer that sends without end does not
+/// keep the worker busy.
 const DISCARD_ROUNDS: usize = 16;
 
 pub(crate) struct NetStream {

@@ -20,19 +20,20 @@ use crate::module::engine::PAGE;
 use crate::net::connect::{DialHook, Outgoing};
 use crate::net::policy::AddressPolicy;
 
-/// The longest timeout that is kept as it is: as good as none, and clocks can still add it.
+/// Longer timeouts are shortened to this. It is as good as none, and adding it to a clock does not
+/// overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
-/// Instances that are kept ready at most.
+/// Maximum number of instances that are kept ready.
 const STOCK_LIMIT: usize = 1024;
 
-/// What the system takes for a pause before it asks a peer whether it is still there.
+/// The pauses that the system accepts before it probes a peer.
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32400);
 
 /// Gathers the configuration of a [`crate::Dialer`], [`crate::FixedDialer`], [`crate::Listener`]
 /// or [`crate::Relay`]: each has a `builder` function that starts one.
 ///
-/// Nothing is given to a module but what is named here: no files, no environment, no address of
-/// its own choice.
+/// A module gets only what is named here. By default it has no files and no environment, and may not
+/// choose addresses.
 pub struct Builder<R> {
     pub(crate) settings: Settings,
     pub(crate) remote: Option<String>,
@@ -90,22 +91,23 @@ impl<R> Builder<R> {
         }
     }
 
-    /// The module's configuration: the contents of its read-only file `/conf/watm.cfg`, which
-    /// exists in memory only. Without it, the file does not exist.
+    /// Sets the configuration of the module: the contents of its read-only file `/conf/watm.cfg`, which
+    /// exists in memory only. Without a configuration, the file does not exist.
     pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.settings.config = Some(bytes.into().into());
         self
     }
 
-    /// Adds an argument. Argument 0 is always the module's name. All of them together may have
-    /// 1 MiB, and none a zero byte.
+    /// Adds an argument. Argument 0 is always the name of the module. All arguments together are limited
+    /// to 1 MiB. They must not contain zero bytes.
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.settings.args.push(arg.into());
         self
     }
 
-    /// Adds an environment variable. The host's own are not given to modules. All of them
-    /// together may have 1 MiB; a name must not be empty or contain `=`, and nothing a zero byte.
+    /// Adds an environment variable. The variables of the host are not passed to modules. All variables
+    /// together are limited to 1 MiB. A name must not be empty or contain `=`, and neither name nor
+    /// value may contain a zero byte.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.envs.push((name.into(), value.into()));
         self
@@ -113,18 +115,19 @@ impl<R> Builder<R> {
 
     /// Gives the module a directory of the host for reading, under the absolute path `guest`.
     ///
-    /// That may be `/`, beside others below it: a module finds what it looks for in the directory
-    /// whose path fits best. Otherwise no directory may lie in another. A module may have 16.
+    /// The path may be `/`, even if there are other directories: a module finds a file in the directory
+    /// with the longest matching path. Other directories must not lie within each other. The maximum
+    /// number of directories is 16.
     ///
-    /// It is opened for each connection, which takes a descriptor, and nothing outside of it can be reached:
-    /// neither over `..` nor over symbolic links, of which absolute ones are not followed at all. Pipes,
-    /// sockets and devices in it cannot be opened.
+    /// Each connection opens the directory, which takes a descriptor. Nothing outside of it can be
+    /// reached, neither with `..` nor with symbolic links; absolute links are not followed at all.
+    /// Pipes, sockets and devices in it cannot be opened.
     pub fn dir(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.directory(host.into(), guest.into(), false)
     }
 
-    /// Gives the module a directory of the host for reading and writing, with the same bounds as
-    /// [`dir`](Self::dir). How much is written is not limited.
+    /// Gives the module a directory of the host for reading and writing, with the same
+    /// restrictions as [`dir`](Self::dir). The amount written is not limited.
     pub fn dir_writable(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.directory(host.into(), guest.into(), true)
     }
@@ -175,56 +178,56 @@ impl<R> Builder<R> {
         self
     }
 
-    /// How long one outgoing connection may take, over all addresses of its name; 10 seconds by
+    /// Sets the maximum time for one outgoing connection, over all addresses of its name; 10 seconds by
     /// default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.outgoing.timeout = timeout;
         self
     }
 
-    /// How long the whole set-up of a transport may take: instantiating the module, connecting
-    /// and its handshake; 30 seconds by default.
+    /// Sets the maximum time for the whole set-up of a transport: instantiating the module, connecting,
+    /// and the handshake; 30 seconds by default.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
     }
 
-    /// How long a transport has to end after a close: half for what was written before, half
-    /// after it was told to end over the control pipe; then it is interrupted. 3 seconds by
-    /// default.
+    /// Sets the time that a transport has to end after a close; 3 seconds by default. The first half is
+    /// for what was written before. Then the control pipe tells the transport to end, and after the
+    /// second half it is interrupted.
     pub fn close_grace(mut self, grace: Duration) -> Self {
         self.settings.close_grace = grace;
         self
     }
 
-    /// How long bytes that a transport wrote before it ended by itself may take to leave;
-    /// 30 seconds by default.
+    /// Sets the maximum time to deliver what a transport wrote before it ended by itself; 30 seconds by
+    /// default.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.settings.drain_timeout = timeout;
         self
     }
 
-    /// After how long without a byte the system asks a TCP peer whether it is still there, from one
-    /// second on; 60 seconds by default. It asks again after as long, 15 seconds at most, and ends
-    /// the connection when several questions in a row stay without an answer (nine on Linux): the
-    /// module gets `ETIMEDOUT`. Without it (`None`) a peer that vanished is noticed only by bytes
-    /// that it does not take, and a connection that only receives stays for ever. Sockets that
-    /// have their own setting keep it.
+    /// Sets the idle time after which the system probes a TCP peer; 60 seconds by default, at least one
+    /// second. The probe is repeated after the same time, but after no more than 15 seconds. When
+    /// several probes in a row get no answer (nine on Linux), the connection ends and the module gets
+    /// `ETIMEDOUT`. Without probes (`None`), a vanished peer is noticed only when it does not accept
+    /// bytes, and a connection that only receives stays for ever. Sockets that have their own setting
+    /// keep it.
     pub fn keepalive(mut self, idle: Option<Duration>) -> Self {
         self.settings.keepalive = idle;
         self
     }
 
-    /// Bytes of linear memory that an instance may use, rounded down to 64 KiB pages; 256 MiB by
-    /// default.
+    /// Sets the maximum size of the linear memory of an instance in bytes, rounded down to pages of
+    /// 64 KiB; 256 MiB by default.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = bytes;
         self
     }
 
-    /// Maximum number of descriptors of an instance: the internal one, the control one, the network
-    /// ones, and the files and directories that it opens, all together. The standard streams and the
-    /// directories that it is given do not count. 64 by default, 3 to 480.
+    /// Sets the maximum number of descriptors of an instance, from 3 to 480; 64 by default. The internal
+    /// descriptor, the control pipe, network connections, and the files and directories that the module
+    /// opens count towards it. The standard streams and the directories that it was given do not.
     pub fn descriptor_limit(mut self, count: usize) -> Self {
         self.settings.descriptor_limit = count;
         self
@@ -238,33 +241,32 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Connections of a [`crate::Listener`] that wait for `accept` at most; while there are as
-    /// many, no more sockets are accepted. 128 by default.
+    /// Sets the maximum number of connections that wait for [`Listener::accept`](crate::Listener::accept);
+    /// 128 by default. While that many wait, no more sockets are accepted.
     pub fn backlog(mut self, count: usize) -> Self {
         self.settings.backlog = count;
         self
     }
 
-    /// Instances that are kept ready for new connections, up to 1,024: they have run
-    /// `watm_init_v1`, so that a new connection only dials. None by default; each takes about as
-    /// much as an idle connection (memory, a thread, two descriptors). A connection that finds none
-    /// ready, or that has a configuration of its own ([`crate::DialOptions::config`]), makes its
-    /// instance itself.
+    /// Sets the number of instances that are kept ready for new connections, up to 1,024; 0 by default.
+    /// They have run `watm_init_v1` already, so a new connection only dials. Each takes about as much
+    /// as an idle connection: memory, a thread and two descriptors. A connection makes its own instance
+    /// if none is ready, or if it has its own configuration ([`crate::DialOptions::config`]).
     pub fn stock(mut self, instances: usize) -> Self {
         self.settings.stock = instances;
         self
     }
 
-    /// Instances that the stock is refilled with in a second at most, one after the other; 200 by
-    /// default, at least 1.
+    /// Sets the maximum number of instances per second with which the stock is refilled, one after the
+    /// other; 200 by default, at least 1.
     pub fn stock_refill_rate(mut self, per_second: u32) -> Self {
         self.settings.stock_refill_rate = per_second;
         self
     }
 
-    /// Whether connections measure how long the module and the host work, for
-    /// [`crate::ConnStats`]. It reads the clock twice for each call of the module, some 50 ns; off
-    /// by default.
+    /// Sets whether connections measure how long the module and the host work, for
+    /// [`crate::ConnStats`]; off by default. It reads the clock twice in each call of the module, which
+    /// takes about 50 ns.
     pub fn timing(mut self, on: bool) -> Self {
         self.settings.timing = on;
         self
@@ -284,7 +286,10 @@ impl<R> Builder<R> {
             .keepalive
             .is_some_and(|idle| !KEEPALIVE.contains(&idle))
         {
-            return Err(invalid("keepalive", "it is from one second to nine hours"));
+            return Err(invalid(
+                "keepalive",
+                "it must be from one second to nine hours",
+            ));
         }
         let arguments = Arguments::new(settings.module.name(), &settings.args, &settings.envs)?;
         let in_memory = preopens::check(

@@ -46,17 +46,17 @@ pub struct Conn {
     closed: AtomicBool,
 }
 
-/// What a connection has moved so far, and what that took: see [`Conn::stats`].
+/// How much a connection has transferred so far, and at what cost: see [`Conn::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {
-    /// Bytes received from the network, as the module made them at the other end.
+    /// Bytes received from the network, in the form in which they were on the wire.
     pub received: u64,
-    /// Bytes sent to the network, as the module made them.
+    /// Bytes sent to the network, in the form in which they were on the wire.
     pub sent: u64,
     /// Functions of the host that the module has called.
     pub host_calls: u64,
-    /// System calls for moving bytes: sends and receives, looks for readiness, wake-ups.
+    /// System calls that transferred bytes, polled for readiness, or woke a thread.
     pub system_calls: u64,
     /// How long the module's own code ran since the transport was set up. This and the next two
     /// are 0 unless [`crate::Builder::timing`] is on.
@@ -110,7 +110,8 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// None now; the result is that of [`std::net::TcpStream::shutdown`] for easy exchange.
+    /// None at present. The result has the type of [`std::net::TcpStream::shutdown`], so that one can
+    /// replace the other.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             self.end.shutdown_write();
@@ -121,8 +122,8 @@ impl Conn {
         Ok(())
     }
 
-    /// Sets how long a read waits for bytes at most; without a limit for `None`, the default. A
-    /// read that waited this long fails with [`io::ErrorKind::TimedOut`].
+    /// Sets the maximum time that a read waits for bytes; `None`, the default, means no limit. A read
+    /// that waited this long fails with [`io::ErrorKind::TimedOut`].
     ///
     /// # Errors
     ///
@@ -131,8 +132,8 @@ impl Conn {
         store_timeout(&self.read_timeout, timeout)
     }
 
-    /// Sets how long a write waits for room at most; without a limit for `None`, the default. A
-    /// write that waited this long fails with [`io::ErrorKind::TimedOut`].
+    /// Sets the maximum time that a write waits for room; `None`, the default, means no limit. A write
+    /// that waited this long fails with [`io::ErrorKind::TimedOut`].
     ///
     /// # Errors
     ///
@@ -155,7 +156,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// None now; the result is that of [`std::net::TcpStream::set_nonblocking`].
+    /// None at present. The result has the type of [`std::net::TcpStream::set_nonblocking`].
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
         Ok(())
@@ -264,7 +265,7 @@ fn store_timeout(to: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> {
         Some(Duration::ZERO) => {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "a timeout of 0 is not possible",
+                "a timeout must not be 0",
             ));
         }
         Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),

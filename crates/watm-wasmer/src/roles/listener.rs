@@ -27,7 +27,7 @@ use crate::roles::handshakes::Handshakes;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
 
-/// Handshakes that were dropped and are about to end, beside those in progress.
+/// Maximum number of handshakes that were dropped and are about to end, beside those in progress.
 const SLACK: usize = 64;
 
 struct Queue {
@@ -52,8 +52,8 @@ struct Shared {
 
 /// Accepts connections and runs each through an instance of the module (`watm_accept_v1`).
 ///
-/// Handshakes run side by side on threads of their own: a client that stays silent delays nobody.
-/// One that fails is logged and never seen by [`Listener::accept`].
+/// Each handshake runs on its own thread, so a silent client delays nobody. A handshake that fails is
+/// logged, and [`Listener::accept`] never returns it.
 ///
 /// It ends in one of three ways. [`Listener::drain`] accepts no more sockets and waits until all
 /// connections have come to their own end; [`Listener::shutdown`] cuts all that are left, which
@@ -92,8 +92,9 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`AcceptError::Closed`] once the listener is closed, or accepts no more sockets and has none
-    /// left; [`AcceptError::Host`] if its socket failed. A client whose handshake fails is no error here.
+    /// [`AcceptError::Closed`] once the listener is closed, or once it accepts no more sockets and has
+    /// none left; [`AcceptError::Host`] if its socket failed. A client whose handshake fails does not
+    /// cause an error here.
     pub fn accept(&self) -> Result<Conn, AcceptError> {
         let mut queue = lock(&self.shared.queue);
         loop {

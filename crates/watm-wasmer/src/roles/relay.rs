@@ -106,7 +106,7 @@ impl fmt::Debug for Relay {
     }
 }
 
-/// A relay at work. Dropping it ends it like [`RelayHandle::shutdown`], without waiting.
+/// A running relay. Dropping it is like [`RelayHandle::shutdown`], but does not wait.
 pub struct RelayHandle {
     shared: Arc<Shared>,
     locals: Box<[SocketAddr]>,
@@ -140,7 +140,7 @@ impl RelayHandle {
         self.shared.book.wait_closed()
     }
 
-    /// Stops listening. Connections that are open, those being set up included, go on.
+    /// Stops listening. Open connections continue, including those that are being set up.
     pub fn stop_accepting(&self) {
         lock(&self.accept_loop).close();
         self.shared.workers.close_stock();
@@ -154,9 +154,9 @@ impl RelayHandle {
         self.shared.book.wait_empty(timeout)
     }
 
-    /// Stops listening and cuts all connections: their transports are told to end over the control
-    /// pipe, and both sides are reset once they have what came before. Waits until that is done:
-    /// within the grace period, and a little more for guests that do not cooperate.
+    /// Stops listening and cuts off all connections: the control pipe tells their transports to end, and
+    /// both sides are reset after they have received what came before. Waits until that is done, which
+    /// takes at most the grace period, and a little longer for guests that do not cooperate.
     ///
     /// [`RelayHandle::drain`] before it lets connections come to their own end.
     pub fn shutdown(&self) {
@@ -269,15 +269,15 @@ impl Accepting for Wrap {
 }
 
 impl Builder<Relay> {
-    /// The remote that `water_dial_fixed` dials, as for [`Dialer::dial`](crate::Dialer::dial).
+    /// Sets the remote that `water_dial_fixed` dials, as for [`Dialer::dial`](crate::Dialer::dial).
     /// Without it, only a module that chooses its own remotes can relay.
     pub fn remote(mut self, address: impl Into<String>) -> Self {
         self.remote = Some(address.into());
         self
     }
 
-    /// Connections that the relay carries at the same time at most, those being set up included;
-    /// more wait in the system's queue. 4,096 by default.
+    /// Sets the maximum number of connections at the same time, including those that are being set up;
+    /// 4,096 by default. Further clients wait in the queue of the system.
     pub fn connection_limit(mut self, count: usize) -> Self {
         self.settings.connection_limit = count;
         self

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::case::told;
 use crate::scene::Scene;
@@ -101,8 +102,8 @@ impl Child {
         } else {
             MEMORY_LIMIT
         };
-        limit(process.id(), libc::RLIMIT_DATA, memory)?;
-        limit(process.id(), libc::RLIMIT_CPU, seconds)?;
+        limit(Pid::from_child(&process), Resource::Data, memory)?;
+        limit(Pid::from_child(&process), Resource::Cpu, seconds)?;
         let (tell, first_line) = unbounded();
         let mut release = Vec::new();
         let mut follow = |stream: Box<dyn Read + Send>, tell| {
@@ -139,8 +140,8 @@ impl Child {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        // SAFETY: the process is a child of this one that was not waited for.
-        unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
+        // It may have ended already.
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
     }
 
     /// Waits for its end, and kills it if that does not come in time.
@@ -308,25 +309,15 @@ impl fmt::Display for End {
 }
 
 /// Limits what the system gives a child of this process.
-fn limit(pid: u32, resource: libc::__rlimit_resource_t, value: u64) -> Result<(), String> {
-    let limit = libc::rlimit {
-        rlim_cur: value,
+fn limit(pid: Pid, resource: Resource, value: u64) -> Result<(), String> {
+    let limit = Rlimit {
+        current: Some(value),
         // Behind the softer limit of time there is a signal that tells it from others.
-        rlim_max: value + 2,
+        maximum: Some(value + 2),
     };
-    // SAFETY: the pointer is to a record that lives here.
-    let result = unsafe {
-        libc::prlimit(
-            pid as libc::pid_t,
-            resource,
-            &raw const limit,
-            std::ptr::null_mut(),
-        )
-    };
-    // One that has ended already needs no limit.
-    match result {
-        0 => Ok(()),
-        _ => Err(told(std::io::Error::last_os_error())),
+    match prlimit(Some(pid), resource, limit) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(told(error.into())),
     }
 }
 

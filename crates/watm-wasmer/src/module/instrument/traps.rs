@@ -67,12 +67,12 @@ pub(crate) fn cause(instance: &Instance, store: &mut Store) -> Option<&'static s
 #[derive(Debug, Default)]
 pub(crate) struct Traps {
     /// Known before the first function is compiled.
-    module: OnceLock<Arc<Module>>,
+    module: OnceLock<Arc<Instrumented>>,
 }
 
 /// What is to be known of the module, and the indices of the globals that were added.
 #[derive(Debug)]
-struct Module {
+struct Instrumented {
     cause: u32,
     /// Three operands.
     first: u32,
@@ -182,7 +182,7 @@ impl ModuleMiddleware for Traps {
         let mut add_global = |ty, initial| add_global(ty, initial).as_u32();
         let [first, second, third] =
             std::array::from_fn(|_| add_global(Type::I32, GlobalInit::I32Const(0)));
-        let module = Module {
+        let module = Instrumented {
             cause: cause.as_u32(),
             first,
             second,
@@ -228,7 +228,7 @@ fn let_large_tables_grow(info: &mut ModuleInfo) -> Vec<u32> {
 }
 
 #[derive(Debug)]
-struct InFunction(Option<Arc<Module>>);
+struct InFunction(Option<Arc<Instrumented>>);
 
 impl<'a> FunctionMiddleware<'a> for InFunction {
     fn feed(
@@ -244,96 +244,120 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
     }
 }
 
-impl Module {
+impl Instrumented {
+    /// Pushes an instruction behind the checks that it needs, or what stands in its place.
     fn feed<'a>(&self, operator: Operator<'a>, state: &mut MiddlewareReaderState<'a>) {
-        let Self {
-            first,
-            second,
-            third,
-            ..
-        } = *self;
         match operator {
             Operator::Unreachable => self.trap(Cause::Unreachable, state),
-            Operator::MemoryCopy { .. } => {
-                Self::take([third, second, first], state);
-                Self::put([first, second, first, second], state);
-                state.extend([Operator::I32GtU, Operator::Select]);
-                self.check_memory(state);
-                Self::put([first, second, third], state);
-            }
-            Operator::MemoryFill { .. } => {
-                Self::take([third, second, first], state);
-                Self::put([first], state);
-                self.check_memory(state);
-                Self::put([first, second, third], state);
-            }
+            Operator::MemoryCopy { .. } => self.before_memory_copy(state),
+            Operator::MemoryFill { .. } => self.before_memory_write(None, state),
             Operator::MemoryInit { data_index, .. } => {
-                Self::take([third, second, first], state);
-                Self::put([first], state);
-                self.check_memory(state);
-                self.check(second, Cause::Memory, state, |state| {
-                    self.data.push_length(data_index, state);
-                });
-                Self::put([first, second, third], state);
+                self.before_memory_write(Some(data_index), state);
             }
             Operator::TableGet { table } => {
-                Self::take([first], state);
+                Self::take([self.first], state);
                 self.check_element(table, state);
-                Self::put([first], state);
+                Self::put([self.first], state);
             }
             Operator::TableSet { table } => {
                 let value = self.reference(table);
-                Self::take([value, first], state);
+                Self::take([value, self.first], state);
                 self.check_element(table, state);
-                Self::put([first, value], state);
+                Self::put([self.first, value], state);
             }
-            // By nothing, it always can.
             Operator::TableGrow { table } if self.full.contains(&table) => {
-                Self::take([third], state);
-                state.extend([
-                    Operator::Drop,
-                    Operator::I32Const { value: -1 },
-                    Operator::TableSize { table },
-                ]);
-                Self::put([third], state);
-                return state.push_operator(Operator::Select);
+                return self.refuse_to_grow(table, state);
             }
             Operator::TableFill { table } => {
                 let value = self.reference(table);
-                Self::take([third, value, first], state);
-                self.check_table(first, table, state);
-                Self::put([first, value, third], state);
+                Self::take([self.third, value, self.first], state);
+                self.check_table(self.first, table, state);
+                Self::put([self.first, value, self.third], state);
             }
             Operator::TableCopy {
                 dst_table,
                 src_table,
             } => {
-                Self::take([third, second, first], state);
-                self.check_table(first, dst_table, state);
-                self.check_table(second, src_table, state);
-                Self::put([first, second, third], state);
+                self.take_three(state);
+                self.check_table(self.first, dst_table, state);
+                self.check_table(self.second, src_table, state);
+                self.put_three(state);
             }
             Operator::TableInit { elem_index, table } => {
-                Self::take([third, second, first], state);
-                self.check_table(first, table, state);
-                self.check(second, Cause::Table, state, |state| {
-                    self.elements.push_length(elem_index, state);
-                });
+                self.before_table_init(elem_index, table, state);
                 if self.reference(table) == self.external {
-                    Self::put([first], state);
-                    state.push_operator(Operator::RefNull {
-                        hty: HeapType::EXTERN,
-                    });
-                    Self::put([third], state);
-                    return state.push_operator(Operator::TableFill { table });
+                    return self.fill_with_null(table, state);
                 }
-                Self::put([first, second, third], state);
+                self.put_three(state);
             }
             Operator::DataDrop { data_index } => self.data.drop(data_index, state),
             Operator::ElemDrop { elem_index } => self.elements.drop(elem_index, state),
             _ => {}
         }
         state.push_operator(operator);
+    }
+
+    fn before_memory_copy(&self, state: &mut MiddlewareReaderState<'_>) {
+        let Self { first, second, .. } = *self;
+        self.take_three(state);
+        // The range that ends last is the one that begins last.
+        Self::put([first, second, first, second], state);
+        state.extend([Operator::I32GtU, Operator::Select]);
+        self.check_memory(state);
+        self.put_three(state);
+    }
+
+    /// Checks a write to memory, and the read from a data segment if there is one.
+    fn before_memory_write(&self, segment: Option<u32>, state: &mut MiddlewareReaderState<'_>) {
+        self.take_three(state);
+        Self::put([self.first], state);
+        self.check_memory(state);
+        if let Some(segment) = segment {
+            self.check(self.second, Cause::Memory, state, |state| {
+                self.data.push_length(segment, state);
+            });
+        }
+        self.put_three(state);
+    }
+
+    /// The operands are left in the globals.
+    fn before_table_init(&self, segment: u32, table: u32, state: &mut MiddlewareReaderState<'_>) {
+        self.take_three(state);
+        self.check_table(self.first, table, state);
+        self.check(self.second, Cause::Table, state, |state| {
+            self.elements.push_length(segment, state);
+        });
+    }
+
+    fn fill_with_null(&self, table: u32, state: &mut MiddlewareReaderState<'_>) {
+        Self::put([self.first], state);
+        state.push_operator(Operator::RefNull {
+            hty: HeapType::EXTERN,
+        });
+        Self::put([self.third], state);
+        state.push_operator(Operator::TableFill { table });
+    }
+
+    /// Answers -1 in place of growing a table, unless it is to grow by nothing, which always works.
+    fn refuse_to_grow(&self, table: u32, state: &mut MiddlewareReaderState<'_>) {
+        Self::take([self.third], state);
+        state.extend([
+            Operator::Drop,
+            Operator::I32Const { value: -1 },
+            Operator::TableSize { table },
+        ]);
+        Self::put([self.third], state);
+        state.push_operator(Operator::Select);
+    }
+
+    /// Takes three operands from the stack.
+    fn take_three(&self, state: &mut MiddlewareReaderState<'_>) {
+        Self::take([self.third, self.second, self.first], state);
+    }
+
+    /// Puts the three operands back.
+    fn put_three(&self, state: &mut MiddlewareReaderState<'_>) {
+        Self::put([self.first, self.second, self.third], state);
     }
 
     /// Takes operands from the stack, the uppermost first.
