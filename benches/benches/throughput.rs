@@ -1,5 +1,5 @@
-//! Bytes through a pass-through module, each way, both ways at once, and there and back, each beside
-//! the same bytes over raw TCP to the same peer.
+//! Bytes through a pass-through module, each way, both ways at once, and there and back, each
+//! beside the same bytes over raw TCP to the same peer.
 
 use std::hint::black_box;
 use std::io::{Read, Write};

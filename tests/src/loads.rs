@@ -1,5 +1,5 @@
-//! Loads that a transport has to carry, whatever it is written in and whoever is slow: one side takes
-//! nothing for a while, or little, or both sides write without end. Every byte is checked.
+//! Loads that a transport has to carry, whatever it is written in and whoever is slow: one side
+//! takes nothing for a while, or little, or both sides write without end. Every byte is checked.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -69,8 +69,8 @@ impl Write for &Side {
     }
 }
 
-/// A socket whose system holds little of what is sent. (What it receives is left alone: a buffer that
-/// is smaller than a segment of the loopback device makes it wait for timers.)
+/// A socket whose system holds little of what is sent. (What it receives is left alone: a buffer
+/// that is smaller than a segment of the loopback device makes it wait for timers.)
 fn narrow(socket: &TcpStream) {
     let socket = SockRef::from(socket);
     socket.set_send_buffer_size(16 << 10).expect("a size");
@@ -277,8 +277,8 @@ impl Checked {
 /// So many bytes are not the reverse of others by chance.
 const UNMISTAKABLE: usize = 8;
 
-/// The length of the piece that `received` begins with, if all of it is there. A short one counts if
-/// a longer one follows.
+/// The length of the piece that `received` begins with, if all of it is there. A short one counts
+/// if a longer one follows.
 fn first_piece(received: &[u8], expected: &[u8]) -> Option<usize> {
     (1..=received.len()).find(|&len| {
         // The first byte of a piece is the last that was sent of it.

@@ -27,8 +27,8 @@ struct Uses {
     resident: u64,
 }
 
-/// The threads of the runtime but for its supervisor, which stays once it is there, and which may be
-/// there for a while before it has its name.
+/// The threads of the runtime but for its supervisor, which stays once it is there, and which may
+/// be there for a while before it has its name.
 fn passing_threads() -> usize {
     threads("watm-").saturating_sub(threads("watm-supervisor"))
 }
@@ -340,8 +340,8 @@ fn a_connection_that_is_dropped_ends_with_its_grace_period_although_the_peer_nev
 #[test]
 fn bytes_that_nobody_takes_hold_an_ended_transport_no_longer_than_the_drain_timeout() {
     alone(|| {
-        // It writes without waiting until it is refused, which it is since it has asked for room, and
-        // returns with its buffer full.
+        // It writes without waiting until it is refused, which it is since it has asked for room,
+        // and returns with its buffer full.
         let module = with_worker(
             "(drop (call $set_flags (global.get $net) (i32.const 4)))
          (drop (call $wait (global.get $net) (i32.const 2)))
@@ -760,8 +760,8 @@ impl Mappings {
         let used = std::fs::read_to_string("/proc/self/maps").expect("the mappings");
         let wanted = limit - limit / part - used.lines().count();
         let len = wanted * 4096;
-        // SAFETY: new pages, of nobody else, that nobody touches. Each second one gets other rights, so
-        // that none is of a piece with the next.
+        // SAFETY: new pages, of nobody else, that nobody touches. Each second one gets other
+        // rights, so that none is of a piece with the next.
         unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
             let at = libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0);

@@ -1,5 +1,5 @@
-//! Modules of toolchains that are not those of the committed guests: standard Go with `crypto/tls`, tokio, Zig.
-//! `tests/toolchains` builds them and runs this.
+//! Modules of toolchains that are not those of the committed guests: standard Go with `crypto/tls`,
+//! tokio, Zig. `tests/toolchains` builds them and runs this.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -115,8 +115,8 @@ fn idle_connections_of_zig_cost_next_to_nothing() {
     alone(|| idle_costs_next_to_nothing("Zig", &of_toolchain("zig_plain")));
 }
 
-/// `openssl s_server` with a certificate of its own, which sends back what it gets, line by line and
-/// each line reversed.
+/// `openssl s_server` with a certificate of its own, which sends back what it gets, line by line
+/// and each line reversed.
 struct TlsServer {
     child: Child,
     address: String,

@@ -18,7 +18,8 @@ use crate::watchdog;
 /// Operations of one case at most.
 const MOST_OPERATIONS: usize = 40;
 
-/// Where in the guest's memory things are: two paths, an array of buffers, what is read and written, results.
+/// Where in the guest's memory things are: two paths, an array of buffers, what is read and
+/// written, results.
 const PATHS: [u32; 2] = [1024, 6144];
 const BUFFERS: u32 = 12_288;
 const BYTES: u32 = 16_384;

@@ -23,8 +23,8 @@ const EBADF: i32 = 8;
 pub(crate) const LAST_ERRNO: i32 = 76;
 /// Calls of one case at most.
 const MOST_CALLS: usize = 12;
-/// Bytes that one call may move to or from a standard stream or a file. A connection takes all that a
-/// blocking call has, as its peer does.
+/// Bytes that one call may move to or from a standard stream or a file. A connection takes all that
+/// a blocking call has, as its peer does.
 const MOVED_LIMIT: u32 = 16 << 20;
 /// Buffers of one call at most.
 const MOST_BUFFERS: usize = 1024;

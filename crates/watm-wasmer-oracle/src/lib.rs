@@ -2,8 +2,9 @@
 //!
 //! Each oracle takes a case, runs it with real connections on loopback, and panics when something
 //! is not as promised: a wrong answer, memory written that was not named, an end that took too
-//! long, something left over. That of the address policy compares it with a model instead. A case is built of arbitrary bytes, weighted towards the borders
-//! where mistakes live. The tests of this crate and the targets in `fuzz/` run the same oracles.
+//! long, something left over. That of the address policy compares it with a model instead. A case
+//! is built of arbitrary bytes, weighted towards the borders where mistakes live. The tests of this
+//! crate and the targets in `fuzz/` run the same oracles.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

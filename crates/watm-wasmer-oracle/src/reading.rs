@@ -17,8 +17,8 @@ use crate::assembly::{Assembly, body, function_type, leb, name, section};
 use crate::load::{Mutation, change};
 use crate::watchdog;
 
-/// Bytes of memory that reading may take for each byte of the file, and for any file: there may be some
-/// thousand of each thing in a few bytes. Compiling next to nothing takes no more.
+/// Bytes of memory that reading may take for each byte of the file, and for any file: there may be
+/// some thousand of each thing in a few bytes. Compiling next to nothing takes no more.
 const MEMORY_FOR_EACH: u64 = 10;
 const MEMORY_FOR_ANY: u64 = 8 << 20;
 /// Bytes of a file that are read in a second, and the time for any file.

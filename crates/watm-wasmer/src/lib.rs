@@ -43,11 +43,11 @@
 //!
 //! # The end of a connection
 //!
-//! [`Conn::close`] waits until the module has ended and everything that was written is delivered, and
-//! reports the result. A connection that is dropped delivers in the background; [`drain`] waits for
-//! all such connections. Unless a connection has ended in order, its sockets reset their peers when
-//! they are closed, even if that happens because the process ends. So no peer mistakes a part for
-//! the whole.
+//! [`Conn::close`] waits until the module has ended and everything that was written is delivered,
+//! and reports the result. A connection that is dropped delivers in the background; [`drain`] waits
+//! for all such connections. Unless a connection has ended in order, its sockets reset their peers
+//! when they are closed, even if that happens because the process ends. So no peer mistakes a part
+//! for the whole.
 //!
 //! # Threads, memory and signals
 //!
@@ -55,12 +55,12 @@
 //! between connections. Each linear memory reserves 8 GiB of address space (not of memory), so
 //! about 15,000 connections fit in a process.
 //!
-//! A guest that never calls the host is stopped by its own code, which checks in each iteration of a
-//! loop and in each call whether it should continue. No signal is sent. From the first module on, the
-//! engine handles SIGSEGV, SIGBUS, SIGILL and SIGFPE raised by guest code, and forwards all others of
-//! these to the handlers that were installed before. A handler that the application installs later
-//! must forward what it does not handle as well. The runtime does not touch any other signal, and
-//! blocks them on its own threads.
+//! A guest that never calls the host is stopped by its own code, which checks in each iteration of
+//! a loop and in each call whether it should continue. No signal is sent. From the first module on,
+//! the engine handles SIGSEGV, SIGBUS, SIGILL and SIGFPE raised by guest code, and forwards those
+//! that other code raises to the handlers that were installed before. A handler that the
+//! application installs later must forward what it does not handle as well. The runtime does not
+//! touch any other signal, and blocks them on its own threads.
 //!
 //! # Features
 //!

@@ -59,8 +59,8 @@ pub struct TransportModule {
 }
 
 impl TransportModule {
-    /// Loads a module from its bytes, in the binary or (with the feature `wat`, up to 512 KiB) the text
-    /// format.
+    /// Loads a module from its bytes, in the binary or (with the feature `wat`, up to 512 KiB) the
+    /// text format.
     ///
     /// # Errors
     ///
@@ -212,8 +212,8 @@ impl ModuleLoader {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] if the module is too large or complex, has another hash, is malformed, is not a
-    /// WATM v1 module or cannot be compiled in time.
+    /// [`LoadError`] if the module is too large or complex, has another hash, is malformed, is not
+    /// a WATM v1 module or cannot be compiled in time.
     pub fn load_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<TransportModule, LoadError> {
         self.load(bytes.as_ref(), None)
     }

@@ -23,8 +23,8 @@ pub(crate) fn spawn<T: Send + 'static>(
 
 /// Runs `f` on a thread of its own and waits for it.
 ///
-/// The system answers some calls with a signal beside the error, such as a write beyond the limit on
-/// the size of a file (`SIGXFSZ`). It sends that signal to the calling thread, and would end the
+/// The system answers some calls with a signal beside the error, such as a write beyond the limit
+/// on the size of a file (`SIGXFSZ`). It sends that signal to the calling thread, and would end the
 /// process if the thread did not block it.
 pub(crate) fn without_signals<T: Send>(f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {

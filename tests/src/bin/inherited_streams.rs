@@ -1,5 +1,5 @@
-//! Runs a guest that has the standard streams of this process: it copies one piece of standard input
-//! to standard output, writes a line to standard error, and ends.
+//! Runs a guest that has the standard streams of this process: it copies one piece of standard
+//! input to standard output, writes a line to standard error, and ends.
 
 use watm_tests::{Pair, with_worker};
 use watm_wasmer::{Dialer, Stdio};

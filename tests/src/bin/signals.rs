@@ -87,8 +87,8 @@ extern "C" fn count(_: libc::c_int) {
 }
 
 fn handle(signal: libc::c_int, handler: usize, flags: libc::c_int) -> libc::sigaction {
-    // SAFETY: the record is valid all-zero and filled in below; the handlers of this file do no more
-    // than is allowed in one.
+    // SAFETY: the record is valid all-zero and filled in below; the handlers of this file do no
+    // more than is allowed in one.
     unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         let mut before = action;
@@ -115,7 +115,8 @@ fn dispositions() -> Vec<(usize, libc::c_int)> {
 }
 
 fn send_to_thread(thread: libc::pid_t) {
-    // SAFETY: the process handles it. A thread that has ended meanwhile is an error that is ignored.
+    // SAFETY: the process handles it. A thread that has ended meanwhile is an error that is
+    // ignored.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) };
 }
 

@@ -1,5 +1,5 @@
-//! What an attack on the runtime found, and the rest of its kind: work, memory and descriptors out of
-//! all proportion to what a module asks for. What these cost in time and memory is measured by
+//! What an attack on the runtime found, and the rest of its kind: work, memory and descriptors out
+//! of all proportion to what a module asks for. What these cost in time and memory is measured by
 //! `tests/attack`, and by the fuzz target `reading`.
 
 use std::fmt::Write as _;
@@ -491,8 +491,8 @@ fn one_write_to_a_standard_stream_takes_a_mebibyte_and_says_so() {
     assert_eq!(read_numbers(&pair.peer), [0, 1 << 20]);
 }
 
-/// A module that opens a file, dials, and puts the socket in the file's place, until either fails, and
-/// then reports how often it went well.
+/// A module that opens a file, dials, and puts the socket in the file's place, until either fails,
+/// and then reports how often it went well.
 fn moves_its_sockets() -> TransportModule {
     text(
         r#"(module

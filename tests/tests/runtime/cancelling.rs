@@ -80,8 +80,8 @@ fn a_blocking_read_and_a_blocking_write_are_stopped_in_their_sleep() {
 
 #[test]
 fn a_write_that_is_refused_for_ever_parks_and_is_stopped() {
-    // The same write again and again, to a peer that never reads. The guest has asked for room once,
-    // so that it is told of refusals.
+    // The same write again and again, to a peer that never reads. The guest has asked for room
+    // once, so that it is told of refusals.
     let spinning = with_worker(
         "(drop (call $set_flags (global.get $net) (i32.const 4)))
          (drop (call $wait (global.get $net) (i32.const 2)))
@@ -209,8 +209,8 @@ fn a_guest_that_waits_for_control_alone_ends_within_the_grace_period() {
 
 #[test]
 fn a_guest_that_does_not_care_for_the_end_of_stream_is_told_over_control() {
-    // It drops what it reads, goes on after the end, and listens to control: half of the grace period
-    // is for the end of stream, the other half for control.
+    // It drops what it reads, goes on after the end, and listens to control: half of the grace
+    // period is for the end of stream, the other half for control.
     let module = with_worker(
         "(loop $next
            (drop (call $wait (global.get $control) (i32.const 1)))

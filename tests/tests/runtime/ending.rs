@@ -176,8 +176,8 @@ fn what_a_worker_wrote_before_it_returned_arrives_on_both_sides() {
 
 #[test]
 fn what_a_worker_wrote_before_it_returned_waits_for_a_peer_that_reads_late() {
-    // It writes without waiting until nothing more is taken, tells how often it was, and returns. It
-    // has asked for room before, so that it is told when there is none.
+    // It writes without waiting until nothing more is taken, tells how often it was, and returns.
+    // It has asked for room before, so that it is told when there is none.
     let module = with_worker(
         "(local $taken i32)
          (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))

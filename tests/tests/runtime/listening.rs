@@ -39,7 +39,8 @@ fn greet(mut client: &TcpStream) {
     assert_eq!(read_vec(client, REPLY.len()), REPLY);
 }
 
-/// Waits until the host has dropped a client: the end of stream, or a reset if bytes were under way.
+/// Waits until the host has dropped a client: the end of stream, or a reset if bytes were under
+/// way.
 #[track_caller]
 fn expect_dropped(mut client: &TcpStream) {
     match client.read(&mut [0; 64]) {

@@ -619,8 +619,8 @@ fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
     expect_refused("elements", module, 1 << 20);
 }
 
-/// These take time to compile for each function and each type, where giving up is not looked at: 8 KiB
-/// were worth seconds, and a megabyte minutes.
+/// These take time to compile for each function and each type, where giving up is not looked at: 8
+/// KiB were worth seconds, and a megabyte minutes.
 #[test]
 fn a_module_with_too_many_parameters_or_locals_is_refused_before_it_is_compiled() {
     let wide = "i32 ".repeat(1000);
@@ -932,7 +932,8 @@ fn a_start_section_that_traps_or_never_ends_fails_the_dial() {
 
 #[test]
 fn the_worker_runs_only_after_the_control_pipe_was_given() {
-    // The worker reads a byte from control without waiting: nothing is there, and it is a descriptor.
+    // The worker reads a byte from control without waiting: nothing is there, and it is a
+    // descriptor.
     let module = with_worker(
         "(call $put (call $set_flags (global.get $control) (i32.const 4)))
          (call $put (call $read (global.get $control) (i32.const 16384) (i32.const 1)))

@@ -276,7 +276,8 @@ fn a_standard_stream_that_was_closed_is_not_there_any_more() {
 
 #[test]
 fn moving_things_around_reaches_nothing_outside_of_a_directory() {
-    // WASI's implementation moved what was behind a link: out of where it was, into the guest's hands.
+    // WASI's implementation moved what was behind a link: out of where it was, into the guest's
+    // hands.
     let rename = |from: (u32, u32), to: (u32, u32)| {
         format!(
             "(call $path_rename (i32.const 3) (i32.const {}) (i32.const {}) (i32.const 3) (i32.const {}) (i32.const {}))",

@@ -122,6 +122,6 @@ fn a_directory_that_others_can_write_is_refused_with_advice() {
     fs::set_permissions(directory.path(), open_to_all).expect("a mode");
     let ended = demo(&built("plain"), directory.path(), &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("others can write it"), "{ended:?}");
+    assert!(ended.stderr.contains("others can write to it"), "{ended:?}");
     assert!(ended.stderr.contains("--cache-dir"), "{ended:?}");
 }

@@ -112,8 +112,8 @@ pub(crate) struct Link {
     outcome: OnceLock<Result<End, TransportError>>,
     /// Something went wrong without the guest's doing, which it may have to be told.
     failed: AtomicBool,
-    /// The connection has failed: whoever is on its network side is reset in the end, so that nobody
-    /// takes a part for the whole.
+    /// The connection has failed: whoever is on its network side is reset in the end, so that
+    /// nobody takes a part for the whole.
     broken: AtomicBool,
     /// The transport ended well, but not all that it wrote was taken by the peer in time.
     undelivered: AtomicBool,
@@ -262,8 +262,8 @@ impl Link {
         self.failed.load(Ordering::Relaxed) && self.failed.swap(false, Ordering::Acquire)
     }
 
-    /// Says that the connection has failed. Sockets that are open are reset when they have delivered
-    /// what came before.
+    /// Says that the connection has failed. Sockets that are open are reset when they have
+    /// delivered what came before.
     pub(crate) fn set_broken(&self) {
         self.broken.store(true, Ordering::Release);
     }

@@ -15,7 +15,7 @@ struct Line(AtomicUsize);
 
 /// The cells between `head` and `tail` are touched by the consumer alone and the others by the
 /// producer alone; the release store of an index hands cells over to the side that acquires it.
-struct Shared {
+struct Ring {
     /// Total bytes ever taken out. Written by the consumer alone.
     head: Line,
     /// Total bytes ever put in. Written by the producer alone.
@@ -26,7 +26,7 @@ struct Shared {
 
 /// The writing end. There is exactly one, and its methods take `&mut self`.
 pub(crate) struct Producer {
-    shared: Arc<Shared>,
+    shared: Arc<Ring>,
     /// What this side knows of `head`; never ahead of it.
     head: usize,
     tail: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Producer {
 
 /// The reading end. There is exactly one, and its methods take `&mut self`.
 pub(crate) struct Consumer {
-    shared: Arc<Shared>,
+    shared: Arc<Ring>,
     head: usize,
     /// What this side knows of `tail`; never ahead of it.
     tail: usize,
@@ -48,7 +48,7 @@ pub(crate) fn ring(capacity: usize) -> (Producer, Consumer) {
         capacity.is_power_of_two(),
         "a ring's capacity is a power of two"
     );
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Ring {
         head: Line(AtomicUsize::new(0)),
         tail: Line(AtomicUsize::new(0)),
         storage: OnceLock::new(),
@@ -69,7 +69,7 @@ pub(crate) fn ring(capacity: usize) -> (Producer, Consumer) {
     )
 }
 
-impl Shared {
+impl Ring {
     fn storage(&self) -> &Cells {
         self.storage.get_or_init(|| Cells::new(self.capacity))
     }
@@ -108,8 +108,8 @@ impl Producer {
         while done < total {
             let at = self.tail.wrapping_add(self.staged);
             let (start, len) = self.shared.span(at, total - done);
-            // SAFETY: `room` says that these cells hold nothing the consumer may still read, and
-            // the span lies inside the storage.
+            // SAFETY: `span` stays inside the storage. `room` keeps the range to cells that the
+            // consumer has released, and there is only one producer.
             unsafe { storage.put(start, &data[done..done + len]) };
             self.staged += len;
             done += len;
@@ -163,8 +163,8 @@ impl Consumer {
             let (start, len) = self
                 .shared
                 .span(self.head.wrapping_add(offset + done), total - done);
-            // SAFETY: `known` says that the producer has handed these cells over, and the span
-            // lies inside the storage.
+            // SAFETY: `span` stays inside the storage. `known` keeps the range to cells that the
+            // producer has written and released, and there is only one consumer.
             unsafe { storage.get(start, &mut buf[done..done + len]) };
             done += len;
         }

@@ -35,8 +35,8 @@ pub enum LoadError {
         /// The hash of the file.
         found: ModuleHash,
     },
-    /// The file is not a WebAssembly module. The text says what it is and what to do about it, if that
-    /// is known: "it is compressed with gzip; decompress it".
+    /// The file is not a WebAssembly module. The text says what it is and what to do about it, if
+    /// that is known: "it is compressed with gzip; decompress it".
     NotAModule(&'static str),
     /// The bytes are not a valid WebAssembly module. The text may quote them, escaped and
     /// truncated to 200 characters.
@@ -47,8 +47,8 @@ pub enum LoadError {
     /// The module does not follow the interface. The list is never empty. It contains at
     /// most 20 of the imports that do not match the interface.
     Interface(Vec<InterfaceError>),
-    /// The module is valid, but exceeds a limit of the runtime: it has too many tables, for example, or
-    /// a function that is too large to be compiled in bounded time.
+    /// The module is valid, but exceeds a limit of the runtime: it has too many tables, for
+    /// example, or a function that is too large to be compiled in bounded time.
     TooComplex(String),
     /// Compiling took longer than the loader allows.
     CompileTimeout {

@@ -62,16 +62,16 @@ pub enum TransportError {
         /// What it returned.
         fd: u32,
     },
-    /// The module returned 0, as at the end of a stream, although the network connection had been reset
-    /// or had failed otherwise. The stream is not complete.
+    /// The module returned 0, as at the end of a stream, although the network connection had been
+    /// reset or had failed otherwise. The stream is not complete.
     ConnectionLost {
         /// The error that the module received.
         errno: Errno,
     },
     /// The module was asked to end, did not do so in time, and was interrupted.
     Interrupted,
-    /// The transport ended well, but not everything that it wrote was delivered: the peer did not accept
-    /// it in time, or the network failed after the last call of the module.
+    /// The transport ended well, but not everything that it wrote was delivered: the peer did not
+    /// accept it in time, or the network failed after the last call of the module.
     Undelivered,
     /// The host itself failed.
     Host(Arc<io::Error>),
@@ -96,8 +96,8 @@ impl TransportError {
 }
 
 impl TransportError {
-    /// The kind of an I/O error with this cause. It never asks callers to try again: a transport that
-    /// has ended does not come back, so they would try for ever.
+    /// The kind of an I/O error with this cause. It never asks callers to try again: a transport
+    /// that has ended does not come back, so they would try for ever.
     pub(super) fn io_kind(&self) -> io::ErrorKind {
         match self.errno().io_kind() {
             io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => io::ErrorKind::Other,

@@ -1,9 +1,9 @@
 //! Compiled modules on disk, so that a machine compiles each module once.
 //!
-//! To load an artifact is to run its code. So the directory is private to the user, each file has
-//! to be the user's own, and a checksum over key and contents finds what was damaged or moved.
-//! The key covers all that the code depends on. The cache never makes loading fail: what cannot
-//! be used is removed and compiled again.
+//! Whoever loads an artifact runs its code. So the directory is private to the user, each file must
+//! belong to the user, and a checksum over the key and the contents finds files that were damaged
+//! or moved. The key covers everything that the code depends on. The cache never makes loading
+//! fail: an artifact that cannot be used is removed, and the module is compiled again.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -22,14 +22,14 @@ use crate::module::engine::{self, Compiled, load_compiled};
 use crate::module::hash::{Hex, ModuleHash};
 use crate::threads;
 
-/// Bytes that all artifacts may have together, unless the embedder says otherwise.
+/// Maximum size of all artifacts together in bytes, unless the embedder says otherwise.
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
-/// The layout of a file: this, a checksum, the artifact. Part of the key, too, so that it changes
-/// whenever compiling does.
+/// A file consists of this, a checksum and the artifact. It is a part of the key as well, and has
+/// to change whenever the compiled code does.
 const MAGIC: &[u8; 8] = b"WATMART5";
 const CHECKSUM: usize = 32;
 const EXTENSION: &str = "artifact";
-/// How files are named while they are written.
+/// The extension of files while they are written.
 const UNFINISHED: &str = "unfinished";
 /// A file that is still unfinished after this long was left by a process that died.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -41,13 +41,13 @@ type Key = [u8; 32];
 
 /// A directory with the compiled forms of modules, for [`ModuleLoader::cache`].
 ///
-/// Compiling takes from some milliseconds to seconds, loading an artifact a fraction of a
-/// millisecond for a small module. Any number of processes may share a directory: when several
-/// want the same module at the same moment, one compiles it. Artifacts that are damaged, of
-/// another version, for another processor or not owned by the user are never run.
+/// Compiling takes from a few milliseconds to seconds. Loading the artifact of a small module takes
+/// a fraction of a millisecond. Any number of processes may share a directory. When several need
+/// the same module at the same time, one of them compiles it. An artifact is never run if it is
+/// damaged, belongs to another version, processor or user.
 ///
-/// Whoever can write the user's own files can make this process run code, through the cache as
-/// through the program itself; nobody else can.
+/// Whoever can write to the files of the user can make this process run code, through the cache as
+/// well as through the program itself. Nobody else can.
 ///
 /// [`ModuleLoader::cache`]: crate::ModuleLoader::cache
 ///
@@ -84,7 +84,7 @@ pub enum CacheError {
         "there is no cache directory, since neither XDG_CACHE_HOME nor HOME is an absolute path"
     )]
     NoHome,
-    /// The directory is not the user's alone, so what lies in it cannot be trusted.
+    /// Others can write to the directory, so its contents cannot be trusted.
     #[error("the cache directory {} is not used, since {reason}", path.display())]
     NotPrivate {
         /// The directory.
@@ -92,23 +92,24 @@ pub enum CacheError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The directory cannot be made or read.
+    /// The directory cannot be created or read.
     #[error("the cache directory cannot be used ({})", path.display())]
     Io {
         /// The directory or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl ArtifactCache {
-    /// A cache in a directory, which is made, readable by the user alone, if it is not there.
+    /// Opens the cache in a directory. If the directory does not exist, it is created with access
+    /// for the user alone.
     ///
     /// # Errors
     ///
-    /// [`CacheError`] if the directory cannot be made, is owned by another user, or can be written
-    /// by others. If it comes to that later, modules are compiled without it.
+    /// [`CacheError`] if the directory cannot be created, belongs to another user, or is writable
+    /// by others. If that happens later, modules are compiled without the cache.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, CacheError> {
         let path = directory.as_ref();
         let failed = |source| CacheError::Io {
@@ -120,7 +121,7 @@ impl ArtifactCache {
             .mode(0o700)
             .create(path)
             .map_err(failed)?;
-        // Links to the directory are the user's choice; what counts is where they lead.
+        // The user may have chosen a link. What counts is where it leads.
         let directory = path.canonicalize().map_err(failed)?;
         let cache = Self {
             directory,
@@ -130,8 +131,8 @@ impl ArtifactCache {
         Ok(cache)
     }
 
-    /// Whether nobody else can put a file into the directory. Asked each time, since it can change
-    /// while a program runs for long.
+    /// Checks that nobody else can put a file into the directory. This is checked at each use,
+    /// since it can change while the program runs.
     fn check_private(&self) -> Result<(), CacheError> {
         let path = &self.directory;
         let found = fs::metadata(path).map_err(|source| CacheError::Io {
@@ -139,11 +140,11 @@ impl ArtifactCache {
             source,
         })?;
         let reason = if !found.is_dir() {
-            "it is no directory"
+            "it is not a directory"
         } else if found.uid() != user() {
             "it belongs to another user"
         } else if found.mode() & 0o022 != 0 {
-            "others can write it (`chmod 700` would repair that)"
+            "others can write to it (repair this with `chmod 700`)"
         } else {
             return Ok(());
         };
@@ -153,8 +154,8 @@ impl ArtifactCache {
         })
     }
 
-    /// The cache of the user who runs the process: `watm` in `XDG_CACHE_HOME`, or in `.cache` of
-    /// the home directory.
+    /// Opens the cache of the user who runs the process: `watm` in `XDG_CACHE_HOME`, or in `.cache`
+    /// in the home directory.
     ///
     /// # Errors
     ///
@@ -171,8 +172,9 @@ impl ArtifactCache {
         Self::open(base.join("watm"))
     }
 
-    /// Sets how many bytes all artifacts may have together, 512 MiB by default. Beyond that, those
-    /// that were not used for longest are removed when one is added.
+    /// Sets the maximum size of all artifacts together in bytes, 512 MiB by default. When an
+    /// artifact is added, those that were not used for the longest time are removed until the rest
+    /// fits.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
         self
@@ -183,7 +185,7 @@ impl ArtifactCache {
         &self.directory
     }
 
-    /// The artifacts, those last used first.
+    /// The artifacts, the most recently used first.
     ///
     /// # Errors
     ///
@@ -192,8 +194,7 @@ impl ArtifactCache {
         self.list(EXTENSION)
     }
 
-    /// Removes all artifacts and says how many bytes they had. Modules that are loaded keep
-    /// working.
+    /// Removes all artifacts and returns their size in bytes. Loaded modules continue to work.
     ///
     /// # Errors
     ///
@@ -203,7 +204,7 @@ impl ArtifactCache {
         for artifact in self.artifacts()? {
             match fs::remove_file(&artifact.path) {
                 Ok(()) => bytes += artifact.size,
-                // Another process was faster.
+                // Another process has removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
                     let path = artifact.path;
@@ -214,7 +215,7 @@ impl ArtifactCache {
         Ok(bytes)
     }
 
-    /// The module with this hash: from the cache, or else compiled to an artifact that is kept.
+    /// Loads the module with this hash from the cache, or else compiles it and keeps the artifact.
     pub(crate) fn load_or(
         &self,
         sha256: ModuleHash,
@@ -252,9 +253,9 @@ impl ArtifactCache {
     fn load(&self, key: &Key) -> Option<Compiled> {
         let path = self.path(key);
         let loaded = read(&path, key, self.max_size).and_then(|artifact| {
-            // SAFETY: the engine wants an artifact that it made itself, unchanged. The file is the
-            // user's own and was written by `store`; the checksum says that nothing of it was
-            // lost, and the key that the same engine made it for this machine.
+            // SAFETY: the artifact is unchanged since the engine made it for this machine. Only the
+            // user can write the file; `store` wrote it. The checksum finds damage, and the key
+            // names the engine and the machine.
             unsafe { Compiled::load(artifact) }
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
         });
@@ -263,7 +264,7 @@ impl ArtifactCache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 log::warn!(
-                    "the compiled module {} is not used and is made anew: {error}",
+                    "the compiled module {} cannot be used and is compiled again: {error}",
                     path.display()
                 );
                 // If it stays, the next one takes its place.
@@ -273,10 +274,10 @@ impl ArtifactCache {
         }
     }
 
-    /// Waits until no other process, or thread of this one, compiles what may be the same module.
-    /// The returned file holds the turn until it is dropped.
+    /// Waits until no other process or thread compiles a module that may be the same. The turn
+    /// lasts until the returned file is dropped.
     fn wait_for_turn(&self, key: &Key) -> Option<File> {
-        // A few lock files that stay, since one that is removed can be locked by two at once.
+        // These few files are never removed: two could lock a file that is removed and made again.
         let path = self.directory.join(format!("lock-{:x}", key[0] >> 4));
         let file = OpenOptions::new()
             .write(true)
@@ -317,10 +318,11 @@ impl ArtifactCache {
         Ok(())
     }
 
-    /// Removes what was not used for longest until the rest fits, and what dead processes left.
+    /// Removes the artifacts that were not used for the longest time until the rest fits, and what
+    /// processes that died have left.
     fn trim(&self) {
         let mut left = self.max_size;
-        // Those last used first, so what was just written stays.
+        // The most recently used first, so what was just written stays.
         for artifact in self.artifacts().unwrap_or_default() {
             match left.checked_sub(artifact.size) {
                 Some(rest) => left = rest,
@@ -337,7 +339,7 @@ impl ArtifactCache {
         }
     }
 
-    /// The files with an extension, the newest first.
+    /// The files with this extension, the newest first.
     fn list(&self, extension: &str) -> Result<Vec<CachedArtifact>, CacheError> {
         let failed = |source| CacheError::Io {
             path: self.directory.clone(),
@@ -349,7 +351,7 @@ impl ArtifactCache {
             if path.extension() != Some(OsStr::new(extension)) {
                 continue;
             }
-            // What is gone by now, or is no file, is not listed.
+            // Anything that has gone by now, or is not a file, is left out.
             let Ok(found) = path.symlink_metadata() else {
                 continue;
             };
@@ -366,7 +368,7 @@ impl ArtifactCache {
     }
 }
 
-/// All that the compiled code depends on.
+/// A hash over everything that the compiled code depends on.
 fn key(sha256: ModuleHash) -> Key {
     let mut hash = Sha256::new();
     hash.update(MAGIC);
@@ -385,7 +387,7 @@ fn key(sha256: ModuleHash) -> Key {
     hash.finalize().into()
 }
 
-/// Over the key as well, so that a file under another name is not taken for another module.
+/// The checksum covers the key as well, so that a renamed file is not taken for another module.
 fn checksum(key: &Key, artifact: &[u8]) -> [u8; CHECKSUM] {
     Sha256::new()
         .chain_update(key)
@@ -398,7 +400,7 @@ fn user() -> u32 {
     geteuid().as_raw()
 }
 
-/// Reads the artifact out of a file that is the user's own and whole.
+/// Reads the artifact from a file, which must be undamaged and belong to the user.
 fn read(path: &Path, key: &Key, max_size: u64) -> io::Result<Vec<u8>> {
     let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
     let mut file = OpenOptions::new()
@@ -407,13 +409,13 @@ fn read(path: &Path, key: &Key, max_size: u64) -> io::Result<Vec<u8>> {
         .open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(invalid("it is no file"));
+        return Err(invalid("it is not a file"));
     }
     if found.uid() != user() {
         return Err(invalid("it belongs to another user"));
     }
     if found.mode() & 0o022 != 0 {
-        return Err(invalid("others can write it"));
+        return Err(invalid("others can write to it"));
     }
     if found.len() > max_size {
         return Err(invalid("it is larger than the whole cache"));
@@ -426,7 +428,7 @@ fn read(path: &Path, key: &Key, max_size: u64) -> io::Result<Vec<u8>> {
     if head[..MAGIC.len()] != *MAGIC || head[MAGIC.len()..] != checksum(key, &artifact) {
         return Err(invalid("it is damaged"));
     }
-    // What is used is not removed soon. If the time cannot be set, it is only compiled again.
+    // Marks it as used, so that it is kept. If this fails, it is compiled again some day.
     let _ = file.set_modified(SystemTime::now());
     Ok(artifact)
 }

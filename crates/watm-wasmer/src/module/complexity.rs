@@ -1,12 +1,12 @@
 //! How much it takes to compile the functions of a module, estimated before it is done.
 //!
 //! The engine cannot be stopped within a function, and its time and memory grow with more than the
-//! function's size. What they grow with was measured: the basic blocks, since dominators are found by
-//! walking over them; the values that live across each of them; the values that are passed to calls,
-//! branches and blocks; the depth of loops within loops, squared; and the arithmetic that the compiler
-//! rearranges. At the limits a function takes some five
-//! seconds and half a GiB on a machine of these days. The largest functions of compilers, interpreters
-//! and codecs that are in use as WebAssembly have 41,000 blocks, carry 3.4 million values and pass 10,000.
+//! function's size. What they grow with was measured: the basic blocks, since dominators are found
+//! by walking over them; the values that live across each of them; the values that are passed to
+//! calls, branches and blocks; the depth of loops within loops, squared; and the arithmetic that
+//! the compiler rearranges. At the limits a function takes some five seconds and half a GiB on a
+//! machine of these days. The largest functions of compilers, interpreters and codecs that are in
+//! use as WebAssembly have 41,000 blocks, carry 3.4 million values and pass 10,000.
 
 use std::time::{Duration, Instant};
 
@@ -42,12 +42,12 @@ const LIMIT: Complexity = Complexity {
     loops: 50,
 };
 
-/// Values that the functions of a module may pass together for each byte of it, beside what one may:
-/// each takes time when the module is looked at already. Others pass one or two.
+/// Values that the functions of a module may pass together for each byte of it, beside what one
+/// may: each takes time when the module is looked at already. Others pass one or two.
 const PASSED_FOR_A_BYTE: u64 = 16;
 
-/// Refuses a module with a function that would take too long to compile. Its bytes are in the binary
-/// format.
+/// Refuses a module with a function that would take too long to compile. Its bytes are in the
+/// binary format.
 ///
 /// # Errors
 ///
@@ -82,8 +82,9 @@ pub(crate) fn check(wasm: &[u8], timeout: Duration) -> Result<(), LoadError> {
     }
 }
 
-/// Measures one function after the other, for as long as `each` returns true. A function is measured
-/// until there is too much of anything: what the rest of it would take could be any amount.
+/// Measures one function after the other, for as long as `each` returns true. A function is
+/// measured until there is too much of anything: what the rest of it would take could be any
+/// amount.
 fn measure(wasm: &[u8], mut each: impl FnMut(u32, Complexity) -> bool) -> wasmparser::Result<()> {
     let mut validator = Validator::new_with_features(engine::proposals());
     let mut meter = Meter::default();
@@ -146,8 +147,8 @@ impl Complexity {
     }
 }
 
-/// Counts over the functions of a module. What it knows of locals is not cleared between functions, but
-/// stamped with numbers that are not used again.
+/// Counts over the functions of a module. What it knows of locals is not cleared between functions,
+/// but stamped with numbers that are not used again.
 #[derive(Default)]
 struct Meter {
     /// The piece of straight code that is looked at.
@@ -266,7 +267,8 @@ fn is_in_loop<T: WasmModuleResources>(validator: &FuncValidator<T>) -> bool {
     innermost.is_some_and(|frame| frame.kind == FrameKind::Loop)
 }
 
-/// What it takes the compiler to look for a better order of an instruction and others, in additions.
+/// What it takes the compiler to look for a better order of an instruction and others, in
+/// additions.
 fn rearranged(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::I32Rotl | Operator::I32Rotr | Operator::I64Rotl | Operator::I64Rotr => 2,

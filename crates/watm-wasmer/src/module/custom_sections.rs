@@ -1,8 +1,8 @@
 //! What is not code in a module file, and goes before the module is compiled.
 //!
-//! The engine reads the names of functions, a million of them for hundreds of megabytes, and keeps every
-//! other custom section with the instances; no limit on compiling counts them. The runtime makes no use
-//! of either: a trap is told with the export that was called.
+//! The engine reads the names of functions, a million of them for hundreds of megabytes, and keeps
+//! every other custom section with the instances; no limit on compiling counts them. The runtime
+//! makes no use of either: a trap is told with the export that was called.
 
 use wasmparser::BinaryReader;
 

@@ -63,8 +63,8 @@ pub(crate) fn joined(wasm: Vec<u8>) -> Result<Vec<u8>, LoadError> {
     }
 }
 
-/// What all segments write, one after the other, to a memory of this size that is all zeros. None if
-/// one is not written from the start, or where is not known, or not in the memory.
+/// What all segments write, one after the other, to a memory of this size that is all zeros. None
+/// if one is not written from the start, or where is not known, or not in the memory.
 fn image(section: DataSectionReader<'_>, memory: u64) -> Option<Image> {
     let mut image = Image::new();
     for segment in section {

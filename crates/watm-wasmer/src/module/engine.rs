@@ -1,8 +1,8 @@
 //! The engines that hold modules, how modules are compiled for them, and the tunables that bound
 //! what an instance may use.
 //!
-//! An engine keeps the code of all its modules for as long as it lives, so each module has one of
-//! its own, that goes with it.
+//! An engine keeps the code of all its modules for as long as it lives. So each module has its own
+//! engine, which is dropped with it.
 
 use std::error::Error;
 use std::num::NonZero;
@@ -39,7 +39,7 @@ const COMPILE_THREADS: NonZero<usize> = NonZero::new(4).expect("it is not zero")
 /// How long compiling a module may take, unless the loader says otherwise.
 pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An engine that holds no module, for what is asked of any.
+/// An engine without modules, for questions that any engine answers.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| new_engine(Cranelift::default()))
@@ -47,8 +47,8 @@ pub(crate) fn engine() -> &'static Engine {
 
 fn new_engine(compiler: Cranelift) -> Engine {
     let mut features = Features::default();
-    // A transport is one thread; shared memory would let another change what the host reads.
-    // One memory and few tables, so that the limits of each bound the whole.
+    // A transport is one thread. With shared memory, another could change what the host reads.
+    // There is one memory and there are few tables, so that the limits of each bound the whole.
     features.threads(false).memory64(false).multi_memory(false);
     features.relaxed_simd(true);
     EngineBuilder::new(compiler)
@@ -61,9 +61,10 @@ fn new_engine(compiler: Cranelift) -> Engine {
 /// first: those of WebAssembly 2.0, constant expressions that compute, relaxed SIMD, and overlong
 /// indices.
 ///
-/// Of WebAssembly 3.0 these are off: tail calls and garbage collection, which the compiler lacks;
-/// exceptions, since the engine keeps each that was ever thrown, with a backtrace, for as long as
-/// the instance lives: a loop that throws and catches would take all memory of the host.
+/// These parts of WebAssembly 3.0 are disabled: tail calls and garbage collection, which the
+/// compiler lacks, and exceptions. The engine keeps each exception that was thrown, with a
+/// backtrace, for as long as the instance lives, so a loop that throws and catches would use up the
+/// memory of the host.
 pub(crate) fn proposals() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::EXTENDED_CONST
@@ -104,7 +105,7 @@ fn compile_with(
     // Before the stop points, which belong behind what the traps put in place of an instruction.
     compiler.push_middleware(Arc::new(Traps::default()));
     compiler.push_middleware(Arc::new(StopPoints::default()));
-    // Nothing in the compiler should panic; if something does, that module is not loaded.
+    // The compiler should never panic. If it does, this module is not loaded.
     let module = catch_unwind(AssertUnwindSafe(|| {
         Module::new(&new_engine(compiler), wasm)
     }))
@@ -129,14 +130,14 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// A module from its artifact.
+    /// Loads a module from its artifact.
     ///
     /// # Safety
     ///
-    /// The artifact was made by [`compile`] of this version for this machine, and is unchanged.
+    /// [`compile`] of this version made the artifact for this machine, and it is unchanged.
     pub(crate) unsafe fn load(artifact: Vec<u8>) -> Result<Self, DeserializeError> {
         let engine = new_engine(Cranelift::default());
-        // SAFETY: what the engine asks for is what the caller promises.
+        // SAFETY: the caller promises that the engine made this artifact.
         let module = unsafe { Module::deserialize(&engine, artifact) }?;
         Ok(Self { module, engine })
     }
@@ -159,7 +160,8 @@ impl Compiled {
 
 /// The module that was just compiled to `artifact`.
 pub(crate) fn load_compiled(artifact: Vec<u8>) -> Result<Compiled, LoadError> {
-    // SAFETY: it comes from `compile` and was in nobody else's hands.
+    // SAFETY: the caller got the artifact from `compile` a moment ago, and nobody else has changed
+    // it.
     unsafe { Compiled::load(artifact) }.map_err(|error| LoadError::Compile(error.to_string()))
 }
 
@@ -242,7 +244,7 @@ impl Tunables for Limits {
         vm_definition_location: NonNull<VMMemoryDefinition>,
     ) -> Result<VMMemory, MemoryError> {
         let ty = self.memory(ty)?;
-        // SAFETY: the caller's promise about the location is passed on.
+        // SAFETY: the engine passes a valid location, and this function passes it on.
         let made = unsafe {
             self.base
                 .create_vm_memory(&ty, style, vm_definition_location)
@@ -261,7 +263,7 @@ impl Tunables for Limits {
         vm_definition_location: NonNull<VMTableDefinition>,
     ) -> Result<VMTable, String> {
         let ty = Self::table(ty)?;
-        // SAFETY: the caller's promise about the location is passed on.
+        // SAFETY: the engine passes a valid location, and this function passes it on.
         unsafe {
             self.base
                 .create_vm_table(&ty, style, vm_definition_location)

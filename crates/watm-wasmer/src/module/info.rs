@@ -1,9 +1,9 @@
 //! What a module file declares, found without compiling or running anything of it.
 //!
-//! A file may come from anywhere. So everything is counted while it is read. A module that exceeds a
-//! limit is refused at once, before the rest takes time or memory: what is kept takes at most a few
-//! MiB and ten times the size of the file. Function types are shared, since thousands of functions
-//! can have the same type with a thousand parameters.
+//! A file may come from anywhere. So everything is counted while it is read. A module that exceeds
+//! a limit is refused at once, before the rest takes time or memory: what is kept takes at most a
+//! few MiB and ten times the size of the file. Function types are shared, since thousands of
+//! functions can have the same type with a thousand parameters.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -35,11 +35,11 @@ const TYPE_VALUE_LIMIT: usize = 100_000;
 const LOCAL_COUNT_LIMIT: usize = 5_000_000;
 /// Maximum number of parameters and results of all imports and exports together, which are listed.
 const DECLARED_VALUE_LIMIT: usize = 100_000;
-/// Maximum length of the names of all imports and exports together, in bytes. Each instance keeps the
-/// names of exports.
+/// Maximum length of the names of all imports and exports together, in bytes. Each instance keeps
+/// the names of exports.
 const NAME_SIZE_LIMIT: usize = 1 << 20;
-/// Maximum number of instructions in a constant expression, which each instance evaluates. Toolchains
-/// write up to three.
+/// Maximum number of instructions in a constant expression, which each instance evaluates.
+/// Toolchains write up to three.
 const CONSTANT_LIMIT: usize = 16;
 /// Maximum number of data segments. Each takes some bytes while the module is loaded. Go's linker
 /// makes up to 100,000, which are joined before the module is compiled.

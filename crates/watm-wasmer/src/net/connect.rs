@@ -21,12 +21,13 @@ use crate::net::stream::{self, Stream};
 
 /// Replaces or watches how connections are made.
 ///
-/// Each outgoing connection of a transport goes through the hook, whether the application or the
-/// module chose the address; what the module chose and no entry of the policy could allow never
-/// comes here. A hook that connects by itself answers for the addresses behind a name. It runs on
-/// the connection's own worker thread and may block there; the handshake timeout is kept all the
-/// same. A panic in it fails that one connection. That thread blocks the signals that are the
-/// application's; a process that is started there inherits this.
+/// The hook makes each outgoing connection of a transport, whether the application or the module
+/// chose the address. It is not called for an address of the module that no entry of the policy
+/// could allow. A hook that connects by itself is responsible for the addresses behind a name.
+///
+/// The hook runs on the worker thread of the connection and may block there; the handshake timeout
+/// applies all the same. If it panics, only that connection fails. The thread blocks the signals of
+/// the application, and a process that is started there inherits this.
 pub trait DialHook: Send + Sync {
     /// Makes the connection. The default connects to the address asked for; an implementation
     /// may connect elsewhere ([`DialAttempt::connect_to`]), through something else, or refuse.
@@ -34,11 +35,11 @@ pub trait DialHook: Send + Sync {
         attempt.connect()
     }
 
-    /// Sees each socket before it connects to `remote`: to bind it to an interface or an address,
-    /// to mark or protect it. An error fails this address; the next one is tried.
+    /// Prepares each socket before it connects to `remote`, for example to bind it to an interface
+    /// or an address, or to mark it. If this fails, the next address is tried.
     ///
-    /// A name with several addresses has several sockets, of which some may be connecting at the
-    /// same time. The first that connects is used; the others are closed.
+    /// A name with several addresses has several sockets, and some may be connecting at the same
+    /// time. The first that connects is used, and the others are closed.
     fn prepare(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
         let _ = (socket, remote);
         Ok(())
@@ -96,9 +97,9 @@ impl DialAttempt<'_> {
     /// Resolves and connects to the address asked for. If the module chose it, each address it
     /// resolves to is checked against the policy.
     ///
-    /// If there are several, both families take turns, another is tried beside those under way
-    /// every 250 milliseconds (at once when one fails), and the first that connects is used
-    /// (RFC 8305). It is tried first the next time.
+    /// If there are several addresses, both families take turns. Another address is tried every 250
+    /// milliseconds, or as soon as one fails, and the first that connects is used (RFC 8305). It is
+    /// tried first the next time.
     pub fn connect(&self) -> io::Result<Stream> {
         self.resolve_and_connect(self.network, self.address, self.policy)
     }

@@ -26,8 +26,8 @@ pub(crate) const WRITE_LIMIT: usize = 256 * 1024;
 /// Reads of the other side are held back once so much waits, and go on once so little does.
 const HOLDS_BACK: usize = 96 * 1024;
 const GOES_ON: usize = 64 * 1024;
-/// A buffer that has grown beyond this is given back once it is empty. Not one of ordinary size, which
-/// what was sent and what waits have together: it would be made anew for each burst.
+/// A buffer that has grown beyond this is given back once it is empty. Not one of ordinary size,
+/// which what was sent and what waits have together: it would be made anew for each burst.
 const KEPT: usize = WRITE_LIMIT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,8 @@ impl Outbound {
         room(state.waiting())
     }
 
-    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait for.
+    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait
+    /// for.
     pub(crate) fn flush(&self) -> bool {
         let mut state = lock(&self.state);
         self.flush_locked(&mut state);

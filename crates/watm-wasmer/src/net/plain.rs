@@ -1,7 +1,7 @@
 //! Plain TCP beside transports: connecting and listening in the way that the roles do.
 //!
-//! For programs that pass on to a server what comes out of a [`Listener`](crate::Listener), or dial
-//! for what they accept. No module has a part in it.
+//! This is for programs that forward the connections of a [`Listener`](crate::Listener) to a
+//! server, or that dial for the connections that they accept. No module is involved.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -29,25 +29,25 @@ use crate::net::address::{Network, resolve, split_listen_address};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 
-/// Connections that the system completes for a listening socket before they are accepted. It may
-/// have a lower limit of its own (`net.core.somaxconn`).
+/// Maximum number of connections that wait at a listening socket to be accepted. The system may
+/// have a lower limit (`net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
 
-/// Connects to addresses, and remembers which of several worked last.
+/// Connects to addresses, and remembers which address of a name worked last.
 ///
-/// A name may stand for several addresses. Both families take turns; another address is tried
-/// beside those under way every 250 milliseconds, or at once when one fails; the first that
-/// connects is used, and the others are closed (RFC 8305, "Happy Eyeballs"). What worked is tried
-/// first the next time, for ten minutes and for the 256 names that were used last.
+/// A name may stand for several addresses. Both families take turns. Another address is tried every
+/// 250 milliseconds, or as soon as one fails. The first that connects is used, and the others are
+/// closed (RFC 8305, "Happy Eyeballs"). It is tried first the next time: for ten minutes, and for
+/// the 256 names that were used last.
 ///
-/// Clones share what they remember.
+/// Clones share their memory.
 #[derive(Clone)]
 pub struct Connector {
     outgoing: Outgoing,
 }
 
 impl Connector {
-    /// A connector that remembers nothing yet.
+    /// Creates a connector that remembers nothing yet.
     pub fn new() -> Self {
         Self {
             outgoing: Outgoing::within(Duration::ZERO),
@@ -70,7 +70,7 @@ impl Connector {
         let link = Link::default();
         let mut reactor = Reactor::new(&link)?;
         let stream = outgoing.connect(Network::Tcp, address, false, &link, &mut reactor)?;
-        // No worker has it, so it is one like any other.
+        // No worker owns this socket, so it ends like any other.
         stream.end_on_drop();
         Ok(stream.into_socket().into())
     }
@@ -117,7 +117,7 @@ pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
     Err(failed(last))
 }
 
-/// Listens on all addresses: of both families if the system has both, or else of IPv4.
+/// Listens on all addresses of both families, or of IPv4 if the system has no IPv6.
 fn bind_all(
     port: u16,
     bind_to: impl Fn(SocketAddr, bool) -> io::Result<TcpListener>,
@@ -137,7 +137,8 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     )
 }
 
-/// Listens on one address. One of IPv6 takes IPv4 too if `both` or else the system says so.
+/// Listens on one address. An IPv6 socket accepts IPv4 as well if `both` is set, or if that is the
+/// default of the system.
 fn bind_to(address: SocketAddr, both: bool) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;

@@ -171,8 +171,8 @@ pub struct AddressEntry {
 }
 
 impl AddressEntry {
-    /// Whether it could allow an address that the name `host` is resolved to. A block does not: to look a
-    /// name up is to send it out, and a name can be made of anything.
+    /// Whether it could allow an address that the name `host` is resolved to. A block does not: to
+    /// look a name up is to send it out, and a name can be made of anything.
     fn could_allow(&self, network: Network, host: &str, port: u16) -> bool {
         let network_matches = !matches!(
             (self.network, network),

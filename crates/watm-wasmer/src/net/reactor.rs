@@ -99,8 +99,8 @@ impl Reactor {
         Ok(happened)
     }
 
-    /// Sleeps like [`Reactor::wait`], but looks out for some sockets alone and keeps what happens to
-    /// the others for later. Returns those to which something happened.
+    /// Sleeps like [`Reactor::wait`], but looks out for some sockets alone and keeps what happens
+    /// to the others for later. Returns those to which something happened.
     pub(crate) fn wait_for(
         &mut self,
         tokens: &[usize],

@@ -20,8 +20,8 @@ use crate::net::stream::{self, Stream};
 /// Maximum number of bytes read ahead. Reads that are at least this large bypass the buffer.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// Maximum number of reads in a row that discard bytes, so that a peer that sends without end does not
-/// keep the worker busy.
+/// Maximum number of reads in a row that discard bytes, so that a peer that sends without end does
+/// not keep the worker busy.
 const DISCARD_ROUNDS: usize = 16;
 
 pub(crate) struct NetStream {
@@ -242,9 +242,9 @@ impl NetStream {
         self.end || self.error.is_some()
     }
 
-    /// Whether bytes left that the peer's system has not acknowledged. After a shutdown for writing,
-    /// the end of stream itself, which counts as one, is not waited for: its acknowledgement is often
-    /// delayed, and a lost end does no harm.
+    /// Whether bytes left that the peer's system has not acknowledged. After a shutdown for
+    /// writing, the end of stream itself, which counts as one, is not waited for: its
+    /// acknowledgement is often delayed, and a lost end does no harm.
     fn unacknowledged(&self) -> bool {
         let end = if self.link.is_broken() { 0 } else { 1 };
         unacknowledged(&self.out.socket) > end
@@ -279,8 +279,8 @@ impl NetStream {
         self.buf = buf;
     }
 
-    /// Receives once, into a buffer with this much room. Returns the number of bytes, which is never
-    /// 0, or `None` if nothing came; the state then says why.
+    /// Receives once, into a buffer with this much room. Returns the number of bytes, which is
+    /// never 0, or `None` if nothing came; the state then says why.
     fn receive(
         &mut self,
         room: usize,

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use socket2::{Socket, TcpKeepalive};
 
-/// The longest pause between two questions whether the peer is still there.
+/// Maximum pause between two probes of a peer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A connected stream socket of any family: TCP, or a Unix socket.
 ///
-/// It serves the network side of a connection: a dial hook returns one, and
-/// [`crate::Acceptor::accept`] takes one.
+/// It is the network side of a connection: a dial hook returns one, and [`crate::Acceptor::accept`]
+/// takes one.
 ///
-/// From then on its `SO_LINGER` belongs to the runtime: until the connection has ended in order the
-/// peer is reset when the socket is closed, also if the process is killed.
+/// From then on, the runtime controls its `SO_LINGER`. Unless the connection has ended in order,
+/// the peer is reset when the socket is closed, even if the process is killed.
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
@@ -50,8 +50,8 @@ impl Stream {
     }
 
     /// Readies the socket for a worker: non-blocking, and without Nagle's delay, since the data
-    /// path gathers small writes itself. The system asks after `keepalive` without a byte whether
-    /// the peer is still there, unless that was turned on before.
+    /// path gathers small writes itself. The system probes the peer after it was idle for
+    /// `keepalive`, unless probes were turned on before.
     pub(crate) fn into_worker_socket(self, keepalive: Option<Duration>) -> io::Result<Socket> {
         self.socket.set_nonblocking(true)?;
         // Both fail on sockets that are not TCP, which have neither.
@@ -67,14 +67,15 @@ impl Stream {
     }
 }
 
-/// Has the peer reset when the socket is closed, which the system also does at the end of the
-/// process. Other sockets than those of TCP just close.
+/// Makes the socket reset its peer when it is closed, even if the process ends. Sockets other than
+/// TCP just close.
 pub(crate) fn reset_on_drop(socket: &Socket) {
-    // Fails only where there is no such thing.
+    // This fails only for sockets without such an option.
     let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
-/// Has the peer see the end of the stream when the socket is closed, behind all that was sent.
+/// Makes the peer see the end of the stream when the socket is closed, after everything that was
+/// sent.
 pub(crate) fn end_on_drop(socket: &Socket) {
     let _ = socket.set_linger(None);
 }

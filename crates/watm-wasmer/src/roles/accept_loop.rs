@@ -24,10 +24,10 @@ const WAKER: Token = Token(usize::MAX);
 
 /// What a listener does with its sockets.
 pub(crate) trait Accepting: Send + 'static {
-    /// Whether another socket is wanted now. When that changes, the loop must be woken.
+    /// Whether another socket is welcome now. When this changes, the loop must be woken.
     fn wants_more(&self) -> bool;
     fn accepted(&self, stream: TcpStream, peer: SocketAddr);
-    /// A listening socket is broken: nothing will be accepted any more.
+    /// Called when a listening socket is broken. Nothing is accepted after this.
     fn failed(&self, error: io::Error);
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct AcceptLoop {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Wakes an accept loop, from wherever more sockets become welcome.
+/// Wakes an accept loop when more sockets become welcome.
 #[derive(Clone)]
 pub(crate) struct AcceptWaker(Arc<Waker>);
 
@@ -50,7 +50,7 @@ impl AcceptWaker {
 }
 
 impl AcceptLoop {
-    /// Starts accepting. `make` gets the means to wake the loop.
+    /// Starts accepting. `make` receives a waker of the loop.
     pub(crate) fn spawn<A: Accepting>(
         sockets: Sockets,
         make: impl FnOnce(AcceptWaker) -> A,
@@ -70,7 +70,7 @@ impl AcceptLoop {
         })
     }
 
-    /// Stops accepting and closes the listening sockets; waits for both, which does not take long.
+    /// Stops accepting and closes the listening sockets. Waits for both, which does not take long.
     pub(crate) fn close(&mut self) {
         self.closed.store(true, Ordering::Release);
         AcceptWaker(Arc::clone(&self.waker)).wake();
@@ -92,11 +92,11 @@ impl Drop for AcceptLoop {
 pub(crate) struct Sockets {
     sockets: Vec<(TcpListener, Pending)>,
     locals: Box<[SocketAddr]>,
-    /// Which has its turn next.
+    /// The index of the socket that was asked last.
     turn: usize,
 }
 
-/// Whether connections may wait at a socket. Events are edge-triggered, so this is remembered here.
+/// Whether connections may wait at a socket. It is kept here because events are edge-triggered.
 type Pending = bool;
 
 impl Sockets {
@@ -124,7 +124,7 @@ impl Sockets {
         })
     }
 
-    /// Where they listen.
+    /// The addresses that they listen on.
     pub(crate) fn locals(&self) -> &[SocketAddr] {
         &self.locals
     }
@@ -152,7 +152,7 @@ impl Sockets {
         self.sockets.iter().any(|(_, pending)| *pending)
     }
 
-    /// Accepts a connection, from each socket in turn; none if there is none.
+    /// Accepts a connection from each socket in turn. Returns `None` if no connection waits.
     fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
@@ -190,13 +190,13 @@ fn accept_all(
         for event in &events {
             sockets.note(event.token());
         }
-        // Whoever ends wakes the loop, but a rest is a rest.
+        // A connection that ends wakes the loop, but does not end a pause.
         while sockets.is_any_pending()
             && rest.is_over()
             && accepting.wants_more()
             && !closed.load(Ordering::Acquire)
         {
-            // A client that waits is better off than one that is accepted and dropped.
+            // A client that waits is better off than one that is accepted and then dropped.
             if let Err(error) = mappings::check_room() {
                 rest.begin(errors.shortage(&error));
                 break;

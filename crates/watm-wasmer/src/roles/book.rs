@@ -1,4 +1,4 @@
-//! The connections of a listener or a relay: those that are open, and what became of the others.
+//! The connections of a listener or a relay: those that are open, and how the others ended.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +18,7 @@ use crate::worker::MARGIN;
 pub struct ServerStats {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that are open, those being set up included.
+    /// Connections that are open, including those that are being set up.
     pub active: u64,
     /// Connections whose transport could not be set up: the handshake failed or was dropped, the
     /// remote of a relay refused.
@@ -27,7 +27,8 @@ pub struct ServerStats {
     pub completed: u64,
     /// Connections whose transport was set up and ended with an error.
     pub failed: u64,
-    /// Connections whose transport was set up and cut off by a shutdown, or by a drop of the relay.
+    /// Connections whose transport was set up, and then cut off by a shutdown or the drop of a
+    /// relay.
     pub cut: u64,
     /// Bytes received by connections that have ended: from the network, and so from both sides of a
     /// relay.
@@ -36,14 +37,14 @@ pub struct ServerStats {
     pub sent: u64,
 }
 
-/// Behind one lock, so that the numbers fit each other.
+/// It is behind one lock, so that the numbers are consistent.
 #[derive(Default)]
 struct State {
     open: HashMap<u64, Arc<Link>>,
     stats: ServerStats,
-    /// It was told to accept nothing more.
+    /// Nothing more is accepted, because somebody asked for that.
     closed: bool,
-    /// All that still ends is cut off.
+    /// The connections that end from now on are cut off.
     cutting: bool,
     /// Why the listening socket accepts nothing any more.
     failure: Option<io::Error>,
@@ -57,7 +58,7 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Enters a connection that was accepted. Returns its number.
+    /// Adds a connection that was accepted, and returns its number. The numbers grow.
     pub(crate) fn open(&self, link: &Arc<Link>) -> u64 {
         let mut state = lock(&self.state);
         state.stats.accepted += 1;
@@ -66,7 +67,8 @@ impl Book {
         number
     }
 
-    /// Its worker has ended, or there was none for it. Returns whether its transport has failed.
+    /// Removes a connection whose worker has ended or could not be started. Returns whether its
+    /// transport has failed.
     pub(crate) fn end(&self, number: u64, link: &Link) -> bool {
         let mut state = lock(&self.state);
         state.open.remove(&number);
@@ -77,7 +79,7 @@ impl Book {
         stats.sent += link.traffic.sent.load(Ordering::Relaxed);
         let count = match link.final_outcome() {
             _ if !link.is_established() => &mut stats.refused,
-            // One that had come to its own end a moment before.
+            // It had come to its own end before it was cut off.
             Some(Ok(End::Completed)) => &mut stats.completed,
             _ if cutting => &mut stats.cut,
             Some(Ok(_)) => &mut stats.completed,
@@ -103,13 +105,13 @@ impl Book {
         lock(&self.state).open.len()
     }
 
-    /// Nothing more is accepted, as somebody wanted.
+    /// Says that nothing more is accepted, because somebody asked for that.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
         self.changed.notify_all();
     }
 
-    /// Nothing more is accepted, since the listening socket failed.
+    /// Says that nothing more is accepted, because the listening socket failed.
     pub(crate) fn fail(&self, error: io::Error) {
         lock(&self.state).failure = Some(error);
         self.changed.notify_all();
@@ -119,7 +121,7 @@ impl Book {
     ///
     /// # Errors
     ///
-    /// That is so because the listening socket failed.
+    /// If the listening socket failed.
     pub(crate) fn wait_closed(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
         loop {
@@ -133,7 +135,7 @@ impl Book {
         }
     }
 
-    /// Waits until no connection is open, up to `timeout`. Returns whether that is so.
+    /// Waits up to `timeout` until no connection is open. Returns whether none is.
     pub(crate) fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = lock(&self.state);
@@ -162,8 +164,8 @@ impl Book {
         .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cuts all connections that are open: their transports are told to end over the control pipe, and
-    /// stopped at the end of the grace period; the network sees resets. Does not wait.
+    /// Cuts all connections that are open: their transports are told to end over the control pipe,
+    /// and stopped at the end of the grace period; the network sees resets. Does not wait.
     pub(crate) fn cut_all(&self, grace: Duration) -> Vec<Arc<Link>> {
         let links: Vec<_> = {
             let mut state = lock(&self.state);

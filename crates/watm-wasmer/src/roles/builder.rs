@@ -32,8 +32,8 @@ const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::f
 /// Gathers the configuration of a [`crate::Dialer`], [`crate::FixedDialer`], [`crate::Listener`]
 /// or [`crate::Relay`]: each has a `builder` function that starts one.
 ///
-/// A module gets only what is named here. By default it has no files and no environment, and may not
-/// choose addresses.
+/// A module gets only what is named here. By default it has no files and no environment, and may
+/// not choose addresses.
 pub struct Builder<R> {
     pub(crate) settings: Settings,
     pub(crate) remote: Option<String>,
@@ -91,23 +91,23 @@ impl<R> Builder<R> {
         }
     }
 
-    /// Sets the configuration of the module: the contents of its read-only file `/conf/watm.cfg`, which
-    /// exists in memory only. Without a configuration, the file does not exist.
+    /// Sets the configuration of the module: the contents of its read-only file `/conf/watm.cfg`,
+    /// which exists in memory only. Without a configuration, the file does not exist.
     pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.settings.config = Some(bytes.into().into());
         self
     }
 
-    /// Adds an argument. Argument 0 is always the name of the module. All arguments together are limited
-    /// to 1 MiB. They must not contain zero bytes.
+    /// Adds an argument. Argument 0 is always the name of the module. All arguments together are
+    /// limited to 1 MiB. They must not contain zero bytes.
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.settings.args.push(arg.into());
         self
     }
 
-    /// Adds an environment variable. The variables of the host are not passed to modules. All variables
-    /// together are limited to 1 MiB. A name must not be empty or contain `=`, and neither name nor
-    /// value may contain a zero byte.
+    /// Adds an environment variable. The variables of the host are not passed to modules. All
+    /// variables together are limited to 1 MiB. A name must not be empty or contain `=`, and
+    /// neither name nor value may contain a zero byte.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.envs.push((name.into(), value.into()));
         self
@@ -115,9 +115,9 @@ impl<R> Builder<R> {
 
     /// Gives the module a directory of the host for reading, under the absolute path `guest`.
     ///
-    /// The path may be `/`, even if there are other directories: a module finds a file in the directory
-    /// with the longest matching path. Other directories must not lie within each other. The maximum
-    /// number of directories is 16.
+    /// The path may be `/`, even if there are other directories: a module finds a file in the
+    /// directory with the longest matching path. Other directories must not lie within each other.
+    /// The maximum number of directories is 16.
     ///
     /// Each connection opens the directory, which takes a descriptor. Nothing outside of it can be
     /// reached, neither with `..` nor with symbolic links; absolute links are not followed at all.
@@ -178,41 +178,41 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Sets the maximum time for one outgoing connection, over all addresses of its name; 10 seconds by
-    /// default.
+    /// Sets the maximum time for one outgoing connection, over all addresses of its name; 10
+    /// seconds by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.outgoing.timeout = timeout;
         self
     }
 
-    /// Sets the maximum time for the whole set-up of a transport: instantiating the module, connecting,
-    /// and the handshake; 30 seconds by default.
+    /// Sets the maximum time for the whole set-up of a transport: instantiating the module,
+    /// connecting, and the handshake; 30 seconds by default.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
     }
 
-    /// Sets the time that a transport has to end after a close; 3 seconds by default. The first half is
-    /// for what was written before. Then the control pipe tells the transport to end, and after the
-    /// second half it is interrupted.
+    /// Sets the time that a transport has to end after a close; 3 seconds by default. The first
+    /// half is for what was written before. Then the control pipe tells the transport to end, and
+    /// after the second half it is interrupted.
     pub fn close_grace(mut self, grace: Duration) -> Self {
         self.settings.close_grace = grace;
         self
     }
 
-    /// Sets the maximum time to deliver what a transport wrote before it ended by itself; 30 seconds by
-    /// default.
+    /// Sets the maximum time to deliver what a transport wrote before it ended by itself; 30
+    /// seconds by default.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.settings.drain_timeout = timeout;
         self
     }
 
-    /// Sets the idle time after which the system probes a TCP peer; 60 seconds by default, at least one
-    /// second. The probe is repeated after the same time, but after no more than 15 seconds. When
-    /// several probes in a row get no answer (nine on Linux), the connection ends and the module gets
-    /// `ETIMEDOUT`. Without probes (`None`), a vanished peer is noticed only when it does not accept
-    /// bytes, and a connection that only receives stays for ever. Sockets that have their own setting
-    /// keep it.
+    /// Sets the idle time after which the system probes a TCP peer; 60 seconds by default, at least
+    /// one second. The probe is repeated after the same time, but after no more than 15 seconds.
+    /// When several probes in a row get no answer (nine on Linux), the connection ends and the
+    /// module gets `ETIMEDOUT`. Without probes (`None`), a vanished peer is noticed only when it
+    /// does not accept bytes, and a connection that only receives stays for ever. Sockets that have
+    /// their own setting keep it.
     pub fn keepalive(mut self, idle: Option<Duration>) -> Self {
         self.settings.keepalive = idle;
         self
@@ -225,9 +225,10 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Sets the maximum number of descriptors of an instance, from 3 to 480; 64 by default. The internal
-    /// descriptor, the control pipe, network connections, and the files and directories that the module
-    /// opens count towards it. The standard streams and the directories that it was given do not.
+    /// Sets the maximum number of descriptors of an instance, from 3 to 480; 64 by default. The
+    /// internal descriptor, the control pipe, network connections, and the files and directories
+    /// that the module opens count towards it. The standard streams and the directories that it was
+    /// given do not.
     pub fn descriptor_limit(mut self, count: usize) -> Self {
         self.settings.descriptor_limit = count;
         self
@@ -241,32 +242,34 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Sets the maximum number of connections that wait for [`Listener::accept`](crate::Listener::accept);
-    /// 128 by default. While that many wait, no more sockets are accepted.
+    /// Sets the maximum number of connections that wait for
+    /// [`Listener::accept`](crate::Listener::accept); 128 by default. While that many wait, no more
+    /// sockets are accepted.
     pub fn backlog(mut self, count: usize) -> Self {
         self.settings.backlog = count;
         self
     }
 
-    /// Sets the number of instances that are kept ready for new connections, up to 1,024; 0 by default.
-    /// They have run `watm_init_v1` already, so a new connection only dials. Each takes about as much
-    /// as an idle connection: memory, a thread and two descriptors. A connection makes its own instance
-    /// if none is ready, or if it has its own configuration ([`crate::DialOptions::config`]).
+    /// Sets the number of instances that are kept ready for new connections, up to 1,024; 0 by
+    /// default. They have run `watm_init_v1` already, so a new connection only dials. Each takes
+    /// about as much as an idle connection: memory, a thread and two descriptors. A connection
+    /// makes its own instance if none is ready, or if it has its own configuration
+    /// ([`crate::DialOptions::config`]).
     pub fn stock(mut self, instances: usize) -> Self {
         self.settings.stock = instances;
         self
     }
 
-    /// Sets the maximum number of instances per second with which the stock is refilled, one after the
-    /// other; 200 by default, at least 1.
+    /// Sets the maximum number of instances per second with which the stock is refilled, one after
+    /// the other; 200 by default, at least 1.
     pub fn stock_refill_rate(mut self, per_second: u32) -> Self {
         self.settings.stock_refill_rate = per_second;
         self
     }
 
     /// Sets whether connections measure how long the module and the host work, for
-    /// [`crate::ConnStats`]; off by default. It reads the clock twice in each call of the module, which
-    /// takes about 50 ns.
+    /// [`crate::ConnStats`]; off by default. It reads the clock twice in each call of the module,
+    /// which takes about 50 ns.
     pub fn timing(mut self, on: bool) -> Self {
         self.settings.timing = on;
         self

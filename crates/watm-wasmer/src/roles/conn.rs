@@ -29,11 +29,11 @@ use crate::worker::{MARGIN, Workers};
 /// its error if it did not; writes fail with [`io::ErrorKind::BrokenPipe`] or that error. Errors
 /// of the transport carry a [`TransportError`] (see [`io::Error::get_ref`]).
 ///
-/// Dropping a connection closes it like [`Conn::close`], without waiting: what was written is
-/// still delivered within the grace period, as long as the process lives. Where that may end soon,
-/// [`Conn::close`] waits and tells whether all was delivered, or [`drain`](crate::drain) waits for all
-/// that were dropped. A process that ends earlier, or is killed, resets the peers of connections
-/// that have not ended.
+/// Dropping a connection closes it like [`Conn::close`], without waiting: what was written is still
+/// delivered within the grace period, as long as the process lives. Where that may end soon,
+/// [`Conn::close`] waits and tells whether all was delivered, or [`drain`](crate::drain) waits for
+/// all that were dropped. A process that ends earlier, or is killed, resets the peers of
+/// connections that have not ended.
 pub struct Conn {
     end: ApplicationEnd,
     link: Arc<Link>,
@@ -110,8 +110,8 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// None at present. The result has the type of [`std::net::TcpStream::shutdown`], so that one can
-    /// replace the other.
+    /// None at present. The result has the type of [`std::net::TcpStream::shutdown`], so that one
+    /// can replace the other.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             self.end.shutdown_write();
@@ -122,8 +122,8 @@ impl Conn {
         Ok(())
     }
 
-    /// Sets the maximum time that a read waits for bytes; `None`, the default, means no limit. A read
-    /// that waited this long fails with [`io::ErrorKind::TimedOut`].
+    /// Sets the maximum time that a read waits for bytes; `None`, the default, means no limit. A
+    /// read that waited this long fails with [`io::ErrorKind::TimedOut`].
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl Conn {
         store_timeout(&self.read_timeout, timeout)
     }
 
-    /// Sets the maximum time that a write waits for room; `None`, the default, means no limit. A write
-    /// that waited this long fails with [`io::ErrorKind::TimedOut`].
+    /// Sets the maximum time that a write waits for room; `None`, the default, means no limit. A
+    /// write that waited this long fails with [`io::ErrorKind::TimedOut`].
     ///
     /// # Errors
     ///
@@ -194,7 +194,8 @@ impl Conn {
     /// # Errors
     ///
     /// How the transport failed, if it did: [`TransportError::Interrupted`] if it had to be
-    /// interrupted, [`TransportError::Undelivered`] if it ended but its bytes could not be delivered.
+    /// interrupted, [`TransportError::Undelivered`] if it ended but its bytes could not be
+    /// delivered.
     pub fn close(&self) -> Result<End, TransportError> {
         self.begin_close();
         wait_ended(&self.link, self.grace)
@@ -205,7 +206,8 @@ impl Conn {
     ///
     /// What was written before goes on its way. Then the module's internal descriptor fails with a
     /// connection reset, and in the end the peer is reset, whatever the module makes of it. Reads
-    /// return 0 from now on. Does not wait; [`Conn::close`] or a drop bounds the time that it takes.
+    /// return 0 from now on. Does not wait; [`Conn::close`] or a drop bounds the time that it
+    /// takes.
     pub fn abort(&self) {
         self.link.set_broken();
         self.end.shutdown_read();
@@ -213,8 +215,8 @@ impl Conn {
     }
 
     /// Waits, up to `timeout` if there is one, until the transport has ended by itself and all that
-    /// it wrote is delivered, without closing the connection. `None` if that takes longer; at the end
-    /// of the drain timeout it fails with [`TransportError::Undelivered`].
+    /// it wrote is delivered, without closing the connection. `None` if that takes longer; at the
+    /// end of the drain timeout it fails with [`TransportError::Undelivered`].
     ///
     /// A program that ends right after a transfer waits here, since bytes that a slow peer has not
     /// taken yet would end with it.

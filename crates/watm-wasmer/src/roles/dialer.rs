@@ -12,7 +12,7 @@ use crate::roles::builder::Builder;
 use crate::roles::conn::{Conn, connect};
 use crate::worker::Workers;
 
-/// What one dial does differently from the others of its dialer.
+/// Options of a single dial, in place of those of its dialer.
 #[derive(Clone, Default)]
 pub struct DialOptions {
     config: Option<Arc<[u8]>>,
@@ -20,18 +20,18 @@ pub struct DialOptions {
 }
 
 impl DialOptions {
-    /// The configuration of the dialer, and the network `tcp`.
+    /// The defaults: the configuration of the dialer, and the network `tcp`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The contents of `/conf/watm.cfg` for this connection alone.
+    /// Sets the contents of `/conf/watm.cfg` for this connection alone.
     pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.config = Some(bytes.into().into());
         self
     }
 
-    /// The network that `water_dial_fixed` dials over; of no meaning for a [`FixedDialer`].
+    /// Sets the network of `water_dial_fixed`. It has no effect for a [`FixedDialer`].
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
         self
@@ -49,7 +49,7 @@ impl fmt::Debug for DialOptions {
 
 /// Dials addresses that the application chooses, through a module (`watm_dial_v1`).
 ///
-/// It may be shared between threads; each connection is an instance of the module of its own.
+/// It can be shared between threads. Each connection has its own instance of the module.
 ///
 /// ```no_run
 /// use std::io::{Read, Write};
@@ -75,11 +75,11 @@ impl Dialer {
         Builder::new(module)
     }
 
-    /// Dials `address` (`host:port` or `[v6]:port`) and returns when the module's handshake is
-    /// done. An IPv6 address may have a zone: `[fe80::1%eth0]:443`, or the interface's number.
+    /// Dials `address` (`host:port` or `[v6]:port`) and returns after the handshake of the module.
+    /// An IPv6 address may have a zone: `[fe80::1%eth0]:443`, or the interface's number.
     ///
-    /// Of a name with several addresses the first that answers is used, and tried first the next
-    /// time; see [`DialAttempt::connect`](crate::DialAttempt::connect).
+    /// If a name has several addresses, the first that answers is used, and it is tried first the
+    /// next time; see [`DialAttempt::connect`](crate::DialAttempt::connect).
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Dialer {
         self.dial_with(address, DialOptions::new())
     }
 
-    /// Dials with options of this connection alone.
+    /// Dials with options for this connection alone.
     ///
     /// # Errors
     ///
@@ -103,8 +103,8 @@ impl Dialer {
     }
 }
 
-/// Dials addresses that the module chooses (`watm_dial_fixed_v1`), as far as the
-/// [`crate::AddressPolicy`] allows them: without one, none.
+/// Dials addresses that the module chooses (`watm_dial_fixed_v1`), if the [`crate::AddressPolicy`]
+/// allows them. Without a policy, no address is allowed.
 #[derive(Clone)]
 pub struct FixedDialer {
     workers: Workers,
@@ -116,7 +116,7 @@ impl FixedDialer {
         Builder::new(module)
     }
 
-    /// Has the module dial, and returns when its handshake is done.
+    /// Lets the module dial, and returns after its handshake.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl FixedDialer {
         self.dial_with(DialOptions::new())
     }
 
-    /// Dials with options of this connection alone.
+    /// Dials with options for this connection alone.
     ///
     /// # Errors
     ///
@@ -136,11 +136,11 @@ impl FixedDialer {
 }
 
 impl Builder<Dialer> {
-    /// Makes the dialer.
+    /// Creates the dialer.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the module is no dialer or a setting cannot work.
+    /// [`ConfigError`] if the module is no dialer or if a setting cannot be used.
     pub fn build(self) -> Result<Dialer, ConfigError> {
         let settings = self.check(Role::Dialer)?;
         Ok(Dialer {
@@ -150,11 +150,11 @@ impl Builder<Dialer> {
 }
 
 impl Builder<FixedDialer> {
-    /// Makes the fixed dialer.
+    /// Creates the fixed dialer.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the module is no fixed dialer or a setting cannot work.
+    /// [`ConfigError`] if the module is no fixed dialer or if a setting cannot be used.
     pub fn build(self) -> Result<FixedDialer, ConfigError> {
         let settings = self.check(Role::FixedDialer)?;
         Ok(FixedDialer {

@@ -1,5 +1,5 @@
-//! The connections that were dropped and whose transports have not ended yet, for a program that
-//! wants to end after them.
+//! The dropped connections whose transports have not ended yet. A program can wait for them before
+//! it ends.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::channel::link::Link;
 use crate::channel::sync::lock;
 
-/// Looked through only when it has grown to twice what was left the last time, and this much.
+/// With fewer links than this, those that have ended are not removed.
 const FEW: usize = 64;
 
 struct Dropped {
     links: Vec<Weak<Link>>,
-    /// Ended ones are removed when there are so many.
+    /// Links that have ended are removed when there are this many.
     full: usize,
 }
 
@@ -29,12 +29,12 @@ impl Dropped {
     }
 }
 
-/// Whether its worker goes on. The worker itself holds its link until it has finished.
+/// Whether the worker is still running. It holds its link until it has finished.
 fn is_under_way(link: &Weak<Link>) -> bool {
     link.upgrade().is_some_and(|link| !link.is_finished())
 }
 
-/// Notes that nobody holds this connection any more.
+/// Adds a connection that nobody holds any more.
 pub(crate) fn add(link: &Arc<Link>) {
     if link.is_finished() {
         return;
@@ -66,7 +66,7 @@ pub(crate) fn add(link: &Arc<Link>) {
 /// ```
 pub fn drain(timeout: Duration) -> usize {
     let deadline = Instant::now().checked_add(timeout);
-    // Those that are dropped meanwhile are none of this call's, or it might never return.
+    // Connections that are dropped from now on do not count, or this call might never return.
     let links = {
         let mut dropped = lock(&DROPPED);
         dropped.forget_ended();

@@ -8,16 +8,16 @@ use crate::channel::sync::{AtomicUsize, Ordering, lock};
 
 /// The connections that are being set up, oldest first.
 ///
-/// A handshake too many costs the oldest its place, so that clients that never finish cannot keep
-/// others out. A handshake is what a client has a part in: neither the making of its instance nor
-/// the time that the host takes to connect to a remote counts. After a connect all may come back at
-/// once; those beyond the limit are stopped only when somebody needs the room, see
-/// [`Handshakes::make_room`].
+/// One handshake too many displaces the oldest, so that clients that never finish cannot keep
+/// others out. Only the time in which a client takes part counts as its handshake: not the time to
+/// make its instance, nor the time in which the host connects to a remote. After a connect, more
+/// handshakes than the limit may continue at once. Those are stopped only when somebody needs the
+/// room: see [`Handshakes::make_room`].
 pub(crate) struct Handshakes {
     limit: usize,
-    /// How many guests are at their handshake. The links keep it.
+    /// The number of guests that are at their handshake. The links update it.
     count: Arc<AtomicUsize>,
-    /// By their numbers in the book, which grow.
+    /// By their numbers in the book. The oldest has the lowest.
     links: Mutex<BTreeMap<u64, Weak<Link>>>,
 }
 
@@ -35,8 +35,7 @@ impl Handshakes {
         lock(&self.links).insert(number, Arc::downgrade(link));
     }
 
-    /// The guest of a connection begins its handshake. If that is one too many, the oldest is
-    /// stopped.
+    /// Begins the handshake of a connection. If that is one too many, the oldest is stopped.
     pub(crate) fn begin(&self, link: &Link) {
         link.begin_handshake(&self.count);
         self.displace(1);
@@ -69,7 +68,7 @@ impl Handshakes {
         });
     }
 
-    /// A connection is set up, or has ended.
+    /// Removes a connection that is set up or has ended.
     pub(crate) fn end(&self, number: u64) {
         let link = lock(&self.links).remove(&number);
         if let Some(link) = link.and_then(|link| link.upgrade()) {
@@ -77,7 +76,7 @@ impl Handshakes {
         }
     }
 
-    /// Gives all of them up, wherever they are.
+    /// Gives all of them up, however far they are.
     pub(crate) fn stop_all(&self) {
         let links = std::mem::take(&mut *lock(&self.links));
         for link in links.into_values().filter_map(|link| link.upgrade()) {

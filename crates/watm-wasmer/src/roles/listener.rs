@@ -42,7 +42,7 @@ struct Queue {
     failure: Option<io::Error>,
 }
 
-struct Shared {
+struct Listening {
     workers: Workers,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -52,8 +52,8 @@ struct Shared {
 
 /// Accepts connections and runs each through an instance of the module (`watm_accept_v1`).
 ///
-/// Each handshake runs on its own thread, so a silent client delays nobody. A handshake that fails is
-/// logged, and [`Listener::accept`] never returns it.
+/// Each handshake runs on its own thread, so a silent client delays nobody. A handshake that fails
+/// is logged, and [`Listener::accept`] never returns it.
 ///
 /// It ends in one of three ways. [`Listener::drain`] accepts no more sockets and waits until all
 /// connections have come to their own end; [`Listener::shutdown`] cuts all that are left, which
@@ -76,7 +76,7 @@ struct Shared {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Listener {
-    shared: Arc<Shared>,
+    shared: Arc<Listening>,
     accept_loop: Mutex<AcceptLoop>,
     waker: AcceptWaker,
     locals: Box<[SocketAddr]>,
@@ -92,9 +92,9 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`AcceptError::Closed`] once the listener is closed, or once it accepts no more sockets and has
-    /// none left; [`AcceptError::Host`] if its socket failed. A client whose handshake fails does not
-    /// cause an error here.
+    /// [`AcceptError::Closed`] once the listener is closed, or once it accepts no more sockets and
+    /// has none left; [`AcceptError::Host`] if its socket failed. A client whose handshake fails
+    /// does not cause an error here.
     pub fn accept(&self) -> Result<Conn, AcceptError> {
         let mut queue = lock(&self.shared.queue);
         loop {
@@ -205,13 +205,13 @@ impl fmt::Debug for Listener {
 /// The place of a connection that is being set up, or whose worker has not ended since that failed.
 /// Given back when it is dropped.
 struct Place {
-    shared: Arc<Shared>,
+    shared: Arc<Listening>,
     number: u64,
     waker: AcceptWaker,
 }
 
 impl Place {
-    fn take(shared: &Arc<Shared>, number: u64, link: &Arc<Link>, waker: AcceptWaker) -> Self {
+    fn take(shared: &Arc<Listening>, number: u64, link: &Arc<Link>, waker: AcceptWaker) -> Self {
         shared.handshakes.add(number, link);
         lock(&shared.queue).under_way += 1;
         Self {
@@ -239,7 +239,7 @@ impl Drop for Place {
 }
 
 /// What the accepting thread does.
-struct Unwrap(Arc<Shared>, AcceptWaker);
+struct Unwrap(Arc<Listening>, AcceptWaker);
 
 impl Accepting for Unwrap {
     fn wants_more(&self) -> bool {
@@ -414,7 +414,7 @@ fn start(settings: Arc<Settings>, sockets: Sockets) -> Result<Listener, ListenEr
         closed: false,
         failure: None,
     };
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Listening {
         workers: Workers::new(settings, Role::Listener),
         queue: Mutex::new(queue),
         changed: Condvar::new(),

@@ -25,7 +25,7 @@ use crate::roles::warnings::Warnings;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
 
-struct Shared {
+struct Relaying {
     workers: Workers,
     remote: Option<(Network, String)>,
     book: Book,
@@ -79,7 +79,7 @@ impl Relay {
     pub fn spawn(self) -> Result<RelayHandle, ListenError> {
         let handshakes = Handshakes::new(self.settings.handshake_limit);
         let locals = self.sockets.locals().into();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Relaying {
             workers: Workers::new(self.settings, Role::Relay),
             remote: self.remote,
             book: Book::default(),
@@ -108,7 +108,7 @@ impl fmt::Debug for Relay {
 
 /// A running relay. Dropping it is like [`RelayHandle::shutdown`], but does not wait.
 pub struct RelayHandle {
-    shared: Arc<Shared>,
+    shared: Arc<Relaying>,
     locals: Box<[SocketAddr]>,
     accept_loop: Mutex<AcceptLoop>,
 }
@@ -154,9 +154,10 @@ impl RelayHandle {
         self.shared.book.wait_empty(timeout)
     }
 
-    /// Stops listening and cuts off all connections: the control pipe tells their transports to end, and
-    /// both sides are reset after they have received what came before. Waits until that is done, which
-    /// takes at most the grace period, and a little longer for guests that do not cooperate.
+    /// Stops listening and cuts off all connections: the control pipe tells their transports to
+    /// end, and both sides are reset after they have received what came before. Waits until that is
+    /// done, which takes at most the grace period, and a little longer for guests that do not
+    /// cooperate.
     ///
     /// [`RelayHandle::drain`] before it lets connections come to their own end.
     pub fn shutdown(&self) {
@@ -189,7 +190,7 @@ impl fmt::Debug for RelayHandle {
     }
 }
 
-impl Shared {
+impl Relaying {
     /// Tells that a client did not get a transport.
     fn dropped(&self, peer: SocketAddr, error: &SetupError) {
         if matches!(error, SetupError::Closed) {
@@ -210,7 +211,7 @@ impl Shared {
 
 /// What the accepting thread does.
 struct Wrap {
-    shared: Arc<Shared>,
+    shared: Arc<Relaying>,
     waker: AcceptWaker,
 }
 
@@ -276,8 +277,8 @@ impl Builder<Relay> {
         self
     }
 
-    /// Sets the maximum number of connections at the same time, including those that are being set up;
-    /// 4,096 by default. Further clients wait in the queue of the system.
+    /// Sets the maximum number of connections at the same time, including those that are being set
+    /// up; 4,096 by default. Further clients wait in the queue of the system.
     pub fn connection_limit(mut self, count: usize) -> Self {
         self.settings.connection_limit = count;
         self

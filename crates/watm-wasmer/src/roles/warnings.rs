@@ -1,4 +1,4 @@
-//! Warnings that others can cause at will: a few of them are told, the others are counted.
+//! Warnings that peers can cause at will. A few are logged as warnings, and the others are counted.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -21,9 +21,9 @@ struct Window {
 }
 
 impl Warnings {
-    /// Warns; or only informs, if there were enough warnings lately.
+    /// Logs a warning, or only an information if there were enough warnings lately.
     pub(crate) fn tell(&self, target: &str, message: fmt::Arguments<'_>) {
-        // Not under the lock: logging may take its time.
+        // Logging may be slow, so the lock is released before.
         let admitted = lock(&self.0).admit(Instant::now());
         match admitted {
             None => log::info!(target: target, "{message}"),
@@ -37,7 +37,7 @@ impl Warnings {
 }
 
 impl Window {
-    /// Whether there may be a warning now; and then how many were withheld before it.
+    /// The number of warnings that were withheld before this one; `None` if it is withheld too.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         let goes_on = |begun| now.saturating_duration_since(begun) < WINDOW;
         if !self.begun.is_some_and(goes_on) {

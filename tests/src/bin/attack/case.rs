@@ -70,7 +70,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Of reading a module: ten times its size and 8 MiB; a second for each 10 MB and half a second.
+    /// Of reading a module: ten times its size and 8 MiB; a second for each 10 MB and half a
+    /// second.
     pub(crate) fn reading(size: u64) -> Self {
         Self {
             memory: 10 * size + 8 * MEBIBYTE,
@@ -87,7 +88,8 @@ impl Limits {
         }
     }
 
-    /// Of compiling a module that has much to compile, which may take 600 times its size and 24 MiB.
+    /// Of compiling a module that has much to compile, which may take 600 times its size and 24
+    /// MiB.
     pub(crate) fn compiling(size: u64) -> Self {
         Self {
             memory: 600 * size + 24 * MEBIBYTE,
@@ -104,7 +106,8 @@ impl Limits {
         }
     }
 
-    /// Of reading a module in the text format, of 4 MiB at most, for which a hundred times its size is documented.
+    /// Of reading a module in the text format, of 4 MiB at most, for which a hundred times its size
+    /// is documented.
     pub(crate) fn reading_text(size: u64) -> Self {
         Self {
             memory: 110 * size + 8 * MEBIBYTE,

@@ -194,8 +194,8 @@ fn empty_names(count: u64) -> Vec<u8> {
 }
 
 fn long_names() -> Vec<Case> {
-    // Characters that an escape makes several times as long: nearly as many as a name may have where
-    // the parser looks, and more where it does not.
+    // Characters that an escape makes several times as long: nearly as many as a name may have
+    // where the parser looks, and more where it does not.
     let long = || vec![1; 99_000];
     let longer = || vec![1; 10_000_000];
     vec![

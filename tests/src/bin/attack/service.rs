@@ -15,8 +15,8 @@ use crate::report::Report;
 use crate::scene::Scene;
 use crate::target::Target;
 
-/// What a guest may go on for after its peers have reset: the time to drain, the grace period, and a
-/// second for a machine that is busy.
+/// What a guest may go on for after its peers have reset: the time to drain, the grace period, and
+/// a second for a machine that is busy.
 pub(crate) const GONE: Duration = Duration::from_secs(4);
 const DRAIN: &str = "1s";
 const GRACE: &str = "2s";

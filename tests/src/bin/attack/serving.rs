@@ -55,7 +55,8 @@ fn at_start(imports: &[&str], start: String) -> Guest {
     }
 }
 
-/// A peer connects, does something and resets, as the server behind does: the guest is gone in time.
+/// A peer connects, does something and resets, as the server behind does: the guest is gone in
+/// time.
 fn gone_after(
     name: &'static str,
     args: &'static [&'static str],
@@ -331,7 +332,8 @@ fn fail_twenty(scene: &Scene, file: &Path) -> Result<Report, String> {
     let service = Service::listen(scene, file, &[], Output::Read)?;
     let before = service.uses();
     let fail = || {
-        // A guest that fails at once has its peer reset, perhaps before that knows of its connection.
+        // A guest that fails at once has its peer reset, perhaps before that knows of its
+        // connection.
         let is_reset = |error: &String| error.contains("reset by peer");
         let peers = (0..20)
             .map(|_| service.connect())

@@ -28,7 +28,8 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Whether an even number of instances handles the bytes, so that what one does the next undoes.
+    /// Whether an even number of instances handles the bytes, so that what one does the next
+    /// undoes.
     pub(crate) fn is_even(self) -> bool {
         matches!(self, Self::Both | Self::Chain)
     }

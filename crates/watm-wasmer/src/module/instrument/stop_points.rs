@@ -1,18 +1,19 @@
-//! Places in compiled code at which a guest ends by itself once it was told to stop.
+//! Places in compiled code at which a guest ends by itself after it was told to stop.
 //!
-//! At the start of each function, at each turn of a loop, and behind each instruction that the
-//! engine's library carries out for long, the compiled code looks at a flag: a global variable added
-//! to the module, out of reach of the module's own code, which was validated without it.
+//! The compiled code checks a flag at the start of each function, in each iteration of a loop, and
+//! after each instruction that takes the engine's library long. The flag is a global variable that
+//! is added to the module. The code of the module cannot access it, since it was validated without
+//! it.
 //!
-//! The compiler knows of no thread that could raise the flag, and would look at it once before a
-//! loop instead of at each turn. So each look is preceded by a write to a second global: what was
-//! read before one is read again behind it, since compiler and engine do not tell globals apart.
+//! The compiler does not know that another thread raises the flag, and would check it once before a
+//! loop. So each check is preceded by a write to a second global. The compiler does not tell
+//! globals apart, so it reads the flag again after each write.
 //!
-//! Not by signals, which the engine offers: what they hit may hold locks and must not be unwound,
-//! and the registry that the engine keeps for them is locked on the guest's own stack, where a
-//! guest that overflows it leaves the lock taken for all others.
+//! The engine offers to interrupt guests with signals. Those are not used: the interrupted code may
+//! hold locks and must not be unwound. Also, the engine locks its registry of guests on the stack
+//! of the guest, and a guest that overflows its stack then leaves the lock taken for all others.
 //!
-//! What the guest ends by is a division by 0, as in [`traps`](super::traps).
+//! The guest ends with a division by 0, as in [`traps`](super::traps).
 //!
 //! The start function is taken out of the module as well, for the instance to call, since the
 //! flag can be found only once there is an instance.
@@ -146,10 +147,10 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
     }
 }
 
-/// The flag of one instance. Must be gone before the store of the instance is.
+/// The flag of one instance. It must be dropped before the store of the instance.
 pub(crate) struct StopFlag(*const AtomicI32);
 
-// SAFETY: an atomic may be written from any thread.
+// SAFETY: the flag is atomic, so any thread may write it.
 unsafe impl Send for StopFlag {}
 
 impl StopFlag {
@@ -168,10 +169,11 @@ impl StopFlag {
         Some(Self(flag.get(objects).vmglobal().as_ptr().cast()))
     }
 
-    /// Makes the guest end at its next stop point.
+    /// Ends the guest at its next stop point.
     pub(crate) fn raise(&self) {
-        // SAFETY: the value lives as long as the store, which outlives this; it is aligned, and
-        // only compiled code, which is no party to Rust's memory model, accesses it otherwise.
+        // SAFETY: the value lives as long as the store, and the instance drops this flag before its
+        // store. The value is aligned. Only compiled code accesses it otherwise, and that is not
+        // subject to the memory model of Rust.
         unsafe { (*self.0).store(1, Ordering::Relaxed) }
     }
 }

@@ -1,17 +1,18 @@
 //! Traps that need no stack of the guest, and no library.
 //!
 //! What the engine makes calls of its library — `unreachable`, and what copies, fills and reads
-//! memory and tables — takes locks and memory there when it traps: on the guest's stack, which a guest
-//! that has left little room overflows, so that the locks stay taken for everybody. So the compiled code
-//! asks first whether the instruction would trap, and ends by a division by 0 instead, which is a trap
-//! of the processor. A global variable, added to the module out of reach of its own code, says what it was.
+//! memory and tables — takes locks and memory there when it traps: on the guest's stack, which a
+//! guest that has left little room overflows, so that the locks stay taken for everybody. So the
+//! compiled code asks first whether the instruction would trap, and ends by a division by 0
+//! instead, which is a trap of the processor. A global variable, added to the module out of reach
+//! of its own code, says what it was.
 //!
 //! What lies above an operand on the stack is kept in further such globals meanwhile, since no
 //! local variables can be added. Memory only grows, so what was once seen of its size is good until
 //! an instruction goes beyond; only then it is asked for.
 //!
-//! `table.init` of external references is carried out by `table.fill`: such a segment holds nothing but
-//! nulls, and the library takes them for functions and panics.
+//! `table.init` of external references is carried out by `table.fill`: such a segment holds nothing
+//! but nulls, and the library takes them for functions and panics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -23,7 +24,8 @@ use wasmer::{
     Store, Type, Value,
 };
 
-/// Under which name the cause of a trap is exported. A module's own export of that name is hidden by it.
+/// Under which name the cause of a trap is exported. A module's own export of that name is hidden
+/// by it.
 const CAUSE: &str = "\0watm trap";
 
 /// Ends the guest without a call.
@@ -34,9 +36,9 @@ pub(crate) const TRAP: [Operator<'static>; 4] = [
     Operator::Drop,
 ];
 
-/// Elements of a table that the engine may lay out within each instance once more, as it does where a
-/// table of functions has no room to grow: at 32 bytes each, and anew for each segment that is put into
-/// it.
+/// Elements of a table that the engine may lay out within each instance once more, as it does where
+/// a table of functions has no room to grow: at 32 bytes each, and anew for each segment that is
+/// put into it.
 const FIXED_LIMIT: u32 = 8192;
 
 /// Why a guest ended by a division that was not its own.
@@ -214,8 +216,8 @@ impl ModuleMiddleware for Traps {
     }
 }
 
-/// Tells the engine that the large tables that cannot grow may, and returns their indices. That they do
-/// not is then seen to where it is tried.
+/// Tells the engine that the large tables that cannot grow may, and returns their indices. That
+/// they do not is then seen to where it is tried.
 fn let_large_tables_grow(info: &mut ModuleInfo) -> Vec<u32> {
     let mut full = Vec::new();
     for (index, table) in &mut info.tables {
