@@ -98,7 +98,6 @@ compile_error!(
 
 mod channel;
 mod guest;
-mod signals;
 mod threads;
 mod worker;
 

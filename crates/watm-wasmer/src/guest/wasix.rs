@@ -122,7 +122,7 @@ fn shared() -> Result<&'static Shared, String> {
                 .max_blocking_threads(4)
                 .thread_name("watm-wasi")
                 .thread_stack_size(512 * 1024)
-                .on_thread_start(crate::signals::block_all)
+                .on_thread_start(crate::threads::block_signals)
                 .enable_time()
                 .build()
                 .map_err(|error| error.to_string())?;

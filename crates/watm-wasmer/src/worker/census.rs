@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::threads;
+
+/// Stack of the thread that gives memory back, in bytes.
+const STACK: usize = 64 * 1024;
 /// Fewer workers than this leave too little behind.
 const MANY: usize = 256;
 /// How long after the workers it happens: their threads give their stacks back last of all.
@@ -42,17 +46,13 @@ impl Drop for Counted {
         if is_worth_it(workers, PEAK.load(Ordering::Relaxed))
             && !PENDING.swap(true, Ordering::Relaxed)
         {
-            let spawned = thread::Builder::new()
-                .name("watm-census".into())
-                .stack_size(64 * 1024)
-                .spawn(|| {
-                    crate::signals::block_all();
-                    thread::sleep(DELAY);
-                    // Those that end from now on may call for the next time.
-                    PEAK.store(WORKERS.load(Ordering::Relaxed), Ordering::Relaxed);
-                    PENDING.store(false, Ordering::Relaxed);
-                    give_back();
-                });
+            let spawned = threads::spawn("watm-census", STACK, || {
+                thread::sleep(DELAY);
+                // Those that end from now on may call for the next time.
+                PEAK.store(WORKERS.load(Ordering::Relaxed), Ordering::Relaxed);
+                PENDING.store(false, Ordering::Relaxed);
+                give_back();
+            });
             if spawned.is_err() {
                 PENDING.store(false, Ordering::Relaxed);
             }

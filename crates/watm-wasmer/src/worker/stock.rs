@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
@@ -17,6 +16,7 @@ use crate::channel::link::{Level, Link};
 use crate::channel::sync::lock;
 use crate::error::SetupError;
 use crate::guest::settings::Settings;
+use crate::threads;
 use crate::worker::thread::{Connection, prepare};
 
 /// Stack of the filling thread in bytes.
@@ -64,13 +64,7 @@ impl Stock {
             changed: Condvar::new(),
         });
         let filled = Arc::clone(&shared);
-        let spawned = thread::Builder::new()
-            .name("watm-stock".into())
-            .stack_size(STACK)
-            .spawn(move || {
-                crate::signals::block_all();
-                filled.fill();
-            });
+        let spawned = threads::spawn("watm-stock", STACK, move || filled.fill());
         match spawned {
             Ok(_) => Some(Self(shared)),
             Err(error) => {
@@ -225,7 +219,7 @@ mod tests {
                 return ready;
             }
             assert!(started.elapsed() < LIMIT, "the stock stays empty");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 

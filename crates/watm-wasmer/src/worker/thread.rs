@@ -6,7 +6,6 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -22,6 +21,7 @@ use crate::host::preopens;
 use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
 use crate::net::reactor::Reactor;
+use crate::threads;
 use crate::worker::census::Counted;
 use crate::worker::mappings;
 
@@ -106,12 +106,7 @@ pub(super) fn without_a_word() -> SetupError {
 pub(super) fn spawn(job: Job, source: Source) -> Result<(), SetupError> {
     let link = Arc::clone(&job.link);
     mappings::take_room()
-        .and_then(|()| {
-            thread::Builder::new()
-                .name("watm-worker".into())
-                .stack_size(STACK)
-                .spawn(move || run(job, source))
-        })
+        .and_then(|()| threads::spawn("watm-worker", STACK, move || run(job, source)))
         .map(|_| ())
         .map_err(|error| {
             link.finish();
@@ -185,7 +180,6 @@ impl Connection {
 }
 
 fn run(job: Job, source: Source) {
-    crate::signals::block_all();
     let _counted = Counted::new();
     let link = Arc::clone(&job.link);
     let mut finish = Finish {
