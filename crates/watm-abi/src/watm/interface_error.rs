@@ -191,7 +191,7 @@ impl fmt::Display for InterfaceError {
             ),
             Self::MissingRole { role, available } => {
                 let export = Quoted(role.export());
-                write!(f, "the module is no {role}: it does not export {export}")?;
+                write!(f, "the module is not a {role}: it does not export {export}")?;
                 write!(f, " (its roles: {available})")
             }
         }
@@ -272,7 +272,7 @@ mod tests {
             role: Role::Relay,
             available,
         };
-        let expected = "the module is no relay: it does not export `watm_associate_v1` \
+        let expected = "the module is not a relay: it does not export `watm_associate_v1` \
                         (its roles: dialer, listener)";
         assert_eq!(error.to_string(), expected);
     }

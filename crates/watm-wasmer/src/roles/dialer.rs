@@ -140,7 +140,7 @@ impl Builder<Dialer> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the module is no dialer or if a setting cannot be used.
+    /// [`ConfigError`] if the module is not a dialer or if a setting cannot be used.
     pub fn build(self) -> Result<Dialer, ConfigError> {
         let settings = self.check(Role::Dialer)?;
         Ok(Dialer {
@@ -154,7 +154,7 @@ impl Builder<FixedDialer> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the module is no fixed dialer or if a setting cannot be used.
+    /// [`ConfigError`] if the module is not a fixed dialer or if a setting cannot be used.
     pub fn build(self) -> Result<FixedDialer, ConfigError> {
         let settings = self.check(Role::FixedDialer)?;
         Ok(FixedDialer {

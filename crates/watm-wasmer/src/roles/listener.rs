@@ -349,7 +349,7 @@ impl Builder<Listener> {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] if the module is no listener, a setting cannot work, or the address cannot
+    /// [`ListenError`] if the module is not a listener, a setting cannot work, or the address cannot
     /// be listened on.
     pub fn bind(self, address: &str) -> Result<Listener, ListenError> {
         self.bind_all([address])
@@ -395,7 +395,7 @@ impl Builder<Listener> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the module is no listener or a setting cannot work.
+    /// [`ConfigError`] if the module is not a listener or a setting cannot work.
     pub fn acceptor(self) -> Result<Acceptor, ConfigError> {
         let settings = self.check(Role::Listener)?;
         Ok(Acceptor {

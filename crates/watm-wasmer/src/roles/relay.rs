@@ -290,7 +290,7 @@ impl Builder<Relay> {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] if the module is no relay, a setting cannot work, or the address cannot be
+    /// [`ListenError`] if the module is not a relay, a setting cannot work, or the address cannot be
     /// listened on.
     pub fn bind(self, address: &str) -> Result<Relay, ListenError> {
         self.bind_all([address])
