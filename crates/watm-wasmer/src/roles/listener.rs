@@ -349,8 +349,8 @@ impl Builder<Listener> {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] if the module is not a listener, a setting cannot work, or the address cannot
-    /// be listened on.
+    /// [`ListenError`] if the module is not a listener, if a setting cannot work, or if the address
+    /// cannot be listened on.
     pub fn bind(self, address: &str) -> Result<Listener, ListenError> {
         self.bind_all([address])
     }

@@ -290,8 +290,8 @@ impl Builder<Relay> {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] if the module is not a relay, a setting cannot work, or the address cannot be
-    /// listened on.
+    /// [`ListenError`] if the module is not a relay, if a setting cannot work, or if the address
+    /// cannot be listened on.
     pub fn bind(self, address: &str) -> Result<Relay, ListenError> {
         self.bind_all([address])
     }
