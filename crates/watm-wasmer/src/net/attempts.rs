@@ -1,7 +1,8 @@
-//! In which order, and when, the addresses of a name are tried: RFC 8305 ("Happy Eyeballs").
+//! The order in which the addresses of a name are tried, and when each begins: RFC 8305 ("Happy
+//! Eyeballs").
 //!
-//! Both families take turns, and an attempt that has not succeeded for a while is joined by the
-//! next. Knows nothing of sockets and reads no clock.
+//! Both families take turns. If an attempt has not succeeded for a while, the next one begins
+//! beside it. This file knows nothing of sockets and reads no clock.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -10,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use crate::channel::sync::lock;
 
-/// How long one attempt goes on before the next begins beside it.
+/// How long an attempt runs alone before the next one begins beside it.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Maximum number of addresses that are tried for one connection, and so of its sockets. By
-/// default, as many begin within the connect timeout.
+/// Maximum number of addresses tried for one connection, and therefore of its sockets. By default,
+/// this many attempts begin within the connect timeout.
 const LIMIT: usize = 32;
-/// Maximum number of names whose last address is remembered.
+/// Maximum number of names for which the last successful address is remembered.
 const REMEMBERED: usize = 256;
-/// How long an address stays the first choice. After that the system's own order counts again, so
-/// that one lost race does not decide for ever.
+/// How long an address stays the first choice. After that, the system's own order applies again, so
+/// one lost race does not decide forever.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// The order in which addresses are tried: `first` if it is among them, and then both families in
-/// turns. Within a family they stay as the system has sorted them.
+/// Returns the order in which addresses are tried: `first` if it is among them, then both families
+/// in turn. Within a family, the addresses keep the system's order.
 pub(crate) fn order(
     found: impl IntoIterator<Item = SocketAddr>,
     first: Option<SocketAddr>,
@@ -53,17 +54,17 @@ pub(crate) fn order(
     ordered
 }
 
-/// When each address has its turn.
+/// When each address gets its turn.
 pub(crate) struct Schedule {
     waiting: VecDeque<SocketAddr>,
-    /// When the next begins beside those under way; none if at once.
+    /// When the next attempt begins beside those under way; `None` means at once.
     next: Option<Instant>,
     pause: Duration,
 }
 
 impl Schedule {
-    /// The schedule for addresses in this order. The pauses are shortened if need be, so that each
-    /// address has its turn by `deadline`.
+    /// Creates the schedule for addresses in this order. It shortens the pauses if necessary, so
+    /// that every address gets its turn by `deadline`.
     pub(crate) fn new(ordered: Vec<SocketAddr>, now: Instant, deadline: Instant) -> Self {
         let count = u32::try_from(ordered.len().max(1)).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(now) / count;
@@ -84,21 +85,22 @@ impl Schedule {
         Some(address)
     }
 
-    /// An attempt has failed: the next has its turn at once.
+    /// Notes that an attempt has failed: the next address gets its turn at once.
     pub(crate) fn failed(&mut self) {
         self.next = None;
     }
 
-    /// When to ask for the next address, unless something fails before; none if there is no more.
+    /// When to ask for the next address, unless an attempt fails first; `None` if no address is
+    /// left.
     pub(crate) fn wakes(&self) -> Option<Instant> {
         self.next.filter(|_| !self.waiting.is_empty())
     }
 }
 
-/// Which addresses were connected to last, for names that have several.
+/// The address that each name was last connected to, for names with several addresses.
 #[derive(Default)]
 pub(crate) struct Winners {
-    /// Those that have not won for longest come first.
+    /// Those whose last win is longest ago come first.
     winners: Mutex<VecDeque<Winner>>,
 }
 
@@ -120,12 +122,12 @@ impl Winners {
             .map(|winner| winner.address)
     }
 
-    /// Notes an address that was connected to.
+    /// Records an address to which a connection was made.
     pub(crate) fn put(&self, host: &str, port: u16, address: SocketAddr, now: Instant) {
         let mut winners = lock(&self.winners);
         let known = winners.iter().position(|winner| winner.is_for(host, port));
         let known = known.and_then(|at| winners.remove(at));
-        // One that wins again and again is still asked some day whether it is the best.
+        // Even an address that keeps winning has to prove itself again after a while.
         let since = known
             .filter(|known| {
                 known.address == address && now.saturating_duration_since(known.since) < LIFETIME
@@ -182,7 +184,7 @@ mod tests {
             order([v6(1), v6(2), v4(1), v4(2)], Some(v4(2))),
             [v4(2), v6(1), v4(1), v6(2)]
         );
-        // The name does not stand for it any more.
+        // The name no longer resolves to it.
         assert_eq!(order([v6(1), v4(1)], Some(v4(2))), [v6(1), v4(1)]);
     }
 
@@ -215,7 +217,7 @@ mod tests {
                     .collect();
                 prop_assert!(places.is_sorted());
             }
-            // As long as both families are left, neither comes twice in a row.
+            // As long as addresses of both families are left, no family comes twice in a row.
             let families: Vec<_> = ordered.iter().map(SocketAddr::is_ipv4).collect();
             let rest = (1..families.len()).find(|at| families[*at] == families[at - 1]);
             let uniform = |at: usize| families[at..].iter().all(|family| *family == families[at]);
@@ -296,7 +298,7 @@ mod tests {
         let winners = Winners::default();
         let now = Instant::now();
         for i in 0..2 * REMEMBERED {
-            // One of them wins all the time, and stays.
+            // One of them wins all the time, so it stays.
             winners.put("kept.example", 80, v4(1), now);
             winners.put(&format!("{i}.example"), 80, v4(2), now);
         }

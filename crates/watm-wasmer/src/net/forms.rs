@@ -1,6 +1,7 @@
-//! The forms of an address: what it is written as, what it stands for and where it leads to.
+//! The forms of an address: how it is written, what it stands for and where it leads.
 //!
-//! Knows what the system and the network make of an address, and must never know what is allowed.
+//! This file knows how the system and the network interpret an address. It must never know what is
+//! allowed.
 
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,8 +14,8 @@ const SIX_TO_FOUR: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2002, 0, 0, 0, 
 const TEREDO: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32);
 const MAPPED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 
-/// All forms of an address: as it is written, what it leads to, and the loopback addresses that
-/// are reached in place of unspecified ones.
+/// All forms of an address: the address as written, what it leads to, and the loopback address that
+/// replaces an unspecified one.
 pub(crate) fn forms(ip: IpAddr, nat64: &[Nat64Prefix]) -> impl Iterator<Item = IpAddr> {
     iter::once(ip)
         .chain(ends(ip, nat64))
@@ -22,8 +23,8 @@ pub(crate) fn forms(ip: IpAddr, nat64: &[Nat64Prefix]) -> impl Iterator<Item = I
         .flatten()
 }
 
-/// What an address leads to: the IPv4 addresses that it carries, or else the address itself, as
-/// IPv4 if it is mapped.
+/// What an address leads to: the IPv4 addresses that it carries, or else the address itself. A
+/// mapped address counts as IPv4.
 pub(crate) fn ends(ip: IpAddr, nat64: &[Nat64Prefix]) -> impl Iterator<Item = IpAddr> {
     let ip = ip.to_canonical();
     let v6 = match ip {
@@ -39,7 +40,7 @@ pub(crate) fn ends(ip: IpAddr, nat64: &[Nat64Prefix]) -> impl Iterator<Item = Ip
     carried.chain(itself)
 }
 
-/// The loopback address that the system connects to in place of an unspecified one.
+/// The loopback address to which the system connects in place of an unspecified one.
 pub(crate) fn loopback(ip: IpAddr) -> Option<IpAddr> {
     ip.is_unspecified().then_some(match ip {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -47,7 +48,7 @@ pub(crate) fn loopback(ip: IpAddr) -> Option<IpAddr> {
     })
 }
 
-/// Whether every address of a block carries IPv4 addresses, and all in the same way.
+/// Whether every address of a block carries IPv4 addresses, all in the same way.
 pub(crate) fn carries(block: Ipv6Net, nat64: &[Nat64Prefix]) -> bool {
     prefixes(nat64)
         .map(Nat64Prefix::block)
@@ -124,7 +125,7 @@ mod tests {
                 "192.0.2.45",
             ],
         );
-        // In two prefixes.
+        // It lies within two prefixes.
         check(
             "2001:db8:64::a00:1",
             &["2001:db8:64::a00:1", "10.0.0.1", "0.0.0.0", "127.0.0.1"],

@@ -1,4 +1,4 @@
-//! The prefixes of NAT64: where an IPv6 address that a translator answers for leads to.
+//! NAT64 prefixes: where an IPv6 address leads if a translator answers for it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,11 +8,11 @@ use ipnet::Ipv6Net;
 
 use crate::net::address::quoted;
 
-/// A prefix of NAT64: a translator carries what is sent to its addresses on to IPv4 (RFC 6052).
+/// A NAT64 prefix: a translator forwards what is sent to its addresses to IPv4 (RFC 6052).
 ///
-/// Written as a block, `2001:db8:64::/96`. Its length is 32, 40, 48, 56, 64 or 96 bits. Bits 64 to
-/// 71 are zero, as are those behind its length. Blocks whose addresses have a meaning of their own
-/// (`::/32` to `::/96`, `::ffff:0:0/96`) are no prefixes of NAT64.
+/// A prefix is written as a block, such as `2001:db8:64::/96`. Its length is 32, 40, 48, 56, 64 or
+/// 96 bits. Bits 64 to 71 are zero, and so are the bits beyond its length. Blocks whose addresses
+/// have a meaning of their own (`::/32` to `::/96`, `::ffff:0:0/96`) are not NAT64 prefixes.
 ///
 /// ```
 /// use watm_wasmer::{AddressPolicy, Nat64Prefix};
@@ -38,7 +38,7 @@ impl Nat64Prefix {
         self.0
     }
 
-    /// The IPv4 address that `ip` carries; none if it is outside of the prefix.
+    /// The IPv4 address that `ip` carries; `None` if `ip` is outside the prefix.
     pub(crate) fn carried(self, ip: Ipv6Addr) -> Option<Ipv4Addr> {
         if !self.0.contains(&ip) {
             return None;
@@ -46,7 +46,7 @@ impl Nat64Prefix {
         let behind = usize::from(self.0.prefix_len() / 8);
         let octets = ip.octets();
         let mut carried = [0; 4];
-        // It goes around octet 8, bits 64 to 71.
+        // The IPv4 address skips octet 8, which holds bits 64 to 71.
         let from = octets.iter().enumerate().skip(behind);
         let from = from.filter(|(index, _)| *index != 8);
         for (to, (_, octet)) in carried.iter_mut().zip(from) {
@@ -62,7 +62,7 @@ impl fmt::Display for Nat64Prefix {
     }
 }
 
-/// Why a text is not a [`Nat64Prefix`].
+/// Why a string is not a [`Nat64Prefix`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a NAT64 prefix: {problem}; expected an IPv6 block, for example 2001:db8:64::/96"
@@ -120,7 +120,7 @@ mod tests {
             ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
             ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
             ("64:ff9b::/96", "64:ff9b::192.0.2.33"),
-            // What is in bits 64 to 71, and behind the address, does not matter.
+            // The contents of bits 64 to 71, and of the bits after the IPv4 address, do not matter.
             ("2001:db8:122::/48", "2001:db8:122:c000:ff02:21ff:ffff:ffff"),
         ] {
             let ip: Ipv6Addr = ip.parse().expect("an address");

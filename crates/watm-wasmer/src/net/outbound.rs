@@ -1,8 +1,8 @@
 //! Write-behind: the guest's small writes collect here and leave in one system call.
 //!
-//! The worker pushes and flushes; the supervisor flushes what has waited too long because the
-//! guest computes. Errors stay here and surface at the guest's next call, for which a worker that
-//! sleeps is woken. Knows nothing of guest memory: it is handed slices.
+//! The worker pushes and flushes. If bytes wait too long because the guest computes, the supervisor
+//! flushes them. An error stays here and surfaces at the guest's next call; a sleeping worker is
+//! woken for it. This file knows nothing of guest memory: it is handed slices.
 
 use std::io;
 use std::net::Shutdown;
@@ -18,40 +18,43 @@ use crate::channel::supervisor::{self, Age, Delayed};
 use crate::channel::sync::lock;
 use crate::net::stream;
 
-/// Collected bytes that make a system call worth it.
+/// Number of collected bytes that are worth a system call.
 const ENOUGH: usize = 64 * 1024;
-/// Maximum number of bytes collected, and so the largest write that is all or nothing. Guests whose
-/// writes follow their reads stay below half of it, since their reads are held back in time.
+/// Maximum number of bytes collected, and so the largest write that is all or nothing. A guest that
+/// writes in response to its reads stays below half of it, because its reads are held back in time.
 pub(crate) const WRITE_LIMIT: usize = 256 * 1024;
-/// Reads of the other side are held back once so much waits, and go on once so little does.
+/// Reads from the other side are held back once `HOLDS_BACK` bytes wait. They go on once only
+/// `GOES_ON` bytes wait.
 const HOLDS_BACK: usize = 96 * 1024;
 const GOES_ON: usize = 64 * 1024;
-/// A buffer that has grown beyond this is given back once it is empty. Not one of ordinary size,
-/// which what was sent and what waits have together: it would be made anew for each burst.
+/// A buffer that has grown beyond this size is freed once it is empty. A buffer of ordinary size is
+/// kept, as otherwise each burst would allocate it again. It holds both the bytes that were sent
+/// and those that wait.
 const KEPT: usize = WRITE_LIMIT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     Open,
-    /// Shut down for writing as soon as all is sent.
+    /// Shut down for writing as soon as everything is sent.
     Wanted,
     Done,
 }
 
 struct State {
     buf: Vec<u8>,
-    /// How much of `buf` has left already.
+    /// Number of bytes of `buf` that have already left.
     sent: usize,
-    /// Whether the socket may take bytes: cached, cleared by a refusal, set by the reactor.
+    /// Whether the socket may take bytes. This is cached: a refusal clears it, and the reactor sets
+    /// it.
     writable: bool,
-    /// Why nothing leaves any more. What waited then is lost.
+    /// Why nothing leaves any more. The bytes that waited at that point are lost.
     error: Option<Errno>,
     /// Whether the guest knows of the error.
     told: bool,
     closing: Closing,
-    /// Counts the times that `buf` became empty.
+    /// Counts how often `buf` became empty.
     generation: u64,
-    /// Whether the supervisor looks after this one.
+    /// Whether the supervisor watches this one.
     watched: bool,
 }
 
@@ -80,8 +83,9 @@ impl Outbound {
         }
     }
 
-    /// Takes a write of `total` bytes: whole up to [`WRITE_LIMIT`], in part above it. Returns how
-    /// much was taken, and whether some of it waits for a flush. `Again` if there is no room.
+    /// Takes a write of `total` bytes: as a whole up to [`WRITE_LIMIT`], in part above it. Returns
+    /// how much was taken, and whether some of it waits for a flush. Fails with `Again` if there is
+    /// no room.
     pub(crate) fn push<'a>(
         self: &Arc<Self>,
         total: usize,
@@ -104,7 +108,7 @@ impl Outbound {
         for slice in slices {
             let mut slice = slice;
             if state.waiting() == 0 && slice.len() >= ENOUGH && state.error.is_none() {
-                // Large enough to leave from where it is.
+                // Large enough to be sent from where it is.
                 let len = self.send(&mut state, slice);
                 taken += len;
                 slice = &slice[len..];
@@ -126,13 +130,13 @@ impl Outbound {
             supervisor::watch(self);
         }
         if taken == 0 {
-            // Nothing of this write left: say so at once.
+            // Nothing of this write was taken: report the error at once.
             state.tell()?;
         }
         Ok((taken, waits))
     }
 
-    /// Whether a write of `len` bytes would be taken (or fail at once).
+    /// Whether a write of `len` bytes would be taken, or fail at once.
     pub(crate) fn accepts(&self, len: usize) -> bool {
         let state = lock(&self.state);
         let waiting = state.waiting();
@@ -151,15 +155,16 @@ impl Outbound {
         room(state.waiting())
     }
 
-    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait
-    /// for.
+    /// Sends the waiting bytes, as far as the socket takes them. Returns whether nothing waits any
+    /// more.
     pub(crate) fn flush(&self) -> bool {
         let mut state = lock(&self.state);
         self.flush_locked(&mut state);
         state.waiting() == 0
     }
 
-    /// The reactor saw the socket take bytes again. Returns whether nothing is left to wait for.
+    /// Notes that the reactor saw the socket take bytes again. Returns whether nothing waits any
+    /// more.
     pub(crate) fn set_writable(&self) -> bool {
         let mut state = lock(&self.state);
         state.writable = true;
@@ -167,14 +172,14 @@ impl Outbound {
         state.waiting() == 0
     }
 
-    /// Shuts down for writing once all is sent.
+    /// Shuts down for writing once everything is sent.
     pub(crate) fn shutdown_write(&self) -> Result<(), Errno> {
         let mut state = lock(&self.state);
         self.close_locked(&mut state);
         state.tell()
     }
 
-    /// The same for a guest that will not hear of errors any more.
+    /// Like [`Outbound::shutdown_write`], for a guest that will not hear of errors any more.
     pub(crate) fn close(&self) {
         self.close_locked(&mut lock(&self.state));
     }
@@ -191,19 +196,19 @@ impl Outbound {
         lock(&self.state).error
     }
 
-    /// The error that stopped sending, for the guest, which knows of it from then on.
+    /// The error that stopped sending, to be passed to the guest. It counts as told from then on.
     pub(crate) fn tell_error(&self) -> Option<Errno> {
         lock(&self.state).tell().err()
     }
 
-    /// The error that stopped sending, as long as the guest, which believes that all it wrote is on
-    /// its way, does not know of it.
+    /// The error that stopped sending, as long as the guest does not know of it. Until then, the
+    /// guest believes that everything it wrote is on its way.
     pub(crate) fn untold_error(&self) -> Option<Errno> {
         let state = lock(&self.state);
         state.error.filter(|_| !state.told)
     }
 
-    /// The same, for a guest that knows of it from then on.
+    /// Like [`Outbound::untold_error`], but the guest counts as told from then on.
     pub(crate) fn take_untold_error(&self) -> Option<Errno> {
         let mut state = lock(&self.state);
         if state.told {
@@ -212,8 +217,8 @@ impl Outbound {
         state.tell().err()
     }
 
-    /// Whether bytes that the guest believes to be on their way were lost, or will be if nothing
-    /// is sent any more.
+    /// Whether bytes that the guest believes to be on their way are lost, or will be lost if
+    /// nothing more is sent.
     pub(crate) fn is_lossy(&self) -> bool {
         let state = lock(&self.state);
         state.waiting() > 0 || state.error.is_some() && !state.told
@@ -224,7 +229,7 @@ impl Outbound {
             let buf = std::mem::take(&mut state.buf);
             let len = self.send(state, &buf[state.sent..]);
             if state.error.is_some() {
-                // What waits can never leave.
+                // The waiting bytes can never leave.
                 state.sent = 0;
                 break;
             }
@@ -239,16 +244,17 @@ impl Outbound {
         }
         if state.closing == Closing::Wanted && (state.waiting() == 0 || state.error.is_some()) {
             state.closing = Closing::Done;
-            // An end of stream would look like a good end: the peer is reset by the drop.
+            // An end of stream would look like an orderly end. Dropping the socket resets the peer.
             if !self.link.is_broken() {
                 stream::end_on_drop(&self.socket);
-                // Fails if the peer has reset the connection, which the next call will say.
+                // This fails if the peer has reset the connection. The next call reports that.
                 let _ = self.socket.shutdown(Shutdown::Write);
             }
         }
     }
 
-    /// One send; short or 0 if the socket is full or broken, which the state then says.
+    /// Sends once. The result is short or 0 if the socket is full or broken; the state then says
+    /// which.
     fn send(&self, state: &mut State, data: &[u8]) -> usize {
         loop {
             self.link.traffic.system_call();
@@ -275,7 +281,7 @@ impl Outbound {
     }
 }
 
-/// The room of a socket for which so many bytes wait.
+/// The room of a socket that has this many bytes waiting.
 pub(crate) fn room(waiting: usize) -> Room {
     let free = WRITE_LIMIT.saturating_sub(waiting);
     Room {
@@ -288,19 +294,19 @@ pub(crate) fn room(waiting: usize) -> Room {
 
 impl Delayed for Outbound {
     fn do_older(&self, seen: Option<u64>, last: bool) -> Age {
-        // Whoever holds it is sending, for as long as a fast peer takes what there is.
+        // Whoever holds the lock is sending, for as long as a fast peer takes what there is.
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Age::Waits(seen.unwrap_or_default()),
         };
         if state.waiting() > 0 && seen == Some(state.generation) {
-            // Not only when the socket is known to take bytes: the worker may be too busy with
-            // the guest to hear of it.
+            // Do this even if the socket is not known to take bytes: the worker may be too busy
+            // with the guest to hear of it.
             state.writable = true;
             self.flush_locked(&mut state);
-            // The worker may sleep until there is room, and the socket, which never seemed full to
-            // it, will not wake it.
+            // The worker may sleep until there is room. The socket never seemed full to it, so no
+            // event of the socket will wake it.
             self.link.notify(interest::ROOM);
         }
         if state.waiting() == 0 {
@@ -358,7 +364,7 @@ mod tests {
     #[test]
     fn small_writes_leave_together() {
         let (out, mut peer) = pair();
-        // Not by the supervisor, should this thread rest between the two.
+        // Keep the supervisor from sending, in case this thread pauses between the two writes.
         lock(&out.state).watched = true;
         assert_eq!(push(&out, b"abc"), Ok(3));
         assert_eq!(push(&out, b"def"), Ok(3));
@@ -404,7 +410,7 @@ mod tests {
         let looked_at = Arc::clone(&out);
         std::thread::spawn(move || {
             for seen in [None, Some(7)] {
-                // Looked at again, even if it was to be the last time.
+                // The supervisor will look again, even if this was to be the last look.
                 let age = looked_at.do_older(seen, true);
                 let _ = told.send(matches!(age, Age::Waits(at) if at == seen.unwrap_or_default()));
             }

@@ -1,7 +1,7 @@
-//! Which addresses a module may choose.
+//! The policy for the addresses that a module may choose.
 //!
-//! The application's own addresses are never checked: the policy is about `water_dial`, where the
-//! module names the remote.
+//! It never checks the application's own addresses. It applies to `water_dial`, where the module
+//! names the remote.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -14,11 +14,13 @@ use crate::net::nat64::Nat64Prefix;
 
 /// Which remote addresses a module may dial on its own account.
 ///
-/// The default denies everything. Entries that deny win over entries that allow, and what no
-/// entry names falls to the default. A host name is resolved only if an entry for names could allow
-/// it: a block does not, since looking a name up sends it out to others, and a module could put
-/// anything into it. Then each address that it stands for is checked, so a name cannot smuggle a
-/// denied address in; only addresses that passed are dialled.
+/// The default denies everything. Entries that deny take precedence over entries that allow, and
+/// the default applies to whatever no entry names.
+///
+/// A host name is resolved only if an entry for names could allow it. An entry for a block is no
+/// reason to resolve a name: a lookup sends the name to others, and a module could put anything
+/// into it. After the lookup, each resolved address is checked, so a name cannot smuggle in a
+/// denied address. Only addresses that pass are dialled.
 ///
 /// ```
 /// use watm_wasmer::AddressPolicy;
@@ -32,7 +34,7 @@ use crate::net::nat64::Nat64Prefix;
 ///
 /// # What an address counts as
 ///
-/// An address may lead to another than the one that is written:
+/// An address may lead to an address other than the one written:
 ///
 /// | address | leads to |
 /// | --- | --- |
@@ -42,21 +44,23 @@ use crate::net::nat64::Nat64Prefix;
 /// | of 6to4, in `2002::/16` | the IPv4 address in it |
 /// | of Teredo, in `2001::/32` | the IPv4 addresses of its server and of its client |
 ///
-/// An entry that **denies** a block matches what is written and what it leads to: `127.0.0.0/8`
-/// denies `::ffff:127.0.0.1`, `64:ff9b::127.0.0.1` and `0.0.0.0`, which `0.0.0.0/8` denies as well.
-/// One that denies a network matches a mapped address both as IPv4 and as IPv6.
+/// An entry that **denies** a block matches both the address as written and what it leads to.
+/// `127.0.0.0/8` denies `::ffff:127.0.0.1`, `64:ff9b::127.0.0.1` and `0.0.0.0`; `0.0.0.0/8` denies
+/// `0.0.0.0` as well. An entry that denies a network matches a mapped address both as IPv4 and as
+/// IPv6.
 ///
-/// An entry that **allows** a block matches if the block holds all that the address leads to:
-/// `10.0.0.0/8` allows `64:ff9b::10.0.0.1`; `::/0` does not, since it holds no IPv4 address. Two
-/// kinds of entries allow addresses as they are written: a block within one of the prefixes above,
-/// such as `2002:a00::/24`, and `0.0.0.0` or `::` alone. One that allows a network matches a mapped
-/// address as IPv4.
+/// An entry that **allows** a block matches if the block holds everything that the address leads
+/// to. `10.0.0.0/8` allows `64:ff9b::10.0.0.1`. `::/0` does not, because it holds no IPv4 address.
+/// Two kinds of entries allow addresses as they are written: a block within one of the prefixes
+/// above, such as `2002:a00::/24`, and `0.0.0.0` or `::` alone. An entry that allows a network
+/// matches a mapped address as IPv4.
 ///
-/// Names and `*` allow whatever address the host has, and [`AddressPolicy::allow_all`] any.
+/// Names and `*` allow whatever address the host has. [`AddressPolicy::allow_all`] allows any
+/// address.
 ///
-/// The zone of an IPv6 address (`%eth0`) does not count: an entry has none and holds for an address
-/// in every zone. A link-local address is denied and allowed like others, by an entry such as
-/// `fe80::/10`.
+/// The zone of an IPv6 address (`%eth0`) does not count: an entry has no zone and applies to an
+/// address in every zone. A link-local address is denied and allowed like any other, by an entry
+/// such as `fe80::/10`.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     allow: Vec<AddressEntry>,
@@ -66,12 +70,12 @@ pub struct AddressPolicy {
 }
 
 impl AddressPolicy {
-    /// Denies what no entry allows. This is the default.
+    /// Denies whatever no entry allows. This is the default.
     pub fn deny_all() -> Self {
         Self::default()
     }
 
-    /// Allows what no entry denies, the host's own network included.
+    /// Allows whatever no entry denies, including the host's own network.
     pub fn allow_all() -> Self {
         Self {
             allow_others: true,
@@ -85,24 +89,25 @@ impl AddressPolicy {
         self
     }
 
-    /// Adds an entry that denies, whatever the others allow.
+    /// Adds an entry that denies, regardless of what other entries allow.
     pub fn deny(mut self, entry: AddressEntry) -> Self {
         self.deny.push(entry);
         self
     }
 
-    /// Adds a prefix of NAT64, beside `64:ff9b::/96`: its addresses count as the IPv4 addresses
-    /// that they carry, for all entries, whether they were added before or after.
+    /// Adds a NAT64 prefix, in addition to `64:ff9b::/96`. Its addresses count as the IPv4
+    /// addresses that they carry. This applies to all entries, whether they were added before or
+    /// after.
     ///
-    /// To be set where the network of the host has a translator with a prefix of its own, such as
-    /// one in `64:ff9b:1::/48`.
+    /// Set this if the host's network has a translator with a prefix of its own, such as one in
+    /// `64:ff9b:1::/48`.
     pub fn nat64_prefix(mut self, prefix: Nat64Prefix) -> Self {
         self.nat64.push(prefix);
         self
     }
 
-    /// Whether any address that `host` could stand for may be dialled. Asked before a name is
-    /// resolved, so that a module cannot send out names that are not its business.
+    /// Whether any address that `host` could stand for may be dialled. This is checked before a
+    /// name is resolved, so that a module cannot send out names that are none of its business.
     pub(crate) fn could_permit(&self, network: Network, host: &str, port: u16) -> bool {
         if let Some(ip) = literal(host) {
             return self.permits(host, SocketAddr::new(ip, port));
@@ -117,7 +122,7 @@ impl AddressPolicy {
                 .any(|entry| entry.could_allow(network, host, port))
     }
 
-    /// Whether `host` may be dialled at `address`, which it was resolved to.
+    /// Whether `host` may be dialled at `address`, to which it was resolved.
     pub fn permits(&self, host: &str, address: SocketAddr) -> bool {
         let denies = |entry: &AddressEntry| entry.denies(host, address, &self.nat64);
         if self.deny.iter().any(denies) {
@@ -128,7 +133,7 @@ impl AddressPolicy {
     }
 }
 
-/// The address that a host is, with or without a zone; none if it is a name.
+/// The IP address that a host is written as, with or without a zone; `None` if the host is a name.
 fn literal(host: &str) -> Option<IpAddr> {
     match zoned(host) {
         Some((ip, _)) => Some(ip.into()),
@@ -140,29 +145,29 @@ fn literal(host: &str) -> Option<IpAddr> {
 enum HostPattern {
     Any,
     Name(String),
-    /// `*.example.com`: any name below it.
+    /// `*.example.com`: any name below that name.
     Below(String),
-    /// Never one of IPv6 that lies within the addresses mapped into it: that is one of IPv4.
+    /// Never an IPv6 block within the mapped addresses: such a block is stored as IPv4.
     Net(IpNet),
 }
 
 /// One entry of an [`AddressPolicy`], written `[NETWORK://]HOST[:PORT]`.
 ///
-/// `NETWORK` is `tcp`, `tcp4` or `tcp6`; `HOST` is a name, `*.` and a name (any name below it),
-/// `*` (any host), an IP address, or a CIDR block such as `10.0.0.0/8` or `2001:db8::/32`. An
-/// IPv6 address or block with a port stands in brackets: `[2001:db8::/32]:443`. `PORT` is a number
-/// from 1 to 65535; without one, all ports are meant.
+/// `NETWORK` is `tcp`, `tcp4` or `tcp6`. `HOST` is a name, `*.` and a name (any name below it), `*`
+/// (any host), an IP address, or a CIDR block such as `10.0.0.0/8` or `2001:db8::/32`. An IPv6
+/// address or block with a port is enclosed in brackets: `[2001:db8::/32]:443`. `PORT` is a number
+/// from 1 to 65535. Without a port, the entry applies to all ports.
 ///
-/// Addresses and blocks within `::ffff:0:0/96` are those of IPv4 that they stand for:
-/// `::ffff:127.0.0.0/104` is `127.0.0.0/8`. What an address counts as, when it is compared with an
-/// entry, is said at [`AddressPolicy`].
+/// Addresses and blocks within `::ffff:0:0/96` are the IPv4 ones that they stand for:
+/// `::ffff:127.0.0.0/104` is `127.0.0.0/8`. [`AddressPolicy`] describes what an address counts as
+/// when it is compared with an entry.
 ///
 /// # Errors
 ///
-/// Parsing fails with [`AddressEntryError`] if the text is malformed, and if the entry could not
+/// Parsing fails with [`AddressEntryError`] if the text is malformed, or if the entry could never
 /// match: a block or an address whose family is not that of the network, an address with a zone
-/// (`fe80::1%eth0`), a name that ends in a number (`127.1`, `2130706433`, `10.0.0`), a name of more
-/// than 253 characters or with more than 63 between two dots, and port 0.
+/// (`fe80::1%eth0`), a name that ends in a number (`127.1`, `2130706433`, `10.0.0`), a name with
+/// more than 253 characters in all or more than 63 between two dots, or port 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressEntry {
     network: Option<Network>,
@@ -171,8 +176,8 @@ pub struct AddressEntry {
 }
 
 impl AddressEntry {
-    /// Whether it could allow an address that the name `host` is resolved to. A block does not: to
-    /// look a name up is to send it out, and a name can be made of anything.
+    /// Whether the entry could allow an address to which the name `host` is resolved. A block
+    /// cannot: a lookup sends the name out, and a module could put anything into a name.
     fn could_allow(&self, network: Network, host: &str, port: u16) -> bool {
         let network_matches = !matches!(
             (self.network, network),
@@ -181,7 +186,7 @@ impl AddressEntry {
         network_matches && self.matches_name(host) && self.matches_port(port)
     }
 
-    /// Whether it denies the name `host`, whatever that stands for.
+    /// Whether the entry denies the name `host`, whatever the name stands for.
     fn denies_name(&self, host: &str, port: u16) -> bool {
         matches!(self.network, None | Some(Network::Tcp))
             && self.matches_name(host)
@@ -196,7 +201,7 @@ impl AddressEntry {
         let host = host.strip_suffix('.').unwrap_or(host);
         match &self.host {
             HostPattern::Any => true,
-            // The zone of an address, behind a `%`, may look like the end of a name.
+            // The zone of an address, after the `%`, may look like the end of a name.
             _ if host.contains(':') => false,
             HostPattern::Name(name) => host.eq_ignore_ascii_case(name),
             HostPattern::Below(parent) => {
@@ -239,14 +244,15 @@ fn allows_all_ends(net: &IpNet, ip: IpAddr, nat64: &[Nat64Prefix]) -> bool {
         return net.contains(&ip);
     }
     forms::ends(ip, nat64).all(|end| match forms::loopback(end) {
-        // The unspecified address alone means itself, or it could not be allowed at all. A larger
-        // block that happens to begin with it does not mean the loopback address.
+        // An entry for the unspecified address alone means that address itself; otherwise it could
+        // not be allowed at all. A larger block that happens to begin with it does not mean the
+        // loopback address.
         Some(loopback) => net.contains(&loopback) || *net == IpNet::from(end),
         None => net.contains(&end),
     })
 }
 
-/// Why a text is not an [`AddressEntry`].
+/// Why a string is not an [`AddressEntry`].
 ///
 /// The message quotes at most 200 characters of the text, with control characters escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -316,7 +322,7 @@ impl FromStr for AddressEntry {
 }
 
 fn parse_port(port: &str) -> Result<u16, &'static str> {
-    // A number may have a sign, a port may not.
+    // A number may have a sign; a port may not.
     let digits = port.bytes().all(|b| b.is_ascii_digit());
     match port.parse() {
         Ok(0) => Err("port 0 is never dialled: leave it out for all ports"),
@@ -344,7 +350,7 @@ fn parse_host(host: &str) -> Result<HostPattern, &'static str> {
     parse_name(host)
 }
 
-/// A block, as one of IPv4 if all of it is mapped into IPv6.
+/// A block in canonical form: as IPv4 if all of it is mapped into IPv6.
 fn canonical(net: IpNet) -> IpNet {
     if let IpNet::V6(block) = net
         && forms::is_mapped(block)
@@ -376,7 +382,7 @@ fn parse_name(host: &str) -> Result<HostPattern, &'static str> {
     if name.split('.').any(|label| label.len() > LONGEST_LABEL) {
         return Err("no name has more than 63 characters between two dots");
     }
-    // The shortest name below another has a character and a dot more.
+    // The shortest name below another has one more character and a dot.
     if name.len() + if below { 2 } else { 0 } > LONGEST_NAME {
         return Err("no name has more than 253 characters");
     }
@@ -394,8 +400,8 @@ fn parse_name(host: &str) -> Result<HostPattern, &'static str> {
     })
 }
 
-/// Whether a host with this last label is a number to the system, that is an IPv4 address that is
-/// written in some other way, or nothing.
+/// Whether the system takes a host with this last label for a number: an IPv4 address written in
+/// another way, or nothing valid.
 fn is_number(label: &str) -> bool {
     let hexadecimal = label
         .strip_prefix("0x")

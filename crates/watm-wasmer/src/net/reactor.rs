@@ -1,4 +1,4 @@
-//! The one place where a worker sleeps: its own poll, shared by its sockets and its waker.
+//! The only place where a worker sleeps: its own poll, shared by its sockets and its waker.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::channel::link::Link;
 
-/// The token of the waker; sockets count upwards from 0.
+/// The token of the waker. Sockets count up from 0.
 const WAKER: Token = Token(usize::MAX);
 
 /// What one event said about a socket.
@@ -18,9 +18,9 @@ const WAKER: Token = Token(usize::MAX);
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer sends no more: what is left, and the end, can be read with no further event.
+    /// The peer sends no more. The rest, and then the end, can be read without a further event.
     pub(crate) ended: bool,
-    /// There is urgent data, at which a read ends early.
+    /// Urgent data has arrived. A read ends early at it.
     pub(crate) urgent: bool,
 }
 
@@ -40,12 +40,12 @@ pub(crate) struct Reactor {
     poll: Poll,
     events: Events,
     next: usize,
-    /// Events of other sockets that came while one was waited for.
+    /// Events of other sockets that arrived during a wait for particular ones.
     missed: Vec<(usize, Readiness)>,
 }
 
 impl Reactor {
-    /// Makes the reactor of a worker; `link` wakes it from then on.
+    /// Creates the reactor of a worker. From then on, `link` wakes it.
     pub(crate) fn new(link: &Link) -> io::Result<Self> {
         let poll = Poll::new()?;
         link.set_waker(Waker::new(poll.registry(), WAKER)?);
@@ -57,7 +57,7 @@ impl Reactor {
         })
     }
 
-    /// Watches a socket for everything (edge-triggered) and returns the token of its events.
+    /// Watches a socket for everything (edge-triggered). Returns the token of its events.
     pub(crate) fn watch(&mut self, fd: RawFd) -> io::Result<usize> {
         let token = self.next;
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
@@ -72,9 +72,9 @@ impl Reactor {
         let _ = self.registry().deregister(&mut SourceFd(&fd));
     }
 
-    /// Sleeps until something happens, at most `timeout`, and hands each socket's event over. An
-    /// interruption by a signal ends the sleep early, like an event of nobody. Returns whether
-    /// anything happened.
+    /// Sleeps until something happens, for at most `timeout`, and hands over the event of each
+    /// socket. A signal ends the sleep early, like an event that belongs to no socket. Returns
+    /// whether anything happened.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -99,8 +99,8 @@ impl Reactor {
         Ok(happened)
     }
 
-    /// Sleeps like [`Reactor::wait`], but looks out for some sockets alone and keeps what happens
-    /// to the others for later. Returns those to which something happened.
+    /// Sleeps like [`Reactor::wait`], but waits only for certain sockets. Keeps the events of the
+    /// others for later. Returns the tokens of the sockets to which something happened.
     pub(crate) fn wait_for(
         &mut self,
         tokens: &[usize],
