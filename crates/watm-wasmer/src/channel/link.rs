@@ -1,8 +1,8 @@
-//! What the threads around one connection share: how far it is on its way to the end, how the
-//! worker is woken, and how it ended.
+//! What the threads around one connection share: how close the connection is to its end, how the
+//! worker is woken, and how the connection ended.
 //!
-//! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`,
-//! a listener or a relay) and the supervisor. It knows nothing of bytes or of the engine.
+//! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`, a
+//! listener or a relay) and the supervisor. The link knows nothing of bytes or of the engine.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,62 +13,63 @@ use crate::channel::sync::{
 };
 use crate::error::{End, TransportError};
 
-/// How far a connection is on its way to the end. It only ever grows.
+/// How close a connection is to its end. The level only ever rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Level {
-    /// Nobody asked for an end.
+    /// Nobody has asked for an end.
     Running = 0,
     /// The embedder closed: the guest reads the remaining bytes and then end of stream.
     Closing = 1,
     /// The control descriptor is readable: the guest should return from its worker.
     Cancelled = 2,
-    /// Patience is over: each host call fails and the guest is interrupted.
+    /// No time is left: each host call fails and the guest is interrupted.
     Stopping = 3,
 }
 
-/// What a sleeping worker wants to be woken for.
+/// What can wake a sleeping worker.
 pub(crate) mod interest {
     /// A change of the level, or a failure. Always set while the worker sleeps.
     pub(crate) const LEVEL: u32 = 1;
-    /// Bytes or the end of stream from the application.
+    /// Bytes, or the end of stream, from the application.
     pub(crate) const DATA: u32 = 2;
     /// Room for bytes to the application.
     pub(crate) const ROOM: u32 = 4;
 }
 
-/// How far the set-up of a transport is.
+/// How far the set-up of a transport has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Stage {
-    /// It has a connection to set up. The first stage, unless the instance is made for a stock.
+    /// There is a connection to set up. This is the first stage, unless the instance is made for a
+    /// stock.
     SettingUp = 0,
     /// The instance is made for a stock.
     Preparing = 1,
-    /// The instance is in a stock and has all the time there is.
+    /// The instance is in a stock and has unlimited time.
     Ready = 2,
-    /// The transport is set up, for good.
+    /// The transport is set up. This stage is final.
     Established = 3,
-    /// The time for one of the stages was over, for good.
+    /// The time for one of the stages ran out. This stage is final.
     Expired = 4,
-    /// A later connection took the place of this one while it was being set up, for good.
+    /// A later connection took the place of this one during its set-up. This stage is final.
     Displaced = 5,
-    /// Whoever accepted the connection gave it up while it was being set up, for good.
+    /// The acceptor of the connection gave it up during its set-up. This stage is final.
     GivenUp = 6,
 }
 
-/// Whether the guest is at its handshake. It is away from it while the host connects.
+/// Whether the guest is in its handshake. It is not while the host connects.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Handshake {
-    /// It has not begun, or the host connects.
+    /// The handshake has not begun, or the host is connecting.
     Away = 0,
     Under = 1,
-    /// For good.
+    /// The handshake has ended for good.
     Over = 2,
 }
 
-/// What makes a guest end that may never call the host again. Takes no time.
+/// Ends a guest, even one that never calls the host again. Returns at once.
 type Interrupt = Box<dyn Fn() + Send>;
 
 fn call(interrupt: &Option<Interrupt>) {
@@ -77,10 +78,11 @@ fn call(interrupt: &Option<Interrupt>) {
     }
 }
 
-/// What a connection has moved and what that took. Written by whoever did it, read by anybody.
+/// What a connection has moved, and what that took. Each party records what it did; anyone may read
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    /// Bytes from and to the network.
+    /// Bytes from the network, and to it.
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) host_calls: AtomicU64,
@@ -103,19 +105,19 @@ pub(crate) struct Link {
     level: AtomicU8,
     /// A [`Stage`].
     stage: AtomicU8,
-    /// A part of the handshake, and who counts it.
+    /// The [`Handshake`] of the guest, and the counter in which it counts.
     handshake: AtomicU8,
     handshakes: OnceLock<Arc<AtomicUsize>>,
     interest: AtomicU32,
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
     outcome: OnceLock<Result<End, TransportError>>,
-    /// Something went wrong without the guest's doing, which it may have to be told.
+    /// Something went wrong that the guest did not cause. It may have to be told.
     failed: AtomicBool,
-    /// The connection has failed: whoever is on its network side is reset in the end, so that
-    /// nobody takes a part for the whole.
+    /// The connection has failed. The peers on its network side are reset in the end, so that none
+    /// of them mistakes a part for the whole.
     broken: AtomicBool,
-    /// The transport ended well, but not all that it wrote was taken by the peer in time.
+    /// The transport ended well, but the peer did not take all that it wrote in time.
     undelivered: AtomicBool,
     finished: Mutex<bool>,
     finished_changed: Condvar,
@@ -123,7 +125,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// The link of an instance that is made before there is a connection for it.
+    /// Creates the link of an instance that is made before it has a connection.
     pub(crate) fn in_stock() -> Self {
         Self {
             stage: AtomicU8::new(Stage::Preparing as u8),
@@ -144,8 +146,8 @@ impl Link {
         self.level.load(Ordering::Acquire) == Level::Stopping as u8
     }
 
-    /// Moves on to `level` unless the connection is there already, and wakes the worker, or
-    /// interrupts its guest.
+    /// Raises the level to `level`, unless it is there already. Wakes the worker, or interrupts its
+    /// guest.
     pub(crate) fn raise(&self, level: Level) {
         if self.level.fetch_max(level as u8, Ordering::AcqRel) < level as u8 {
             self.notify(interest::LEVEL);
@@ -155,25 +157,25 @@ impl Link {
         }
     }
 
-    /// Moves from one stage of the set-up to another; false if it is in none of these any more:
-    /// the time for `from` was over.
+    /// Moves from one stage of the set-up to another. Returns false if the set-up is no longer at
+    /// `from`: the time for it ran out.
     pub(crate) fn advance(&self, from: Stage, to: Stage) -> bool {
         self.stage
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
-    /// Whether it lost its place to a later one while it was being set up.
+    /// Whether the connection lost its place to a later one during its set-up.
     pub(crate) fn is_displaced(&self) -> bool {
         self.is_at(Stage::Displaced)
     }
 
-    /// Whether it was given up while it was being set up.
+    /// Whether the connection was given up during its set-up.
     pub(crate) fn is_given_up(&self) -> bool {
         self.is_at(Stage::GivenUp)
     }
 
-    /// Whether the transport was set up.
+    /// Whether the transport has been set up.
     pub(crate) fn is_established(&self) -> bool {
         self.is_at(Stage::Established)
     }
@@ -182,20 +184,20 @@ impl Link {
         self.stage.load(Ordering::Acquire) == stage as u8
     }
 
-    /// Begins the handshake of the guest. It is counted in `count` for as long as the guest is at
-    /// it, and not while the host connects.
+    /// Begins the handshake of the guest. It counts in `count` as long as the guest is in it, but
+    /// not while the host connects.
     pub(crate) fn begin_handshake(&self, count: &Arc<AtomicUsize>) {
         let _ = self.handshakes.set(Arc::clone(count));
         self.move_handshake(Handshake::Away, Handshake::Under);
     }
 
-    /// Stops counting the handshake while the host connects. Returns whether it was counted, and so
-    /// has to be resumed.
+    /// Stops counting the handshake while the host connects. Returns whether it was counted: if so,
+    /// it must be resumed.
     pub(crate) fn pause_handshake(&self) -> bool {
         self.move_handshake(Handshake::Under, Handshake::Away)
     }
 
-    /// Counts a handshake again that was paused, unless it is over.
+    /// Counts a paused handshake again, unless it is over.
     pub(crate) fn resume_handshake(&self) {
         self.move_handshake(Handshake::Away, Handshake::Under);
     }
@@ -210,7 +212,7 @@ impl Link {
         }
     }
 
-    /// Whether the guest is at its handshake, and not waiting for the host to connect.
+    /// Whether the guest is in its handshake, and not waiting for the host to connect.
     pub(crate) fn is_in_handshake(&self) -> bool {
         self.handshake.load(Ordering::Relaxed) == Handshake::Under as u8
     }
@@ -234,11 +236,11 @@ impl Link {
         };
     }
 
-    /// Wakes the worker if it sleeps and waits for any of `what`. The change itself must have
-    /// been published before.
+    /// Wakes the worker if it sleeps and waits for any of `what`. The caller must have published
+    /// the change itself before.
     pub(crate) fn notify(&self, what: u32) {
         // Pairs with the fence in `Link::announce`: either the worker sees the change, or this
-        // sees the worker's interest.
+        // thread sees the worker's interest.
         fence(Ordering::SeqCst);
         if self.interest.load(Ordering::Relaxed) & what != 0
             && self.interest.swap(0, Ordering::AcqRel) != 0
@@ -251,19 +253,19 @@ impl Link {
         }
     }
 
-    /// Says that something went wrong that the guest may have to be told, and wakes the worker.
+    /// Notes that something went wrong that the guest may have to be told, and wakes the worker.
     pub(crate) fn note_failure(&self) {
         self.failed.store(true, Ordering::Release);
         self.notify(interest::LEVEL);
     }
 
-    /// Whether something has gone wrong since the last call of this.
+    /// Whether something has gone wrong since the last call.
     pub(crate) fn take_failure(&self) -> bool {
         self.failed.load(Ordering::Relaxed) && self.failed.swap(false, Ordering::Acquire)
     }
 
-    /// Says that the connection has failed. Sockets that are open are reset when they have
-    /// delivered what came before.
+    /// Notes that the connection has failed. Open sockets are reset once they have delivered what
+    /// came before.
     pub(crate) fn set_broken(&self) {
         self.broken.store(true, Ordering::Release);
     }
@@ -272,7 +274,8 @@ impl Link {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// Called by the worker before it sleeps; afterwards it looks at its conditions once more.
+    /// Called by the worker before it sleeps. Afterwards the worker checks its conditions once
+    /// more.
     pub(crate) fn announce(&self, what: u32) {
         self.interest
             .store(what | interest::LEVEL, Ordering::Relaxed);
@@ -290,33 +293,33 @@ impl Link {
         debug_assert!(set.is_ok(), "a link has one worker");
     }
 
-    /// Says how a guest that never calls the host is interrupted, and takes that back. Once it is
-    /// back, it will not be called any more.
+    /// Sets how to interrupt a guest that never calls the host, or removes it. Once removed, the
+    /// interrupt is never called again.
     pub(crate) fn set_interrupt(&self, interrupt: Option<Interrupt>) {
         let mut place = lock(&self.interrupt);
         *place = interrupt;
-        // Whoever stopped the connection before this found nothing to call.
+        // A thread that stopped the connection before this found nothing to call.
         if self.is_stopping() {
             call(&place);
         }
     }
 
-    /// Says how the transport ended. The first word counts.
+    /// Records how the transport ended. The first call counts.
     pub(crate) fn set_outcome(&self, outcome: Result<End, TransportError>) {
         let _ = self.outcome.set(outcome);
     }
 
-    /// How the transport ended, once it has.
+    /// How the transport ended, once it has ended.
     pub(crate) fn outcome(&self) -> Option<&Result<End, TransportError>> {
         self.outcome.get()
     }
 
-    /// Says that bytes of a transport that ended well were lost.
+    /// Notes that a transport ended well but bytes of it were lost.
     pub(crate) fn set_undelivered(&self) {
         self.undelivered.store(true, Ordering::Release);
     }
 
-    /// How all ended, once the worker has finished: the transport, and the delivery of its bytes.
+    /// How the transport and the delivery of its bytes ended, once the worker has finished.
     pub(crate) fn final_outcome(&self) -> Option<Result<End, TransportError>> {
         match self.outcome.get() {
             Some(Ok(_)) if self.undelivered.load(Ordering::Acquire) => {
@@ -326,7 +329,7 @@ impl Link {
         }
     }
 
-    /// Called by the worker last of all.
+    /// Called by the worker as its very last step.
     pub(crate) fn finish(&self) {
         *lock(&self.finished) = true;
         self.finished_changed.notify_all();
@@ -336,7 +339,8 @@ impl Link {
         *lock(&self.finished)
     }
 
-    /// Waits until the worker has finished, up to `deadline` if there is one; says whether it has.
+    /// Waits until the worker has finished, or until `deadline` if there is one. Returns whether
+    /// the worker has finished.
     pub(crate) fn wait_finished(&self, deadline: Option<Instant>) -> bool {
         let mut finished = lock(&self.finished);
         while !*finished {

@@ -1,8 +1,8 @@
 //! The internal descriptor: two byte rings between the application and the guest.
 //!
-//! The application's end blocks on condition variables, the guest's end is polled by the worker,
-//! which sleeps in its reactor. Each side is woken only if it sleeps: a flag, a fence, a second
-//! look. The pipe knows nothing of guest memory or of the engine.
+//! The application's end blocks on condition variables. The guest's end is polled by the worker,
+//! which sleeps in its reactor. Each side is woken only if it sleeps; a flag, a fence and a second
+//! look ensure that no wake-up is missed. The pipe knows nothing of guest memory or of the engine.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -17,39 +17,40 @@ use crate::channel::sync::{
 };
 use crate::error::TransportError;
 
-/// Maximum number of bytes in each direction; also the largest write that is all or nothing.
+/// Maximum number of bytes in each direction, and the size of the largest write that is all or
+/// nothing.
 pub(crate) const PIPE_CAPACITY: usize = 128 * 1024;
 
-/// A writer that waits for room is woken when this much of it is there, so that a full pipe does
-/// not cost a wake-up for each small read.
+/// A waiting writer is woken once it has this much room, so that a full pipe does not cost a
+/// wake-up for each small read.
 const ROOM_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
 
-/// A reader that waits is woken when this much is there, while the guest is known to have more to
-/// write. Without that it is woken at once.
+/// A waiting reader is woken once this many bytes are there, as long as the guest is known to have
+/// more to write. Otherwise the reader is woken at once.
 const BYTES_WORTH_WAKING: usize = PIPE_CAPACITY / 2;
 
-/// With less room than this to the application, reads of the other side are held back. They go on
-/// when there is as much as wakes a writer.
+/// With less room than this towards the application, reads from the other side are held back. They
+/// go on once there is enough room to wake a writer.
 const TOO_LITTLE_ROOM: usize = PIPE_CAPACITY / 4;
 
 /// What both ends know of one direction.
 #[derive(Default)]
 struct Direction {
-    /// No more bytes will come: the reader sees end of stream after the last one.
+    /// No more bytes will come. The reader sees the end of stream after the last one.
     writer_closed: AtomicBool,
-    /// Nobody will read: the application's writes fail, the guest's are dropped.
+    /// Nobody will read. The application's writes fail; the guest's are dropped.
     reader_closed: AtomicBool,
     /// The application waits for this direction to change.
     application_waits: AtomicBool,
 }
 
-/// The wake-up that the application's reader is owed.
+/// A wake-up that is owed to the application's reader.
 #[derive(Default)]
 struct Owed {
     owed: bool,
-    /// Counts the wake-ups that were owed and made up for.
+    /// Counts the owed wake-ups that were delivered.
     generation: u64,
-    /// Whether the supervisor looks after this pipe.
+    /// Whether the supervisor watches this pipe.
     watched: bool,
 }
 
@@ -62,7 +63,7 @@ struct Pipe {
     rx: Mutex<Consumer>,
     readable: Condvar,
     owed: Mutex<Owed>,
-    /// Room the sleeping guest waits for, in bytes.
+    /// The room that the sleeping guest waits for, in bytes.
     room_wanted: AtomicUsize,
 }
 
@@ -72,27 +73,27 @@ pub(crate) struct ApplicationEnd {
     pipe: Arc<Pipe>,
 }
 
-/// The end that the guest's internal descriptor stands for.
+/// The end behind the guest's internal descriptor.
 pub(crate) struct GuestEnd {
     pipe: Arc<Pipe>,
     rx: Consumer,
     tx: Producer,
-    /// The guest was told that no more bytes come.
+    /// The guest was told that no more bytes will come.
     saw_end: bool,
-    /// A reader may sleep over bytes that are there: see [`GuestEnd::wake_readers`].
+    /// A reader may be asleep although bytes are there: see [`GuestEnd::wake_readers`].
     owes_wake_up: bool,
 }
 
-/// How long a call of the application may take.
+/// How long a call of the application may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     /// Not at all.
     None,
-    /// Up to this long; without a limit if there is none.
+    /// Up to this long, or without a limit if the duration is `None`.
     Wait(Option<Duration>),
 }
 
-/// Makes the pipe of a connection.
+/// Creates the pipe of a connection.
 pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
     let (tx, guest_rx) = ring(PIPE_CAPACITY);
     let (guest_tx, rx) = ring(PIPE_CAPACITY);
@@ -123,7 +124,8 @@ pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
 }
 
 impl Pipe {
-    /// Wakes application threads that wait for bytes. What they wait for is published already.
+    /// Wakes application threads that wait for bytes. The caller has published the change that they
+    /// wait for.
     fn wake_readers(&self) {
         fence(Ordering::SeqCst);
         if self
@@ -135,22 +137,22 @@ impl Pipe {
                 .application_waits
                 .swap(false, Ordering::AcqRel)
         {
-            // A thread between its second look and its sleep holds the lock: wait for it.
+            // A thread between its second look and its sleep holds the lock. Wait for it.
             drop(lock(&self.rx));
             self.link.traffic.system_call();
             self.readable.notify_all();
         }
     }
 
-    /// Whether a reader sleeps that does not know of what was just published.
+    /// Whether a reader sleeps that does not know of the bytes just published.
     fn has_sleeping_reader(&self) -> bool {
         fence(Ordering::SeqCst);
         let waits = &self.to_application.application_waits;
         waits.load(Ordering::Relaxed)
     }
 
-    /// Puts waking the readers off, though bytes are there. Whatever the guest does, the supervisor
-    /// makes up for it soon.
+    /// Puts off waking the readers, although bytes are there. Whatever the guest does, the
+    /// supervisor soon delivers the wake-up.
     fn owe_wake_up(self: &Arc<Self>) {
         let mut owed = lock(&self.owed);
         owed.owed = true;
@@ -199,7 +201,7 @@ impl Delayed for Pipe {
     }
 }
 
-/// Sleeps on `changed`, giving up at the end of `patience`.
+/// Sleeps on `changed`, until `patience` runs out.
 fn sleep<'a, T>(
     guard: MutexGuard<'a, T>,
     changed: &Condvar,
@@ -225,8 +227,8 @@ fn sleep<'a, T>(
 }
 
 impl ApplicationEnd {
-    /// Reads bytes that the guest wrote. 0 is the end of stream; a transport that ended with an
-    /// error gives that error once its bytes are read.
+    /// Reads bytes that the guest wrote. 0 is the end of stream. If the transport ended with an
+    /// error, the call returns that error once all bytes are read.
     pub(crate) fn read(&self, buf: &mut [u8], patience: Patience) -> io::Result<usize> {
         let pipe = &*self.pipe;
         let direction = &pipe.to_application;
@@ -298,7 +300,7 @@ impl ApplicationEnd {
         }
     }
 
-    /// No more bytes go to the guest: it reads end of stream after the last one.
+    /// Ends the bytes to the guest: it reads the end of stream after the last one.
     pub(crate) fn shutdown_write(&self) {
         self.pipe
             .to_guest
@@ -308,7 +310,7 @@ impl ApplicationEnd {
         self.pipe.wake_writers();
     }
 
-    /// The application reads no more; what the guest still writes is dropped.
+    /// Ends reading by the application. Whatever the guest still writes is dropped.
     pub(crate) fn shutdown_read(&self) {
         self.pipe
             .to_application
@@ -319,7 +321,8 @@ impl ApplicationEnd {
     }
 
     fn after_read(&self, rx: &mut Consumer) {
-        // The room just made against the room the guest wants: one of the two sides sees both.
+        // This orders the room just made before the look at the room the guest wants: one of the
+        // two sides sees both.
         fence(Ordering::SeqCst);
         let wanted = self
             .pipe
@@ -331,7 +334,7 @@ impl ApplicationEnd {
         }
     }
 
-    /// The error that the transport ended with, if it did, or that it was cut off.
+    /// The error with which the transport ended, if it did, or the error that it was cut off.
     fn failure(&self) -> Option<io::Error> {
         let link = &self.pipe.link;
         match link.outcome() {
@@ -346,33 +349,35 @@ impl ApplicationEnd {
 }
 
 impl GuestEnd {
-    /// Whether a read would not have to wait: bytes or the end of stream are there.
+    /// Whether a read would not have to wait, because bytes or the end of stream are there.
     pub(crate) fn is_readable(&mut self) -> bool {
         !self.rx.is_empty() || self.at_end()
     }
 
-    /// Whether all bytes were read and no more will come.
+    /// Whether all bytes have been read and no more will come.
     pub(crate) fn at_end(&mut self) -> bool {
-        // The flag first: bytes written before it was set are visible once it is.
+        // Load the flag first: once it is set, all bytes written before are visible.
         self.pipe.to_guest.writer_closed.load(Ordering::Acquire) && self.rx.available() == 0
     }
 
-    /// Bytes that can be read now.
+    /// Number of bytes that can be read now.
     pub(crate) fn available(&mut self) -> usize {
         self.rx.available()
     }
 
-    /// Moves bytes into `buf`; 0 if there are none. Call [`GuestEnd::read_done`] afterwards.
+    /// Moves bytes into `buf`. Returns 0 if there are none. Call [`GuestEnd::read_done`]
+    /// afterwards.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> usize {
         self.rx.read(buf)
     }
 
-    /// Copies bytes without taking them out.
+    /// Copies bytes without removing them.
     pub(crate) fn peek(&mut self, offset: usize, buf: &mut [u8]) -> usize {
         self.rx.peek(offset, buf)
     }
 
-    /// Ends one read of the guest, which took `len` bytes; 0 means it was told of the end.
+    /// Ends one read of the guest, which took `len` bytes. A `len` of 0 means that the guest was
+    /// told of the end.
     pub(crate) fn read_done(&mut self, len: usize) {
         if len == 0 {
             self.saw_end = true;
@@ -381,7 +386,7 @@ impl GuestEnd {
         }
     }
 
-    /// Whether a write of `len` bytes would be taken whole (or, above the capacity, in part).
+    /// Whether a write of `len` bytes would be taken: as a whole, or in part above the capacity.
     pub(crate) fn accepts(&mut self, len: usize) -> bool {
         self.discards() || self.tx.fits(len.min(PIPE_CAPACITY))
     }
@@ -396,7 +401,7 @@ impl GuestEnd {
             free,
             low: TOO_LITTLE_ROOM,
             high: ROOM_WORTH_WAKING,
-            // The largest message comes in one piece as long as nothing else is on its way.
+            // The largest message arrives in one piece as long as nothing else is on its way.
             largest_read: if free == PIPE_CAPACITY {
                 free
             } else {
@@ -405,7 +410,7 @@ impl GuestEnd {
         }
     }
 
-    /// Whether what is written goes nowhere, since nobody reads.
+    /// Whether written bytes are dropped because nobody reads.
     pub(crate) fn discards(&self) -> bool {
         self.pipe
             .to_application
@@ -422,8 +427,9 @@ impl GuestEnd {
         }
     }
 
-    /// Shows the application what one write of the guest brought, and wakes it, unless `more` is
-    /// to come soon: then it is woken by [`GuestEnd::wake_readers`] at the latest.
+    /// Publishes the bytes of one write to the application and wakes it. With `more`, further bytes
+    /// are expected soon and the wake-up may be put off. In that case [`GuestEnd::wake_readers`]
+    /// wakes the application at the latest.
     pub(crate) fn write_done(&mut self, more: bool) {
         self.tx.commit();
         if more && PIPE_CAPACITY - self.tx.free() < BYTES_WORTH_WAKING {
@@ -436,20 +442,20 @@ impl GuestEnd {
         }
     }
 
-    /// Wakes a reader for which that was put off. To be called before the guest sleeps, and
-    /// whenever it may be done with what it had to write.
+    /// Delivers a wake-up that was put off. Call this before the guest sleeps, and whenever the
+    /// guest may have written all that it had to write.
     pub(crate) fn wake_readers(&mut self) {
         if std::mem::take(&mut self.owes_wake_up) {
             self.pipe.pay_wake_up(&mut lock(&self.pipe.owed));
         }
     }
 
-    /// Whether the application did not end, but fail: after its last byte comes a reset.
+    /// Whether the application failed rather than ended: a reset follows its last byte.
     pub(crate) fn is_broken(&self) -> bool {
         self.pipe.link.is_broken()
     }
 
-    /// Whether the guest shut down writing already.
+    /// Whether the guest has already shut down writing.
     pub(crate) fn is_write_closed(&self) -> bool {
         self.pipe
             .to_application
@@ -457,7 +463,7 @@ impl GuestEnd {
             .load(Ordering::Acquire)
     }
 
-    /// The guest writes no more: the application reads end of stream after the last byte.
+    /// Ends writing by the guest: the application reads the end of stream after the last byte.
     pub(crate) fn shutdown_write(&mut self) {
         self.pipe
             .to_application
@@ -466,7 +472,7 @@ impl GuestEnd {
         self.pipe.wake_readers();
     }
 
-    /// The guest reads no more: the application's writes fail.
+    /// Ends reading by the guest: the application's writes fail.
     pub(crate) fn shutdown_read(&mut self) {
         self.pipe
             .to_guest
@@ -475,21 +481,21 @@ impl GuestEnd {
         self.pipe.wake_writers();
     }
 
-    /// Says how much room the guest will sleep for.
+    /// Sets how much room the guest will sleep for.
     pub(crate) fn want_room(&self, len: usize) {
         self.pipe
             .room_wanted
             .store(len.min(PIPE_CAPACITY), Ordering::Relaxed);
     }
 
-    /// Whether the embedder closed and the guest has read all that was written before.
+    /// Whether the embedder closed the connection and the guest has read everything written before.
     pub(crate) fn is_closed_and_drained(&self) -> bool {
         self.saw_end && self.pipe.link.level() >= Level::Closing
     }
 }
 
 impl Drop for GuestEnd {
-    /// A guest that ended, however it did, leaves no thread of the application waiting.
+    /// However the guest ended, no thread of the application is left waiting.
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The application must not take this for an ordinary end.
@@ -498,7 +504,7 @@ impl Drop for GuestEnd {
                 .link
                 .set_outcome(Err(TransportError::Host(Arc::new(error))));
         }
-        // In this order: who has read the end of stream finds that writes fail.
+        // The order matters: once the application has read the end of stream, its writes fail.
         self.shutdown_read();
         self.shutdown_write();
     }

@@ -1,6 +1,6 @@
-//! One thread per process that keeps time for all connections, so that none hangs on a guest
-//! that does not return: deadlines of handshakes and closes, and sending what a busy guest has
-//! left in its write-behind buffer for too long.
+//! One thread per process keeps time for all connections, so that none of them hangs on a guest
+//! that does not return. It enforces the deadlines of handshakes and closes. It also sends bytes
+//! that a busy guest has left in its write-behind buffer for too long.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,31 +11,31 @@ use crate::channel::link::{Level, Link, Stage};
 use crate::channel::sync::lock;
 use crate::threads;
 
-/// The stack of the supervisor's thread, in bytes.
+/// The stack size of the supervisor's thread, in bytes.
 const STACK: usize = 256 * 1024;
-/// Bytes wait in a write-behind buffer for one to two of these while the guest computes.
+/// Bytes wait in a write-behind buffer for one to two ticks while the guest computes.
 const FLUSH_TICK: Duration = Duration::from_micros(250);
 /// The longest pause between two looks at a buffer whose socket takes nothing.
 const FLUSH_PAUSE: Duration = Duration::from_millis(32);
-/// Looks that found nothing to send after which a buffer is no longer looked after.
+/// Number of looks that find nothing to send before the supervisor stops watching a buffer.
 const IDLE_LOOKS: u32 = 8;
 
-/// Something that the worker puts off and that must not wait for a guest that computes.
+/// Work that the worker puts off and that must not wait for a busy guest.
 pub(crate) trait Delayed: Send + Sync {
-    /// Does what has waited since `seen`, and says what waits now. When it says `Empty` and this
-    /// was the `last` look, the supervisor forgets this one.
+    /// Does what has waited since `seen`, and reports what waits now. If it reports `Empty` and
+    /// this was the `last` look, the supervisor forgets this object.
     fn do_older(&self, seen: Option<u64>, last: bool) -> Age;
 }
 
-/// What the supervisor saw of something [`Delayed`].
+/// What the supervisor found when it looked at something [`Delayed`].
 pub(crate) enum Age {
     /// Nothing waits.
     Empty,
-    /// Something waits; the generation it belongs to.
+    /// Something waits. The number is its generation.
     Waits(u64),
 }
 
-/// Alarms that are not worth looking through.
+/// Number of alarms that are not worth searching for those to forget.
 const FEW_ALARMS: usize = 256;
 
 enum Order {
@@ -43,15 +43,15 @@ enum Order {
     Watch(Weak<dyn Delayed>),
 }
 
-/// What happens to a connection when its time has come.
+/// What happens to a connection when its alarm rings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Raise(Level),
-    /// Stop it if its set-up is still in this stage.
+    /// Stop it if its set-up is still at this stage.
     EndStage(Stage),
 }
 
-/// Raises the level of a connection at a time.
+/// Raises the level of a connection at a given time.
 pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
     order(Order::At(Alarm {
         when,
@@ -60,7 +60,7 @@ pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
     }));
 }
 
-/// Stops a connection whose set-up is still in this stage by then.
+/// Stops a connection if its set-up is still at this stage at the given time.
 pub(crate) fn end_stage_at(when: Instant, link: &Arc<Link>, stage: Stage) {
     order(Order::At(Alarm {
         when,
@@ -69,8 +69,8 @@ pub(crate) fn end_stage_at(when: Instant, link: &Arc<Link>, stage: Stage) {
     }));
 }
 
-/// Closes a connection: the guest gets half of `grace` to end by itself after the end of stream,
-/// the other half after the control pipe, and is then stopped.
+/// Closes a connection. The guest gets half of `grace` to end by itself after the end of stream,
+/// and the other half after the control pipe. Then it is stopped.
 pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
     link.raise(Level::Closing);
     let now = Instant::now();
@@ -78,14 +78,14 @@ pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
     raise_at(now + grace, link, Level::Stopping);
 }
 
-/// Does what is put off whenever the worker has not done so in time.
+/// Watches delayed work: does it whenever the worker has not done so in time.
 pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
     let delayed: Weak<T> = Arc::downgrade(delayed);
     order(Order::Watch(delayed));
 }
 
-/// Orders that the supervisor has not taken yet. Not a channel: those look for a message for a
-/// while before they sleep, which is much for a thread that wakes by the clock.
+/// Orders that the supervisor has not taken yet. This is not a channel: a channel spins for a while
+/// before it sleeps, which costs too much in a thread that wakes by the clock.
 #[derive(Default)]
 struct Orders {
     new: Mutex<New>,
@@ -95,7 +95,7 @@ struct Orders {
 #[derive(Default)]
 struct New {
     orders: Vec<Order>,
-    /// Whether the supervisor sleeps, and until when at the latest.
+    /// Whether the supervisor sleeps, and the latest time at which it wakes.
     asleep: bool,
     wakes: Option<Instant>,
 }
@@ -107,7 +107,7 @@ fn order(order: Order) {
 }
 
 impl Order {
-    /// When there is something to do for it.
+    /// When there is something to do for this order.
     fn due(&self) -> Instant {
         match self {
             Self::At(alarm) => alarm.when,
@@ -116,8 +116,8 @@ impl Order {
     }
 }
 
-/// The supervisor's orders. It is started with the first one; if there is no thread for it, the
-/// next one tries again.
+/// The supervisor's orders. The first order starts the thread. If there is no thread to be had, the
+/// next order tries again.
 fn orders() -> Option<&'static Arc<Orders>> {
     static SUPERVISOR: OnceLock<Arc<Orders>> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
@@ -143,8 +143,8 @@ fn orders() -> Option<&'static Arc<Orders>> {
 }
 
 impl Orders {
-    /// Hands an order over. The supervisor is woken only for what is due before it wakes anyway:
-    /// most deadlines are far away, and a dial should not have to wake a thread for them.
+    /// Hands over an order. The supervisor is woken only if the order is due before it wakes
+    /// anyway. Most deadlines are far away, and a dial should not have to wake a thread for them.
     fn push(&self, order: Order) {
         let due = order.due();
         let mut new = lock(&self.new);
@@ -156,8 +156,8 @@ impl Orders {
         }
     }
 
-    /// Moves new orders into `into`, which is empty; sleeps until one is due before `deadline`, or
-    /// until that.
+    /// Moves new orders into `into`, which is empty. If there are none, sleeps until one arrives
+    /// that is due before `deadline`, or until `deadline`.
     fn take(&self, deadline: Option<Instant>, into: &mut Vec<Order>) {
         let mut new = lock(&self.new);
         new.asleep = new.orders.is_empty();
@@ -190,7 +190,7 @@ struct Alarm {
 }
 
 struct Watched {
-    /// Weak, so that a socket closes when its worker lets go of it.
+    /// A weak reference, so that a socket closes when its worker drops it.
     delayed: Weak<dyn Delayed>,
     seen: Option<u64>,
     idle: u32,
@@ -200,7 +200,7 @@ struct Watched {
 
 struct Supervisor {
     alarms: BinaryHeap<Reverse<Alarm>>,
-    /// With more alarms than this, those of connections that have ended are forgotten.
+    /// With more alarms than this, the supervisor forgets those of connections that have ended.
     worth_clearing: usize,
     watched: Vec<Watched>,
     next_look: Option<Instant>,
@@ -255,14 +255,14 @@ impl Supervisor {
         }
     }
 
-    /// Most connections have ended long before their last alarm rings; those must not pile up
-    /// until then.
+    /// Forgets the alarms of connections that have ended. Most connections end long before their
+    /// last alarm rings; their alarms must not pile up until then.
     fn forget_finished(&mut self) {
         self.alarms.retain(|Reverse(alarm)| {
             let link = alarm.link.upgrade();
             link.is_some_and(|link| !link.is_finished())
         });
-        // Looking at all pays once there are twice as many.
+        // Searching all of them is worthwhile once there are twice as many.
         self.worth_clearing = (2 * self.alarms.len()).max(FEW_ALARMS);
     }
 
@@ -304,7 +304,7 @@ impl Supervisor {
                     watched.pause = FLUSH_TICK;
                 }
                 Age::Waits(generation) => {
-                    // Still the same bytes: the socket takes nothing, so look less often.
+                    // The same bytes still wait: the socket takes nothing, so look less often.
                     let stuck = watched.seen == Some(generation);
                     watched.pause = if stuck {
                         (watched.pause * 2).min(FLUSH_PAUSE)
