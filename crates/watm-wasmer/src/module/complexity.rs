@@ -1,12 +1,12 @@
-//! How much it takes to compile the functions of a module, estimated before it is done.
+//! How much it takes to compile the functions of a module, estimated before the module is compiled.
 //!
-//! The engine cannot be stopped within a function, and its time and memory grow with more than the
-//! function's size. What they grow with was measured: the basic blocks, since dominators are found
-//! by walking over them; the values that live across each of them; the values that are passed to
-//! calls, branches and blocks; the depth of loops within loops, squared; and the arithmetic that
-//! the compiler rearranges. At the limits a function takes some five seconds and half a GiB on a
-//! machine of these days. The largest functions of compilers, interpreters and codecs that are in
-//! use as WebAssembly have 41,000 blocks, carry 3.4 million values and pass 10,000.
+//! The engine cannot be stopped within a function, and its time and memory depend on more than the
+//! function's size. Measurements showed what they depend on: the basic blocks, because the compiler
+//! walks over them to find dominators; the values that live across each block; the values that are
+//! passed to calls, branches and blocks; the square of the depth of nested loops; and the
+//! arithmetic that the compiler rearranges. At the limits, a function takes about five seconds and
+//! half a GiB on a current machine. Among the compilers, interpreters and codecs that are in use as
+//! WebAssembly, the largest functions have 41,000 blocks, carry 3.4 million values and pass 10,000.
 
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,22 @@ use wasmparser::{
 use crate::error::LoadError;
 use crate::module::engine;
 
-/// What is counted of one function.
+/// What is counted for one function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Complexity {
-    /// Basic blocks, those of stop points and traps included.
+    /// Basic blocks, including those of stop points and traps.
     blocks: u64,
     /// Values that live across a block, summed over the blocks.
     carried: u64,
-    /// Values that are passed to calls, branches and blocks, and come back.
+    /// Values that are passed to calls, branches and blocks, or returned from them.
     passed: u64,
-    /// Arithmetic instructions that the compiler rearranges, weighted by what that takes.
+    /// Arithmetic instructions that the compiler rearranges, weighted by the work that they cause.
     rearranged: u64,
-    /// Loops within loops, at the deepest.
+    /// Maximum depth of nested loops.
     loops: u64,
 }
 
-/// The most that a function may have.
+/// The largest counts that a function may have.
 const LIMIT: Complexity = Complexity {
     blocks: 50_000,
     carried: 5_000_000,
@@ -42,17 +42,18 @@ const LIMIT: Complexity = Complexity {
     loops: 50,
 };
 
-/// Values that the functions of a module may pass together for each byte of it, beside what one
-/// may: each takes time when the module is looked at already. Others pass one or two.
+/// Maximum number of values that the functions of a module may pass together for each byte of the
+/// module, in addition to what one function may pass. Each value already takes time when the module
+/// is examined. Other modules pass one or two per byte.
 const PASSED_FOR_A_BYTE: u64 = 16;
 
-/// Refuses a module with a function that would take too long to compile. Its bytes are in the
+/// Refuses a module that has a function which would take too long to compile. `wasm` is in the
 /// binary format.
 ///
 /// # Errors
 ///
-/// [`LoadError::TooComplex`]; [`LoadError::Malformed`] if it is not valid;
-/// [`LoadError::CompileTimeout`] if as much as this took all the time that there is for compiling.
+/// [`LoadError::TooComplex`] if there is such a function; [`LoadError::Malformed`] if the module is
+/// not valid; [`LoadError::CompileTimeout`] if this check alone used up all the time for compiling.
 pub(crate) fn check(wasm: &[u8], timeout: Duration) -> Result<(), LoadError> {
     let begun = Instant::now();
     let mut found = None;
@@ -82,9 +83,9 @@ pub(crate) fn check(wasm: &[u8], timeout: Duration) -> Result<(), LoadError> {
     }
 }
 
-/// Measures one function after the other, for as long as `each` returns true. A function is
-/// measured until there is too much of anything: what the rest of it would take could be any
-/// amount.
+/// Measures one function after another, as long as `each` returns true. The measurement of a
+/// function ends once there is too much of anything, because measuring the rest of it could take
+/// any amount of work.
 fn measure(wasm: &[u8], mut each: impl FnMut(u32, Complexity) -> bool) -> wasmparser::Result<()> {
     let mut validator = Validator::new_with_features(engine::proposals());
     let mut meter = Meter::default();
@@ -147,20 +148,21 @@ impl Complexity {
     }
 }
 
-/// Counts over the functions of a module. What it knows of locals is not cleared between functions,
-/// but stamped with numbers that are not used again.
+/// Counts over the functions of a module. Its knowledge of locals is not cleared between functions.
+/// It is stamped with numbers that are never used again.
 #[derive(Default)]
 struct Meter {
-    /// The piece of straight code that is looked at.
+    /// The piece of straight-line code that is being examined.
     piece: u64,
     locals: Vec<Local>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Local {
-    /// The piece in which it was written last.
+    /// The piece in which the local was last written.
     written: u64,
-    /// The function, by its first piece, in which it is known to live across blocks.
+    /// The function in which the local is known to live across blocks, identified by its first
+    /// piece.
     crossing: u64,
 }
 
@@ -173,7 +175,7 @@ impl Meter {
         self.piece += 1;
         let first = self.piece;
         let mut crossing = 0_u64;
-        // The entry, and its stop point.
+        // The entry and its stop point.
         let mut counted = Complexity {
             blocks: 3,
             ..Complexity::default()
@@ -197,13 +199,13 @@ impl Meter {
                 Operator::End if is_in_loop(validator) => open_loops -= 1,
                 _ => {}
             }
-            // Before the validator goes through as many.
+            // Check this before the validator goes through as many.
             if counted.is_too_much() {
                 return Ok(counted);
             }
-            // From here on it is known to be valid.
+            // From here on, the instruction is known to be valid.
             validator.op(offset, &operator)?;
-            // Each block that is open has its end before it.
+            // The end of each open block is still to come.
             let blocks = counted.blocks + u64::from(validator.control_stack_height());
             if blocks > LIMIT.blocks {
                 return Ok(Complexity { blocks, ..counted });
@@ -240,7 +242,8 @@ impl Meter {
     }
 }
 
-/// Basic blocks that an instruction adds, with its stop points and what its traps are made of.
+/// Number of basic blocks that an instruction adds, including its stop points and the code for its
+/// traps.
 fn blocks(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::Loop { .. } => 4,
@@ -267,8 +270,8 @@ fn is_in_loop<T: WasmModuleResources>(validator: &FuncValidator<T>) -> bool {
     innermost.is_some_and(|frame| frame.kind == FrameKind::Loop)
 }
 
-/// What it takes the compiler to look for a better order of an instruction and others, in
-/// additions.
+/// What it costs the compiler to look for a better order of an instruction and others. The unit is
+/// an addition.
 fn rearranged(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::I32Rotl | Operator::I32Rotr | Operator::I64Rotl | Operator::I64Rotr => 2,
@@ -282,7 +285,7 @@ fn rearranged(operator: &Operator<'_>) -> u64 {
         | Operator::I64Or
         | Operator::I32Xor
         | Operator::I64Xor
-        // What these trap on is memory to compile, and more code than anything else.
+        // The traps of these take memory to compile, and more code than anything else.
         | Operator::I32TruncF32S
         | Operator::I32TruncF32U
         | Operator::I32TruncF64S
@@ -295,7 +298,7 @@ fn rearranged(operator: &Operator<'_>) -> u64 {
     }
 }
 
-/// Values that an instruction passes on.
+/// Number of values that an instruction passes on.
 fn passed<T: WasmModuleResources>(operator: &Operator<'_>, validator: &FuncValidator<T>) -> u64 {
     let resources = validator.resources();
     let function_type = |index| match &resources.sub_type_at(index)?.composite_type.inner {

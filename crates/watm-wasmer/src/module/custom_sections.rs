@@ -1,23 +1,23 @@
-//! What is not code in a module file, and goes before the module is compiled.
+//! Removes what is not code from a module file before the module is compiled.
 //!
-//! The engine reads the names of functions, a million of them for hundreds of megabytes, and keeps
-//! every other custom section with the instances; no limit on compiling counts them. The runtime
-//! makes no use of either: a trap is told with the export that was called.
+//! The engine reads the names of functions: a million of them take hundreds of megabytes. It keeps
+//! every other custom section with the instances. No limit on compiling counts either of them. The
+//! runtime uses neither: it reports a trap with the export that was called.
 
 use wasmparser::BinaryReader;
 
 use crate::error::LoadError;
 
-/// Bytes before the first section of a module.
+/// Number of bytes before the first section of a module.
 pub(crate) const HEADER: usize = 8;
 
 const CUSTOM: u8 = 0;
 
-/// The module, which is valid and in the binary format, without its custom sections.
+/// Returns the module without its custom sections. `wasm` is valid and in the binary format.
 ///
 /// # Errors
 ///
-/// [`LoadError::Malformed`] if it does not consist of sections.
+/// [`LoadError::Malformed`] if the module does not consist of sections.
 pub(crate) fn without(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut kept = Vec::with_capacity(wasm.len());
     kept.extend_from_slice(&wasm[..wasm.len().min(HEADER)]);
@@ -30,8 +30,8 @@ pub(crate) fn without(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     Ok(kept)
 }
 
-/// The sections of a module in the binary format: the number that says what each is, and all of its
-/// bytes, those of the number and the size included.
+/// The sections of a module in the binary format. Each item is the number that says what the
+/// section is, and all bytes of the section, including those of the number and the size.
 pub(crate) fn sections(wasm: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), LoadError>> {
     let sections = wasm.get(HEADER..).unwrap_or_default();
     let mut reader = BinaryReader::new(sections, HEADER as u64);
@@ -51,7 +51,7 @@ pub(crate) fn sections(wasm: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), 
             .get(start..reader.current_position())
             .unwrap_or_default();
         if id.is_err() {
-            // Nothing behind it can be found.
+            // Nothing after this point can be found.
             reader = BinaryReader::new(&[], 0);
         }
         Some(id.map(|id| (id, bytes)))

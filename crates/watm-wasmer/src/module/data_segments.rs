@@ -1,8 +1,8 @@
 //! Joins the data segments of a module before it is compiled.
 //!
-//! The engine goes through all segments for each instance, and keeps a record of each. Go's linker
-//! makes one of every few bytes between zeros, tens of thousands of them. What they write is known
-//! from the start, so a few segments can write the same.
+//! The engine goes through all segments for each instance, and keeps a record of each segment. Go's
+//! linker makes a segment of every few bytes between zeros, which results in tens of thousands of
+//! them. What they write is known from the start, so a few segments can write the same.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,26 @@ use crate::error::LoadError;
 use crate::module::custom_sections::{HEADER, sections};
 use crate::module::engine::PAGE;
 
-/// With fewer segments than this, a module stays as it is.
+/// A module with fewer segments than this stays as it is.
 const MANY: u32 = 1_000;
-/// Segments that may be left. Each costs every instance some time.
+/// Maximum number of segments that may remain. Each one costs every instance some time.
 const LIMIT: u32 = 10_000;
-/// Bytes of an address range that are kept together. Ranges that touch become one segment.
+/// Size of an address range that is kept together, in bytes. Ranges that touch become one segment.
 const CHUNK: u32 = 64;
 
 /// What the segments of a module write, in chunks.
 type Image = BTreeMap<u32, [u8; CHUNK as usize]>;
 
-/// The same module with few data segments in place of many. It is valid, in the binary format, and
-/// has no custom sections.
+/// Returns the same module with a few data segments in place of many. `wasm` is valid, in the
+/// binary format, and has no custom sections.
 ///
 /// # Errors
 ///
-/// [`LoadError::TooComplex`] if it has too many that cannot be joined.
+/// [`LoadError::TooComplex`] if the module has too many segments that cannot be joined.
 pub(crate) fn joined(wasm: Vec<u8>) -> Result<Vec<u8>, LoadError> {
     let mut data = None;
     let mut memory = 0;
-    // Whether what a segment writes is known, and nothing else refers to the segment.
+    // Whether it is known what each segment writes, and nothing else refers to the segments.
     let mut is_known = true;
     for payload in Parser::new(0).parse_all(&wasm) {
         match payload.map_err(LoadError::malformed)? {
@@ -63,8 +63,9 @@ pub(crate) fn joined(wasm: Vec<u8>) -> Result<Vec<u8>, LoadError> {
     }
 }
 
-/// What all segments write, one after the other, to a memory of this size that is all zeros. None
-/// if one is not written from the start, or where is not known, or not in the memory.
+/// What all segments write, one after the other, to a memory of this size that is all zeros.
+/// Returns `None` if a segment is not written from the start, if its place is not known, or if its
+/// place is outside the memory.
 fn image(section: DataSectionReader<'_>, memory: u64) -> Option<Image> {
     let mut image = Image::new();
     for segment in section {
@@ -101,7 +102,7 @@ fn constant(expression: &ConstExpr<'_>) -> Option<u32> {
     }
 }
 
-/// The module with segments that write the image, in place of its own.
+/// The module with segments that write the image, in place of its own segments.
 fn with_data(wasm: &[u8], image: &Image) -> Result<Vec<u8>, LoadError> {
     const DATA: u8 = 11;
     let mut made = Vec::with_capacity(wasm.len());
@@ -134,7 +135,7 @@ fn contents(image: &Image) -> Vec<u8> {
             run.extend_from_slice(bytes);
             last = next;
         }
-        // Zeros are there already.
+        // The memory holds zeros already.
         let Some(start) = run.iter().position(|byte| *byte != 0) else {
             continue;
         };
@@ -199,7 +200,7 @@ mod tests {
         wat::parse_str(text + more + ")").expect("a module")
     }
 
-    /// The segments of a module: where they are written, and what.
+    /// The segments of a module: where each is written, and its bytes.
     fn segments(wasm: &[u8]) -> Vec<(u32, Vec<u8>)> {
         let mut segments = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -251,7 +252,7 @@ mod tests {
         let wasm = joined(module(&many(), "")).expect("a module");
         assert_eq!(segments(&wasm).len(), 1);
         wasmparser::validate(&wasm).expect("it is valid");
-        // The last byte of the largest memory, whose address is a negative number.
+        // The last byte of the largest memory. Its address is a negative number.
         let mut far = Vec::new();
         signed_leb(&mut far, -1);
         assert_eq!(far, [0x7f]);

@@ -1,12 +1,12 @@
-//! What is not a module is called what it is: files come over the network, out of repositories and
+//! Names what a file is if it is not a module. Files come over the network, out of repositories and
 //! from people, and what arrives is often something else.
 
 use wasmparser::Parser;
 
-/// Bytes that are looked at, at the start of the file.
+/// Number of bytes that are examined, from the start of the file.
 const START: usize = 1024;
 
-/// What begins with these bytes, and what to do about it.
+/// The first bytes of a kind of file, and what to do about it.
 const MARKS: [(&[u8], &str); 19] = [
     (b"\x1f\x8b", "it is compressed with gzip; decompress it"),
     (
@@ -60,7 +60,8 @@ const MARKS: [(&[u8], &str); 19] = [
     ),
 ];
 
-/// What the bytes are, in words, if it is known; never anything for a module in the binary format.
+/// Describes in words what the bytes are, if that is known. Returns `None` for every module in the
+/// binary format.
 pub(crate) fn describe(bytes: &[u8]) -> Option<&'static str> {
     if Parser::is_component(bytes) {
         return Some(
@@ -179,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(describe(bytes), None, "{bytes:?}");
         }
-        // Cut within a character.
+        // The text is cut within a character.
         let long = "\u{e4}".repeat(START);
         assert_eq!(describe(&long.as_bytes()[..START + 1]), None);
         assert_eq!(describe(&long.as_bytes()[1..]), None);
