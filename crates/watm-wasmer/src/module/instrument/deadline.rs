@@ -1,10 +1,10 @@
-//! A limit on the time that compiling a module takes.
+//! A limit on the time that it takes to compile a module.
 //!
-//! The engine cannot be stopped, and does not bear an error from between the instructions of a
-//! function. But it asks for the instructions of each function before it compiles them: past the
-//! deadline it is given a trap instead of all that are left, and what it makes of the module is
-//! thrown away. The functions that it had begun by then, one for each core, it finishes; the
-//! loader limits their size.
+//! The engine cannot be stopped, and does not tolerate an error between the instructions of a
+//! function. But it asks for the instructions of each function before it compiles the function.
+//! Past the deadline, it is given a trap in place of all remaining instructions, and the result is
+//! thrown away. The engine still finishes the functions that it had begun by then, one for each
+//! core; the loader limits their size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use wasmer::LocalFunctionIndex;
 use wasmer::sys::wasmparser::Operator;
 use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
 
-/// Empties the functions of one module that are still to be compiled at a deadline.
+/// Empties the functions of one module that are not yet compiled at a deadline.
 #[derive(Debug)]
 pub(crate) struct CompileLimit {
     deadline: Instant,
@@ -29,7 +29,7 @@ impl CompileLimit {
         }
     }
 
-    /// Whether any function was emptied: what was compiled is not the module then.
+    /// Whether any function was emptied. If so, the result of the compilation is not the module.
     pub(crate) fn has_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl FunctionMiddleware<'_> for Kept {}
 #[derive(Debug)]
 struct Emptied {
     begun: bool,
-    /// Blocks that the left out instructions are in.
+    /// Number of open blocks around the instructions that are left out.
     depth: usize,
 }
 
@@ -74,7 +74,7 @@ impl<'a> FunctionMiddleware<'a> for Emptied {
             state.push_operator(Operator::Unreachable);
         }
         match operator {
-            // There are no others: exceptions are off.
+            // There are no others, because exceptions are off.
             Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.depth += 1,
             Operator::End if self.depth > 0 => self.depth -= 1,
             Operator::End => state.push_operator(operator),

@@ -1,22 +1,23 @@
 //! Places in compiled code at which a guest ends by itself after it was told to stop.
 //!
 //! The compiled code checks a flag at the start of each function, in each iteration of a loop, and
-//! after each instruction that takes the engine's library long. The flag is a global variable that
-//! is added to the module. The code of the module cannot access it, since it was validated without
-//! it.
+//! after each instruction that keeps the engine's library busy for long. The flag is a global
+//! variable that is added to the module. The module's own code cannot access it, because that code
+//! was validated without it.
 //!
-//! The compiler does not know that another thread raises the flag, and would check it once before a
-//! loop. So each check is preceded by a write to a second global. The compiler does not tell
-//! globals apart, so it reads the flag again after each write.
+//! The compiler does not know that another thread raises the flag. Left alone, it would check the
+//! flag once before a loop. So each check is preceded by a write to a second global. The compiler
+//! does not tell globals apart, so it reads the flag again after each write.
 //!
-//! The engine offers to interrupt guests with signals. Those are not used: the interrupted code may
-//! hold locks and must not be unwound. Also, the engine locks its registry of guests on the stack
-//! of the guest, and a guest that overflows its stack then leaves the lock taken for all others.
+//! The engine offers to interrupt guests with signals. This is not used, because the interrupted
+//! code may hold locks and must not be unwound. Also, the engine locks its registry of guests on
+//! the guest's stack. A guest that overflows its stack at that point leaves the lock taken for all
+//! others.
 //!
 //! The guest ends with a division by 0, as in [`traps`](super::traps).
 //!
-//! The start function is taken out of the module as well, for the instance to call, since the
-//! flag can be found only once there is an instance.
+//! The start function is also taken out of the module. The instance calls it instead, because the
+//! flag cannot be found before there is an instance.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -31,23 +32,24 @@ use wasmer::{
 
 use crate::module::instrument::traps::TRAP;
 
-/// Under which name the flag is exported. A module's own export of that name is hidden by it.
+/// The name under which the flag is exported. It hides an export of the same name that the module
+/// has.
 const FLAG: &str = "\0watm stop flag";
-/// Under which name the start function is exported, if there is one.
+/// The name under which the start function is exported, if there is one.
 pub(crate) const START: &str = "\0watm start function";
 
-/// Adds the flag, and the looks at it, to one module while it is compiled.
+/// Adds the flag, and the checks of it, to one module while it is compiled.
 #[derive(Debug, Default)]
 pub(crate) struct StopPoints {
     /// The globals, known before the first function is compiled.
     globals: OnceLock<Globals>,
 }
 
-/// The indices of the globals that were added.
+/// The indices of the added globals.
 #[derive(Clone, Copy, Debug)]
 struct Globals {
     flag: u32,
-    /// What is written before a look at the flag.
+    /// The global that is written before each check of the flag.
     written: u32,
 }
 
@@ -92,8 +94,8 @@ struct InFunction {
     begun: bool,
 }
 
-/// Whether a guest could do without end what goes on between this instruction and the next stop
-/// point, or the instruction itself takes long.
+/// Whether a guest could go on without end between this instruction and the next stop point, or the
+/// instruction itself takes long.
 fn wants_stop_point(operator: &Operator<'_>) -> bool {
     matches!(
         operator,
@@ -111,7 +113,7 @@ fn wants_stop_point(operator: &Operator<'_>) -> bool {
 
 impl InFunction {
     fn add_stop_point(&self, state: &mut MiddlewareReaderState<'_>) {
-        // What is on the stack lies below and stays.
+        // The operands on the stack lie below and stay there.
         if let Some(Globals { flag, written }) = self.globals {
             state.extend([
                 Operator::I32Const { value: 0 },
@@ -165,7 +167,8 @@ impl StopFlag {
             #[allow(unreachable_patterns)] // features of the engine decide
             _ => return None,
         };
-        // Its value is a union, 16 bytes and as aligned, that compiled code reads as an i32.
+        // The value is a union of 16 bytes with an alignment of 16. Compiled code reads it as an
+        // i32.
         Some(Self(flag.get(objects).vmglobal().as_ptr().cast()))
     }
 

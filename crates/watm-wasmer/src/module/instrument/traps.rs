@@ -1,18 +1,19 @@
-//! Traps that need no stack of the guest, and no library.
+//! Traps that need neither the guest's stack nor a library.
 //!
-//! What the engine makes calls of its library — `unreachable`, and what copies, fills and reads
-//! memory and tables — takes locks and memory there when it traps: on the guest's stack, which a
-//! guest that has left little room overflows, so that the locks stay taken for everybody. So the
-//! compiled code asks first whether the instruction would trap, and ends by a division by 0
-//! instead, which is a trap of the processor. A global variable, added to the module out of reach
-//! of its own code, says what it was.
+//! The engine compiles some instructions to calls of its library: `unreachable`, and those that
+//! copy, fill and read memory and tables. When such a call traps, the library takes locks and
+//! memory on the guest's stack. If the guest has left little room there, the stack overflows and
+//! the locks stay taken for everybody. So the compiled code first checks whether the instruction
+//! would trap. If it would, the code ends with a division by 0 instead, which is a trap of the
+//! processor. A global variable records the cause. It is added to the module where the module's own
+//! code cannot reach it.
 //!
-//! What lies above an operand on the stack is kept in further such globals meanwhile, since no
-//! local variables can be added. Memory only grows, so what was once seen of its size is good until
-//! an instruction goes beyond; only then it is asked for.
+//! During a check, further such globals hold the operands that lie above another operand on the
+//! stack, because no local variables can be added. Memory only grows, so a size seen once stays
+//! good until an instruction goes beyond it. Only then does the code ask for the size again.
 //!
-//! `table.init` of external references is carried out by `table.fill`: such a segment holds nothing
-//! but nulls, and the library takes them for functions and panics.
+//! `table.init` of external references is carried out by `table.fill`. Such a segment holds nothing
+//! but nulls, but the library takes them for functions and panics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -24,8 +25,8 @@ use wasmer::{
     Store, Type, Value,
 };
 
-/// Under which name the cause of a trap is exported. A module's own export of that name is hidden
-/// by it.
+/// The name under which the cause of a trap is exported. It hides an export of the same name that
+/// the module has.
 const CAUSE: &str = "\0watm trap";
 
 /// Ends the guest without a call.
@@ -36,12 +37,12 @@ pub(crate) const TRAP: [Operator<'static>; 4] = [
     Operator::Drop,
 ];
 
-/// Elements of a table that the engine may lay out within each instance once more, as it does where
-/// a table of functions has no room to grow: at 32 bytes each, and anew for each segment that is
-/// put into it.
+/// Maximum number of elements of a table that the engine may lay out once more within each
+/// instance. The engine does so if a table of functions has no room to grow. Each element takes 32
+/// bytes, and the layout is made anew for each segment that is put into the table.
 const FIXED_LIMIT: u32 = 8192;
 
-/// Why a guest ended by a division that was not its own.
+/// Why a guest ended with a division that was not its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     Unreachable = 1,
@@ -49,10 +50,10 @@ enum Cause {
     Table = 3,
 }
 
-/// What a guest that has trapped did, if its module says so.
+/// What a trapped guest did, if its module records it.
 pub(crate) fn cause(instance: &Instance, store: &mut Store) -> Option<&'static str> {
     let cause = instance.exports.get_global(CAUSE).ok()?.get(store);
-    // In the words of the engine.
+    // The descriptions are those of the engine.
     [
         (Cause::Unreachable, "unreachable"),
         (Cause::Memory, "out of bounds memory access"),
@@ -72,7 +73,7 @@ pub(crate) struct Traps {
     module: OnceLock<Arc<Instrumented>>,
 }
 
-/// What is to be known of the module, and the indices of the globals that were added.
+/// What the checks need to know of the module, and the indices of the added globals.
 #[derive(Debug)]
 struct Instrumented {
     cause: u32,
@@ -85,22 +86,23 @@ struct Instrumented {
     external: u32,
     /// Where an access to memory ends.
     end: u32,
-    /// Bytes that memory has at least.
+    /// Number of bytes that memory has at least.
     size: u32,
     data: Segments,
     elements: Segments,
     /// What each table holds.
     tables: Vec<Type>,
-    /// The tables that must not grow, though the engine was told that they may.
+    /// The tables that must not grow, although the engine was told that they may.
     full: Vec<u32>,
 }
 
 /// The passive segments of one kind.
 #[derive(Debug)]
 struct Segments {
-    /// How many bytes or elements each has.
+    /// Number of bytes or elements in each segment.
     lengths: BTreeMap<u32, u32>,
-    /// The first of the globals that have a bit for each segment, which is 1 once it was dropped.
+    /// The first of the globals that hold one bit for each segment. The bit is 1 once the segment
+    /// is dropped.
     dropped: u32,
 }
 
@@ -125,7 +127,7 @@ impl Segments {
         }
     }
 
-    /// The global and the bit in it.
+    /// The global for a segment, and the segment's bit in it.
     fn bit(&self, segment: u32) -> (u32, i64) {
         (
             self.dropped + segment / u64::BITS,
@@ -133,10 +135,10 @@ impl Segments {
         )
     }
 
-    /// Pushes what is left of a segment.
+    /// Pushes the length that is left of a segment.
     fn push_length(&self, segment: u32, state: &mut MiddlewareReaderState<'_>) {
         let Some(&length) = self.lengths.get(&segment) else {
-            // An active one is dropped from the start.
+            // An active segment is dropped from the start.
             return state.push_operator(Operator::I64Const { value: 0 });
         };
         let (global_index, bit) = self.bit(segment);
@@ -216,8 +218,8 @@ impl ModuleMiddleware for Traps {
     }
 }
 
-/// Tells the engine that the large tables that cannot grow may, and returns their indices. That
-/// they do not is then seen to where it is tried.
+/// Tells the engine that the large tables that cannot grow may grow. Returns their indices, so that
+/// the checks can refuse each attempt to grow them.
 fn let_large_tables_grow(info: &mut ModuleInfo) -> Vec<u32> {
     let mut full = Vec::new();
     for (index, table) in &mut info.tables {
@@ -247,7 +249,7 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
 }
 
 impl Instrumented {
-    /// Pushes an instruction behind the checks that it needs, or what stands in its place.
+    /// Pushes an instruction after the checks that it needs, or whatever takes its place.
     fn feed<'a>(&self, operator: Operator<'a>, state: &mut MiddlewareReaderState<'a>) {
         match operator {
             Operator::Unreachable => self.trap(Cause::Unreachable, state),
@@ -302,7 +304,7 @@ impl Instrumented {
     fn before_memory_copy(&self, state: &mut MiddlewareReaderState<'_>) {
         let Self { first, second, .. } = *self;
         self.take_three(state);
-        // The range that ends last is the one that begins last.
+        // The range that begins last also ends last.
         Self::put([first, second, first, second], state);
         state.extend([Operator::I32GtU, Operator::Select]);
         self.check_memory(state);
@@ -322,7 +324,7 @@ impl Instrumented {
         self.put_three(state);
     }
 
-    /// The operands are left in the globals.
+    /// Checks a `table.init`. Leaves the operands in the globals.
     fn before_table_init(&self, segment: u32, table: u32, state: &mut MiddlewareReaderState<'_>) {
         self.take_three(state);
         self.check_table(self.first, table, state);
@@ -340,7 +342,8 @@ impl Instrumented {
         state.push_operator(Operator::TableFill { table });
     }
 
-    /// Answers -1 in place of growing a table, unless it is to grow by nothing, which always works.
+    /// Answers -1 in place of growing a table. Growing by nothing always works, so that is let
+    /// through.
     fn refuse_to_grow(&self, table: u32, state: &mut MiddlewareReaderState<'_>) {
         Self::take([self.third], state);
         state.extend([
@@ -362,17 +365,17 @@ impl Instrumented {
         Self::put([self.first, self.second, self.third], state);
     }
 
-    /// Takes operands from the stack, the uppermost first.
+    /// Takes operands from the stack, the topmost first.
     fn take<const N: usize>(globals: [u32; N], state: &mut MiddlewareReaderState<'_>) {
         state.extend(globals.map(|global_index| Operator::GlobalSet { global_index }));
     }
 
-    /// Puts operands on the stack, the undermost first.
+    /// Puts operands on the stack, the bottommost first.
     fn put<const N: usize>(globals: [u32; N], state: &mut MiddlewareReaderState<'_>) {
         state.extend(globals.map(|global_index| Operator::GlobalGet { global_index }));
     }
 
-    /// Where an operand of a table's type is kept.
+    /// The global that holds an operand of a table's element type.
     fn reference(&self, table: u32) -> u32 {
         match self.tables.get(table as usize) {
             Some(Type::ExternRef) => self.external,
@@ -392,7 +395,7 @@ impl Instrumented {
         state.extend(TRAP);
     }
 
-    /// Traps if what lies on the stack is not 0.
+    /// Traps if the value on top of the stack is not 0.
     fn trap_if(&self, cause: Cause, state: &mut MiddlewareReaderState<'_>) {
         state.push_operator(Operator::If {
             blockty: BlockType::Empty,
@@ -401,7 +404,7 @@ impl Instrumented {
         state.push_operator(Operator::End);
     }
 
-    /// Traps if an access from the element in `first` has no room in the table.
+    /// Traps if an access to the element in `first` lies outside the table.
     fn check_element(&self, table: u32, state: &mut MiddlewareReaderState<'_>) {
         Self::put([self.first], state);
         state.extend([Operator::TableSize { table }, Operator::I32GeU]);
@@ -414,7 +417,7 @@ impl Instrumented {
         });
     }
 
-    /// Traps if `third` units from `start` on end behind the limit.
+    /// Traps if `third` units from `start` end beyond the limit.
     fn check<'a>(
         &self,
         start: u32,
@@ -429,14 +432,14 @@ impl Instrumented {
         self.trap_if(cause, state);
     }
 
-    /// Makes the start that lies on the stack the end.
+    /// Turns the start on top of the stack into the end.
     fn add_third(&self, state: &mut MiddlewareReaderState<'_>) {
         state.push_operator(Operator::I64ExtendI32U);
         Self::put([self.third], state);
         state.extend([Operator::I64ExtendI32U, Operator::I64Add]);
     }
 
-    /// Traps if `third` bytes from the start that lies on the stack do not lie in memory.
+    /// Traps if `third` bytes from the start on top of the stack do not lie in memory.
     fn check_memory(&self, state: &mut MiddlewareReaderState<'_>) {
         self.add_third(state);
         Self::take([self.end], state);
@@ -450,8 +453,8 @@ impl Instrumented {
             ]);
         };
         begin_if_beyond(state);
-        // 65,536 bytes for each page; one byte less for all 65,536 pages, to whose end the library
-        // lets nothing reach.
+        // Each page has 65,536 bytes. If there are all 65,536 pages, count one byte less: the
+        // library lets nothing reach their end.
         let pages = [Operator::MemorySize { mem: 0 }, Operator::I64ExtendI32U];
         state.extend(&pages);
         state.extend([Operator::I64Const { value: 16 }, Operator::I64Shl]);
