@@ -300,7 +300,7 @@ impl ApplicationEnd {
         }
     }
 
-    /// Ends the bytes to the guest: it reads the end of stream after the last one.
+    /// Sends no more bytes to the guest: it reads the end of stream after the last one.
     pub(crate) fn shutdown_write(&self) {
         self.pipe
             .to_guest

@@ -35,7 +35,7 @@ pub(crate) enum Age {
     Waits(u64),
 }
 
-/// Number of alarms that are not worth searching for those to forget.
+/// Up to this many alarms, it is not worth searching for those that can be forgotten.
 const FEW_ALARMS: usize = 256;
 
 enum Order {

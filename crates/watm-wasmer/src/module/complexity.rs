@@ -47,7 +47,7 @@ const LIMIT: Complexity = Complexity {
 /// is examined. Other modules pass one or two per byte.
 const PASSED_FOR_A_BYTE: u64 = 16;
 
-/// Refuses a module that has a function which would take too long to compile. `wasm` is in the
+/// Refuses a module that has a function that would take too long to compile. `wasm` is in the
 /// binary format.
 ///
 /// # Errors
@@ -149,7 +149,7 @@ impl Complexity {
 }
 
 /// Counts over the functions of a module. Its knowledge of locals is not cleared between functions.
-/// It is stamped with numbers that are never used again.
+/// Instead, it is stamped with numbers that are never used again.
 #[derive(Default)]
 struct Meter {
     /// The piece of straight-line code that is being examined.
@@ -199,7 +199,7 @@ impl Meter {
                 Operator::End if is_in_loop(validator) => open_loops -= 1,
                 _ => {}
             }
-            // Check this before the validator goes through as many.
+            // Check this first: the validator would go through as many.
             if counted.is_too_much() {
                 return Ok(counted);
             }
