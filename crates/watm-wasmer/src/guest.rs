@@ -1,6 +1,7 @@
-//! The engine's side of one instance: how it is made and called, and how its calls reach the host.
+//! The engine's side of one instance: how it is created and called, and how its calls reach the
+//! host.
 //!
-//! Only here and in `module` are the engine's types named. It knows neither threads nor who asked
+//! Only this module and `module` name the engine's types. It knows neither threads nor who asked
 //! for the connection.
 
 mod call;

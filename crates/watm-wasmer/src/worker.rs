@@ -1,5 +1,5 @@
-//! Who runs connections: one thread for each, that the embedder hears from over a channel when the
-//! transport is set up, and through the [`Link`] and the pipe from then on.
+//! The threads that run connections, one for each. The embedder hears from a thread over a channel
+//! when the transport is set up. From then on it hears through the [`Link`] and the pipe.
 //!
 //! This file is where a role gets its workers. It knows neither who asked for a connection nor what
 //! is done with it.
@@ -24,10 +24,10 @@ use crate::host::Ends;
 use crate::worker::stock::Stock;
 use crate::worker::thread::{Connection, Job, Source, spawn, without_a_word};
 
-/// What a worker may take beyond the grace period, when its guest has to be interrupted.
+/// How long a worker may take beyond the grace period when its guest has to be interrupted.
 pub(crate) const MARGIN: Duration = Duration::from_millis(500);
 
-/// Where the connections of one role get their workers from.
+/// The source of workers for the connections of one role.
 #[derive(Clone)]
 pub(crate) struct Workers {
     pub(crate) settings: Arc<Settings>,
@@ -49,15 +49,15 @@ impl Workers {
         }
     }
 
-    /// Gives the stock up; connections then make their own instances.
+    /// Gives up the stock. Connections then create their own instances.
     pub(crate) fn close_stock(&self) {
         if let Some(stock) = &self.stock {
             stock.close();
         }
     }
 
-    /// A worker for a connection, with its own configuration or the common one: one of the stock,
-    /// or one that is yet to be started.
+    /// Returns a worker for a connection, with its own configuration or the common one. The worker
+    /// comes from the stock, or has yet to be started.
     pub(crate) fn next(&self, config: Option<Arc<[u8]>>) -> Worker {
         let stock = self.stock.as_ref().filter(|_| config.is_none());
         let ready = stock.and_then(|stock| Some((stock.take()?, Refill(Arc::clone(stock)))));
@@ -75,13 +75,13 @@ impl Workers {
     }
 }
 
-/// A worker that has no connection yet.
+/// A worker that does not have a connection yet.
 pub(crate) struct Worker {
     job: Job,
     ready: Option<(Sender<Connection>, Refill)>,
 }
 
-/// Has the stock replace the worker that was taken from it, when this is dropped.
+/// Makes the stock replace the worker that was taken from it, when this value is dropped.
 struct Refill(Arc<Stock>);
 
 impl Drop for Refill {
@@ -95,7 +95,8 @@ impl Worker {
         &self.job.link
     }
 
-    /// Sets the connection to work. If this fails, neither its `report` nor its `ended` is called.
+    /// Hands the connection to the worker. If this fails, neither its `report` nor its `ended` is
+    /// called.
     pub(crate) fn serve(self, connection: Connection) -> Result<(), SetupError> {
         self.hand_over(connection).map(|_refill| ())
     }
@@ -120,8 +121,8 @@ impl Worker {
         Ok(Some(refill))
     }
 
-    /// Sets the connection to work and waits until its transport is set up. If that takes too
-    /// long, the worker is stopped and ends on its own.
+    /// Hands the connection to the worker and waits until its transport is set up. If that takes
+    /// too long, the worker is stopped and ends on its own.
     pub(crate) fn serve_and_wait(self, ends: Ends) -> Result<Established, SetupError> {
         let limit = self.job.settings.handshake_timeout;
         let link = Arc::clone(&self.job.link);

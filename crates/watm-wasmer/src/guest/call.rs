@@ -1,5 +1,5 @@
-//! One call of the host by a guest: what it can reach, the guest's memory for as long as it lasts,
-//! and how it ends.
+//! One call from a guest to the host: what the call can reach, its view of the guest's memory, and
+//! how it ends.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::host::descriptor::{Abort, Call};
 /// What every host function can reach.
 pub(crate) struct Env {
     pub(crate) host: Host,
-    /// Set once the instance exists; before, nothing of the guest runs but its start function.
+    /// `None` until the instance exists. Before that, only the guest's start function runs.
     pub(crate) memory: Option<Memory>,
 }
 
@@ -22,7 +22,7 @@ impl Env {
     }
 }
 
-/// Why a guest is unwound on purpose.
+/// Why a guest is unwound deliberately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unwind {
     /// The worker was told to stop.
@@ -49,7 +49,7 @@ pub(crate) fn unwind(why: Unwind) -> RuntimeError {
 pub(super) type Ctx<'a> = FunctionEnvMut<'a, Env>;
 pub(super) type Answer = Result<i32, RuntimeError>;
 
-/// The guest's memory as bytes, for the time of one host call.
+/// The guest's memory as bytes, for the duration of one host call.
 fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
     let store = store.as_store_ref();
     let view = memory.view(&store);
@@ -60,19 +60,19 @@ fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
     if len == 0 {
         return &mut [];
     }
-    // SAFETY: the engine keeps `len` bytes at `data` mapped as long as the store lives, and moves
-    // or grows them only while guest code runs, which it does not during this call: the mutable
-    // borrow of the store lasts as long as the slice. No other thread reaches them, since shared
-    // memories are refused when a module is loaded.
+    // SAFETY: the engine keeps `len` bytes at `data` mapped for as long as the store lives. It
+    // moves or grows them only while guest code runs. No guest code runs during this call, because
+    // the slice holds the mutable borrow of the store. No other thread can reach these bytes,
+    // because the loader refuses modules with shared memories.
     unsafe { std::slice::from_raw_parts_mut(data, len) }
 }
 
-/// Runs a host function that answers with an error number.
+/// Runs a host function that returns an error number.
 pub(super) fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
     errno(run(ctx, f))
 }
 
-/// Runs a host function and lends it the guest's memory.
+/// Runs a host function with access to the guest's memory.
 pub(super) fn run<T>(
     ctx: &mut Ctx<'_>,
     f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>,
@@ -88,7 +88,7 @@ pub(super) fn run<T>(
     result
 }
 
-/// An error number as WASI returns it: unsigned, 0 for success.
+/// An error number as WASI returns it: unsigned, with 0 for success.
 pub(super) fn errno(result: Call<()>) -> Answer {
     match result {
         Ok(()) => Ok(0),
@@ -97,7 +97,7 @@ pub(super) fn errno(result: Call<()>) -> Answer {
     }
 }
 
-/// A function that is never carried out.
+/// A function that always fails with this error number.
 pub(super) fn refuse(refusal: Errno) -> Answer {
     errno(Err(refusal.into()))
 }

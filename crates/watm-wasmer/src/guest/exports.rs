@@ -1,4 +1,4 @@
-//! What the host calls in a guest, in which order, and what its answers mean.
+//! Which exports of a guest the host calls, in which order, and what their results mean.
 //!
 //! How a guest is called is the business of its [`Instance`].
 
@@ -10,14 +10,14 @@ use crate::channel::link::{Level, Link};
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::instance::{CallError, Instance};
 
-/// What is known of a transport that was set up.
+/// What is known about a transport once it is set up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Established {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// What an instance does before there is a connection: `_start` or `_initialize`, and init.
+/// Runs what comes before there is a connection: `_start` or `_initialize`, and init.
 pub(crate) fn prepare_guest(guest: &mut Instance) -> Result<(), SetupError> {
     guest
         .run_main()
@@ -25,10 +25,11 @@ pub(crate) fn prepare_guest(guest: &mut Instance) -> Result<(), SetupError> {
     Ok(expect_success(guest, names::INIT, None)?)
 }
 
-/// What an instance does with its connection before the worker: the role's function and the
-/// control pipe.
+/// Runs what an instance does with its connection before the worker function: the role's function
+/// and the control pipe.
 pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, SetupError> {
-    // Opened before the guest can use up its descriptors, told to it when its turn comes.
+    // Opened now, before the guest can use up its descriptors. The guest is told of it when its
+    // turn comes.
     let control = guest.host().open_control().map_err(no_descriptor)?;
     let function = role.export();
     let established = if role == Role::Relay {
@@ -61,7 +62,7 @@ pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, Se
     Ok(established)
 }
 
-/// `watm_start_v1`, which lasts as long as the transport.
+/// Runs `watm_start_v1`, which lasts as long as the transport.
 pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<End, TransportError> {
     guest.host().begin_transport();
     match guest.call(names::START, None) {
@@ -73,7 +74,7 @@ pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<End, TransportE
             Err(GuestError::Errno(Errno::Canceled)) if link.level() >= Level::Cancelled => {
                 Ok(End::Cancelled)
             }
-            // The first modules say so of each end of a stream.
+            // The first modules return this at the end of any stream.
             Err(GuestError::Errno(Errno::Pipe)) if guest.host().has_ended_in_order() => {
                 Ok(End::Completed)
             }
@@ -108,13 +109,13 @@ fn call_error(function: &'static str, error: CallError) -> TransportError {
     }
 }
 
-/// The guest has used up its descriptors before it got its connection.
+/// The guest used up its descriptors before it got its connection.
 fn no_descriptor(errno: Errno) -> SetupError {
     SetupError::Host(errno.to_io())
 }
 
-/// A guest that gave up since its connection could not be made: the reason is that, not the
-/// number that it returned.
+/// Finds the reason why a guest gave up. If its connection could not be made, that is the reason,
+/// not the number that the guest returned.
 fn explain(guest: &mut Instance, error: TransportError) -> SetupError {
     match (guest.host().take_failure(), &error) {
         (Some(failure), TransportError::Failed { .. }) => failure,

@@ -1,4 +1,5 @@
-//! The functions that a guest imports: each module of them has a file, and here is which are bound.
+//! The functions that a guest imports. Each module of them has its own file; this one selects which
+//! of them to bind.
 
 use wasmer::{AsStoreMut, FunctionEnv, Imports};
 use watm_abi::names;

@@ -1,4 +1,5 @@
-//! One instance of a module in the engine: made, driven and dropped on its worker's thread.
+//! One instance of a module in the engine. It is created, driven and dropped on its worker's
+//! thread.
 
 use std::io;
 use std::sync::Arc;
@@ -24,12 +25,12 @@ pub(crate) enum CallError {
     Trap(String),
     /// It called `proc_exit`.
     Exit(i32),
-    /// It was stopped, at a host call or by an interrupt.
+    /// It was stopped, either at a host call or by an interrupt.
     Stopped,
 }
 
 pub(crate) struct Instance {
-    // Dropped in this order: the engine's things before the store that owns them.
+    // Fields drop in this order: the engine's objects before the store that owns them.
     instance: wasmer::Instance,
     env: FunctionEnv<Env>,
     store: Store,
@@ -88,7 +89,7 @@ impl Instance {
         Ok(made)
     }
 
-    /// Runs `_start` or `_initialize`, whichever there is; a failure names it.
+    /// Runs `_start` or `_initialize`, whichever exists. A failure names the export.
     pub(super) fn run_main(&mut self) -> Result<(), (&'static str, CallError)> {
         let name = match self.kind {
             ModuleKind::Command => names::MAIN,
@@ -96,7 +97,8 @@ impl Instance {
             ModuleKind::Plain => return Ok(()),
         };
         match self.call_function(name, &[]) {
-            // A command's `main` may end with an exit; 0 leaves the instance usable.
+            // The `main` of a command may end with an exit. After exit code 0 the instance stays
+            // usable.
             Ok(_) | Err(CallError::Exit(0)) => Ok(()),
             Err(error) => Err((name, error)),
         }
@@ -146,7 +148,7 @@ impl Instance {
         }
         let function: Function = match self.instance.exports.get_function(name) {
             Ok(function) => function.clone(),
-            // The module was checked, so this cannot happen; it is still no reason to panic.
+            // This cannot happen, since the module was checked. It is still no reason to panic.
             Err(error) => return Err(CallError::Trap(error.to_string())),
         };
         match function.call(&mut self.store, params) {
@@ -161,7 +163,7 @@ impl Instance {
             Some(Unwind::Stop) => return CallError::Stopped,
             None => {}
         }
-        // Whatever the guest did at its end, the reason is that the worker was stopped.
+        // If the worker was stopped, that is the reason, whatever the guest did at its end.
         if self.link.is_stopping() {
             return CallError::Stopped;
         }
@@ -174,12 +176,13 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // What interrupts it reaches into the store.
+        // The interrupt reaches into the store, so remove it first.
         self.link.set_interrupt(None);
     }
 }
 
-/// Why the system has no address space for the memory of another instance: what to raise.
+/// The error when the system has no address space for the memory of another instance. Its message
+/// says what to raise.
 fn no_address_space() -> io::Error {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
     io::Error::new(io::ErrorKind::OutOfMemory, out_of_address_space(limit))

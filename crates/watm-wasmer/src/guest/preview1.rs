@@ -1,15 +1,16 @@
-//! The functions of WASI Preview 1, as the engine sees them: one list of all that there are.
+//! The functions of WASI Preview 1 as the engine sees them, in one complete list.
 
 use wasmer::{AsStoreMut, Function, FunctionEnv, RuntimeError};
 use watm_abi::Errno;
 
 use crate::guest::call::{Answer, Ctx, Env, Unwind, call, refuse, unwind};
 
-/// Binds each function of the list. One line of it has the name, which is also that of the host's
-/// method, and the parameters; or, for a function that is always refused, the error number.
+/// Binds each function of the list. Each line has the function's name, which is also the name of
+/// the host's method, and the parameters. A line for a function that is always refused has the
+/// error number instead.
 macro_rules! functions {
     ($($name:ident($($param:ident: $ty:ty),*) $(refused with $errno:ident)?;)*) => {
-        /// The function of this name, if there is one.
+        /// The function with this name, if there is one.
         pub(super) fn function(
             name: &str,
             store: &mut impl AsStoreMut,
@@ -70,7 +71,7 @@ functions! {
     path_filestat_set_times(
         fd: u32, lookup: u32, path: u32, len: u32, accessed: u64, modified: u64, which: u32
     );
-    // Refused by the host, which looks for the rights first.
+    // The host refuses it, after it checks the rights.
     path_link(fd: u32, lookup: u32, path: u32, len: u32, to: u32, to_path: u32, to_len: u32);
     path_open(
         fd: u32, lookup: u32, path: u32, len: u32, how: u32, rights: u64, inheriting: u64,
@@ -79,7 +80,7 @@ functions! {
     path_readlink(fd: u32, path: u32, len: u32, buf: u32, room: u32, used: u32);
     path_remove_directory(fd: u32, path: u32, len: u32);
     path_rename(fd: u32, path: u32, len: u32, to: u32, to_path: u32, to_len: u32);
-    // Refused by the host, like the other links.
+    // The host refuses it, like the other links.
     path_symlink(target: u32, target_len: u32, fd: u32, path: u32, len: u32);
     path_unlink_file(fd: u32, path: u32, len: u32);
     poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
@@ -87,14 +88,14 @@ functions! {
     proc_raise(signal: u32) refused with Nosys;
     random_get(buf: u32, len: u32);
     sched_yield();
-    // Refused by the host: no descriptor of a guest listens.
+    // The host refuses it: no descriptor of a guest listens.
     sock_accept(fd: u32, flags: u32, accepted: u32);
     sock_recv(fd: u32, iovecs: u32, count: u32, flags: u32, done: u32, flags_out: u32);
     sock_send(fd: u32, iovecs: u32, count: u32, flags: u32, done: u32);
     sock_shutdown(fd: u32, how: u32);
 }
 
-/// The one function that does not return, and so stands beside the list.
+/// The only function that does not return, so it is not in the list.
 fn proc_exit(_: Ctx<'_>, code: i32) -> Result<(), RuntimeError> {
     Err(unwind(Unwind::Exit(code)))
 }

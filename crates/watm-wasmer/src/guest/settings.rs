@@ -1,4 +1,4 @@
-//! What an instance and those around it are made by: plain data, which was checked as a whole.
+//! The settings for an instance and its surroundings: plain data that has been checked as a whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub(crate) struct Settings {
     pub(crate) config: Option<Arc<[u8]>>,
     pub(crate) args: Vec<String>,
     pub(crate) envs: Vec<(String, String)>,
-    /// Made of the two when they are checked.
+    /// Built from the two fields above when they are checked.
     pub(crate) arguments: Arc<Arguments>,
     pub(crate) directories: Vec<Preopen>,
     pub(crate) files: Vec<MemoryFile>,
-    /// Made of the files and the configuration when they are checked.
+    /// Built from the files and the configuration when they are checked.
     pub(crate) in_memory: Arc<InMemory>,
     pub(crate) stdio: Stdio,
     pub(crate) log_target: Arc<LogTarget>,
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What a guest with this configuration, the common one or its own, finds in memory.
+    /// What a guest finds in memory with this configuration, whether the common one or its own.
     pub(crate) fn in_memory(
         &self,
         config: Option<&Arc<[u8]>>,

@@ -1,5 +1,5 @@
-//! Arguments, environment and clock resolutions from `wasmer-wasix`, in place of our own: the
-//! feature `wasix`, for programs that have it anyway. No descriptor reaches it.
+//! Arguments, environment and clock resolutions from `wasmer-wasix` instead of our own. This is the
+//! feature `wasix`, for programs that use `wasmer-wasix` anyway. No descriptor reaches it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,8 +15,8 @@ use crate::guest::call::{Env, Unwind, unwind};
 use crate::guest::settings::Settings;
 use crate::module::engine::engine;
 
-/// Puts its functions over ours in `imports`, if the module imports any of them. What is returned
-/// must be initialised with the instance.
+/// Replaces our functions in `imports` with those of `wasmer-wasix`, if the module imports any of
+/// them. The returned environment must be initialised with the instance.
 pub(crate) fn define(
     imports: &mut Imports,
     settings: &Settings,
@@ -37,7 +37,7 @@ pub(crate) fn define(
     let theirs = surroundings
         .import_object(store, &settings.module.compiled().module)
         .map_err(|error| error.to_string())?;
-    // A module may import a function many times; each is guarded once.
+    // A module may import a function more than once. Each function is guarded only once.
     for name in imported {
         if let Some(Extern::Function(function)) = theirs.get_export(WASI_MODULE, name) {
             imports.define(WASI_MODULE, name, guard(function, name, store, env));
@@ -46,8 +46,8 @@ pub(crate) fn define(
     Ok(Some(surroundings))
 }
 
-/// A function of `wasmer-wasix` behind a guard: it keeps from it what it cannot bear, and makes the
-/// guest stop there when it should.
+/// Wraps a function of `wasmer-wasix` in a guard. The guard rejects arguments that the function
+/// cannot handle, and stops the guest there if it should stop.
 fn guard(
     function: Function,
     name: &str,
@@ -69,7 +69,7 @@ fn guard(
                 _ => true,
             };
             let refusal = if ctx.data().memory.is_none() {
-                // Nothing runs before there is one.
+                // Nothing runs before there is a memory.
                 Some(Errno::Nosys)
             } else if !pointers.iter().all(is_aligned) {
                 Some(Errno::Inval)
@@ -87,10 +87,10 @@ fn guard(
     )
 }
 
-/// What WASI's implementation answered, in the numbers of Preview 1: it has some of its own, of
-/// which guests know nothing.
+/// Converts an answer of `wasmer-wasix` to the error numbers of Preview 1. It has some numbers of
+/// its own that guests do not know.
 fn preview1(mut answer: Vec<Value>) -> Vec<Value> {
-    /// Its number for an address outside of memory.
+    /// The number that `wasmer-wasix` uses for an address outside of memory.
     const MEMORY_VIOLATION: i32 = 78;
     for value in &mut answer {
         if let Value::I32(number) = value
@@ -107,7 +107,7 @@ fn preview1(mut answer: Vec<Value>) -> Vec<Value> {
     answer
 }
 
-/// What all instances share: one small tokio runtime, which it cannot do without.
+/// What all instances share: one small tokio runtime, which `wasmer-wasix` requires.
 struct Shared {
     tokio: Runtime,
     runtime: Arc<PluggableRuntime>,
@@ -138,17 +138,17 @@ fn shared() -> Result<&'static Shared, String> {
         .map_err(Clone::clone)
 }
 
-/// Makes the surroundings of one instance.
+/// Creates the environment of one instance.
 fn environment(store: &mut Store, settings: &Settings) -> Result<WasiFunctionEnv, String> {
     let shared = shared()?;
     let _entered = shared.tokio.enter();
     let mut builder = WasiEnvBuilder::new(settings.module.name());
     builder.add_args(&settings.args);
     builder.add_envs(settings.envs.iter().map(|(name, value)| (name, value)));
-    // Files are ours.
+    // Files are served by our own code.
     builder.set_mount_fs(MountFileSystem::new());
-    // The standard streams are ours. What lies under them must not be the host's own, which a
-    // guest could reach once it has closed ours.
+    // The standard streams are served by our own code. The ones underneath must not be those of the
+    // host: a guest could reach them after it closes ours.
     builder.set_stdin(Box::new(NullFile::default()));
     builder.set_stdout(Box::new(NullFile::default()));
     builder.set_stderr(Box::new(NullFile::default()));
@@ -159,9 +159,9 @@ fn environment(store: &mut Store, settings: &Settings) -> Result<WasiFunctionEnv
         .map_err(|error| error.to_string())
 }
 
-/// The parameters of the functions that are left to it, which it takes for pointers to values, and
-/// the alignment of those; none for a function of ours. It dereferences them as they are, so an
-/// address that is not aligned must never reach it.
+/// The pointer parameters of the functions that are left to `wasmer-wasix`: each with its position
+/// and the alignment of the values that it points to. Empty for a function of ours. `wasmer-wasix`
+/// dereferences these pointers unchecked, so an unaligned address must never reach it.
 fn pointers(function: &str) -> &'static [(usize, u32)] {
     match function {
         "args_get" | "environ_get" => &[(0, 4)],

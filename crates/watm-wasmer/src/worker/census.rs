@@ -1,9 +1,10 @@
-//! Gives memory back to the system when many connections have ended.
+//! Gives memory back to the system after many connections have ended.
 //!
-//! The engine keeps the stacks that guests ran on, and the allocator the buffers of connections,
-//! for those to come. After thousands of connections at once that would be gigabytes for good.
-//! So when at least half of the workers have ended, and many, what they left is given back. A
-//! program whose connections come and go evenly never gets here.
+//! The engine keeps the stacks that guests ran on, and the allocator keeps the buffers of
+//! connections, both for later connections. After thousands of simultaneous connections, gigabytes
+//! would stay in use for good. So memory is given back once at least half of the workers have
+//! ended, and there were many of them. A program whose connections come and go evenly never gets
+//! here.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -13,23 +14,23 @@ use crate::threads;
 
 /// Stack of the thread that gives memory back, in bytes.
 const STACK: usize = 64 * 1024;
-/// Fewer workers than this leave too little behind.
+/// A smaller number of workers leaves too little behind.
 const MANY: usize = 256;
-/// How long after the workers it happens: their threads give their stacks back last of all.
+/// Delay after the workers have ended. Their threads give their stacks back last of all.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Workers there are, and the most there were since the last time.
+/// Current number of workers, and the peak since memory was last given back.
 static WORKERS: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// Whether it is about to happen.
+/// Whether memory is about to be given back.
 static PENDING: AtomicBool = AtomicBool::new(false);
 
-/// The workers that there are.
+/// The current number of workers.
 pub(crate) fn workers() -> usize {
     WORKERS.load(Ordering::Relaxed)
 }
 
-/// One worker; to be dropped when it ends.
+/// One worker. It must be dropped when the worker ends.
 pub(crate) struct Counted(());
 
 impl Counted {
@@ -48,7 +49,7 @@ impl Drop for Counted {
         {
             let spawned = threads::spawn("watm-census", STACK, || {
                 thread::sleep(DELAY);
-                // Those that end from now on may call for the next time.
+                // Workers that end from now on count for the next time.
                 PEAK.store(WORKERS.load(Ordering::Relaxed), Ordering::Relaxed);
                 PENDING.store(false, Ordering::Relaxed);
                 give_back();
@@ -67,7 +68,7 @@ fn is_worth_it(workers: usize, peak: usize) -> bool {
 fn give_back() {
     wasmer::sys::vm::drain_stack_pool();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it may be called at any time from any thread.
+    // SAFETY: any thread may call this function at any time.
     unsafe {
         libc::malloc_trim(0);
     }

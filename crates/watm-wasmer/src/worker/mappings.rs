@@ -1,10 +1,11 @@
 //! Keeps the process from running out of memory mappings.
 //!
-//! Linux lets a process have a limited number of mappings (`vm.max_map_count`, 65,530 unless it was
-//! raised), and each connection takes about ten: stacks, guard pages, the guest's memory. A process that
-//! has them all is lost: a thread that begins, or memory that is allocated, finds none and aborts
-//! it. So no worker is started when few are left. How many there are is looked up, which takes the
-//! system a microsecond for each, but only after as many workers as were certain to fit.
+//! Linux limits the number of mappings of a process (`vm.max_map_count`, 65,530 unless it was
+//! raised). Each connection takes about ten of them: stacks, guard pages, the guest's memory. A
+//! process that has used up all of them is lost: a new thread or an allocation finds none and
+//! aborts the process. So no worker is started when few are left. Counting the mappings takes the
+//! system a microsecond for each. They are only counted again after as many workers have started as
+//! were certain to fit.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,20 +15,24 @@ use std::time::{Duration, Instant};
 use crate::channel::sync::lock;
 use crate::worker::census;
 
-/// Mappings that a new connection may take, the threads that the application may have for it
-/// included; usually half as many.
+/// Maximum number of mappings for a new connection, including the threads that the application may
+/// have for it. A connection usually takes half as many.
 const EACH: usize = 40;
-/// How much of the limit is left to the rest of the process: one in so many.
+/// The share of the limit that is left to the rest of the process: one part in this many.
 const RESERVE: usize = 8;
-/// Workers that are started without a look: a program that has fewer cannot have come to the limit.
+/// Number of workers that are started without counting mappings. A program with fewer workers
+/// cannot have reached the limit.
 const FEW: usize = 64;
-/// Room for fewer than this is no room: a look for each of the last would take all the time.
+/// Room for fewer workers than this counts as none. Otherwise, counting for each of the last
+/// workers would take all the time.
 const LEAST: usize = 16;
-/// The most that are started after one look: the application makes mappings too.
+/// Maximum number of workers that are started after one count. The application creates mappings
+/// too.
 const MOST: usize = 512;
-/// How long it is not looked again when there was no room.
+/// How long not to count again after there was no room.
 const PAUSE: Duration = Duration::from_millis(250);
-/// What is assumed where the system does not tell: its default, and what each worker takes at most.
+/// The values to assume if the system does not tell: its default limit, and the most that each
+/// worker takes.
 const DEFAULT_LIMIT: usize = 65_530;
 const USUAL: usize = 20;
 
@@ -37,7 +42,7 @@ static ROOM: Mutex<Room> = Mutex::new(Room {
 });
 
 struct Room {
-    /// Workers that may be started before the next look.
+    /// Number of workers that may be started before the next count.
     workers: usize,
     pause_until: Option<Instant>,
 }
@@ -46,23 +51,23 @@ struct Room {
 ///
 /// # Errors
 ///
-/// There is none: the message says what to do.
+/// There is no room. The message says what to do.
 pub(crate) fn take_room() -> io::Result<()> {
     lock(&ROOM).find(look)?.workers -= 1;
     Ok(())
 }
 
-/// Whether there is room for one more worker.
+/// Checks whether there is room for one more worker.
 ///
 /// # Errors
 ///
-/// As [`take_room`].
+/// See [`take_room`].
 pub(crate) fn check_room() -> io::Result<()> {
     lock(&ROOM).find(look).map(|_| ())
 }
 
 impl Room {
-    /// Itself, with room for one worker at least.
+    /// Returns itself, with room for at least one worker.
     fn find(&mut self, look: impl FnOnce() -> (usize, usize)) -> io::Result<&mut Self> {
         if self.workers > 0 {
             return Ok(self);
@@ -84,7 +89,7 @@ impl Room {
     }
 }
 
-/// Workers for which there is certainly room.
+/// Number of workers that certainly fit.
 fn fitting(used: usize, limit: usize) -> usize {
     let workers = (limit - limit / RESERVE).saturating_sub(used) / EACH;
     if workers < LEAST {
@@ -94,7 +99,7 @@ fn fitting(used: usize, limit: usize) -> usize {
     }
 }
 
-/// The mappings that there are, and that there may be.
+/// The current number of mappings, and the maximum.
 fn look() -> (usize, usize) {
     let limit = fs::read_to_string("/proc/sys/vm/max_map_count")
         .ok()
@@ -145,7 +150,7 @@ mod tests {
             let error = room.find(look).err().expect("no room");
             assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
             assert!(error.to_string().contains("vm.max_map_count"), "{error}");
-            // Longer than anything that keeps the test from going on.
+            // Longer than anything that could delay the test.
             room.pause_until = room.pause_until.map(|end| end + 1000 * PAUSE);
         }
         room.pause_until = Some(Instant::now());

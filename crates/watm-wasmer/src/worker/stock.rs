@@ -1,9 +1,10 @@
-//! A stock of instances that have run `watm_init_v1` already, so that a new connection only dials.
+//! A stock of instances that have already run `watm_init_v1`, so that a new connection only has to
+//! dial.
 //!
-//! Each waits on the thread of its worker, asleep, until it is taken for a connection or the stock
-//! is dropped. One thread a stock fills it up again, an instance at a time and no faster than it
-//! was told: connections that find the stock empty make their own instance, and must not compete
-//! with it for the cores.
+//! Each instance sleeps on the thread of its worker until it is taken for a connection or the stock
+//! is dropped. One thread for each stock refills it, one instance at a time and no faster than it
+//! was told. Connections that find the stock empty create their own instances, and the refilling
+//! must not compete with them for the cores.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,9 +20,10 @@ use crate::guest::settings::Settings;
 use crate::threads;
 use crate::worker::thread::{Connection, prepare};
 
-/// Stack of the filling thread in bytes.
+/// Stack of the refilling thread, in bytes.
 const STACK: usize = 128 * 1024;
-/// How long to wait after an instance could not be made, doubled each time up to the second.
+/// How long to wait after an instance could not be created. The pause doubles each time, up to
+/// `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 
@@ -34,7 +36,7 @@ pub(crate) struct Ready {
 
 struct State {
     ready: VecDeque<Ready>,
-    /// The instance that is being made.
+    /// The instance that is being created.
     preparing: Option<Arc<Link>>,
     closed: bool,
 }
@@ -43,15 +45,15 @@ struct Shared {
     settings: Arc<Settings>,
     role: Role,
     state: Mutex<State>,
-    /// Something was taken, or the stock is closed.
+    /// Signals that an instance was taken or that the stock is closed.
     changed: Condvar,
 }
 
-/// Owned by what makes connections; the filling thread ends with it.
+/// Owned by whatever creates the connections. The refilling thread ends with it.
 pub(crate) struct Stock(Arc<Shared>);
 
 impl Stock {
-    /// Starts to fill a stock; none if its thread cannot be started, which is logged.
+    /// Starts to fill a stock. Returns `None` and logs it if the thread cannot be started.
     pub(crate) fn start(settings: &Arc<Settings>, role: Role) -> Option<Self> {
         let shared = Arc::new(Shared {
             settings: Arc::clone(settings),
@@ -74,18 +76,18 @@ impl Stock {
         }
     }
 
-    /// Takes an instance, if there is one. [`Stock::refill`] has to be called afterwards.
+    /// Takes an instance, if there is one. [`Stock::refill`] must be called afterwards.
     pub(crate) fn take(&self) -> Option<Ready> {
         lock(&self.0.state).ready.pop_front()
     }
 
-    /// Has what was taken replaced. A call of its own, so that it does not compete with the dial
-    /// that the instance was taken for.
+    /// Has the taken instance replaced. This is a separate call so that the replacement does not
+    /// compete with the dial that the instance was taken for.
     pub(crate) fn refill(&self) {
         self.0.changed.notify_one();
     }
 
-    /// Gives all up that is ready or being made, and makes no more.
+    /// Gives up every instance that is ready or being created, and creates no more.
     pub(crate) fn close(&self) {
         let (ready, preparing) = {
             let mut state = lock(&self.0.state);
@@ -137,7 +139,7 @@ impl Shared {
         }
     }
 
-    /// Sleeps until the stock is not full; false once it is closed.
+    /// Sleeps until the stock is not full. Returns false once it is closed.
     fn wait_for_need(&self) -> bool {
         let mut state = lock(&self.state);
         while !state.closed && state.ready.len() >= self.settings.stock {
@@ -149,7 +151,7 @@ impl Shared {
         !state.closed
     }
 
-    /// Sleeps for `time`; false once the stock is closed.
+    /// Sleeps for `time`. Returns false once the stock is closed.
     fn wait_closed(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut state = lock(&self.state);
@@ -163,7 +165,7 @@ impl Shared {
         }
     }
 
-    /// Makes one instance and waits until it is ready, as long as a handshake may take.
+    /// Creates one instance and waits until it is ready, for as long as a handshake may take.
     fn prepare(&self) -> Result<Ready, SetupError> {
         let link = Arc::new(Link::in_stock());
         let (connection, awaited) = bounded(1);
@@ -178,7 +180,7 @@ impl Shared {
         Ok(Ready { link, connection })
     }
 
-    /// Puts an instance into the stock; false if that is closed.
+    /// Puts an instance into the stock. Returns false if the stock is closed.
     fn put(&self, ready: Ready) -> bool {
         let mut state = lock(&self.state);
         state.preparing = None;
@@ -196,7 +198,7 @@ mod tests {
     use crate::TransportModule;
     use crate::channel::link::Stage;
 
-    /// Enough for a machine that is busy with other things.
+    /// Long enough for a machine that is busy with other things.
     const LIMIT: Duration = Duration::from_secs(30);
 
     const MODULE: &str = concat!(

@@ -1,7 +1,7 @@
 //! The thread of one worker: the whole life of one connection.
 //!
-//! Instantiate, initialise, dial or accept or associate, control pipe, start, deliver what is
-//! left.
+//! The steps are: instantiate, initialise, dial or accept or associate, control pipe, start,
+//! deliver what is left.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,31 +25,32 @@ use crate::threads;
 use crate::worker::census::Counted;
 use crate::worker::mappings;
 
-/// Stack of a worker's thread in bytes: guest code runs on the engine's own stack.
+/// Stack of a worker's thread, in bytes. Guest code runs on the engine's own stack.
 const STACK: usize = 512 * 1024;
 
-/// What is called when a guest begins with its connection.
+/// Called when a guest begins with its connection.
 pub(crate) type Begins = Box<dyn FnOnce() + Send>;
 
-/// What is called when a worker has ended.
+/// Called when a worker has ended.
 pub(crate) type Ended = Box<dyn FnOnce(&Link) + Send>;
 
-/// The connection that a worker is to serve.
+/// The connection that a worker will serve.
 pub(crate) struct Connection {
     pub(crate) ends: Ends,
     /// Called on the worker's thread when the guest is about to get the connection.
     pub(crate) begins: Option<Begins>,
-    /// Called on the worker's thread once: when the transport is set up, or when that has failed.
+    /// Called once on the worker's thread, when the transport is set up or when the set-up has
+    /// failed.
     pub(crate) report: Report,
-    /// Called on the worker's thread when all is over.
+    /// Called on the worker's thread when everything is over.
     pub(crate) ended: Option<Ended>,
 }
 
-/// What one worker is to do.
+/// The task of one worker.
 pub(super) struct Job {
     pub(super) settings: Arc<Settings>,
     pub(super) role: Role,
-    /// The configuration of this connection alone, in place of the common one.
+    /// The configuration of this connection alone, which replaces the common one.
     pub(super) config: Option<Arc<[u8]>>,
     pub(super) link: Arc<Link>,
 }
@@ -60,15 +61,15 @@ pub(super) enum Source {
     /// It waits in a stock until it gets one.
     Stock {
         connection: Receiver<Connection>,
-        /// Hears when the instance is ready.
+        /// Receives a message when the instance is ready.
         prepared: Sender<Result<(), SetupError>>,
     },
 }
 
 pub(crate) type Report = Box<dyn FnOnce(Result<Established, SetupError>) + Send>;
 
-/// Starts a worker that makes an instance of the common configuration and then awaits a
-/// connection. Returns when it does.
+/// Starts a worker that creates an instance with the common configuration and then waits for a
+/// connection. Returns once the worker waits.
 pub(super) fn prepare(
     settings: &Arc<Settings>,
     role: Role,
@@ -114,7 +115,7 @@ pub(super) fn spawn(job: Job, source: Source) -> Result<(), SetupError> {
         })
 }
 
-/// Signals the end of the worker however its thread is left.
+/// Signals the end of the worker, however its thread is left.
 struct Finish {
     link: Arc<Link>,
     ended: Option<Ended>,
@@ -146,7 +147,7 @@ impl Waiting {
         }
     }
 
-    /// Tells that the guest is about to get its connection.
+    /// Announces that the guest is about to get its connection.
     fn begin(&mut self) {
         if let Some(begins) = self.begins.take() {
             begins();
@@ -170,7 +171,7 @@ impl Waiting {
 }
 
 impl Connection {
-    /// Lets those who wait for the connection hear of it, and returns the rest.
+    /// Lets those who wait for the connection hear of it, and returns the remaining parts.
     fn attach(self, waiting: &mut Waiting, finish: &mut Finish) -> Ends {
         waiting.begins = self.begins;
         waiting.report = Some(self.report);
@@ -190,7 +191,7 @@ fn run(job: Job, source: Source) {
     let (drain_timeout, close_grace) = (job.settings.drain_timeout, job.settings.close_grace);
     let log_target = Arc::clone(&job.settings.log_target);
     let mut instance = None;
-    // Nothing here should panic; if something does, it ends this connection alone.
+    // Nothing here should panic. If something does, it ends only this connection.
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         live(job, source, &mut instance, &mut waiting, &mut finish)
     }));
@@ -210,7 +211,8 @@ fn run(job: Job, source: Source) {
     if result.is_err() {
         link.set_broken();
     }
-    // Before the pipe closes, so that the application finds the reason when it finds the end.
+    // This comes before the pipe closes, so that the application finds the reason when it finds the
+    // end.
     link.set_outcome(result.clone());
     waiting.fail(
         result
@@ -219,7 +221,7 @@ fn run(job: Job, source: Source) {
     );
     let Some(mut instance) = instance else { return };
     instance.host().end_guest();
-    // A connection that was never set up has little to deliver, and nobody who waits for it.
+    // A connection that was never set up has little to deliver, and nobody waits for it.
     let patience = if link.is_established() {
         drain_timeout
     } else {
@@ -230,14 +232,14 @@ fn run(job: Job, source: Source) {
         link.set_undelivered();
     }
     if panicked {
-        // What panicked may have left its locks poisoned, and dropping it would panic again. A
-        // leak is the smaller evil.
+        // A panic may have left the locks of this value poisoned, and dropping it would panic
+        // again. A leak is the smaller evil.
         std::mem::forget(instance);
     }
 }
 
-/// The life of the guest, which is in `kept` when this returns or panics. Whoever is to be told of
-/// the set-up is told through `waiting`.
+/// The life of the guest. The guest is in `kept` when this returns or panics. Whoever must be told
+/// of the set-up is told through `waiting`.
 fn live(
     job: Job,
     source: Source,
@@ -266,7 +268,7 @@ fn live(
     }
 }
 
-/// Makes the instance, gets its connection, and has the guest set the transport up.
+/// Creates the instance, gets its connection, and lets the guest set up the transport.
 fn establish<'a>(
     job: Job,
     source: Source,
@@ -277,7 +279,7 @@ fn establish<'a>(
     let link = Arc::clone(&job.link);
     let settings = Arc::clone(&job.settings);
     let role = job.role;
-    // Whoever waits hears of a failure, also of one to make the instance.
+    // Whoever waits hears of a failure, including a failure to create the instance.
     let awaited = match source {
         Source::Given(connection) => Awaited::Here(connection.attach(waiting, finish)),
         Source::Stock {
@@ -297,7 +299,7 @@ fn establish<'a>(
                 return Err(timed_out(&settings));
             }
             waiting.ready();
-            // The stock was given up if there is none.
+            // If no connection comes, the stock was given up.
             let connection = connection.recv().map_err(|_| SetupError::Closed)?;
             connection.attach(waiting, finish)
         }
@@ -305,7 +307,7 @@ fn establish<'a>(
     instance.host().connect(ends);
     waiting.begin();
     let established = set_up(instance, role)?;
-    // From here on the deadline of the handshake must not stop the worker any more.
+    // From here on, the deadline of the handshake must not stop the worker any more.
     if link.advance(Stage::SettingUp, Stage::Established) {
         Ok((instance, established))
     } else {
@@ -313,13 +315,14 @@ fn establish<'a>(
     }
 }
 
-/// The connection that an instance is made for.
+/// The connection that an instance is created for.
 enum Awaited {
     Here(Ends),
     InStock(Receiver<Connection>),
 }
 
-/// Why a set-up failed. Whatever a stop has hit, the reason is why it came.
+/// Why a set-up failed. If the worker was stopped, the cause is the reason for the stop, whatever
+/// the stop hit.
 fn cause(error: SetupError, link: &Link, settings: &Settings) -> SetupError {
     if link.is_displaced() {
         SetupError::Displaced {
