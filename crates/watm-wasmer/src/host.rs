@@ -1,11 +1,11 @@
-//! The host's side of one instance: its descriptors and what the guest can do with them.
+//! The host's side of one instance: its descriptors, and what the guest can do with them.
 //!
-//! Every function here serves one import. It is given guest memory as plain bytes, so that all of
-//! it is tested without an engine, and it runs on the worker's thread, which it may put to sleep.
-//! It knows neither the engine nor who holds the other end of a connection.
+//! Each function here serves one import. It receives guest memory as plain bytes, so that
+//! everything can be tested without an engine. It runs on the worker's thread, which it may put to
+//! sleep. It knows neither the engine nor who holds the other end of a connection.
 //!
-//! This file has the state and what every call begins with; what can be done is in the files of
-//! this folder.
+//! This file holds the state and what is common to the start of all calls. The operations are in
+//! the files of this folder.
 
 pub(crate) mod arguments;
 mod clocks;
@@ -55,14 +55,14 @@ use crate::net::reactor::Reactor;
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
 
-/// What a new instance is made with.
+/// The parts that a new instance is created from.
 pub(crate) struct HostSetup {
     pub(crate) outgoing: Outgoing,
     pub(crate) arguments: Arc<Arguments>,
     pub(crate) std_streams: [StdStream; 3],
-    /// The directories that the guest is given, and their names.
+    /// The directories that the guest is given, with their names.
     pub(crate) directories: Vec<(Box<str>, Directory)>,
-    /// Maximum number of descriptors beside those.
+    /// Maximum number of other descriptors.
     pub(crate) descriptor_limit: usize,
     pub(crate) keepalive: Option<Duration>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Ends {
     pub(crate) fixed: Option<(Network, String)>,
     /// The connection that `water_accept` returns.
     pub(crate) incoming: Option<Stream>,
-    /// The application's side; a relay has none.
+    /// The application's side. A relay has none.
     pub(crate) internal: Option<GuestEnd>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Host {
     connections: Connections,
     /// The application's side, while the guest has it open.
     internal: Option<GuestEnd>,
-    /// The guest has read that it should end.
+    /// Whether the guest has read that it should end.
     control_read: bool,
     reads: Reads,
     writes: Writes,
@@ -93,7 +93,7 @@ pub(crate) struct Host {
     sleeper: Sleeper,
     leaving: Leaving,
     measures: Measures,
-    /// What a poll asks and is told, kept for the next.
+    /// The subscriptions and events of a poll, kept for the next poll to reuse.
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
 }
@@ -150,12 +150,12 @@ impl Host {
         }
     }
 
-    /// Why the last connection could not be made, if none was made since.
+    /// The reason why the last connection could not be made, unless one has been made since.
     pub(crate) fn take_failure(&mut self) -> Option<SetupError> {
         self.connections.failure.take()
     }
 
-    /// What every call but a write begins with.
+    /// Called at the start of every call except a write.
     fn begin(&mut self) -> Call<()> {
         self.writes.refused = None;
         self.check_stop()

@@ -1,15 +1,16 @@
-//! The arguments and the environment of a guest, as WASI Preview 1 hands them over.
+//! The arguments and the environment of a guest, in the form that WASI Preview 1 passes them.
 //!
-//! Knows strings and guest memory. Must never know an engine, nor the host's own environment.
+//! Knows strings and guest memory. Must never know an engine or the host's own environment.
 
 use watm_abi::{Errno, GuestMemory};
 
 use crate::error::ConfigError;
 
-/// Maximum size of all arguments together, and of all environment variables, in bytes.
+/// Maximum total size of all arguments, and of all environment variables, in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// What a module is started with: the same for all of its instances.
+/// The arguments and environment that a module starts with. They are the same for all of its
+/// instances.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
     pub(crate) args: Strings,
@@ -17,14 +18,14 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Argument 0 is the name of the module.
+    /// Creates them. Argument 0 is the name of the module.
     pub(crate) fn new(
         name: &str,
         args: &[String],
         environment: &[(String, String)],
     ) -> Result<Self, ConfigError> {
         let mut arguments = Self::default();
-        // A name may come from a file's name, which cannot be refused for a zero byte.
+        // The name may come from a file name, which cannot be refused because of a zero byte.
         arguments.args.push(&name.replace('\0', " "), "arg")?;
         for arg in args {
             arguments.args.push(arg, "arg")?;
@@ -51,9 +52,9 @@ fn invalid(setting: &'static str, message: &str) -> ConfigError {
 /// A list of strings, each followed by a zero byte.
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
-    /// Where each begins in `bytes`.
+    /// Where each string begins in `bytes`.
     starts: Vec<u32>,
-    /// At most [`LIMIT`].
+    /// At most [`LIMIT`] bytes.
     bytes: Vec<u8>,
 }
 
@@ -76,14 +77,14 @@ impl Strings {
         u32::try_from(self.starts.len()).unwrap_or(u32::MAX)
     }
 
-    /// The size of all strings with their zero bytes.
+    /// The total size of all strings with their zero bytes.
     pub(crate) fn size(&self) -> u32 {
         u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
     }
 
-    /// Writes the strings to `bytes` and the address of each to the array at `pointers`.
+    /// Writes the strings to `bytes`, and the address of each to the array at `pointers`.
     ///
-    /// Nothing is written unless all of it lies in the memory.
+    /// Nothing is written unless both lie entirely in the memory.
     pub(crate) fn write<M: GuestMemory + ?Sized>(
         &self,
         memory: &mut M,
@@ -115,7 +116,7 @@ mod tests {
     fn strings_and_pointers_lie_where_the_guest_wants_them() {
         let strings = strings(&["watm", "", "--key=ä"]);
         assert_eq!((strings.count(), strings.size()), (3, 5 + 1 + 9));
-        // An odd address is as good as any.
+        // An odd address works as well as any other.
         let mut memory = [0xee; 64];
         strings.write(&mut memory[..], 1, 20).expect("room");
         let pointer = |at: usize| u32::from_le_bytes(memory[at..at + 4].try_into().expect("four"));
@@ -141,7 +142,7 @@ mod tests {
                 "{pointers} {bytes}"
             );
         }
-        // The last place that fits.
+        // The last position that fits.
         strings.write(&mut [0; 32][..], 24, 0).expect("room");
         strings.write(&mut [0; 32][..], 0, 24).expect("room");
         // An empty list needs no room.
@@ -166,7 +167,7 @@ mod tests {
         let arg = |arg: String| Arguments::new("m", &[arg], &[]).map(drop);
         arg(String::new()).expect("it may be empty");
         arg("\0".into()).expect_err("a zero byte");
-        // "m" and two zero bytes come to it.
+        // "m" and two zero bytes make up the rest.
         arg("x".repeat(LIMIT - 3)).expect("just small enough");
         arg("x".repeat(LIMIT - 2)).expect_err("one too many");
         let odd = Arguments::new("a\0b", &[], &[]).expect("a name");

@@ -1,4 +1,4 @@
-//! Clocks and chance.
+//! Clocks and random numbers.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use watm_abi::{ClockId, Errno};
 use crate::host::Host;
 use crate::host::descriptor::Call;
 
-/// Random bytes that are asked for at once.
+/// Number of random bytes that are requested at once.
 const RANDOM_PART: usize = 64 * 1024;
 
 impl Host {
@@ -26,23 +26,24 @@ impl Host {
         nanos(duration(clock_getres(system_clock(id))))
     }
 
-    /// `random_get`: random numbers of the system, good enough for keys.
+    /// `random_get`: random numbers from the system, which are good enough for keys.
     pub(crate) fn random(&mut self, into: &mut [u8]) -> Call<()> {
         self.begin()?;
         for part in into.chunks_mut(RANDOM_PART) {
             fill_random(part).map_err(|error| Errno::from_io(&error))?;
-            // All of a large memory takes a while.
+            // Filling a large memory takes a while.
             self.check_stop()?;
         }
         Ok(())
     }
 }
 
-/// Fills all of `into`, which is [`RANDOM_PART`] bytes at most.
+/// Fills all of `into`, which is at most [`RANDOM_PART`] bytes long.
 fn fill_random(into: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        // SAFETY: the pointer and the length are those of one slice that is ours alone.
+        // SAFETY: the pointer and the length come from one slice that this function has borrowed
+        // exclusively.
         let len = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
         match usize::try_from(len) {
             Ok(len) => done += len,
@@ -57,7 +58,7 @@ fn fill_random(into: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A clock as the guest reads it.
+/// The value of a clock, as the guest reads it.
 pub(super) fn now(id: ClockId) -> Duration {
     duration(clock_gettime(system_clock(id)))
 }
@@ -71,7 +72,7 @@ const fn system_clock(id: ClockId) -> rustix::time::ClockId {
     }
 }
 
-/// What the system says; zero for a time before 1970.
+/// Converts a time of the system. A time before 1970 becomes zero.
 fn duration(time: Timespec) -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What becomes of bytes that are on their way when a guest has closed a descriptor, or has ended.
+//! What happens to bytes in transit when a guest has closed a descriptor or has ended.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ impl Host {
         }
     }
 
-    /// Shows the other sides the end of what the guest has closed, now that it reads, polls or dials
-    /// and so does not end with an error right after.
+    /// Shows the other sides the end of what the guest has closed. The guest now reads, polls or
+    /// dials, so it does not end with an error right after the close.
     pub(super) fn close_for_good(&mut self) {
         if let Some(internal) = self.leaving.take_internal() {
             self.explain_end();
@@ -34,8 +34,9 @@ impl Host {
         self.writes.unsent |= self.leaving.close_nets();
     }
 
-    /// Before the application sees the end of the stream, though the guest goes on: it reads the
-    /// failure of the connection in its place, if the guest has met one.
+    /// Called before the application sees the end of the stream while the guest goes on. If the
+    /// guest has met a failure of the connection, the application reads that failure instead of the
+    /// end.
     pub(super) fn explain_end(&self) {
         if let Some(errno) = self.learnt.lost {
             let lost = TransportError::ConnectionLost { errno };
@@ -43,7 +44,8 @@ impl Host {
         }
     }
 
-    /// The guest has ended, however it did: the application reads what is left and then the end.
+    /// Called when the guest has ended in any way. The application reads what is left and then the
+    /// end.
     pub(crate) fn end_guest(&mut self) {
         self.internal = None;
         drop(self.leaving.take_internal());
@@ -55,12 +57,13 @@ impl Host {
         }
     }
 
-    /// Delivers what the guest wrote, up to `limit`, and gives the peers the chance to receive it; then
-    /// they see the end, or are reset if the connection has failed. A stop ends it early.
+    /// Delivers what the guest wrote, for at most `limit`, and gives the peers the chance to
+    /// receive it. The peers then see the end, or are reset if the connection has failed. A stop
+    /// ends this early.
     ///
     /// # Errors
     ///
-    /// Bytes were left, or the reactor failed.
+    /// Fails if bytes were left, or if the reactor failed.
     pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = Instant::now() + limit;
         let nets = self.descriptors.drain().filter_map(|open| match open.kind {
@@ -78,7 +81,7 @@ impl Host {
                     "the peer did not take all that was written in time",
                 );
             }
-            // Acknowledgements make no event, so this looks again after growing pauses.
+            // Acknowledgements cause no event, so this checks again after growing pauses.
             let longest = if self.leaving.waits() { 500 } else { 50 };
             pause = (pause * 2).min(Duration::from_millis(longest));
             self.await_peers(pause.min(left))?;
@@ -89,7 +92,7 @@ impl Host {
         )
     }
 
-    /// Waits for events of the sockets that the guest has left behind. A stop ends it.
+    /// Waits for events of the sockets that the guest has left behind. A stop ends the wait.
     fn await_peers(&mut self, time: Duration) -> io::Result<()> {
         self.link.announce(0);
         let timeout = if self.link.is_stopping() {
@@ -106,7 +109,7 @@ impl Host {
         result.map(|_| ())
     }
 
-    /// An error if bytes were lost.
+    /// Returns an error if bytes were lost.
     fn loss(&self, kind: io::ErrorKind, message: &str) -> io::Result<()> {
         if self.leaving.has_lost() {
             Err(io::Error::new(kind, message))
@@ -132,7 +135,7 @@ mod tests {
         assert_eq!(f.read(f.net, 8), Err(Errno::Badf.into()));
         let mut all = vec![0; 7];
         f.peer.read_exact(&mut all).expect("it leaves at once");
-        // The end does when the guest sleeps: it might have failed.
+        // The end is shown once the guest sleeps. Until then it might still have failed.
         let _ = f.poll(&[clock(1_000_000)]).expect("events");
         f.peer.read_to_end(&mut all).expect("the end");
         assert_eq!(all, b"closing");

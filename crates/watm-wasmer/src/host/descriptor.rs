@@ -1,6 +1,7 @@
 //! What a descriptor is, and how a call on one may end.
 //!
-//! It has no way to the host that it belongs to: what can be done with it is decided by the others.
+//! A descriptor has no access to the host that it belongs to. Other files decide what can be done
+//! with it.
 
 use watm_abi::{Errno, FdFlags, FileType, Rights};
 
@@ -11,12 +12,12 @@ use crate::host::record::Records;
 use crate::host::stdio::StdStream;
 use crate::net::socket::NetStream;
 
-/// Why a host function does not return to the guest as usual.
+/// Why a host function does not return to the guest normally.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Abort {
-    /// It returns this error number.
+    /// The call returns this error number.
     Errno(Errno),
-    /// The worker was told to stop: the guest is unwound.
+    /// The worker was told to stop, so the guest is unwound.
     Stop,
 }
 
@@ -31,7 +32,7 @@ pub(crate) type Call<T> = Result<T, Abort>;
 pub(super) enum Kind {
     /// The application's side.
     Internal,
-    /// Readable once the guest should end.
+    /// Becomes readable once the guest should end.
     Control,
     Net(Box<NetStream>),
     Std(StdStream),
@@ -39,19 +40,19 @@ pub(super) enum Kind {
     File(Box<OpenFile>),
 }
 
-/// A directory, and the name under which the guest was given it, if it was.
+/// A directory, with the name under which the guest was given it, if it was given.
 pub(super) struct OpenDirectory {
     pub(super) directory: Directory,
     pub(super) given: Option<Box<str>>,
 }
 
 impl Kind {
-    /// Whether bytes of the connection pass here.
+    /// Whether it carries bytes of the connection.
     pub(super) fn is_stream(&self) -> bool {
         matches!(self, Self::Internal | Self::Net(_))
     }
 
-    /// Whether it comes from a file system, where nothing is waited for.
+    /// Whether it belongs to a file system, where calls never wait.
     pub(super) fn is_of_file_system(&self) -> bool {
         matches!(self, Self::Directory(_) | Self::File(_))
     }
@@ -59,7 +60,7 @@ impl Kind {
     pub(super) fn file_type(&self) -> FileType {
         match self {
             Self::Internal | Self::Control | Self::Net(_) => FileType::SocketStream,
-            // Programs take a character device without a place for a terminal.
+            // Programs take a character device without a file position for a terminal.
             Self::Std(stream) if stream.is_terminal() => FileType::CharacterDevice,
             Self::Std(_) => FileType::Unknown,
             Self::Directory(_) => FileType::Directory,
@@ -86,11 +87,11 @@ impl Kind {
 pub(super) struct Descriptor {
     pub(super) kind: Kind,
     pub(super) flags: FdFlags,
-    /// What it may be used for.
+    /// What the descriptor may be used for.
     pub(super) rights: Rights,
-    /// What descriptors that are opened through it may be used for.
+    /// What descriptors that are opened through this one may be used for.
     pub(super) inheriting: Rights,
-    /// The size of the last write that was refused: less room than that is no room.
+    /// Size of the last write that was refused, in bytes. Less room than that counts as no room.
     pub(super) refused: u32,
     /// Lets reads through, if they may have to wait for room on another side.
     pub(super) gate: Gate,
@@ -106,7 +107,7 @@ pub(super) enum Direction {
 }
 
 impl Descriptor {
-    /// One with all rights that apply to it, and none to hand on.
+    /// Creates a descriptor with all rights that apply to it and none to pass on.
     pub(super) fn new(kind: Kind) -> Self {
         Self {
             rights: kind.rights(),
@@ -119,8 +120,8 @@ impl Descriptor {
         }
     }
 
-    /// Fails if one of these rights applies here and is not there. One that does not apply has a
-    /// refusal of its own.
+    /// Fails if one of these rights applies to the descriptor and is missing. A missing right that
+    /// does not apply is no failure here: such an operation has an error of its own.
     pub(super) fn check(&self, rights: Rights) -> Result<(), Errno> {
         if self.rights.contains(rights & self.kind.rights()) {
             Ok(())
@@ -133,7 +134,7 @@ impl Descriptor {
         self.flags.contains(FdFlags::NONBLOCK)
     }
 
-    /// Gives up all rights but these.
+    /// Gives up all rights except these.
     pub(super) fn keep(&mut self, base: u64, inheriting: u64) -> Result<(), Errno> {
         let (base, inheriting) = (
             fewer(self.rights, base)?,
@@ -144,7 +145,7 @@ impl Descriptor {
     }
 }
 
-/// Those rights that are kept of what there is.
+/// Returns the rights to keep, which must be among `rights`.
 fn fewer(rights: Rights, kept: u64) -> Result<Rights, Errno> {
     match Rights::from_bits(kept) {
         Some(kept) if rights.contains(kept) => Ok(kept),

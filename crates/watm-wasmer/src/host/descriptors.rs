@@ -1,5 +1,5 @@
-//! A guest's descriptors, all in one table, and what it does with one as such: it closes it, moves
-//! it, looks at it, shuts it down.
+//! The table of a guest's descriptors, and the operations on descriptors as such: close, renumber,
+//! inspect and shut down.
 
 use watm_abi::{Errno, FD_LIMIT, FdFlags, FdTable, Fdstat, Filestat, Prestat, Rights, SdFlags};
 
@@ -9,20 +9,20 @@ use crate::host::directory::{Directory, Listing};
 use crate::host::stdio::StdStream;
 use crate::host::tree::Answer;
 
-/// The first number that is not a standard stream's. The directories that the guest is given stand
-/// from here on, without a gap: C libraries look for them until the first number that has none.
+/// The first number after the standard streams. The directories that the guest is given start here,
+/// without a gap, because C libraries search for them up to the first number that has none.
 const FIRST: u32 = 3;
 
-/// What a guest has open, whatever it is.
+/// Everything that a guest has open, of any kind.
 pub(crate) struct Descriptors {
     table: FdTable<Descriptor>,
-    /// What is being listed, and through which descriptor.
+    /// The listing in progress, and the descriptor that it goes through.
     pub(super) listing: Option<(u32, Listing)>,
 }
 
 impl Descriptors {
-    /// The standard streams and the directories that a guest is given, in this order. It can open
-    /// up to `limit` more.
+    /// Creates the table with the standard streams and then the directories that the guest is
+    /// given. The guest can open up to `limit` more.
     pub(super) fn new(
         std_streams: [StdStream; 3],
         directories: Vec<(Box<str>, Directory)>,
@@ -34,7 +34,7 @@ impl Descriptors {
             .into_iter()
             .map(|(name, directory)| Descriptor::given(name, directory));
         for (fd, descriptor) in (0..).zip(streams.into_iter().chain(directories)) {
-            // There are few of them, so that each has a number.
+            // There are few of them, so each gets a number.
             let _ = table.give(fd, descriptor);
         }
         Self {
@@ -51,7 +51,7 @@ impl Descriptors {
         self.table.get_mut(fd).ok_or(Errno::Badf)
     }
 
-    /// Whether the guest has as many open as it may have.
+    /// Whether the guest has as many descriptors open as it may have.
     pub(super) fn is_full(&self) -> bool {
         self.table.is_full()
     }
@@ -61,20 +61,20 @@ impl Descriptors {
         self.table.insert(descriptor)
     }
 
-    /// Opens this number, which is free, for something that does not count.
+    /// Opens this number, which is free, for something that does not count against the limit.
     #[cfg(test)]
     pub(super) fn give(&mut self, fd: u32, descriptor: Descriptor) {
         let displaced = self.table.give(fd, descriptor);
         assert!(matches!(displaced, Ok(None)));
     }
 
-    /// Takes a descriptor away.
+    /// Removes a descriptor.
     pub(super) fn remove(&mut self, fd: u32) -> Answer<Descriptor> {
         self.end_listing(fd);
         self.table.remove(fd)
     }
 
-    /// Moves one to the number of another, which it takes away, if both are open.
+    /// Moves one descriptor to the number of another and removes the other, if both are open.
     pub(super) fn renumber(&mut self, from: u32, to: u32) -> Answer<Option<Descriptor>> {
         self.get(from).and_then(|_| self.get(to))?;
         if from == to {
@@ -91,7 +91,7 @@ impl Descriptors {
         }
     }
 
-    /// Takes all away.
+    /// Removes all descriptors.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Descriptor> + use<> {
         self.listing = None;
         self.table.drain().map(|(_, descriptor)| descriptor)
@@ -116,13 +116,13 @@ impl Descriptors {
         })
     }
 
-    /// `fd_fdstat_set_rights`: rights can be given up, and are not won back.
+    /// `fd_fdstat_set_rights`: rights can be given up, but not regained.
     pub(crate) fn set_rights(&mut self, fd: u32, base: u64, inheriting: u64) -> Answer<()> {
         self.get_mut(fd)?.keep(base, inheriting)
     }
 
-    /// `fd_fdstat_set_flags`. A file can append; of streams only NONBLOCK is kept. Other flags are
-    /// accepted, and have no meaning.
+    /// `fd_fdstat_set_flags`. A file can append. A stream keeps only NONBLOCK. Other flags are
+    /// accepted and have no meaning.
     pub(crate) fn set_flags(&mut self, fd: u32, flags: u32) -> Answer<()> {
         let descriptor = self.get_mut(fd)?;
         descriptor.check(Rights::FD_FDSTAT_SET_FLAGS)?;
@@ -166,7 +166,7 @@ impl Descriptors {
         })
     }
 
-    /// The name under which a directory was given.
+    /// The name under which the guest was given a directory.
     pub(crate) fn given_name(&self, fd: u32) -> Answer<&str> {
         match &self.get(fd)?.kind {
             Kind::Directory(open) => open.given.as_deref().ok_or(Errno::Badf),
@@ -174,7 +174,8 @@ impl Descriptors {
         }
     }
 
-    /// Fails if a poll may not ask for it, by these rights. There are none for directories.
+    /// Fails if a poll needs these rights and the descriptor lacks them. A poll of a directory
+    /// needs none.
     pub(super) fn check_poll(&self, fd: u32, rights: Rights) -> Answer<()> {
         let descriptor = self.get(fd)?;
         match descriptor.kind {
@@ -183,7 +184,7 @@ impl Descriptors {
         }
     }
 
-    /// Fails if it is from a file system, for the functions on sockets.
+    /// Fails if the descriptor belongs to a file system. For the functions on sockets.
     pub(super) fn check_socket(&self, fd: u32) -> Answer<()> {
         if self.get(fd)?.kind.is_of_file_system() {
             Err(Errno::Notsock)
@@ -316,7 +317,7 @@ mod tests {
                 let more = f.host.descriptors.set_rights(f.net, base, inheriting);
                 assert_eq!(more, Err(Errno::Notcapable), "{right:?}");
             }
-            // It is the descriptor that has lost them, whatever its number.
+            // The descriptor itself has lost the rights, whatever its number.
             f.host.renumber(f.net, 2).expect("an open number");
             f.net = 2;
             assert_eq!(operation(&mut f), refused, "{right:?}");
@@ -333,7 +334,7 @@ mod tests {
     #[test]
     fn a_standard_stream_is_a_terminal_only_where_it_is_one() {
         let f = fixture();
-        // They are dropped here.
+        // In this fixture, the output of the standard streams is dropped.
         for fd in 0..3 {
             let stat = f.host.descriptors.fdstat(fd).expect("it is open");
             assert_eq!(stat.file_type, FileType::Unknown);

@@ -1,4 +1,4 @@
-//! The connections that a guest asks for: it dials, or takes the one that was accepted.
+//! The connections that a guest asks for. It dials them, or takes the accepted one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(super) struct Connections {
     pub(super) fixed: Option<(Network, String)>,
     /// The connection that `water_accept` returns.
     pub(super) incoming: Option<Stream>,
-    /// Why the last could not be made, if none was made since.
+    /// The reason why the last connection could not be made, unless one has been made since.
     pub(super) failure: Option<SetupError>,
 }
 
@@ -68,7 +68,7 @@ impl Host {
         if self.connections.incoming.is_none() {
             return Err(Errno::Nodev.into());
         }
-        // It would be closed if there were no number for it.
+        // Without a free number, the connection would be closed.
         if self.descriptors.is_full() {
             return Err(Errno::Mfile.into());
         }
@@ -90,7 +90,7 @@ impl Host {
             &mut self.reactor,
         );
         if let Ok(stream) = &result {
-            // Whoever made it: it may be given up right here.
+            // This applies whoever made the connection, because it may be given up right here.
             stream.reset_on_drop();
         }
         self.check_stop()?;
@@ -128,7 +128,7 @@ impl Host {
         let fd = self
             .descriptors
             .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
-        // One that broke before was given up for this one.
+        // A connection that broke earlier was given up for this one.
         self.learnt.lost = None;
         self.find_pair();
         Ok(fd)

@@ -1,9 +1,10 @@
-//! A directory that a guest was given, or has opened in one.
+//! A directory that a guest was given, or that it opened inside such a directory.
 //!
-//! Knows paths, and neither descriptors nor the guest's memory. A directory of the host is opened once,
-//! and everything in it is reached from there by the system's own means of staying below (`openat2`,
-//! or step by step where there is none), so that no path and no symbolic link leads out of it,
-//! whatever is renamed meanwhile. Links are not followed when something is moved or removed.
+//! Knows paths, and neither descriptors nor the guest's memory. A directory of the host is opened
+//! once, and everything in it is reached from there. The system itself keeps each path below the
+//! directory: with `openat2`, or step by step where that is missing. So no path and no symbolic
+//! link leads out of the directory, even if something is renamed meanwhile. Moving and removing
+//! never follow links.
 
 use std::fs::{File, FileTimes};
 use std::io;
@@ -22,10 +23,10 @@ use watm_abi::{Errno, FileType, Filestat};
 
 use crate::host::tree::{Answer, Entry, Tree};
 
-/// Bytes that the system tells about the entries of a directory at a time.
+/// Number of bytes of directory entries that are requested from the system at once.
 const LISTED_AT_ONCE: usize = 4096;
 
-/// A directory, and nothing around it.
+/// A directory, with no access to what surrounds it.
 #[derive(Clone)]
 pub(crate) struct Directory {
     place: Place,
@@ -39,40 +40,40 @@ enum Place {
     Memory(Arc<Tree>, usize),
 }
 
-/// What was found where something was opened.
+/// What an open call found.
 pub(crate) enum Found {
     Directory(Directory),
     File(File),
-    /// A file in memory: its contents, and what it is.
+    /// A file in memory: its contents and its attributes.
     Memory(Arc<[u8]>, Filestat),
 }
 
-/// How something is opened.
+/// How to open something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
-    /// Whether a symbolic link at the path's end is followed.
+    /// Whether to follow a symbolic link at the end of the path.
     pub(crate) follow: bool,
     pub(crate) read: bool,
     pub(crate) write: bool,
     pub(crate) create: bool,
-    /// Nothing else than a directory will do.
+    /// Only a directory is acceptable.
     pub(crate) directory: bool,
     pub(crate) exclusive: bool,
     pub(crate) truncate: bool,
 }
 
-/// A directory that is being listed. The system remembers the entries and their places, as every file
-/// system does it: here, none is kept.
+/// A directory that is being listed. The system remembers the entries and their positions, as every
+/// file system does. Nothing of that is kept here.
 pub(crate) enum Listing {
     Host {
         directory: Arc<Dir>,
-        /// The directory once more, to read it.
+        /// A second handle of the directory, for reading it.
         opened: OwnedFd,
     },
     Memory(Arc<Tree>, usize),
 }
 
-/// When something was accessed and modified, as far as it is to be set.
+/// The times of access and modification, as far as they are to be set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Times {
     pub(crate) accessed: Option<SystemTime>,
@@ -114,7 +115,7 @@ impl Directory {
         self.writable
     }
 
-    /// The directory of the host, if there is something that may be changed in it.
+    /// The directory of the host, if the guest may change anything in it.
     fn to_change(&self) -> Answer<&Dir> {
         match &self.place {
             Place::Host(directory) if self.writable => Ok(directory),
@@ -139,7 +140,7 @@ impl Directory {
                 Ok(found)
             };
         }
-        // A device is not a file to share, and opening it may do something already.
+        // A device is not a file to share. Merely opening it may already have an effect.
         match stat(directory, path, how.follow) {
             Ok(_) if how.create && how.exclusive => return Err(Errno::Exist),
             Ok(found) if found.is_symlink() => return Err(Errno::Loop),
@@ -155,7 +156,7 @@ impl Directory {
         let mut options = options(how.follow);
         options
             .read(how.read)
-            // The system makes and cuts files for those who write only.
+            // The system creates and truncates files only for writers.
             .write(changes)
             .create(how.create && !how.exclusive)
             .create_new(how.create && how.exclusive)
@@ -182,7 +183,7 @@ impl Directory {
         }))
     }
 
-    /// What the directory itself is.
+    /// The attributes of the directory itself.
     pub(crate) fn filestat(&self) -> Answer<Filestat> {
         match &self.place {
             Place::Host(directory) => filestat(directory.dir_metadata()),
@@ -215,7 +216,7 @@ impl Directory {
             .map_err(errno)
     }
 
-    /// Begins to list its entries, itself and the one above included.
+    /// Begins to list the entries, including the directory itself and its parent.
     pub(crate) fn list(&self) -> Answer<Listing> {
         Ok(match &self.place {
             Place::Host(directory) => {
@@ -269,7 +270,8 @@ fn open_in_memory(tree: &Arc<Tree>, node: usize, how: How) -> Answer<Found> {
 }
 
 impl Listing {
-    /// Tells the entries from that place on, 0 at first, until there are no more or `each` wants none.
+    /// Passes the entries from that position on to `each`, until there are no more or `each` wants
+    /// none. The first position is 0.
     pub(crate) fn read(
         &self,
         from: u64,
@@ -289,7 +291,7 @@ impl Listing {
             let found = found.map_err(system)?;
             let name = found.file_name().to_string_lossy();
             let file_type = match found.file_type() {
-                // There are file systems that do not tell.
+                // Some file systems do not tell the type.
                 SystemType::Unknown => stat(directory, &name, false)
                     .map_or(FileType::Unknown, |found| file_type(type_of(&found))),
                 known => file_type(known),
@@ -308,14 +310,14 @@ impl Listing {
     }
 }
 
-/// Makes writes go to the end of a file, or to its place.
+/// Makes writes go to the end of a file, or to its current position.
 pub(crate) fn set_appending(file: &File, appending: bool) -> Answer<()> {
     let mut flags = rustix::fs::fcntl_getfl(file).map_err(system)?;
     flags.set(OFlags::APPEND, appending);
     rustix::fs::fcntl_setfl(file, flags).map_err(system)
 }
 
-/// How files are opened, beside what is done with them.
+/// The options that apply to all opened files, whatever is done with them.
 fn options(follow: bool) -> OpenOptions {
     let mut options = OpenOptions::new();
     options
@@ -324,12 +326,12 @@ fn options(follow: bool) -> OpenOptions {
         } else {
             FollowSymlinks::No
         })
-        // A pipe that has come into a file's place would be waited for.
+        // Opening a pipe that has taken the place of a file would otherwise block.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     options
 }
 
-/// Opens a file or a directory for what needs no more than that it is open.
+/// Opens a file or directory for operations that only need it to be open.
 fn open_any(directory: &Dir, path: &str) -> Answer<File> {
     let is_fit = |found: &Metadata| found.is_file() || found.is_dir();
     if !is_fit(&directory.metadata(path).map_err(errno)?) {
@@ -372,7 +374,7 @@ fn file_type(found: SystemType) -> FileType {
     }
 }
 
-/// What an open file is.
+/// The attributes of an open file.
 pub(crate) fn filestat_of(file: &File) -> Answer<Filestat> {
     filestat(Metadata::from_file(file))
 }
@@ -394,8 +396,8 @@ fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
     })
 }
 
-/// The number that a guest is told. A path that leads out of its directory is refused without asking the
-/// system, and has a number of its own in WASI.
+/// The error number that a guest receives. A path that leads out of its directory is refused
+/// without asking the system. It has its own error number in WASI.
 pub(crate) fn errno(error: io::Error) -> Errno {
     if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
         return Errno::Notcapable;

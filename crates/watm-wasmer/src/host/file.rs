@@ -1,6 +1,6 @@
-//! A file that a guest has open: one of the host, or one in memory.
+//! A file that a guest has open, either on the host or in memory.
 //!
-//! Knows bytes and places in a file, and neither descriptors nor rights.
+//! Knows bytes and positions in a file, and neither descriptors nor rights.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,13 +12,13 @@ use watm_abi::{Errno, Filestat, GuestMemory, IovecArray};
 use crate::host::directory::{self, Times, errno};
 use crate::host::tree::Answer;
 
-/// Maximum number of bytes that one call reads or writes, so that it ends soon: an array of buffers
-/// may name the guest's memory a thousand times.
+/// Maximum number of bytes that one call reads or writes. The limit makes the call end soon: an
+/// array of buffers may name the guest's memory a thousand times.
 pub(super) const CALL_LIMIT: u32 = 16 << 20;
 
 pub(super) enum OpenFile {
     Host(File),
-    /// One that cannot be changed.
+    /// A file that cannot be changed.
     Memory {
         bytes: Arc<[u8]>,
         stat: Filestat,
@@ -27,7 +27,7 @@ pub(super) enum OpenFile {
 }
 
 impl OpenFile {
-    /// The file of the host, where something is changed.
+    /// The file of the host, for a call that changes something.
     fn to_change(&self) -> Answer<&File> {
         match self {
             Self::Host(file) => Ok(file),
@@ -42,7 +42,7 @@ impl OpenFile {
         }
     }
 
-    /// Makes writes go to the end of the file, or to its place.
+    /// Makes writes go to the end of the file, or to its current position.
     pub(super) fn set_appending(&self, appending: bool) -> Answer<()> {
         match self {
             Self::Host(file) => directory::set_appending(file, appending),
@@ -54,7 +54,7 @@ impl OpenFile {
         self.to_change()?.set_len(size).map_err(errno)
     }
 
-    /// Makes it at least this large.
+    /// Makes the file at least this large.
     pub(super) fn allocate(&self, end: u64) -> Answer<()> {
         let file = self.to_change()?;
         if file.metadata().map_err(errno)?.len() < end {
@@ -67,7 +67,7 @@ impl OpenFile {
         self.to_change()?.set_times(times.into()).map_err(errno)
     }
 
-    /// Reads at the file's place, which moves on, or elsewhere.
+    /// Reads at the current position, which advances, or at another one.
     pub(super) fn read<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
@@ -80,7 +80,7 @@ impl OpenFile {
         })
     }
 
-    /// Writes at the file's place, which moves on, or elsewhere.
+    /// Writes at the current position, which advances, or at another one.
     pub(super) fn write<M: GuestMemory + ?Sized>(
         &self,
         memory: &M,
@@ -131,7 +131,8 @@ impl OpenFile {
     }
 }
 
-/// Goes through buffers until one is not done wholly, or the call has done enough.
+/// Goes through the buffers until one is not processed completely, or until the call has done
+/// enough.
 fn transfer(
     iovecs: &IovecArray,
     place: Option<u64>,
@@ -143,13 +144,13 @@ fn transfer(
         let place = place.map(|place| place.saturating_add(u64::from(total)));
         match each(iovec.buf, len, place) {
             Ok(done) => {
-                // No more than was asked for.
+                // Never more than was asked for.
                 total += (done as u32).min(len);
                 if total == CALL_LIMIT || done < iovec.len as usize {
                     break;
                 }
             }
-            // What was done before is told; the error comes again.
+            // Report what was done before the error. The error comes again.
             Err(_) if total > 0 => break,
             Err(errno) => return Err(errno),
         }

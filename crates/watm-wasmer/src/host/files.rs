@@ -1,6 +1,6 @@
-//! What a guest does with a file, or a directory, that it has open.
+//! The operations of a guest on an open file or directory.
 //!
-//! Nothing here waits, and no call takes long: see the limits.
+//! Nothing here waits, and the limits keep every call short.
 
 use std::io::SeekFrom;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,10 +15,11 @@ use crate::host::directory::{Directory, Times};
 use crate::host::file::OpenFile;
 use crate::host::tree::{Answer, Entry};
 
-/// Maximum number of bytes that one call lists of a directory: it is to end soon.
+/// Maximum number of bytes of a directory listing that one call returns, so that the call ends
+/// soon.
 const LIST_LIMIT: usize = 1 << 20;
 
-/// What a guest may do with a file, and with a directory, that was given for reading.
+/// The rights of a guest to a file, and to a directory, given for reading.
 pub(super) const READ_FILE: Rights = all_of(&[
     Rights::FD_READ,
     Rights::FD_SEEK,
@@ -40,14 +41,15 @@ pub(super) const READ_DIRECTORY: Rights = all_of(&[
     Rights::FD_FILESTAT_GET,
     Rights::FD_FDSTAT_SET_FLAGS,
 ]);
-/// What comes to it for writing.
+/// The additional rights for writing.
 pub(super) const WRITE_FILE: Rights = all_of(&[
     Rights::FD_WRITE,
     Rights::FD_ALLOCATE,
     Rights::FD_FILESTAT_SET_SIZE,
     Rights::FD_FILESTAT_SET_TIMES,
 ]);
-/// Links cannot be made. Programs expect the rights to make them on every directory all the same.
+/// Links cannot be created. Programs nevertheless expect the rights to create them on every
+/// directory.
 pub(super) const WRITE_DIRECTORY: Rights = all_of(&[
     Rights::PATH_LINK_SOURCE,
     Rights::PATH_LINK_TARGET,
@@ -74,7 +76,7 @@ const fn all_of(rights: &[Rights]) -> Rights {
 }
 
 impl Descriptor {
-    /// A directory that is given, with all that can be done with it.
+    /// A directory that is given to the guest, with all rights that apply to it.
     pub(super) fn given(name: Box<str>, directory: Directory) -> Self {
         let (rights, of_files) = if directory.is_writable() {
             (READ_DIRECTORY | WRITE_DIRECTORY, READ_FILE | WRITE_FILE)
@@ -93,7 +95,7 @@ impl Descriptor {
 }
 
 impl Descriptors {
-    /// A directory that may be used so.
+    /// The directory at this number, if it has the right.
     pub(super) fn directory(&self, fd: u32, right: Rights) -> Answer<&Directory> {
         let descriptor = self.get(fd)?;
         match &descriptor.kind {
@@ -103,7 +105,7 @@ impl Descriptors {
         }
     }
 
-    /// A file that may be used so.
+    /// The file at this number, if it has the right.
     fn file(&mut self, fd: u32, right: Rights) -> Answer<&mut OpenFile> {
         let descriptor = self.get_mut(fd)?;
         let checked = descriptor.check(right);
@@ -114,7 +116,7 @@ impl Descriptors {
         }
     }
 
-    /// The same, for functions that take a place in it. Streams have none.
+    /// Like `file`, for functions that use a file position. Streams have none.
     fn file_with_places(&mut self, fd: u32, right: Rights) -> Answer<&mut OpenFile> {
         if self.get(fd)?.kind.is_of_file_system() {
             self.file(fd, right)
@@ -123,7 +125,7 @@ impl Descriptors {
         }
     }
 
-    /// A file or directory that may be used so.
+    /// The file or directory at this number, if it has the right.
     fn of_file_system(&self, fd: u32, right: Rights) -> Answer<&Kind> {
         let descriptor = self.get(fd)?;
         if !descriptor.kind.is_of_file_system() {
@@ -147,8 +149,8 @@ impl Descriptors {
         self.file(fd, Rights::FD_ALLOCATE)?.allocate(end)
     }
 
-    /// `fd_sync` and `fd_datasync`, each with its right. Nothing is waited for: what was written is
-    /// the system's, and how long a disk takes is not ours to bound.
+    /// `fd_sync` and `fd_datasync`, each with its own right. Neither waits: the system has the
+    /// written bytes, and this host cannot bound how long a disk takes.
     pub(crate) fn sync(&self, fd: u32, right: Rights) -> Answer<()> {
         self.of_file_system(fd, right).map(|_| ())
     }
@@ -216,7 +218,7 @@ impl Descriptors {
     pub(crate) fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Answer<u64> {
         let whence = u8::try_from(whence).ok().and_then(Whence::from_raw);
         let may_seek = self.get(fd)?.rights.contains(Rights::FD_SEEK);
-        // To look where the place is takes less than to change it.
+        // Reading the current position needs fewer rights than changing it.
         let right = if (offset, whence) == (0, Some(Whence::Cur)) && !may_seek {
             Rights::FD_TELL
         } else {
@@ -235,8 +237,8 @@ impl Descriptors {
         self.seek(fd, 0, Whence::Cur.raw().into())
     }
 
-    /// `fd_readdir`: writes entries from that place on, as many as there is room for, the last one
-    /// cut off where the room ends.
+    /// `fd_readdir`: writes entries from that position on, as many as there is room for. The last
+    /// one is cut off where the room ends.
     pub(crate) fn list(
         &mut self,
         memory: &mut [u8],
@@ -253,7 +255,7 @@ impl Descriptors {
         };
         let mut used = 0;
         listing.read(from, |entry| {
-            // A call that ends with room left says that this is all.
+            // A call that leaves room unused tells the guest that there are no more entries.
             if used > LIST_LIMIT {
                 return Err(Errno::Overflow);
             }
@@ -272,7 +274,7 @@ impl Descriptors {
     }
 }
 
-/// What is to be set of the times of access and modification.
+/// The times of access and modification to set.
 pub(super) fn resolved([accessed, modified]: [u64; 2], which: u32) -> Answer<Times> {
     let which = u16::try_from(which).ok().and_then(FstFlags::from_bits);
     let which = which.ok_or(Errno::Inval)?;
@@ -288,7 +290,7 @@ pub(super) fn resolved([accessed, modified]: [u64; 2], which: u32) -> Answer<Tim
     })
 }
 
-/// The head of an entry, which its name follows.
+/// The head of an entry. The name of the entry follows it.
 fn head(entry: &Entry<'_>) -> [u8; DIRENT_SIZE as usize] {
     let head = Dirent {
         next: entry.next,

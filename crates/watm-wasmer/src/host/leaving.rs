@@ -1,12 +1,13 @@
-//! What a guest has closed, until the other sides may see the end of it and all has left.
+//! What a guest has closed, until the other sides may see the end of it and all of it has been
+//! sent.
 //!
-//! A guest that closes everything and then returns an error must not be taken for one that ended
-//! well. So what it closes is held back until it goes on or ends. Knows no descriptors.
+//! A guest that closes everything and then returns an error must not look like one that ended well.
+//! So what it closes is held back until the guest goes on or ends. Knows no descriptors.
 
 use crate::channel::pipe::GuestEnd;
 use crate::net::socket::NetStream;
 
-/// Maximum number of sockets that the guest has closed while bytes waited in them.
+/// Maximum number of sockets that the guest closed while bytes were waiting in them.
 const LINGERING_SOCKETS: usize = 16;
 
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(super) struct Leaving {
     closed: Vec<Box<NetStream>>,
     /// Sockets that still have bytes to send.
     lingering: Vec<Box<NetStream>>,
-    /// Bytes of a socket were lost.
+    /// Whether bytes of a socket were lost.
     lost: bool,
 }
 
@@ -44,7 +45,8 @@ impl Leaving {
         self.closed.len() >= LINGERING_SOCKETS
     }
 
-    /// Shows peers the end of what was held back. Returns whether bytes wait to be sent before.
+    /// Shows peers the end of what was held back. Returns whether bytes still have to be sent
+    /// before it.
     pub(super) fn close_nets(&mut self) -> bool {
         let mut waits = false;
         for mut net in self.closed.drain(..) {
@@ -62,33 +64,33 @@ impl Leaving {
         waits
     }
 
-    /// Sends what waits. Returns whether some of it still does.
+    /// Sends waiting bytes. Returns whether some of them still wait.
     pub(super) fn flush(&mut self) -> bool {
         self.settle();
         !self.lingering.is_empty()
     }
 
-    /// The sockets, which events of the system are for.
+    /// The sockets that events of the system refer to.
     pub(super) fn nets_mut(&mut self) -> impl Iterator<Item = &mut Box<NetStream>> {
         self.closed.iter_mut().chain(&mut self.lingering)
     }
 
-    /// Shows all peers the end behind what waits, with these sockets among them, since the guest
-    /// has ended; or resets them.
+    /// Shows all peers the end after the waiting bytes, since the guest has ended, or resets them.
+    /// This includes the given sockets.
     pub(super) fn close_all(&mut self, more: impl Iterator<Item = Box<NetStream>>, resets: bool) {
         self.lingering.append(&mut self.closed);
         self.lingering.extend(more);
         for net in &self.lingering {
             if resets {
-                // Also one that the guest has shut down for writing before.
+                // This includes a socket that the guest has already shut down for writing.
                 net.reset_on_drop();
             }
-            // Sends all that waits first.
+            // First sends everything that waits.
             net.close();
         }
     }
 
-    /// Lets go of the sockets over which all has left, or never will. Returns whether that was all.
+    /// Drops the sockets that have sent everything or never will. Returns whether none are left.
     pub(super) fn settle(&mut self) -> bool {
         self.lingering.retain_mut(|net| {
             let done = net.is_delivered();
@@ -100,18 +102,18 @@ impl Leaving {
 
     /// Whether bytes wait that the system has not taken.
     pub(super) fn waits(&self) -> bool {
-        // All of them are to be sent, not only up to the first that waits.
+        // Ask every socket to send, not only those up to the first that waits.
         self.lingering
             .iter()
             .fold(false, |waits, net| waits | !net.flush())
     }
 
-    /// Gives up on what waits.
+    /// Gives up on the waiting bytes.
     pub(super) fn give_up(&mut self) {
         self.lost |= self.waits();
     }
 
-    /// Whether anything of what the guest believes to be on its way was lost.
+    /// Whether the guest believes bytes to be on their way that were lost.
     pub(super) fn has_lost(&self) -> bool {
         self.lost
     }

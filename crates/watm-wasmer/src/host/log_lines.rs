@@ -1,4 +1,4 @@
-//! What a guest writes to its standard output and error, as bounded lines of a log.
+//! Turns what a guest writes to its standard output and error into bounded log lines.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use watm_abi::is_disruptive;
 
 use crate::channel::sync::lock;
 
-/// Bytes of a log line at most; longer lines are cut into several.
+/// Maximum number of bytes of a log line. Longer lines are split.
 const LINE_LIMIT: usize = 1024;
-/// Log lines of an instance per second at most; more are counted, not logged.
+/// Maximum number of log lines of an instance per second. Further lines are counted but not logged.
 const LINES_PER_SECOND: u32 = 200;
-/// Log lines of all instances of a dialer, listener or relay together, likewise.
+/// The same maximum for all instances of a dialer, listener or relay together.
 const ALL_LINES_PER_SECOND: u32 = 1000;
 
 /// Where the log lines of all instances of a dialer, listener or relay go.
@@ -25,11 +25,11 @@ pub(crate) struct LogTarget {
 pub(crate) struct LineLogger {
     target: Arc<LogTarget>,
     line: Vec<u8>,
-    /// That of all streams of the instance.
+    /// The rate of all streams of the instance.
     rate: Arc<Mutex<Rate>>,
 }
 
-/// How many lines were logged, and how many were not.
+/// The number of lines that were logged, and of those that were not.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     second: Option<Instant>,
@@ -38,8 +38,8 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Whether another line may be logged now; and how many were not in the second before, if a
-    /// new one has begun.
+    /// Returns whether another line may be logged now. If a new second has begun, also returns how
+    /// many lines were not logged in the one before.
     fn admit(&mut self, limit: u32) -> (bool, u64) {
         let now = Instant::now();
         let mut dropped = 0;
@@ -60,7 +60,7 @@ impl Rate {
 }
 
 impl LogTarget {
-    /// The target of a module's lines.
+    /// The target for the lines of a module.
     pub(crate) fn of(module: &str) -> Self {
         Self {
             name: format!("watm::module::{module}"),
@@ -140,8 +140,8 @@ impl Drop for LineLogger {
     }
 }
 
-/// The text of a line, with all that could drive a terminal or forge a second line escaped. Cut where
-/// that has made it longer than a line may be.
+/// The text of a line. Everything that could drive a terminal or forge a second line is escaped.
+/// The text is cut where escaping has made it longer than a line may be.
 fn printable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut text = String::with_capacity(line.len());
@@ -216,12 +216,12 @@ mod tests {
             .map(|_| LineLogger::new(&target, &Arc::default()))
             .collect();
         for logger in &mut loggers {
-            // As many as one may by itself.
+            // As many lines as one instance may log by itself.
             for _ in 0..LINES_PER_SECOND {
                 logger.write(b"x\n");
             }
         }
-        // All but a thousand were dropped.
+        // All lines but a thousand were dropped.
         let all = lock(&target.all);
         assert_eq!((all.logged, all.dropped), (ALL_LINES_PER_SECOND, 7000));
     }

@@ -20,7 +20,7 @@ const CREATE: How = How {
     ..READ
 };
 
-/// A directory to give, beside a directory of secrets.
+/// A directory to give to a guest, next to a directory of secrets.
 struct Host {
     both: tempfile::TempDir,
     inside: PathBuf,
@@ -151,7 +151,7 @@ fn moving_what_holds_a_link_touches_nothing_behind_it() {
     let host = Host::new();
     host.link(&host.secrets, "sub/link");
     let given = host.given(true);
-    // The implementation that was used before moved what was behind the link.
+    // The previous implementation moved what the link pointed to.
     given
         .rename("sub", &given, "other/sub")
         .expect("a directory to move");
@@ -175,7 +175,7 @@ fn no_link_that_is_moved_in_between_leads_out_of_a_directory() {
     let done = AtomicBool::new(false);
     let seen = std::thread::scope(|scope| {
         scope.spawn(|| {
-            // The one with the link and the one without, under the same name by turns.
+            // The directory with the link and the one without it take turns under the same name.
             while !done.load(Ordering::Relaxed) {
                 for from in ["sub", "other"] {
                     given
@@ -189,7 +189,7 @@ fn no_link_that_is_moved_in_between_leads_out_of_a_directory() {
         });
         let (mut seen, mut tries) = (0, 0);
         let deadline = Instant::now() + Duration::from_secs(30);
-        // On a busy machine the other thread may not have had its turn by then.
+        // On a busy machine, the other thread may not have run by then.
         while tries < 20_000 || (seen == 0 && Instant::now() < deadline) {
             tries += 1;
             if let Ok(Found::File(file)) = given.open("turn/link/secret", READ) {
@@ -226,7 +226,7 @@ fn pipes_and_devices_are_not_opened_and_not_waited_for() {
         }
         assert_eq!(devices.open("null", how).err(), Some(Errno::Perm));
     }
-    // Nor for this, which needs a descriptor.
+    // They are not opened for this either, although it needs a descriptor.
     let refused = Err(Errno::Perm);
     let (done, awaited) = std::sync::mpsc::channel();
     let times = Times::default();
@@ -254,7 +254,7 @@ fn times_are_set_of_what_can_only_be_written_and_of_directories() {
     }
 }
 
-/// A directory that has the configuration in it, in memory.
+/// A directory in memory that holds the configuration.
 fn in_memory() -> Directory {
     let mut tree = Tree::default();
     tree.insert("/watm.cfg", (*b"key").into())
@@ -262,7 +262,7 @@ fn in_memory() -> Directory {
     Directory::of_tree(Arc::new(tree), crate::host::tree::ROOT)
 }
 
-/// Everything that is listed, a few at a time.
+/// All entries, listed a few at a time.
 fn listed(given: &Directory, at_once: usize) -> Vec<(String, u64, FileType)> {
     let listing = given.list().expect("a listing");
     let (mut all, mut from) = (Vec::new(), 0);
@@ -303,7 +303,7 @@ fn a_directory_is_listed_from_any_place_on() {
         let refused = listing.read(0, |_| Err(Errno::Overflow));
         assert_eq!(refused, Err(Errno::Overflow));
         for from in [1, 1 << 31, 1 << 62, i64::MAX as u64, u64::MAX] {
-            // It is the guest's affair what it gets there; the end comes.
+            // What the guest receives here is its own affair, but the listing ends.
             let mut count = 0;
             let _ = listing.read(from, |_| {
                 count += 1;

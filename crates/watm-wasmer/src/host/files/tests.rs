@@ -24,7 +24,7 @@ const WRITE: Opening = Opening {
     rights: READ_FILE.bits() | WRITE_FILE.bits(),
     ..READ
 };
-/// A directory, with all that there is.
+/// Opens a directory with all rights.
 const DIRECTORY: Opening = Opening {
     how: OFlags::DIRECTORY.bits() as u32,
     rights: READ_DIRECTORY.bits() | WRITE_DIRECTORY.bits(),
@@ -35,7 +35,7 @@ const DIRECTORY: Opening = Opening {
 const BUFFERS: u32 = 1024;
 const BYTES: u32 = 4096;
 
-/// A guest with a configuration, a directory for reading and one for writing.
+/// A guest with a configuration, one directory for reading and one for writing.
 struct Guest {
     descriptors: Descriptors,
     memory: Vec<u8>,
@@ -85,7 +85,7 @@ impl Guest {
         self.descriptors.open(&self.memory, at, opening)
     }
 
-    /// An array of buffers of these lengths, one behind the other.
+    /// An array of consecutive buffers with these lengths.
     fn buffers(&mut self, lens: &[u32]) -> IovecArray {
         let mut buf = BYTES;
         for (at, len) in (BUFFERS..).step_by(8).zip(lens) {
@@ -287,7 +287,7 @@ fn rights_are_those_that_were_asked_for_and_can_be_given_up() {
     let file = guest.open(WRITING, "file", only).expect("a file");
     assert_eq!(guest.read(file, &[1], None), Err(Errno::Notcapable));
     assert_eq!(guest.write(file, b"C", None), Ok(1));
-    // Who asks for nothing reads.
+    // An open call that asks for no rights may read.
     drop(guest.descriptors.remove(file).expect("it is open"));
     let nothing = Opening { rights: 0, ..READ };
     let file = guest.open(WRITING, "file", nothing).expect("a file");
@@ -306,7 +306,7 @@ fn rights_are_those_that_were_asked_for_and_can_be_given_up() {
     }
 }
 
-/// Every operation on a directory, and the right that it takes.
+/// Every operation on a directory, with the right that it needs.
 fn on_directory(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
     let at = guest.at(fd, "none");
     let missing = Opening { rights: 0, ..READ };
@@ -393,7 +393,7 @@ fn every_operation_on_a_directory_takes_its_right() {
     }
 }
 
-/// Every operation on a file, and the right that it takes.
+/// Every operation on a file, with the right that it needs.
 fn on_file(guest: &mut Guest, fd: u32) -> Vec<(Rights, Answer<()>)> {
     let (read, read_at) = (guest.read(fd, &[1], None), guest.read(fd, &[1], Some(0)));
     let (write, write_at) = (guest.write(fd, b"x", None), guest.write(fd, b"x", Some(0)));
@@ -443,7 +443,7 @@ fn every_operation_on_a_file_takes_its_right() {
         assert_eq!(answer, Err(Errno::Notcapable), "{right:?}");
         drop(guest.descriptors.remove(fd).expect("it is open"));
     }
-    // To look where the place is, either of two is enough.
+    // Either of two rights is enough to read the current position.
     for right in [Rights::FD_TELL, Rights::FD_SEEK] {
         let fd = guest.open(WRITING, "file", WRITE).expect("a file");
         let kept = right.bits();
@@ -466,7 +466,7 @@ fn what_is_opened_has_no_more_rights_than_its_directory_hands_on() {
     let stat = guest.descriptors.fdstat(sub).expect("it is open");
     assert_eq!(stat.rights_base, READ_DIRECTORY);
     assert_eq!(stat.rights_inheriting, READ_DIRECTORY | READ_FILE);
-    // Neither itself nor what is opened through it writes.
+    // Neither this directory nor anything opened through it can write.
     assert_eq!(guest.open(sub, "new", WRITE), Err(Errno::Notcapable));
     let write = Opening { how: 0, ..WRITE };
     fs::write(guest.host.path().join("writing/sub/file"), "x").expect("a file");
@@ -477,7 +477,7 @@ fn what_is_opened_has_no_more_rights_than_its_directory_hands_on() {
     let at = guest.at(again, "dir");
     let made = guest.descriptors.create_directory(&guest.memory, at);
     assert_eq!(made, Err(Errno::Notcapable));
-    // Nor is anything read without the right to hand on.
+    // Without the right to pass on, nothing can be read either.
     let none = Opening {
         inheriting: 0,
         ..asked
@@ -519,7 +519,7 @@ fn numbers_are_the_lowest_that_are_free_and_end_at_the_limit() {
     drop(guest.descriptors.remove(7).expect("it is open"));
     assert!(guest.descriptors.remove(7).is_err() && guest.descriptors.get(7).is_err());
     assert_eq!(guest.open(READING, "file", READ), Ok(7));
-    // Moved onto a standard stream, which is gone, it still counts.
+    // It replaced a standard stream, and it still counts.
     let displaced = guest.descriptors.renumber(7, 0).expect("both are open");
     assert!(displaced.is_some_and(|displaced| matches!(displaced.kind, Kind::Std(_))));
     assert_eq!(guest.read(0, &[7], None), Ok(b"content".to_vec()));
@@ -530,7 +530,7 @@ fn numbers_are_the_lowest_that_are_free_and_end_at_the_limit() {
         assert_eq!(refused, Some(Errno::Badf), "{from} to {to}");
         assert_eq!(guest.read(0, &[0], None), Ok(vec![]));
     }
-    // Of those that were given, nothing is counted, and what was closed is gone.
+    // The given directories do not count, and the closed descriptors are gone.
     drop(guest.descriptors.remove(READING).expect("it is open"));
     assert_eq!(guest.open(READING, "file", READ), Err(Errno::Badf));
     for fd in [1, 2, 511, 512, u32::MAX] {
@@ -610,7 +610,7 @@ fn directories_are_listed_in_pieces_of_any_size() {
                 .list(&mut guest.memory, WRITING, (BYTES, len), next);
             let used = used.expect("a listing");
             let piece = names(guest.memory.slice(BYTES, used).expect("bytes"));
-            // Removed between the pieces: what was begun goes on.
+            // Removed between the pieces. A listing that has begun goes on.
             let _ = fs::remove_file(guest.host.path().join("writing/a"));
             assert_eq!(guest.descriptors.listing.is_some(), used == len);
             let Some((last, _)) = piece.last() else { break };
@@ -623,7 +623,7 @@ fn directories_are_listed_in_pieces_of_any_size() {
         fs::write(guest.host.path().join("writing/a"), "").expect("a file");
         found.sort();
         found.retain(|name| name != "a");
-        // The longest takes 35 bytes.
+        // The longest entry takes 35 bytes.
         if len >= 35 {
             assert_eq!(found, [".", "..", "file", "longer name"], "{len}");
         }
@@ -719,7 +719,7 @@ fn things_are_made_moved_and_removed_between_directories_for_writing() {
     files
         .remove_directory(memory, directory)
         .expect("an empty one");
-    // Not from or to one for reading.
+    // Not from a read-only directory, nor to one.
     let reading = At {
         fd: READING,
         ..from
