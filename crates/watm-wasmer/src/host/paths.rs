@@ -1,4 +1,4 @@
-//! What a guest does with a path below a directory that it has open.
+//! The operations of a guest on a path below a directory that it has open.
 
 use watm_abi::{Errno, FdFlags, Filestat, GuestMemory, LookupFlags, OFlags, Rights};
 
@@ -9,10 +9,10 @@ use crate::host::file::OpenFile;
 use crate::host::files::{READ_DIRECTORY, READ_FILE, WRITE_DIRECTORY, WRITE_FILE, resolved};
 use crate::host::tree::Answer;
 
-/// Maximum length of a path, in bytes: what Linux takes.
+/// Maximum length of a path, in bytes, which is also that of Linux.
 const PATH_LIMIT: u32 = 4096;
 
-/// Part of a path call: a directory's descriptor, and where the path is in memory.
+/// Part of a path call: the descriptor of a directory, and where the path is in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct At {
     pub(crate) fd: u32,
@@ -20,7 +20,7 @@ pub(crate) struct At {
     pub(crate) len: u32,
 }
 
-/// The numbers that `path_open` takes beside its path.
+/// The numbers that `path_open` takes in addition to its path.
 #[derive(Clone, Copy)]
 pub(crate) struct Opening {
     pub(crate) lookup: u32,
@@ -50,7 +50,7 @@ impl Opening {
         Ok(how)
     }
 
-    /// The rights that are asked for. Who asks neither to read nor to write means to read.
+    /// The requested rights. A guest that asks neither to read nor to write means to read.
     fn asked(self) -> Rights {
         let asked = Rights::from_bits_truncate(self.rights);
         if asked.contains(Rights::FD_WRITE) {
@@ -60,7 +60,7 @@ impl Opening {
         }
     }
 
-    /// What the directory has to allow.
+    /// The rights that the directory must have.
     fn needed(how: How) -> Rights {
         let mut needed = Rights::PATH_OPEN;
         if how.create {
@@ -72,7 +72,8 @@ impl Opening {
         needed
     }
 
-    /// What the directory has to hand on. Other rights are left out where it does not.
+    /// The rights that the directory must pass on. Other rights are left out if it does not pass
+    /// them on.
     fn needed_of_opened(how: How, flags: FdFlags) -> Rights {
         let mut needed = Rights::default();
         if how.write && !how.directory {
@@ -88,13 +89,13 @@ impl Opening {
     }
 }
 
-/// Whether a symbolic link at the path's end is followed.
+/// Whether to follow a symbolic link at the end of the path.
 fn follows(lookup: u32) -> bool {
     LookupFlags::from_bits_truncate(lookup).contains(LookupFlags::SYMLINK_FOLLOW)
 }
 
 impl Descriptors {
-    /// A directory that may be used so, and a path in it.
+    /// The directory at this number, if it has the right, and a path in it.
     fn at<'m>(&self, memory: &'m [u8], at: At, right: Rights) -> Answer<(&Directory, &'m str)> {
         let directory = self.directory(at.fd, right)?;
         if at.len > PATH_LIMIT {
@@ -104,7 +105,7 @@ impl Descriptors {
         Ok((directory, path.map_err(|_| Errno::Ilseq)?))
     }
 
-    /// `path_open`: opens something and gives it the lowest number that is free.
+    /// `path_open`: opens something and gives it the lowest free number.
     pub(crate) fn open(&mut self, memory: &[u8], at: At, opening: Opening) -> Answer<u32> {
         let (how, flags) = (opening.how()?, fd_flags(opening.flags)?);
         let (directory, path) = self.at(memory, at, Opening::needed(how))?;
@@ -180,17 +181,18 @@ impl Descriptors {
         directory.rename(path, to_directory, to_path)
     }
 
-    /// `path_link` and `path_symlink`: refuses to make a link, of which each of these is a part: a guest that could make links
-    /// could lead others astray.
+    /// `path_link` and `path_symlink`: refuses to create a link. A guest that could create links
+    /// could lead others astray. Each of `parts` is a part of the call, with the right that it
+    /// needs.
     pub(crate) fn refuse_link(&self, parts: &[(u32, Rights)]) -> Answer<()> {
         for (fd, right) in parts {
-            // What is not open changes nothing in the answer.
+            // A descriptor that is not open does not change the answer.
             self.get(*fd).map_or(Ok(()), |open| open.check(*right))?;
         }
         Err(Errno::Notsup)
     }
 
-    /// `path_readlink`: writes where a link leads to, as far as there is room.
+    /// `path_readlink`: writes the target of a link, as much of it as there is room for.
     pub(crate) fn read_link(
         &self,
         memory: &mut [u8],
@@ -207,8 +209,8 @@ impl Descriptors {
 }
 
 impl Descriptor {
-    /// Something that was opened through a directory: of what was asked for it has what that hands
-    /// on and what applies to it.
+    /// Creates a descriptor for something that was opened through a directory. It gets those
+    /// requested rights that the directory passes on and that apply to it.
     fn inherited(kind: Kind, flags: FdFlags, handed_on: Rights, opening: Opening) -> Self {
         let asked = opening.asked();
         let (applying, inheriting) = match &kind {
@@ -217,7 +219,7 @@ impl Descriptor {
                 Rights::from_bits_truncate(opening.inheriting),
             ),
             _ if asked.contains(Rights::FD_WRITE) => (READ_FILE | WRITE_FILE, Rights::default()),
-            // The system changes no size for those who do not write.
+            // The system changes no sizes for readers.
             _ => (READ_FILE | Rights::FD_FILESTAT_SET_TIMES, Rights::default()),
         };
         Self {

@@ -14,7 +14,7 @@ use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::host::stdio::StdStream;
 
 impl Host {
-    /// `poll_oneoff`. Returns the number of events, which stand in memory.
+    /// `poll_oneoff`. Returns the number of events that were written to memory.
     pub(crate) fn poll<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
@@ -46,7 +46,7 @@ impl Host {
         subscriptions: &[Subscription],
         events: &mut Vec<Event>,
     ) -> Call<()> {
-        // Reading the clocks costs as much as the rest of a poll that has its answer at once.
+        // Reading the clocks costs as much as the rest of a poll that can be answered at once.
         let has_clocks = subscriptions
             .iter()
             .any(|subscription| matches!(subscription.kind, SubscriptionKind::Clock { .. }));
@@ -87,7 +87,7 @@ impl Host {
                     events.clear();
                     continue;
                 }
-                // The time is up, but what the system knows was not asked yet.
+                // The time is up, but the system has not been asked yet.
                 asked = true;
                 events.clear();
                 self.flush();
@@ -105,7 +105,7 @@ impl Host {
         }
     }
 
-    /// Lets a guest rest that was told the same before and has done nothing with it.
+    /// Lets a guest rest if it was told the same before and has done nothing with it.
     fn rest(&mut self, subscriptions: &[Subscription], deadline: Option<Instant>) -> Call<()> {
         let end = Instant::now() + self.sleeper.rest.next();
         let end = deadline.map_or(end, |deadline| deadline.min(end));
@@ -197,7 +197,7 @@ impl Host {
     }
 }
 
-/// The clocks at the moment a poll began, which its subscriptions count from.
+/// The clocks at the start of a poll. Its subscriptions count from there.
 struct Clocks {
     started: Instant,
     realtime: Duration,
@@ -213,7 +213,7 @@ impl Clocks {
         }
     }
 
-    /// When a subscription is due: `None` is too far away to ever come.
+    /// When a subscription is due. `None` means too far away to ever come.
     fn due(&self, id: u32, timeout: u64, absolute: bool) -> Result<Option<Instant>, Errno> {
         let timeout = Duration::from_nanos(timeout);
         let from = match (ClockId::from_raw(id).ok_or(Errno::Inval)?, absolute) {
@@ -288,7 +288,7 @@ mod tests {
             SubscriptionKind::FdRead { fd: f.internal },
             SubscriptionKind::FdRead { fd: f.net },
         ];
-        // The end of the network side is there at the latest when the first poll has slept.
+        // The end of the network side is visible once the first poll has slept, if not before.
         let both = (0..100).any(|_| {
             let events = f.poll(&kinds).expect("events");
             assert!(
@@ -315,7 +315,7 @@ mod tests {
             precision: 0,
             absolute: true,
         };
-        // In the past, and so at once.
+        // Times in the past are due at once.
         for id in [0, 1] {
             assert_eq!(
                 f.poll(&[absolute(id, 1)]).expect("events")[0].1,

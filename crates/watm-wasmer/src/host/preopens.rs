@@ -1,8 +1,8 @@
 //! What a module finds in its file system: directories of the host, and files from memory.
 //!
-//! Checks the paths under which they were given, and decides by which directories a guest reaches
-//! the files: the C library of a guest looks for a path below the directories that it was told of,
-//! and takes the longest that fits.
+//! Checks the paths under which they were given, and decides through which directories a guest
+//! reaches the files. The C library of a guest looks for a path below the directories that it was
+//! told of, and takes the longest that matches.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::error::ConfigError;
 use crate::host::directory::Directory;
 use crate::host::tree::{ROOT, Tree};
 
-/// Where the configuration is.
+/// The directory of the configuration.
 const CONFIG_DIRECTORY: &str = "/conf";
 const CONFIG_FILE: &str = "/conf/watm.cfg";
 
-/// Maximum number of directories of a module: they take the first numbers of its descriptors. The
-/// directory of the configuration is not counted.
+/// Maximum number of directories of a module. They take the first numbers of its descriptors. The
+/// directory of the configuration does not count.
 const DIRECTORY_LIMIT: usize = 16;
 /// Maximum number of files from memory.
 const FILE_LIMIT: usize = 64;
-/// Maximum size of all of them together, in bytes.
+/// Maximum total size of these files, in bytes.
 const SIZE_LIMIT: usize = 64 << 20;
-/// Maximum length of a path, and of a name in it, in bytes.
+/// Maximum length of a path, and of a name in a path, in bytes.
 const PATH_LIMIT: usize = 1024;
 const NAME_LIMIT: usize = 255;
 
@@ -41,7 +41,7 @@ pub(crate) struct MemoryFile {
     pub(crate) bytes: Arc<[u8]>,
 }
 
-/// Files from memory, and the directories by which a guest reaches them.
+/// Files from memory, and the directories through which a guest reaches them.
 #[derive(Debug, Default)]
 pub(crate) struct InMemory {
     tree: Arc<Tree>,
@@ -53,7 +53,7 @@ impl InMemory {
     ///
     /// # Errors
     ///
-    /// A file that is in the way of another, or of a directory.
+    /// Fails if a file is in the way of another file or of a directory.
     pub(crate) fn new(
         directories: &[Preopen],
         files: &[MemoryFile],
@@ -62,7 +62,7 @@ impl InMemory {
         let mut tree = Tree::default();
         let mut names = Vec::new();
         if let Some(config) = config {
-            // Nothing is there yet, so this cannot fail.
+            // The tree is empty, so this cannot fail.
             let _ = tree.insert(CONFIG_FILE, Arc::clone(config));
             names.push(CONFIG_DIRECTORY);
         }
@@ -99,7 +99,7 @@ impl InMemory {
         })
     }
 
-    /// The directories and their names.
+    /// The directories with their names.
     pub(crate) fn directories(&self) -> impl Iterator<Item = (&str, Directory)> {
         self.given.iter().map(|(name, node)| {
             let directory = Directory::of_tree(Arc::clone(&self.tree), *node);
@@ -108,11 +108,12 @@ impl InMemory {
     }
 }
 
-/// Opens what a guest is given, under the names that it has there, in the order of its descriptors.
+/// Opens what a guest is given, in the order of its descriptors and under the names that it has for
+/// the guest.
 ///
 /// # Errors
 ///
-/// The directory that could not be opened, and why.
+/// Names the directory that could not be opened, and the reason.
 pub(crate) fn open(
     directories: &[Preopen],
     in_memory: &InMemory,
@@ -131,7 +132,7 @@ pub(crate) fn open(
             .map_err(|error| format!("the directory {}: {error}", host.display()))?;
         given.push((guest.as_str().into(), opened));
     }
-    // Relative paths of Go's programs begin in the first.
+    // Relative paths of Go programs start in the first directory.
     given.sort_by_key(|(name, _)| &**name != "/");
     Ok(given)
 }
@@ -170,7 +171,7 @@ fn check_directories(directories: &[Preopen], has_config: bool) -> Result<(), Co
         if guest != "/" {
             check_path(guest).map_err(|message| invalid("dir", message))?;
         }
-        // One at `/` holds all others, which a guest finds all the same.
+        // A directory at `/` holds all others, but a guest finds them all the same.
         let clashes = |name: &&&str| {
             guest == **name
                 || (guest != "/" && **name != "/" && (holds(guest, name) || holds(name, guest)))
@@ -217,7 +218,7 @@ fn check_files(files: &[MemoryFile]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether a path below `/` is one that a guest can use.
+/// Checks that a path below `/` is one that a guest can use.
 fn check_path(guest: &str) -> Result<(), String> {
     let names = guest.strip_prefix('/').unwrap_or_default();
     if names.is_empty() || names.split('/').any(|name| matches!(name, "" | "." | "..")) {
@@ -238,8 +239,8 @@ fn check_path(guest: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The directory by which a guest is to reach a file: the topmost above it that hides nothing else,
-/// so that the guest finds the directories on the way as well.
+/// Returns the directory through which a guest reaches a file. This is the topmost one above the
+/// file that hides nothing else, so that the guest also finds the directories in between.
 fn place<'a>(file: &'a str, directories: &[&str]) -> Result<&'a str, String> {
     let parent = match file.rfind('/') {
         None | Some(0) => "/",
@@ -261,7 +262,8 @@ fn place<'a>(file: &'a str, directories: &[&str]) -> Result<&'a str, String> {
     if parent == "/" {
         return Ok(parent);
     }
-    // What is in a directory at `/` beside the file's own directory is still to be found.
+    // Everything in a host directory at `/` must still be found, apart from the file's own
+    // directory.
     let only_parent = directories.contains(&"/");
     file.match_indices('/')
         .map(|(end, _)| &file[..end])

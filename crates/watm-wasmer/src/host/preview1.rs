@@ -1,8 +1,9 @@
-//! The functions of WASI Preview 1, each by its name and with the numbers that the guest passes.
+//! The functions of WASI Preview 1, each under its own name and with the numbers that the guest
+//! passes.
 //!
-//! Each takes the numbers apart, has the call answered, and writes the answer to the guest's memory.
-//! Where an answer goes is checked first, so that nothing is done that could not be reported, and
-//! written last: it may be where an array of buffers lies.
+//! Each function decodes the numbers, lets the host answer the call, and writes the answer to the
+//! guest's memory. The place for the answer is checked first, so that nothing is done that could
+//! not be reported. The answer is written last, because it may overwrite an array of buffers.
 #![allow(
     clippy::too_many_arguments,
     reason = "they have the parameters that the interface gives them"
@@ -50,7 +51,7 @@ fn write_sizes(strings: &Strings, memory: &mut [u8], count: u32, size: u32) -> R
     memory.write_u32(size, strings.size())
 }
 
-/// Time, chance and the processor.
+/// Time, random numbers and the processor.
 impl Host {
     pub(crate) fn clock_res_get(
         &mut self,
@@ -95,7 +96,7 @@ impl Host {
     }
 }
 
-/// Every descriptor.
+/// All descriptors.
 impl Host {
     pub(crate) fn fd_close(&mut self, _memory: &mut [u8], fd: u32) -> Call<()> {
         self.close(fd)
@@ -163,7 +164,7 @@ impl Host {
     }
 }
 
-/// Sockets. Nothing that a guest has listens.
+/// Sockets. No descriptor of a guest listens.
 impl Host {
     pub(crate) fn sock_accept(
         &mut self,

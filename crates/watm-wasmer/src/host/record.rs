@@ -1,29 +1,32 @@
-//! Guests that take for granted that a record is there as a whole once its beginning is.
+//! Guests that assume that a whole record has arrived once its beginning has.
 //!
-//! They read the head of a record from a non-blocking descriptor, and then the body in the size
-//! that the head says. A refusal in between makes them lose their place, and the connection with
-//! it; over a real network records come in pieces all the time. So a read within a record waits for
-//! a while, as if the descriptor were blocking. Knows sizes of reads alone.
+//! They read the head of a record from a non-blocking descriptor. Then they read the body, in the
+//! size that the head gives. If a read in between is refused, they lose their place, and with it
+//! the connection. Over a real network, records arrive in pieces all the time. So a read within a
+//! record waits for a while, as if the descriptor were blocking. This file knows only the sizes of
+//! reads.
 
 use std::time::Duration;
 
-/// Maximum size of a head, in bytes. Guests that take what comes read into larger buffers.
+/// Maximum size of a head, in bytes. Guests that take whatever comes read into larger buffers.
 const HEAD_LIMIT: u32 = 64;
 
-/// How long a read within a record waits for the peer. Segments that were lost twice come in time.
+/// How long a read within a record waits for the peer. Segments that were lost twice still arrive
+/// in time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a guest has read from one descriptor.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     habit: Habit,
-    /// When the record began: a number that changes when the guest does anything but read.
+    /// The turn in which the record began. This number changes when the guest does anything but
+    /// read.
     turn: u32,
-    /// What the first read of the record asked for, in bytes.
+    /// Size that the first read of the record asked for, in bytes.
     head: u32,
-    /// Bytes of the record that were read.
+    /// Number of bytes of the record that were read.
     len: u32,
-    /// Bytes that the last read asked for and did not get.
+    /// Number of bytes that the last read asked for and did not get.
     missing: u32,
 }
 
@@ -31,21 +34,21 @@ pub(super) struct Records {
 enum Habit {
     #[default]
     Unknown,
-    /// It has read a head and a body of other sizes, both to the end.
+    /// It has read a head and a body of different sizes, both completely.
     Records,
-    /// It takes what comes, or has been refused within a record and can bear it.
+    /// It takes whatever comes, or it was refused within a record and could cope with that.
     Other,
 }
 
 impl Records {
-    /// Whether a read of `asked` bytes is one within a record, which waits and is not held back.
+    /// Whether a read of `asked` bytes is within a record. Such a read waits and is not held back.
     pub(super) fn continues(&self, turn: u32, asked: u32) -> bool {
         if self.habit == Habit::Other || turn != self.turn || self.len == 0 {
             return false;
         }
         let is_small = self.head <= HEAD_LIMIT;
         if self.missing > 0 {
-            // The rest of the head tells nothing: it may be a buffer that takes what comes.
+            // The rest of the head tells nothing: the buffer may be one that takes whatever comes.
             let is_in_body = self.len + self.missing > self.head;
             return is_small
                 && asked == self.missing
@@ -54,11 +57,11 @@ impl Records {
         is_small && asked != self.head
     }
 
-    /// A read of `asked` bytes got `len`.
+    /// Records that a read of `asked` bytes got `len` bytes.
     pub(super) fn read(&mut self, turn: u32, asked: u32, len: u32) {
         let is_rest = self.missing > 0 && asked == self.missing;
         if self.missing > 0 && !(is_rest && turn == self.turn) {
-            // It went on without the rest, or looked around first.
+            // The guest went on without the rest, or did something else first.
             self.habit = Habit::Other;
         }
         if turn != self.turn || self.head == 0 || (!is_rest && asked == self.head) {
@@ -70,7 +73,8 @@ impl Records {
         self.missing = asked.saturating_sub(len);
     }
 
-    /// A read of `asked` bytes was refused. Who goes on after that within a record can bear it.
+    /// Records that a read of `asked` bytes was refused. A guest that goes on after that within a
+    /// record can cope with it.
     pub(super) fn refused(&mut self, turn: u32, asked: u32) {
         if self.missing > 0 || self.continues(turn, asked) {
             self.habit = Habit::Other;
@@ -82,7 +86,7 @@ impl Records {
 mod tests {
     use super::*;
 
-    /// Reads as (turn, asked, got), each with whether it would have waited.
+    /// Each read is (turn, asked, got). Returns for each whether it would have waited.
     fn waits(reads: &[(u32, u32, u32)]) -> Vec<bool> {
         let mut records = Records::default();
         reads
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_follows_a_head_waits() {
-        // A salt, a head, a body; then a head and a body in each turn.
+        // A salt, a head and a body, then a head and a body in each turn.
         let reads = [
             (1, 32, 32),
             (1, 18, 18),
@@ -125,7 +129,7 @@ mod tests {
     #[test]
     fn guests_that_take_what_comes_never_wait() {
         for reads in [
-            // One read and one write in turns, and until there is nothing.
+            // One read and one write in turns, or reads until nothing is left.
             [
                 (1, 4096, 4096),
                 (2, 4096, 100),
@@ -133,7 +137,7 @@ mod tests {
                 (4, 4096, 7),
             ],
             [(1, 4096, 4096), (1, 4096, 4096), (1, 4096, 9), (1, 4087, 1)],
-            // Into what is left of a buffer.
+            // Into the rest of a buffer.
             [(1, 4096, 100), (1, 3996, 50), (2, 3946, 10), (3, 3936, 1)],
             [(1, 64, 10), (1, 54, 4), (1, 50, 3), (1, 47, 1)],
             // Byte by byte.
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn a_refusal_between_records_is_none_within_one() {
         let mut records = Records::default();
-        // In the first turn that there is.
+        // In the very first turn.
         records.read(0, 18, 18);
         records.read(0, 900, 900);
         records.refused(0, 18);

@@ -1,21 +1,21 @@
 //! Rest for guests that poll again and again, are told the same each time, and do nothing with it.
 //!
-//! Event loops that are made for edges (tokio's, on this interface) ask whether a descriptor can be
-//! written to all the time, and it can. A poll may answer nothing else then, but it may take its
-//! time for an answer that has not helped before: a millisecond, then up to ten, and after a second
-//! up to two hundred. Whatever is new ends the rest at once, so that only a guest that watches the
-//! clock without saying so in its poll can notice.
+//! Edge-triggered event loops, such as tokio's on this interface, keep asking whether a descriptor
+//! is writable, and it is. A poll cannot answer anything else then. But it may take its time over
+//! an answer that has not helped before: a millisecond, later up to ten, and after a second up to
+//! two hundred. Anything new ends the rest at once. So only a guest that watches the clock without
+//! saying so in its poll can notice.
 
 use std::time::Duration;
 
 use watm_abi::{Errno, Event, EventType, Subscription, SubscriptionKind};
 
-/// How long the first rest takes, and the longest of a guest that has not rested for long.
+/// Duration of the first rest, and the longest rest of a guest that has not rested for long.
 const FIRST: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_millis(10);
-/// After so many rests, about a second, nothing suggests that the next answer will help.
+/// Number of rests, about a second, after which nothing suggests that the next answer will help.
 const MANY: u32 = 100;
-/// The longest of all. A hundred guests then wake up a few hundred times a second together.
+/// Longest rest of all. A hundred guests together then wake up a few hundred times a second.
 const LONGEST: Duration = Duration::from_millis(200);
 
 /// What a guest was told, and how often in a row.
@@ -27,12 +27,13 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// The guest has done something with what it was told.
+    /// Called when the guest has done something with what it was told.
     pub(crate) fn is_over(&mut self) {
         self.told.clear();
     }
 
-    /// Whether this is what the guest was told before. Times that are up and mistakes never are.
+    /// Whether the guest was told exactly this before. Expired clocks and errors never count as
+    /// known.
     pub(crate) fn is_known(&mut self, events: &[Event]) -> bool {
         let is_plain =
             |event: &Event| event.kind != EventType::Clock && event.error == Errno::Success;
@@ -140,7 +141,7 @@ mod tests {
             SubscriptionKind::FdRead { fd: 4 },
             SubscriptionKind::FdRead { fd: 5 },
         ];
-        // Some guests name both directions of a descriptor alike.
+        // Some guests use the same userdata for both directions of a descriptor.
         let subscriptions = kinds.map(|kind| Subscription { userdata: 7, kind });
         assert!(!rest.is_known(&[event(7, EventType::FdWrite)]));
         assert_eq!(rest.other(&subscriptions), subscriptions[1..]);

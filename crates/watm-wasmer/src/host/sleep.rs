@@ -1,4 +1,4 @@
-//! Where a worker sleeps, what wakes it, and what is sent before it does.
+//! Where a worker sleeps, what wakes it, and what it sends before it sleeps.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::host::rest::Rest;
 use crate::host::spin::{Looking, Spin};
 use crate::net::outbound::WRITE_LIMIT;
 
-/// Answers given from cached readiness before the system is asked again.
+/// Number of answers from cached readiness before the system is asked again.
 const CACHED_ANSWERS: u32 = 16;
 
 /// How long nothing must have moved on a closed connection before its guest is told to end.
@@ -25,7 +25,7 @@ pub(super) const STREAM_TICK: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy)]
 pub(super) enum Waits<'a> {
     One(u32, Direction),
-    /// Whatever comes first. Clocks are not among it.
+    /// Whatever comes first. This does not include clocks.
     Any(&'a [Subscription]),
 }
 
@@ -46,17 +46,18 @@ impl Waits<'_> {
     }
 }
 
-/// When a worker last slept, looked around and moved bytes, and what that says about the next time.
+/// When a worker last slept, checked for changes and moved bytes, and what follows for its next
+/// sleep.
 pub(super) struct Sleeper {
     spin: Spin,
     pub(super) rest: Rest,
-    /// Answers given since the system was last asked.
+    /// Number of answers since the system was last asked.
     cached_answers: u32,
-    /// Bytes moved since then.
+    /// Number of bytes moved since then.
     moved: usize,
-    /// Since when a closed connection has had nothing left to do, if it has.
+    /// Since when a closed connection has had nothing left to do, if that is so.
     quiet_since: Option<Instant>,
-    /// The level that the guest could have learnt of.
+    /// The level that the guest has had the chance to learn of.
     seen_level: Level,
 }
 
@@ -74,7 +75,7 @@ impl Default for Sleeper {
 }
 
 impl Sleeper {
-    /// Bytes were moved.
+    /// Called when bytes were moved.
     pub(super) fn moved(&mut self, len: u32) {
         self.moved += len as usize;
         self.quiet_since = None;
@@ -86,7 +87,7 @@ impl Sleeper {
         self.cached_answers >= CACHED_ANSWERS || self.moved >= PIPE_CAPACITY / 2
     }
 
-    /// The system was asked.
+    /// Called when the system was asked.
     fn looked(&mut self) {
         self.cached_answers = 0;
         self.moved = 0;
@@ -94,9 +95,9 @@ impl Sleeper {
 }
 
 impl Host {
-    /// Sleeps until a blocking call on `fd` may get on.
+    /// Sleeps until a blocking call on `fd` may make progress.
     pub(super) fn sleep(&mut self, fd: u32, direction: Direction) -> Call<()> {
-        // The host's standard input is not in the reactor; the read itself waits a little.
+        // The host's standard input is not in the reactor. The read itself waits a little.
         let deadline = match self.descriptors.get(fd) {
             Ok(Descriptor {
                 kind: Kind::Std(_), ..
@@ -107,7 +108,7 @@ impl Host {
     }
 
     /// Sends what waits, then sleeps until a socket, the application, the level or the clock
-    /// changes something. Returns early rather than late: callers look again.
+    /// changes something. Returns early rather than late: callers check again.
     pub(super) fn sleep_for(&mut self, waits: Waits<'_>, deadline: Option<Instant>) -> Call<()> {
         self.close_for_good();
         self.flush();
@@ -132,8 +133,8 @@ impl Host {
         self.check_stop()
     }
 
-    /// Looks for what [`Host::sleep_for`] would sleep for, for a moment, while nobody has to wake
-    /// this worker.
+    /// Looks for a moment for what [`Host::sleep_for`] would sleep for. Meanwhile nobody has to
+    /// wake this worker.
     fn look_for_work(&mut self, waits: Waits<'_>) -> Call<bool> {
         let Some(mut looking) = Looking::start() else {
             return Ok(false);
@@ -144,14 +145,14 @@ impl Host {
             }
             if !looking.goes_on() {
                 self.sleeper.spin.was_in_vain();
-                // What has come while others had the core counts.
+                // Whatever came while others had the core counts.
                 return Ok(self.take_in_changes(waits) || self.refresh()?);
             }
         }
     }
 
-    /// Whether anything has changed since the guest looked. Once the worker has announced that it
-    /// sleeps, whatever comes later wakes it.
+    /// Whether anything has changed since the guest last looked. Once the worker has announced that
+    /// it sleeps, anything that comes later wakes it.
     fn take_in_changes(&mut self, waits: Waits<'_>) -> bool {
         let level = self.link.level();
         let failed = self.link.take_failure();
@@ -160,8 +161,8 @@ impl Host {
         changed
     }
 
-    /// Whether anything that is waited for has come. Asks neither the system's sockets nor its
-    /// streams: callers have, before they decided to sleep.
+    /// Whether anything that is waited for has come. This asks neither the system's sockets nor its
+    /// streams, because callers did so before they decided to sleep.
     fn is_any_ready(&mut self, waits: Waits<'_>) -> bool {
         waits.descriptors().any(|(fd, direction)| {
             let asks_the_system = matches!(
@@ -175,7 +176,8 @@ impl Host {
         })
     }
 
-    /// Whether a descriptor is ready: how many bytes it has or takes, and whether it hung up.
+    /// Whether a descriptor is ready. If it is, returns how many bytes it has or takes, and whether
+    /// it hung up.
     pub(super) fn readiness(&mut self, fd: u32, direction: Direction) -> Option<(u64, bool)> {
         let descriptor = self.descriptors.get_mut(fd).ok()?;
         let wanted = descriptor.refused.max(1) as usize;
@@ -218,7 +220,7 @@ impl Host {
         }
     }
 
-    /// What this worker must be woken for by others than the system while it waits for these.
+    /// What others than the system must wake this worker for, while it waits for these.
     fn interests(&mut self, waits: Waits<'_>) -> u32 {
         let mut what = 0;
         let mut wanted = None::<usize>;
@@ -238,7 +240,7 @@ impl Host {
                             want(internal.room().high);
                         }
                     } else if internal.is_some_and(|internal| internal.available() == 0) {
-                        // Its end would be news, as more bytes would not.
+                        // The end would be news. More bytes would not.
                         what |= interest::DATA;
                     }
                 }
@@ -257,10 +259,10 @@ impl Host {
         what
     }
 
-    /// The embedder closed, the guest has read all and was told so, and all is sent. What is left
-    /// is to tell a guest that waits for more that nobody will come: not at once, since it may
-    /// hold bytes until the peer has answered, but when nothing has moved for a while. Returns
-    /// when that will be, if it is not yet.
+    /// Tells a guest that waits for more that nobody will come. This applies once the embedder has
+    /// closed, the guest has read everything and was told so, and everything is sent. The guest may
+    /// hold bytes until the peer has answered, so it is not told at once, but after nothing has
+    /// moved for a while. Returns when that will be, if it is still to come.
     fn end_if_quiet(&mut self) -> Option<Instant> {
         let drained = self
             .internal
@@ -278,7 +280,7 @@ impl Host {
         None
     }
 
-    /// Takes in what the system knows, without sleeping, and says whether there was anything.
+    /// Takes in what the system knows, without sleeping. Returns whether there was anything.
     pub(super) fn refresh(&mut self) -> Call<bool> {
         self.wait(Some(Duration::ZERO))
     }
@@ -312,7 +314,7 @@ impl Host {
         })
     }
 
-    /// Wakes the application and sends what waits, as far as the sockets take it.
+    /// Wakes the application, and sends as much of what waits as the sockets take.
     pub(crate) fn flush(&mut self) {
         if let Some(internal) = &mut self.internal {
             internal.wake_readers();
@@ -356,7 +358,7 @@ mod tests {
         f.app.shutdown_write();
         let control = [SubscriptionKind::FdRead { fd: f.control }];
         let both = [control[0], clock(1)];
-        // Not before it has read the bytes and the end, and what it wrote is sent.
+        // The guest must first read the bytes and the end, and what it wrote must be sent.
         assert_eq!(f.poll(&both).expect("events")[0].0, 1);
         assert_eq!(f.read(f.internal, 8).expect("bytes"), b"last");
         assert_eq!(f.poll(&both).expect("events")[0].0, 1);

@@ -1,33 +1,33 @@
-//! Looking for work for a moment before sleeping.
+//! Looks for work for a moment before sleeping.
 //!
-//! A core that never halts answers much sooner than one that has to be woken, and who hands over
-//! work need not wake anybody. It pays only when work comes within microseconds, so it is done by
-//! workers whose last sleeps were that short, and only while there are cores that nobody needs: a
-//! bounded number of workers at a time, each of which gives its core away to whoever wants it. An
-//! idle connection never does it.
+//! A core that never halts answers much sooner than one that has to be woken, and whoever hands
+//! over work need not wake anybody. This only pays when work comes within microseconds. So only
+//! workers whose last sleeps were that short do it, and only while there are cores that nobody
+//! needs. The number of such workers at a time is bounded, and each gives its core away to whoever
+//! wants it. An idle connection never does it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a worker looks for work at most.
+/// Maximum time for which a worker looks for work.
 const LIMIT: Duration = Duration::from_micros(20);
-/// A sleep that was this short could have been avoided by looking a little longer. Waking up alone
-/// takes some tens of microseconds.
+/// Maximum duration of a short sleep, which looking a little longer could have avoided. Waking up
+/// alone takes some tens of microseconds.
 const SHORT: Duration = Duration::from_micros(60);
-/// So many short sleeps in a row make a worker look for work.
+/// Number of consecutive short sleeps that make a worker look for work.
 const ENOUGH: u8 = 2;
-/// Giving the core away took this long: somebody else needs it.
+/// If giving the core away takes this long, somebody else needs it.
 const TAKEN: Duration = Duration::from_micros(5);
 
-/// Workers that look for work now.
+/// Number of workers that are looking for work.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
-/// What a worker has learnt about how long it sleeps.
+/// What a worker has learnt about the duration of its sleeps.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
-    /// Short sleeps since the last long one, or since looking was in vain.
+    /// Number of short sleeps since the last long one, or since looking was in vain.
     short: u8,
 }
 
@@ -37,12 +37,12 @@ impl Spin {
         self.short >= ENOUGH
     }
 
-    /// Looking for work has found none.
+    /// Called when looking for work has found none.
     pub(crate) fn was_in_vain(&mut self) {
         self.short = 0;
     }
 
-    /// Notes how long a sleep took.
+    /// Records how long a sleep took.
     pub(crate) fn slept(&mut self, time: Duration) {
         self.short = if time < SHORT {
             self.short.saturating_add(1)
@@ -60,7 +60,7 @@ pub(crate) struct Looking {
 }
 
 impl Looking {
-    /// Begins, unless too many others look as well.
+    /// Begins to look, unless too many others are looking as well.
     pub(crate) fn start() -> Option<Self> {
         let place = Place::take()?;
         let start = Instant::now();
@@ -86,7 +86,7 @@ struct Place;
 impl Place {
     fn take() -> Option<Self> {
         static PLACES: OnceLock<usize> = OnceLock::new();
-        // One core is left to whoever brings the work.
+        // Leave one core to whoever brings the work.
         let places =
             *PLACES.get_or_init(|| thread::available_parallelism().map_or(0, |n| n.get() - 1));
         if LOOKING.fetch_add(1, Ordering::Relaxed) < places {
@@ -124,7 +124,7 @@ mod tests {
     fn looking_in_vain_ends_and_is_not_done_again_at_once() {
         let mut spin = Spin { short: ENOUGH };
         while spin.is_worth_it() {
-            // Another test may have the place.
+            // Another test may occupy the place.
             if let Some(mut looking) = Looking::start() {
                 while looking.goes_on() {}
                 spin.was_in_vain();

@@ -18,15 +18,17 @@ use crate::host::log_lines::{LineLogger, LogTarget};
 #[non_exhaustive]
 pub enum Stdio {
     /// Standard output and error become log lines at level `info`, with the target
-    /// `watm::module::NAME`; standard input is empty. Lines are cut at 1,024 bytes, control
-    /// characters are escaped, and beyond 200 lines a second, or 1,000 of all instances of the
-    /// dialer, listener or relay, the rest is only counted. Modules see that it is no terminal, so
-    /// that most write standard output in whole buffers.
+    /// `watm::module::NAME`. Standard input is empty.
+    ///
+    /// Lines are cut at 1,024 bytes, and control characters are escaped. Lines beyond 200 a second,
+    /// or beyond 1,000 for all instances of the dialer, listener or relay, are only counted.
+    /// Modules see that the stream is not a terminal, so most of them write standard output in
+    /// whole buffers.
     #[default]
     Log,
     /// The host's own standard streams.
     Inherit,
-    /// Output is dropped, standard input is empty.
+    /// Output is dropped, and standard input is empty.
     Null,
 }
 
@@ -54,13 +56,13 @@ impl StdStream {
         }
     }
 
-    /// Whether a read would not have to wait.
+    /// Whether a read would return without waiting.
     pub(crate) fn is_readable(&self) -> bool {
         !matches!(self, Self::HostInput)
             || is_ready(io::stdin().as_fd(), PollFlags::IN, Duration::ZERO)
     }
 
-    /// Reads; `Again` if the host's standard input has nothing within a short while.
+    /// Reads. Returns `Again` if the host's standard input has nothing within a short while.
     pub(crate) fn read(&mut self, into: &mut [u8], wait: Duration) -> Result<usize, Errno> {
         match self {
             Self::Empty => Ok(0),
@@ -69,7 +71,7 @@ impl StdStream {
         }
     }
 
-    /// Writes a part or all; `Again` if the host's stream takes nothing within a short while.
+    /// Writes all or part. Returns `Again` if the host's stream takes nothing within a short while.
     pub(crate) fn write(&mut self, data: &[u8], wait: Duration) -> Result<usize, Errno> {
         match self {
             Self::Null => Ok(data.len()),
@@ -98,19 +100,20 @@ impl StdStream {
     }
 }
 
-/// Bytes of one write at most: a pipe takes them at once when it takes any.
+/// Maximum number of bytes of one write. A pipe that takes any takes this many at once.
 const PIECE: usize = 4096;
-/// How long a guest rests when a stream is ready and takes nothing nevertheless: there is no event to
-/// wait for then, and without a rest it would spin.
+/// How long a guest rests when a stream is ready but still takes nothing. There is no event to wait
+/// for then, and without a rest the guest would spin.
 const HINDERED: Duration = Duration::from_millis(5);
 
-/// How a stream of the host is used without ever waiting in the call. It may be readier for one guest
-/// than for two, and a terminal is ready for less than a line.
+/// How to use a stream of the host without ever waiting in the call. A stream may be ready for one
+/// guest but not for two, and a terminal may be ready for less than a line.
 enum Way {
-    /// A pipe or a device, opened once more: the flag that says so is the application's on its own.
+    /// A pipe or a device, opened again. On the original, the non-blocking flag belongs to the
+    /// application.
     Reopened(OwnedFd),
     Socket,
-    /// A file, which does not wait for anybody; or something that cannot be opened again.
+    /// A file, which does not wait for anybody, or something that cannot be opened again.
     AsItIs,
 }
 
@@ -163,7 +166,7 @@ fn write_host(stream: BorrowedFd<'_>, data: &[u8], wait: Duration) -> Result<usi
     written
 }
 
-/// The result of a read or write; an interruption by a signal is no more than a try again.
+/// The result of a read or write. An interruption by a signal just means to try again.
 fn moved(result: io::Result<usize>) -> Result<usize, Errno> {
     result.map_err(|error| match Errno::from_io(&error) {
         Errno::Intr => Errno::Again,
@@ -171,10 +174,10 @@ fn moved(result: io::Result<usize>) -> Result<usize, Errno> {
     })
 }
 
-/// Whether a stream of the host is ready, or becomes so within a short while.
+/// Whether a stream of the host is ready, or becomes ready within a short while.
 fn is_ready(stream: BorrowedFd<'_>, events: PollFlags, wait: Duration) -> bool {
     let mut poll = [PollFd::from_borrowed_fd(stream, events)];
-    // The times that are waited are milliseconds.
+    // These waits take milliseconds.
     let wait = Timespec::try_from(wait).unwrap_or_default();
     rustix::event::poll(&mut poll, Some(&wait)).is_ok_and(|ready| ready > 0)
 }

@@ -1,4 +1,4 @@
-//! How long the guest and the host work, and how long both sleep.
+//! Measures how long the guest and the host work, and how long both sleep.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::host::Host;
 
 impl Host {
-    /// Starts measuring how long the guest and the host work and how long both sleep.
+    /// Starts to measure how long the guest and the host work, and how long both sleep.
     pub(crate) fn start_timing(&mut self) {
         self.measures.timing = Some(Timing {
             since: Instant::now(),
@@ -14,9 +14,9 @@ impl Host {
         });
     }
 
-    /// A host call begins.
+    /// Called when a host call begins.
     pub(crate) fn enter(&mut self) {
-        // Nobody else writes it, so this need not be one step.
+        // Nobody else writes it, so the update need not be atomic.
         self.measures.calls += 1;
         let traffic = &self.link.traffic;
         traffic
@@ -27,7 +27,7 @@ impl Host {
         }
     }
 
-    /// A host call ends.
+    /// Called when a host call ends.
     pub(crate) fn leave(&mut self) {
         if let Some(timing) = &mut self.measures.timing {
             let asleep = std::mem::take(&mut timing.asleep);
@@ -38,21 +38,21 @@ impl Host {
     }
 }
 
-/// What is measured of a worker.
+/// The measurements of a worker.
 #[derive(Default)]
 pub(super) struct Measures {
     calls: u64,
-    /// The stop-watch, if it runs.
+    /// The stopwatch, if it is running.
     timing: Option<Timing>,
 }
 
 impl Measures {
-    /// Whether the stop-watch runs.
+    /// Whether the stopwatch is running.
     pub(super) fn times(&self) -> bool {
         self.timing.is_some()
     }
 
-    /// The worker has slept.
+    /// Called when the worker has slept.
     pub(super) fn slept(&mut self, time: Duration) {
         if let Some(timing) = &mut self.timing {
             timing.asleep += time;
@@ -60,11 +60,11 @@ impl Measures {
     }
 }
 
-/// The stop-watch of a worker.
+/// The stopwatch of a worker.
 struct Timing {
-    /// When the guest or the host began what it does now.
+    /// When the guest or the host began its current work.
     since: Instant,
-    /// How long this host call has slept.
+    /// How long the current host call has slept.
     asleep: Duration,
 }
 

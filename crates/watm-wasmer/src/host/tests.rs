@@ -1,4 +1,4 @@
-//! What the tests of this folder have in common: a host with all that a guest has.
+//! What the tests of this folder share: a host with everything that a guest has.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::host::{Ends, Host, HostSetup};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 
-/// Guest memory with one iovec record at 0 over the bytes from 1024.
+/// Guest memory with one iovec record at address 0 for the bytes from address 1024 on.
 pub(super) fn memory(len: u32) -> Vec<u8> {
     let mut memory = vec![0; 256 * 1024];
     memory.write_u32(0, 1024).expect("in memory");
@@ -69,7 +69,7 @@ pub(super) fn fixture() -> Fixture {
         internal: Some(guest),
     });
     let tree = Tree::default();
-    // Two files, of which the second may not be asked for in a poll.
+    // Two files. A poll may not ask for the second.
     for (fd, rights) in [
         (40, Rights::POLL_FD_READWRITE | Rights::FD_READ),
         (41, Rights::NONE),
@@ -109,21 +109,21 @@ impl Fixture {
         }
     }
 
-    /// A guest that polls for room to write: it is told of refusals.
+    /// Makes the guest one that polls for room to write, so it is told of refusals.
     pub(super) fn polls_for_room(&mut self) {
         let kinds = [SubscriptionKind::FdWrite { fd: self.net }];
         assert_eq!(self.poll(&kinds).expect("room").len(), 1);
     }
 
-    /// Whether there is anything to read, by a poll that does not wait.
+    /// Whether there is anything to read, according to a poll that does not wait.
     pub(super) fn is_readable(&mut self, fd: u32) -> bool {
         let kinds = [SubscriptionKind::FdRead { fd }, clock(0)];
         let events = self.poll(&kinds).expect("events");
         events.iter().any(|event| event.0 == 0)
     }
 
-    /// Moves pieces as a guest does whose writes follow its reads, until nothing is to be read.
-    /// No write may be refused or cut short.
+    /// Moves pieces like a guest whose writes follow its reads, until there is nothing to read. No
+    /// write may be refused or cut short.
     #[track_caller]
     pub(super) fn pump(&mut self, from: u32, to: u32, len: u32) -> usize {
         let mut moved = 0;
@@ -158,7 +158,7 @@ impl Fixture {
         self.host.write(&memory[..], fd, &array)
     }
 
-    /// Polls and returns userdata, error, type and hang-up of the events.
+    /// Polls, and returns userdata, error, type and hang-up of each event.
     pub(super) fn poll(
         &mut self,
         kinds: &[SubscriptionKind],
@@ -202,7 +202,7 @@ pub(super) fn clock(nanos: u64) -> SubscriptionKind {
     }
 }
 
-/// Fills the buffer to the network: no write of 60,000 bytes fits in any more.
+/// Fills the buffer to the network, until no write of 60,000 bytes fits any more.
 pub(super) fn fill_net(f: &mut Fixture) {
     f.nonblocking();
     f.polls_for_room();

@@ -1,5 +1,5 @@
-//! Moving bytes: reads and writes, fairness between the two sides, and holding one back while the
-//! other has no room.
+//! Moves bytes: reads and writes, fairness between the two sides, and holding one side back while
+//! the other has no room.
 
 use std::time::{Duration, Instant};
 
@@ -15,20 +15,22 @@ use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::net::outbound::{self, WRITE_LIMIT};
 use crate::net::socket::NetStream;
 
-/// Bytes that a guest may read from one side at a stretch while the other waits.
+/// Number of bytes that a guest may read from one side in a row while the other side waits.
 const FAIR_SHARE: u32 = 256 * 1024;
 
-/// Bytes that a guest writes to a standard stream in one try, between two looks for a stop, and in one
-/// call. A line takes longer than its bytes, and an array of buffers may name the guest's memory a
-/// thousand times.
+/// Maximum number of bytes that a guest writes to a standard stream: in one try, between two checks
+/// for a stop, and in one call. A line takes longer than its bytes suggest, and an array of buffers
+/// may name the guest's memory a thousand times.
 const STREAM_PIECE: usize = 64 * 1024;
 const STREAM_LIMIT: u32 = 1024 * 1024;
 
-/// Bytes that a non-blocking write moves at most: a peer that is fast enough takes all of it at once.
+/// Maximum number of bytes that a non-blocking write moves. A peer that is fast enough takes all of
+/// it at once.
 const NONBLOCKING_PIECE: usize = 1024 * 1024;
 
 impl Host {
-    /// `fd_read`, and `sock_recv` with its flags. Returns the bytes read; 0 is the end of stream.
+    /// `fd_read`, and `sock_recv` with its flags. Returns the number of bytes read. 0 is the end of
+    /// stream.
     pub(crate) fn read<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
@@ -78,15 +80,15 @@ impl Host {
                 Ok(len) => {
                     done = if peek { done.max(len) } else { done + len };
                     self.note_read(fd, len);
-                    // A peek cannot be promised more than one look: the buffer may be full.
+                    // A peek cannot promise more than one look, because the buffer may be full.
                     if !all || done == total || peek {
                         return Ok(done);
                     }
-                    // A peer that is fast enough never makes it sleep.
+                    // If the peer is fast enough, this loop never sleeps.
                     self.check_stop()?;
                 }
                 Err(Abort::Errno(Errno::Again)) => self.sleep(fd, Direction::Read)?,
-                // What came before the error counts; the error comes again.
+                // Report the bytes that came before the error. The error comes again.
                 Err(Abort::Errno(errno)) if done > 0 => {
                     if let Ok(Descriptor {
                         kind: Kind::Net(net),
@@ -102,7 +104,7 @@ impl Host {
         }
     }
 
-    /// A read that does not wait, but for the rest of a record.
+    /// A read that does not wait, except for the rest of a record.
     fn read_nonblocking<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
@@ -129,7 +131,7 @@ impl Host {
         read
     }
 
-    /// Tries to read, and within a record once more each time that something has come.
+    /// Tries to read. Within a record, it tries once more each time that something has come.
     fn try_to_read<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
@@ -159,8 +161,8 @@ impl Host {
         }
     }
 
-    /// Whether the next read of `asked` bytes is one within a record. Only peers take their time: what
-    /// the application writes comes as a whole.
+    /// Whether the next read of `asked` bytes is within a record. This concerns only peers, which
+    /// take their time: what the application writes arrives as a whole.
     fn continues_record(&self, fd: u32, asked: u32) -> bool {
         self.descriptors.get(fd).is_ok_and(|descriptor| {
             matches!(descriptor.kind, Kind::Net(_))
@@ -168,8 +170,8 @@ impl Host {
         })
     }
 
-    /// Sleeps until more of a record may be there. False if the read is within none, if it has waited
-    /// for long enough, or once the guest should end.
+    /// Sleeps until more of a record may be there. Returns false if the read is not within a
+    /// record, if it has waited long enough, or once the guest should end.
     fn await_record(&mut self, fd: u32, deadline: &mut Option<Instant>) -> Call<bool> {
         if self.reads.within_record.is_none() || self.link.level() >= Level::Cancelled {
             return Ok(false);
@@ -183,9 +185,9 @@ impl Host {
         Ok(true)
     }
 
-    /// Whether a guest has read from one side for so long, with no end in sight, that it is time
-    /// for the other, which has something. A guest that reads until there is nothing would otherwise
-    /// never come to it, as long as a fast peer goes on.
+    /// Whether a guest has read so much from one side, with no end in sight, that it is time for
+    /// the other side, which has something to read. Otherwise, a guest that reads until there is
+    /// nothing left would never get to the other side, as long as a fast peer goes on.
     fn is_unfair(&mut self, fd: u32) -> Call<bool> {
         if self.reads.streak.fd != fd || self.reads.streak.len < FAIR_SHARE {
             return Ok(false);
@@ -203,7 +205,7 @@ impl Host {
             .any(|other| self.readiness(other, Direction::Read).is_some()))
     }
 
-    /// One try to read, without waiting: `Again` if there is nothing.
+    /// Tries to read once, without waiting. Returns `Again` if there is nothing.
     fn try_read<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &mut M,
@@ -219,7 +221,7 @@ impl Host {
             if !net.poll_read() || net.buffered() > 0 {
                 return Err(Errno::Again.into());
             }
-            // No bytes, but the end or an error, which nothing has to wait for.
+            // There are no bytes, but the end or an error, which need not wait for anything.
             allowance = 1;
         }
         let spans = spans(iovecs, skip, allowance);
@@ -245,7 +247,7 @@ impl Host {
                 self.control_read = !peek;
                 done
             }
-            // What is there cannot be looked at without taking it.
+            // A peek is impossible here: looking at the bytes takes them.
             Kind::Std(_) if peek => return Err(Errno::Notsup.into()),
             Kind::Std(stream) => {
                 let wait = if nonblocking {
@@ -264,9 +266,10 @@ impl Host {
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
 
-    /// `fd_write` and `sock_send`. Returns the bytes taken: all on a blocking descriptor, and to a
-    /// guest that has never polled for room; else all, or `Again`, up to 128 KiB. A standard stream
-    /// takes 1 MiB in a call, and 64 KiB if it is non-blocking.
+    /// `fd_write` and `sock_send`. Returns the number of bytes taken. A blocking descriptor takes
+    /// all, and so does any descriptor of a guest that has never polled for room. Otherwise, a
+    /// write of up to 128 KiB is taken completely or fails with `Again`. A standard stream takes 1
+    /// MiB in a call, or 64 KiB if it is non-blocking.
     pub(crate) fn write<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &M,
@@ -286,26 +289,27 @@ impl Host {
         written
     }
 
-    /// The guest has done something with what a poll told it, unless it was in vain.
+    /// Records that the guest has acted on what a poll told it, unless the action was in vain.
     fn note_deed(&mut self, result: &Call<u32>) {
         if *result != Err(Abort::Errno(Errno::Again)) {
             self.sleeper.rest.is_over();
         }
     }
 
-    /// Whether the guest has reached the end of a stream and met no failure of one: then EPIPE is
-    /// how the first modules say that they have ended.
+    /// Whether the guest has reached the end of a stream without any failure of a stream. In that
+    /// case, EPIPE is how the first modules say that they have ended.
     pub(crate) fn has_ended_in_order(&self) -> bool {
         self.learnt.end && !self.learnt.failure
     }
 
-    /// The transport is set up: whatever the guest has met on the way did not keep it from that.
+    /// Called when the transport is set up. Whatever the guest has met on the way did not prevent
+    /// that.
     pub(crate) fn begin_transport(&mut self) {
         self.learnt.lost = None;
     }
 
-    /// Why a connection broke, if the guest has met that since the transport was set up and since it
-    /// last dialled: whatever it makes of it, this was not the end of a stream.
+    /// Why a connection broke, if the guest has met that since the transport was set up and since
+    /// it last dialled. Whatever the guest makes of it, this was not the end of a stream.
     pub(crate) fn lost_connection(&self) -> Option<Errno> {
         self.learnt.lost
     }
@@ -335,13 +339,13 @@ impl Host {
                     if done >= total || returns || self.is_enough(fd, done) {
                         return Ok(done);
                     }
-                    // An application that is fast enough never makes it sleep.
+                    // If the application is fast enough, this loop never sleeps.
                     self.check_stop()?;
                 }
                 Err(Abort::Errno(Errno::Again)) => {
                     self.set_refused(fd, total - done);
-                    // The same write again, and nothing else in between: the guest spins. Spare the
-                    // core until there is room.
+                    // The guest repeats the same write with nothing in between, so it spins. Spare
+                    // the core until there is room.
                     if returns && refused_before != Some(fd) {
                         self.flush();
                         self.writes.refused = Some(fd);
@@ -355,14 +359,14 @@ impl Host {
         }
     }
 
-    /// Whether a write that finds no room waits for it, also on a non-blocking descriptor: a guest
-    /// that has never polled for room would lose what is refused. Once it should end, that counts
-    /// more.
+    /// Whether a write that finds no room waits for it, even on a non-blocking descriptor. A guest
+    /// that has never polled for room would lose what is refused. Once the guest should end, that
+    /// matters more.
     fn parks(&self) -> bool {
         !self.writes.polls_for_room && self.link.level() < Level::Cancelled
     }
 
-    /// One try to write what follows the first `skip` bytes, without waiting.
+    /// Tries once to write what follows the first `skip` bytes, without waiting.
     fn try_write<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &M,
@@ -375,7 +379,7 @@ impl Host {
         let left = (iovecs.total_len() - skip) as usize;
         let piece = match descriptor.kind {
             Kind::Std(_) => left.min(STREAM_PIECE),
-            // A blocking write may go in pieces; each must fit into an empty buffer.
+            // A blocking write may be split. Each piece must fit into an empty buffer.
             _ if !nonblocking => left.min(WRITE_LIMIT),
             _ => left.min(NONBLOCKING_PIECE),
         };
@@ -427,7 +431,7 @@ impl Host {
         Ok(u32::try_from(taken).unwrap_or(u32::MAX))
     }
 
-    /// Whether a call has written so much that the rest is for the next.
+    /// Whether a call has written so much that the rest is left to the next call.
     fn is_enough(&self, fd: u32, done: u32) -> bool {
         let descriptor = self.descriptors.get(fd);
         let is_stream = descriptor.is_ok_and(|found| matches!(found.kind, Kind::Std(_)));
@@ -453,7 +457,7 @@ impl Host {
             .is_ok_and(|descriptor| descriptor.kind.is_stream())
     }
 
-    /// To be called whenever a stream was opened, closed or got another number.
+    /// Must be called whenever a stream was opened, closed or renumbered.
     pub(super) fn find_pair(&mut self) {
         self.sleeper.rest.is_over();
         let mut streams = Vec::new();
@@ -466,10 +470,10 @@ impl Host {
         self.reads.pair = streams.try_into().ok();
     }
 
-    /// Maximum size of the next read, in bytes. 0 if it has to wait, since what the guest would make
-    /// of it has no room on the other side. The end of a stream never has to.
+    /// Maximum size of the next read, in bytes. It is 0 if the read has to wait because the other
+    /// side has no room for what the guest would make of it. The end of a stream never has to wait.
     pub(super) fn allowance(&mut self, fd: u32) -> usize {
-        // The guest can do nothing with a part of a record. Writing all of it may wait.
+        // The guest can do nothing with part of a record. Writing all of it may have to wait.
         if self.reads.within_record == Some(fd) {
             return usize::MAX;
         }
@@ -489,12 +493,12 @@ impl Host {
     }
 }
 
-/// What the guest has read or been told of its streams.
+/// What the guest has read or been told about its streams.
 #[derive(Debug, Default)]
 pub(super) struct Learnt {
-    /// One has come to its end.
+    /// One of them has come to its end.
     end: bool,
-    /// A read or a write of one failed.
+    /// A read or a write of one of them failed.
     failure: bool,
     /// Why a connection broke.
     pub(super) lost: Option<Errno>,
@@ -506,7 +510,7 @@ impl Learnt {
             return;
         };
         self.failure |= *errno != Errno::Again;
-        // Not EPIPE: the peer has ended before, and only what was sent to it later is lost.
+        // Not EPIPE: the peer had already ended, and only what was sent to it later is lost.
         if matches!(
             errno,
             Errno::Connreset
@@ -522,9 +526,9 @@ impl Learnt {
     }
 }
 
-/// How a guest reads from its two sides, and what follows for the next read.
+/// How a guest reads from its two sides, and what this means for the next read.
 pub(super) struct Reads {
-    /// The two streams, if exactly two are open: reads of each wait for room on the other.
+    /// The two streams, if exactly two are open. Reads of each wait for room on the other.
     pub(super) pair: Option<[u32; 2]>,
     streak: Streak,
     /// Changes when the guest writes or polls.
@@ -533,7 +537,7 @@ pub(super) struct Reads {
     within_record: Option<u32>,
     /// How long a read within a record waits.
     patience: Duration,
-    /// The guest's last read of the network left bytes behind.
+    /// Whether the guest's last read of the network left bytes behind.
     more_to_read: bool,
 }
 
@@ -551,18 +555,18 @@ impl Default for Reads {
 }
 
 impl Reads {
-    /// The guest does something else than to read.
+    /// Called when the guest does something other than read.
     fn next_turn(&mut self) {
         self.turn = self.turn.wrapping_add(1);
     }
 
-    /// The guest polls, so it neglects nobody.
+    /// Called when the guest polls, and so neglects nobody.
     pub(super) fn look_around(&mut self) {
         self.streak = Streak::default();
         self.next_turn();
     }
 
-    /// The other of two streams.
+    /// The other one of two streams.
     fn counterpart(&self, fd: u32) -> Option<u32> {
         match self.pair? {
             [one, other] if one == fd => Some(other),
@@ -572,14 +576,14 @@ impl Reads {
     }
 }
 
-/// What a guest's writes have met.
+/// What has happened to a guest's writes.
 #[derive(Default)]
 pub(super) struct Writes {
     /// Whether some write-behind buffer may hold bytes.
     pub(super) unsent: bool,
-    /// The descriptor whose write was refused by the call just before, if it was.
+    /// The descriptor whose write the previous call refused, if it did.
     pub(super) refused: Option<u32>,
-    /// The guest has polled for room to write, so it knows what to do when a write is refused.
+    /// Whether the guest has polled for room to write, and so can handle a refused write.
     pub(super) polls_for_room: bool,
 }
 
@@ -600,7 +604,7 @@ impl Streak {
     }
 }
 
-/// Reads what the application has written; without taking it, if it is a peek.
+/// Reads what the application has written. A peek leaves it in place.
 fn read_internal<M: GuestMemory + ?Sized>(
     internal: &mut GuestEnd,
     memory: &mut M,
@@ -632,7 +636,7 @@ fn read_internal<M: GuestMemory + ?Sized>(
     Ok(done)
 }
 
-/// Reads what has come from a peer; without taking it, if it is a peek.
+/// Reads what has come from a peer. A peek leaves it in place.
 fn read_net<M: GuestMemory + ?Sized>(
     net: &mut NetStream,
     memory: &mut M,
@@ -671,8 +675,8 @@ fn read_net<M: GuestMemory + ?Sized>(
     Ok(done)
 }
 
-/// The buffers of an array as address and length, without the first `skip` bytes and up to `limit`
-/// bytes in all.
+/// The buffers of an array as addresses and lengths, without the first `skip` bytes, and limited to
+/// `limit` bytes in total.
 fn spans(iovecs: &IovecArray, skip: u32, limit: usize) -> impl Iterator<Item = (u32, u32)> + '_ {
     let mut skip = skip;
     let mut left = u32::try_from(limit).unwrap_or(u32::MAX);
@@ -681,7 +685,7 @@ fn spans(iovecs: &IovecArray, skip: u32, limit: usize) -> impl Iterator<Item = (
         skip -= part;
         let len = (iovec.len - part).min(left);
         left -= len;
-        // Inside a buffer that was checked, so the sum does not overflow.
+        // This is inside a checked buffer, so the sum does not overflow.
         (len > 0).then(|| (iovec.buf.wrapping_add(part), len))
     })
 }

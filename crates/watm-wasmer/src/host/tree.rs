@@ -1,7 +1,7 @@
 //! Files that exist in memory only, and the directories that hold them.
 //!
-//! Knows paths and bytes, and neither descriptors nor the guest's memory. It never changes once it
-//! is made, so all connections with the same files share one tree.
+//! Knows paths and bytes, and neither descriptors nor the guest's memory. A tree never changes once
+//! it is made, so all connections with the same files share one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ pub(crate) type Answer<T> = Result<T, Errno>;
 /// An entry of a directory.
 pub(crate) struct Entry<'a> {
     pub(crate) name: &'a str,
-    /// 0 for the directory above, which is outside.
+    /// 0 for the parent directory, which is outside.
     pub(crate) ino: u64,
     pub(crate) file_type: FileType,
-    /// The place of the entry behind it.
+    /// The position of the next entry.
     pub(crate) next: u64,
 }
 
-/// A tree of directories with files in them.
+/// A tree of directories that contain files.
 #[derive(Debug)]
 pub(crate) struct Tree {
     nodes: Vec<Node>,
@@ -35,7 +35,7 @@ enum Node {
 }
 
 impl std::fmt::Debug for Node {
-    /// Without the contents of files, which may be secret.
+    /// Omits the contents of files, which may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Directory(entries) => entries.fmt(f),
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// The path is taken, or leads through a file.
+/// The path is taken, or it leads through a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken;
 
@@ -57,7 +57,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// Puts a file at an absolute path in its plain form, and makes the directories above it.
+    /// Adds a file at an absolute path in its plain form, and creates the directories above it.
     pub(crate) fn insert(&mut self, path: &str, bytes: Arc<[u8]>) -> Result<(), Taken> {
         let mut node = ROOT;
         let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
@@ -84,7 +84,7 @@ impl Tree {
         Ok(())
     }
 
-    /// What is at a path in the directory `from`, which no path leaves.
+    /// What is at a path in the directory `from`. No path leaves that directory.
     pub(crate) fn find(&self, from: usize, path: &str) -> Answer<usize> {
         if path.is_empty() {
             return Err(Errno::Noent);
@@ -113,7 +113,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// The contents, if it is a file.
+    /// The contents, if this is a file.
     pub(crate) fn file(&self, node: usize) -> Option<&Arc<[u8]>> {
         match &self.nodes[node] {
             Node::File(bytes) => Some(bytes),
@@ -138,8 +138,8 @@ impl Tree {
         }
     }
 
-    /// Lists a directory from a place on, 0 at first, until there are no more entries or `each`
-    /// wants none.
+    /// Lists a directory from a position on, until there are no more entries or `each` wants none.
+    /// The first position is 0.
     pub(crate) fn list(
         &self,
         node: usize,
@@ -217,7 +217,7 @@ mod tests {
             expected.map(|(name, of)| (name.to_owned(), of))
         );
         assert!(tree.file(ssl).is_none());
-        // No two have the same number.
+        // No two nodes have the same number.
         let all = [
             "etc",
             "etc/ssl",

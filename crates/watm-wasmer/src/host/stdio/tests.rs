@@ -5,14 +5,14 @@ use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
-/// Enough for a machine that is busy with other things.
+/// Long enough for a machine that is busy with other things.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A terminal that nobody looks at: whoever does would be the first.
+/// A terminal that nobody looks at. Whoever did would be the first.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut theirs, mut ours) = (-1, -1);
     let none = std::ptr::null_mut();
-    // SAFETY: the two numbers are filled in with descriptors that are nobody else's.
+    // SAFETY: the call fills the two numbers with descriptors that nobody else owns.
     unsafe {
         let opened = libc::openpty(
             &raw mut theirs,
@@ -26,7 +26,7 @@ fn terminal() -> (OwnedFd, OwnedFd) {
     }
 }
 
-/// Each stream that can be full, and its other end.
+/// Each stream that can be full, with its other end.
 fn streams() -> [(OwnedFd, OwnedFd); 3] {
     let (reader, writer) = io::pipe().expect("a pipe");
     let (one, other) = UnixStream::pair().expect("a pair");
@@ -71,7 +71,7 @@ fn a_stream_that_nobody_reads_holds_no_guest() {
 #[test]
 fn a_stream_that_has_something_for_one_guest_holds_no_other() {
     for (stream, other) in streams() {
-        // A terminal is written by who types.
+        // The input of a terminal comes from whoever types.
         let (stream, other) = if stream.is_terminal() {
             (stream, other)
         } else {
@@ -97,7 +97,7 @@ fn a_stream_that_has_something_for_one_guest_holds_no_other() {
                     (Err(errno), _) => assert_eq!(errno, Errno::Again),
                 }
             }
-            // One that came late may find it in the next round.
+            // A reader that came late may find the line in the next round.
             assert!(b"a line\n".repeat(round).starts_with(&found), "{found:?}");
         }
     }

@@ -57,13 +57,13 @@ fn a_guest_that_reads_on_and_on_is_told_of_nothing_once_the_other_side_waits() {
     f.host.reads.streak = long(f.net);
     assert_eq!(f.read(f.net, 1), Err(AGAIN));
     assert_eq!(f.read(f.net, 1).expect("once only"), b"b");
-    // And the other way round, where the bytes are still the system's.
+    // And the other way round, where the system still holds the bytes.
     f.peer.write_all(b"d").expect("room");
     assert_eq!(f.read(f.net, 8).expect("bytes"), b"c");
     f.host.reads.streak = long(f.internal);
     assert_eq!(f.read(f.internal, 1), Err(AGAIN));
     assert_eq!(f.read(f.internal, 1).expect("once only"), b"x");
-    // Who looks around neglects nobody.
+    // A guest that polls neglects nobody.
     f.app.write(b"y", Patience::None).expect("room");
     f.host.reads.streak = long(f.internal);
     let _ = f.poll(&[clock(0)]).expect("events");
@@ -116,7 +116,7 @@ fn a_write_that_is_refused_leaves_nothing_behind_and_parks_when_repeated() {
         }
         total
     });
-    // The same write again: the host parks it until the reader has made room.
+    // The same write again. The host parks it until the reader has made room.
     assert_eq!(f.write(f.internal, &piece), Ok(60_000));
     assert_eq!(reader.join().expect("the reader ends"), accepted + 60_000);
 }
@@ -158,7 +158,7 @@ fn a_side_has_nothing_to_read_while_the_other_has_no_room() {
         let mut f = fixture();
         f.nonblocking();
         if polls {
-            // Whoever could bear a refusal is spared it too.
+            // A guest that could cope with a refusal is spared it too.
             f.polls_for_room();
         }
         // To the network.
@@ -248,7 +248,7 @@ fn a_side_that_takes_no_more_holds_nobody_back() {
     fill_net(&mut f);
     f.app.write(b"abc", Patience::None).expect("room");
     assert!(!f.is_readable(f.internal));
-    // The guest closes the other side: one is left.
+    // The guest closes the other side, so one is left.
     f.host.close(f.net).expect("it is open");
     assert_eq!(f.read(f.internal, 16).expect("bytes"), b"abc");
 }
@@ -276,7 +276,7 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
         peer.read_exact(&mut received).expect("all of it");
         assert!(received.iter().all(|byte| *byte == 5));
     });
-    // More than fits, and with no end that is cut short.
+    // More than fits, and its end is not cut short.
     for _ in 0..20 {
         assert_eq!(f.write(f.net, &[5; 200_000]), Ok(200_000));
     }
@@ -284,7 +284,7 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
     f.host.end_guest();
     f.host.drain(Duration::from_secs(20)).expect("all leaves");
     reader.join().expect("all came");
-    // Told to end, it is not held up any more.
+    // A guest that is told to end is no longer held up.
     let mut f = fixture();
     f.nonblocking();
     let link = Arc::clone(&f.link);
@@ -293,7 +293,7 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
     embedder.join().expect("it ends");
 }
 
-/// Guest memory whose worker is told to stop as soon as anything is put into it.
+/// Guest memory whose worker is told to stop as soon as anything is written into it.
 struct Stopping<'a> {
     bytes: &'a mut [u8],
     link: &'a Link,
@@ -317,7 +317,7 @@ impl GuestMemory for Stopping<'_> {
 #[test]
 fn a_receive_that_never_has_to_sleep_ends_when_it_should() {
     let mut f = fixture();
-    // More than one try takes, and all of it there before the first.
+    // More than one try takes, all of it there before the first try.
     f.peer.write_all(&[7; 100_000]).expect("room");
     let mut bytes = memory(50_000);
     bytes.write_u32(8, 1024 + 50_000).expect("in memory");
@@ -355,7 +355,7 @@ fn one_message_is_one_read_across_several_buffers() {
     assert_eq!(&memory[3000..3019], b"essage of one write");
 }
 
-/// Reads until there are `len` bytes, as a guest does that takes them for granted.
+/// Reads until there are `len` bytes, like a guest that takes them for granted.
 fn read_exactly(f: &mut Fixture, len: u32) -> Call<u32> {
     let mut done = 0;
     while done < len {
@@ -383,7 +383,7 @@ fn a_read_within_a_record_waits_for_the_peer() {
             });
             assert_eq!(read_exactly(&mut f, 900), Ok(900));
         });
-        // The next record is not there yet, which is no reason to wait.
+        // The next record has not arrived, which is no reason to wait.
         assert_eq!(f.read(f.net, 18), Err(AGAIN));
     }
 }
@@ -411,7 +411,7 @@ fn who_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
     assert!(f.is_readable(f.net));
     assert_eq!(read_exactly(&mut f, 18), Ok(18));
     assert_eq!(f.read(f.net, 900), Err(AGAIN));
-    // It would never end if it waited again.
+    // If it waited again, the test would never end.
     f.host.reads.patience = Duration::from_secs(3600);
     assert_eq!(f.read(f.net, 900), Err(AGAIN));
     f.peer.write_all(&[1; 918]).expect("room");
