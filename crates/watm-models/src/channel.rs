@@ -1,4 +1,5 @@
-//! The runtime's `channel`: its own files, but for the three that are replaced.
+//! The runtime's `channel` module. It uses the runtime's own files, except for the three that are
+//! replaced.
 
 #[path = "../../watm-wasmer/src/channel/gate.rs"]
 #[allow(dead_code, reason = "the host uses the rest")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What running a model took.
+/// The cost of running a model.
 #[derive(Debug)]
 pub struct Explored {
     executions: usize,
@@ -13,13 +13,14 @@ pub struct Explored {
     time: Duration,
 }
 
-/// Runs `model` once for every schedule, or for those with up to `preemptions` changes of thread
-/// that nothing forces: mistakes seldom need more than two. `LOOM_MAX_PREEMPTIONS` overrides that.
+/// Runs `model` once for every schedule, or only for those with at most `preemptions` thread
+/// switches that nothing forces. Mistakes seldom need more than two. `LOOM_MAX_PREEMPTIONS`
+/// overrides that number.
 ///
 /// # Panics
 ///
-/// If the model does in one of the schedules, if its threads wait for each other or for nothing,
-/// or if two touch the same memory with no order between them.
+/// Panics if the model panics in one of the schedules, if its threads wait for each other or for
+/// nothing, or if two threads touch the same memory without an order between them.
 pub fn explore(preemptions: Option<usize>, model: fn()) -> Explored {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);

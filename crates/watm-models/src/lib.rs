@@ -1,14 +1,14 @@
 //! The ring, the pipe, the gate and the link of the runtime under a model checker.
 //!
-//! Their source files are compiled here once more, unchanged. Only what they are built of is
-//! replaced: `sync`, `cells` and `supervisor` in `channel` stand for the files of those names in
-//! the runtime, and hand loom every step that other threads can see. A crate of its own, so that
-//! neither the runtime nor its engine has to be compiled in a second way.
+//! Their source files are compiled here once more, unchanged. Only their building blocks are
+//! replaced: `sync`, `cells` and `supervisor` in `channel` stand for the files of the same names in
+//! the runtime. They hand loom every step that other threads can see. This is a separate crate so
+//! that neither the runtime nor its engine has to be compiled in a second way.
 //!
-//! What the runtime does around these files is repeated in the models in a few lines: how a
-//! worker sleeps, how a connection closes. Who changes that there changes it here.
+//! The models repeat in a few lines what the runtime does around these files: how a worker sleeps,
+//! and how a connection closes. Whoever changes that there must change it here too.
 
-// The files' own tests need the real primitives: see `tests/plain.rs`.
+// The tests of these files need the real primitives: see `tests/plain.rs`.
 #![cfg(not(test))]
 
 #[path = "../../watm-wasmer/src/error"]

@@ -1,4 +1,5 @@
-//! The models: two or three threads that take few steps each. Loom runs one for every schedule.
+//! The models: two or three threads that take a few steps each. Loom runs each model once for every
+//! schedule.
 
 pub mod close;
 pub mod reader;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::channel::link::Link;
 use crate::channel::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY, Patience, pipe};
 
-/// A call that takes as long as it takes.
+/// A call that waits as long as necessary.
 const FOR_EVER: Patience = Patience::Wait(None);
 const NOT_AT_ALL: Patience = Patience::None;
 
@@ -22,13 +23,13 @@ fn ends() -> (Arc<Link>, ApplicationEnd, GuestEnd) {
     (link, application, guest)
 }
 
-/// The guest writes `data`, with or without more to come soon.
+/// The guest writes `data`. `more` tells whether more will follow soon.
 fn guest_writes(guest: &mut GuestEnd, data: &[u8], more: bool) {
     assert_eq!(guest.write(data), data.len(), "there is room");
     guest.write_done(more);
 }
 
-/// The application reads `len` bytes, in as many pieces as they come in.
+/// The application reads `len` bytes, in as many pieces as they arrive in.
 fn read_exactly(application: &ApplicationEnd, len: usize) -> Vec<u8> {
     let mut all = Vec::new();
     while all.len() < len {

@@ -1,10 +1,10 @@
-//! In place of the runtime's `channel/cells.rs`: bytes of which loom knows who has touched them, so
-//! that two threads that do so without an order between them are found.
+//! Replaces the runtime's `channel/cells.rs`. Loom knows which threads have touched these bytes,
+//! and so finds two threads that touch them without an order between them.
 
 use loom::cell::UnsafeCell;
 
-/// Storage up to this size is watched. That of a pipe is not: its ring is the same code, and
-/// there the question is who wakes whom.
+/// Maximum size of storage that is watched, in bytes. The storage of a pipe is not: its ring is the
+/// same code, and what matters there is who wakes whom.
 const WATCHED: usize = 64;
 
 pub(crate) enum Cells {
@@ -12,8 +12,8 @@ pub(crate) enum Cells {
     Plain(std::cell::UnsafeCell<Vec<u8>>),
 }
 
-// SAFETY: loom runs one thread at a time, and says when two touch a watched cell without an order
-// between them. The callers of `put` and `get` see to the rest.
+// SAFETY: loom runs one thread at a time, and reports when two threads touch a watched cell without
+// an order between them. The callers of `put` and `get` uphold the rest.
 unsafe impl Sync for Cells {}
 // SAFETY: bytes can be sent.
 unsafe impl Send for Cells {}
@@ -29,7 +29,7 @@ impl Cells {
 
     /// # Safety
     ///
-    /// No other thread touches these cells meanwhile.
+    /// No other thread may touch these cells during the call.
     pub(crate) unsafe fn put(&self, start: usize, data: &[u8]) {
         match self {
             Self::Watched(cells) => {
@@ -47,7 +47,7 @@ impl Cells {
 
     /// # Safety
     ///
-    /// No other thread writes these cells meanwhile.
+    /// No other thread may write to these cells during the call.
     pub(crate) unsafe fn get(&self, start: usize, buf: &mut [u8]) {
         match self {
             Self::Watched(cells) => {

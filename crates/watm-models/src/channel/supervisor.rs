@@ -1,5 +1,6 @@
-//! In place of the runtime's `channel/supervisor.rs`: the same promise without clocks. A look at
-//! what is put off may come at any moment after the order, and there are as many as it takes.
+//! Replaces the runtime's `channel/supervisor.rs`. It makes the same promise without clocks. A
+//! check of delayed work may come at any moment after the order, and there are as many checks as
+//! needed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -39,14 +40,14 @@ pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
     INBOX.changed.notify_one();
 }
 
-/// What the supervisor's thread does until [`close`].
+/// The loop of the supervisor's thread, which runs until [`close`].
 pub(crate) fn run() {
     while let Some(delayed) = next() {
         look_after(&delayed);
     }
 }
 
-/// No more orders come.
+/// Announces that no more orders will come.
 pub(crate) fn close() {
     lock(&INBOX.orders).closed = true;
     INBOX.changed.notify_one();
@@ -65,7 +66,8 @@ fn next() -> Option<Weak<dyn Delayed>> {
     }
 }
 
-/// The looks at one: as in the runtime, where more of them find nothing before the last.
+/// Checks one piece of delayed work, as in the runtime. There, more of these checks find nothing
+/// before the last.
 fn look_after(delayed: &Weak<dyn Delayed>) {
     let (mut seen, mut idle) = (None, false);
     while let Some(delayed) = delayed.upgrade() {

@@ -1,7 +1,8 @@
-//! In place of the runtime's `channel/sync.rs`: the same names, whose schedules loom explores.
+//! Replaces the runtime's `channel/sync.rs`. It has the same names, and loom explores their
+//! schedules.
 //!
-//! What loom lacks is built of what it has. Reference counts and the counters of the traffic are
-//! the standard library's: nothing is ordered by them, and each would multiply the schedules.
+//! What loom lacks is built from what it has. Reference counts and the traffic counters are those
+//! of the standard library. They order nothing, and each would multiply the schedules.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -10,16 +11,17 @@ pub(crate) use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::sync::atomic::AtomicU64;
 
-/// Locks a mutex whose data stays valid whatever happened to a thread that held it.
+/// Locks a mutex whose data stays valid, whatever happened to a thread that held the lock.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Flags that one side sets and the other swaps.
 ///
-/// Nothing may be ordered between a swap and what it has read, but loom 0.7 does not know that: it
-/// lets a thread read what itself has swapped in where it has to read what was stored later, and
-/// finds lost wake-ups that cannot be. A store that is a swap too has its place behind the other.
+/// Nothing may be ordered between a swap and the value that it has read, but loom 0.7 does not know
+/// that. It lets a thread read the value that the thread itself swapped in, where the thread has to
+/// read what was stored later. So loom finds lost wake-ups that cannot happen. A store that is also
+/// a swap has its place behind the other swap.
 macro_rules! flag {
     ($flag:ident, $value:ty) => {
         #[derive(Default)]
@@ -44,8 +46,8 @@ macro_rules! flag {
 flag!(AtomicBool, bool);
 flag!(AtomicU32, u32);
 
-/// A cell that is written once. The flag orders like the real one: a release when it is filled,
-/// an acquire when it is looked at.
+/// A cell that is written once. Its flag has the same ordering as the real one: release when the
+/// cell is filled, acquire when it is read.
 pub(crate) struct OnceLock<T> {
     filled: AtomicBool,
     filling: Mutex<()>,
@@ -93,7 +95,7 @@ impl<T> Default for OnceLock<T> {
     }
 }
 
-/// What a worker sleeps on, in place of its reactor: a wake-up that comes early is kept.
+/// What a worker sleeps on instead of its reactor. An early wake-up is kept.
 #[derive(Default)]
 pub(crate) struct Bell {
     rung: Mutex<bool>,
@@ -101,7 +103,8 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    /// Sleeps until it rings, or takes in what has rung already and goes on.
+    /// If `sleep` is true, sleeps until the bell rings. Takes in a ring that has already come in
+    /// either case.
     pub(crate) fn wait(&self, sleep: bool) {
         let mut rung = lock(&self.rung);
         while sleep && !*rung {
@@ -111,7 +114,7 @@ impl Bell {
     }
 }
 
-/// In place of mio's.
+/// Replaces mio's `Waker`.
 pub(crate) struct Waker(pub(crate) Arc<Bell>);
 
 impl Waker {

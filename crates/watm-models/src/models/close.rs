@@ -1,5 +1,5 @@
-//! The application closes, or the guest ends, or both: each side hears of the other's end after
-//! its last byte, and nobody sleeps on.
+//! The application closes, or the guest ends, or both. Each side learns of the other's end after
+//! the last byte, and nobody stays asleep.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn end(link: &Link, guest: GuestEnd, outcome: Result<End, TransportError>) {
     link.finish();
 }
 
-/// Reads until the end of stream, sleeping as long as it takes.
+/// Reads until the end of stream, sleeping whenever necessary.
 fn guest_reads_to_the_end(worker: &mut Worker) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -41,7 +41,8 @@ fn guest_reads_to_the_end(worker: &mut Worker) -> Vec<u8> {
     }
 }
 
-/// The guest reads what was written before the close, then the end, and then knows of the close.
+/// The guest reads what was written before the close, then the end. After that, it knows of the
+/// close.
 pub fn the_guest_reads_all_before_a_close() {
     let (link, application, guest) = ends();
     let mut worker = Worker::new(Arc::clone(&link), guest);
@@ -56,7 +57,7 @@ pub fn the_guest_reads_all_before_a_close() {
     closer.join().expect("the application ends");
 }
 
-/// The application reads what was written before a failure, then the failure; its writes fail.
+/// The application reads what was written before a failure, then the failure. Its writes fail.
 pub fn the_application_reads_all_before_a_failure() {
     let (link, application, mut guest) = ends();
     let ending = thread::spawn(move || {
@@ -79,7 +80,7 @@ pub fn the_application_reads_all_before_a_failure() {
     ending.join().expect("the guest ends");
 }
 
-/// The same with a good end, and a wake-up that was put off.
+/// The same with a normal end, and a delayed wake-up.
 pub fn the_application_reads_all_before_the_end() {
     let (link, application, mut guest) = ends();
     let ended = Arc::clone(&link);
@@ -94,7 +95,7 @@ pub fn the_application_reads_all_before_the_end() {
     ending.join().expect("the guest ends");
 }
 
-/// A guest that ends while the application waits for room.
+/// A guest ends while the application waits for room.
 pub fn the_end_wakes_the_writer() {
     let (link, application, guest) = ends();
     fill(&application);
@@ -110,7 +111,7 @@ pub fn the_end_wakes_the_writer() {
     writer.join().expect("the writer ends");
 }
 
-/// One thread of the application closes while another reads and the guest writes.
+/// One thread of the application closes while another one reads and the guest writes.
 pub fn a_close_wakes_the_applications_own_reader() {
     let (link, application, mut guest) = ends();
     let other = application.clone();
@@ -126,7 +127,7 @@ pub fn a_close_wakes_the_applications_own_reader() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// The application closes while the guest ends by itself, and waits until all is over.
+/// The application closes while the guest ends by itself. It then waits until everything is over.
 pub fn both_sides_end_at_once() {
     let (link, application, mut guest) = ends();
     let ending = Arc::clone(&link);

@@ -1,12 +1,12 @@
-//! The application's reader sleeps while the guest writes: it never sleeps for ever with bytes
-//! there.
+//! The application's reader sleeps while the guest writes. It never sleeps for ever while there are
+//! bytes.
 
 use loom::thread;
 
 use super::{ends, guest_writes, read_exactly};
 use crate::channel::supervisor;
 
-/// A write with nothing behind it wakes at once.
+/// A write with nothing after it wakes the reader at once.
 pub fn a_write_wakes_the_reader() {
     let (_link, application, mut guest) = ends();
     let writer = thread::spawn(move || {
@@ -17,7 +17,7 @@ pub fn a_write_wakes_the_reader() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// Each of two writes wakes, whether the reader sleeps already, or again.
+/// Each of two writes wakes the reader, whether it already sleeps or sleeps again.
 pub fn two_writes_wake_the_reader() {
     let (_link, application, mut guest) = ends();
     let writer = thread::spawn(move || {
@@ -29,7 +29,7 @@ pub fn two_writes_wake_the_reader() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// A wake-up that was put off is made up for before the guest sleeps.
+/// A delayed wake-up is made up for before the guest sleeps.
 pub fn a_guest_that_sleeps_wakes_the_reader_first() {
     let (_link, application, mut guest) = ends();
     let writer = thread::spawn(move || {
@@ -41,7 +41,7 @@ pub fn a_guest_that_sleeps_wakes_the_reader_first() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// A wake-up that was put off is made up for by the next write with nothing behind it.
+/// A delayed wake-up is made up for by the next write with nothing after it.
 pub fn the_last_write_wakes_the_reader() {
     let (_link, application, mut guest) = ends();
     let writer = thread::spawn(move || {
@@ -67,7 +67,7 @@ pub fn the_supervisor_wakes_the_reader() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// So it does again when the supervisor has just forgotten the pipe, or is about to.
+/// The same happens when the supervisor has just forgotten the pipe, or is about to.
 pub fn the_supervisor_wakes_the_reader_twice() {
     let (_link, application, mut guest) = ends();
     let reader = thread::spawn(move || assert_eq!(read_exactly(&application, 2), b"ab"));
@@ -82,7 +82,7 @@ pub fn the_supervisor_wakes_the_reader_twice() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// The guest makes up for a wake-up while the supervisor does.
+/// The guest makes up for a delayed wake-up while the supervisor does so too.
 pub fn guest_and_supervisor_wake_the_reader() {
     let (_link, application, mut guest) = ends();
     let reader = thread::spawn(move || assert_eq!(read_exactly(&application, 2), b"ab"));

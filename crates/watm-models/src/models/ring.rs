@@ -1,4 +1,4 @@
-//! The ring: bytes are exact, and no byte is touched by both sides at once.
+//! The ring: bytes arrive unchanged, and no byte is touched by both sides at once.
 
 use loom::thread;
 
@@ -19,7 +19,7 @@ fn read_to(all: &mut Vec<u8>, rx: &mut Consumer, most: usize) {
     all.extend_from_slice(&buf[..len]);
 }
 
-/// What is written across the wrap is read as it was.
+/// What is written across the wrap is read unchanged.
 pub fn bytes_cross_the_wrap() {
     let (mut tx, mut rx) = ring_at(4, 3);
     let producer = thread::spawn(move || {
@@ -37,7 +37,7 @@ pub fn bytes_cross_the_wrap() {
     assert_eq!(all, b"abcde"[..written]);
 }
 
-/// Room that was read is written again only after it was read.
+/// Space is written again only after its bytes were read.
 pub fn room_is_used_again() {
     let (mut tx, mut rx) = ring(2);
     assert_eq!(tx.stage(b"ab"), 2);
@@ -60,7 +60,7 @@ pub fn room_is_used_again() {
     assert_eq!(all, b"abcd"[..written]);
 }
 
-/// What is staged in two pieces is seen as one.
+/// What is staged in two pieces becomes visible as one.
 pub fn a_commit_shows_all_or_nothing() {
     let (mut tx, mut rx) = ring_at(4, 3);
     let producer = thread::spawn(move || {
@@ -74,7 +74,7 @@ pub fn a_commit_shows_all_or_nothing() {
     assert_eq!(rx.available(), 3);
 }
 
-/// Looking at bytes, skipping some and reading the others finds the same as reading them all.
+/// Peeking at bytes, skipping some and reading the others gives the same as reading them all.
 pub fn peeks_and_skips_agree_with_reads() {
     let (mut tx, mut rx) = ring_at(4, 2);
     let producer = thread::spawn(move || {

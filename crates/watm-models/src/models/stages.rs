@@ -16,7 +16,7 @@ fn end_stage(link: &Link, stage: Stage) -> bool {
     expired
 }
 
-/// A transport is set up or its time was over, never both and never neither.
+/// Either a transport is set up or its time runs out: never both, and never neither.
 pub fn established_or_expired() {
     let link = Arc::new(Link::default());
     let (first, second) = (Arc::clone(&link), Arc::clone(&link));
@@ -29,8 +29,8 @@ pub fn established_or_expired() {
     assert_eq!(link.is_stopping(), expired);
 }
 
-/// An instance of a stock: the deadline of its making, late as it may be, never hits the
-/// connection that it is taken for, and that has a deadline of its own.
+/// An instance from a stock. The deadline for its preparation, however late, never hits the
+/// connection that it is taken for. That connection has a deadline of its own.
 pub fn a_deadline_hits_its_own_stage_alone() {
     let link = Arc::new(Link::in_stock());
     let (made, late, taken) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
@@ -47,7 +47,7 @@ pub fn a_deadline_hits_its_own_stage_alone() {
     assert_ne!(ready, expired);
 }
 
-/// A connection that is stopped while its worker makes the guest ready is interrupted.
+/// A connection is interrupted if it is stopped while its worker prepares the guest.
 pub fn whoever_stops_interrupts() {
     let link = Arc::new(Link::default());
     let interrupted = Arc::new(AtomicBool::default());
@@ -58,8 +58,8 @@ pub fn whoever_stops_interrupts() {
     assert!(interrupted.load(Ordering::Relaxed));
 }
 
-/// An interrupt is never sent to a worker that has taken back how it is interrupted: its store
-/// may be gone.
+/// An interrupt is never sent to a worker that has withdrawn its interrupt handler, because its
+/// store may be gone.
 pub fn no_interrupt_after_the_end() {
     let link = Arc::new(Link::default());
     let gone = Arc::new(AtomicBool::default());

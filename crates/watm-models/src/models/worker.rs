@@ -1,5 +1,5 @@
-//! The worker announces what it waits for, looks once more and sleeps, while others change
-//! something: it never sleeps for ever over a change.
+//! The worker announces what it waits for, checks once more and sleeps, while others change
+//! something. It never sleeps through a change for ever.
 
 use std::sync::Arc;
 
@@ -11,15 +11,16 @@ use crate::channel::link::{Level, Link, interest};
 use crate::channel::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY};
 use crate::channel::sync::{Bell, Mutex, Waker, lock};
 
-/// A worker, as far as it sleeps: what `Host::sleep_for` does, with a bell for its reactor.
+/// A worker, as far as sleeping goes. It does what `Host::sleep_for` does, with a bell in place of
+/// its reactor.
 pub(super) struct Worker {
     pub(super) link: Arc<Link>,
     pub(super) guest: GuestEnd,
     bell: Arc<Bell>,
     seen_level: Level,
-    /// The size of the write that the guest waits with.
+    /// Size of the write that the guest waits with.
     refused: usize,
-    /// What the guest would read waits for room in place of a write.
+    /// If this is set, the worker waits for room for what the guest would read, not for a write.
     gate: Option<Gate>,
 }
 
@@ -80,7 +81,7 @@ pub fn data_wakes_the_worker() {
     writer.join().expect("the writer ends");
 }
 
-/// It writes again while the worker is awake, or on its way to sleep.
+/// The application writes again while the worker is awake, or about to sleep.
 pub fn each_write_wakes_the_worker() {
     let (application, mut worker) = worker();
     let writer = thread::spawn(move || {
@@ -103,7 +104,7 @@ pub fn each_write_wakes_the_worker() {
     writer.join().expect("the writer ends");
 }
 
-/// The embedder raises the level while the worker waits for anything else.
+/// The embedder raises the level while the worker waits for something else.
 pub fn the_level_wakes_the_worker() {
     let (application, mut worker) = worker();
     let link = Arc::clone(&worker.link);
@@ -118,7 +119,7 @@ pub fn the_level_wakes_the_worker() {
     drop(application);
 }
 
-/// Both at once: neither wake-up swallows the other.
+/// Both happen at once. Neither wake-up swallows the other.
 pub fn data_and_level_wake_the_worker() {
     let (application, mut worker) = worker();
     let link = Arc::clone(&worker.link);
@@ -159,17 +160,17 @@ fn room(refused: usize) {
     reader.join().expect("the reader ends");
 }
 
-/// A small write goes on when half of the pipe is free.
+/// A small write continues once half of the pipe is free.
 pub fn room_for_little_wakes_the_worker() {
     room(1);
 }
 
-/// A large one when all that it needs is.
+/// A large write continues once all the room that it needs is free.
 pub fn room_for_much_wakes_the_worker() {
     room(PIPE_CAPACITY / 4 * 3);
 }
 
-/// What the guest waits for counts, not the more that it waited for before.
+/// What the guest waits for now counts, not the larger amount that it waited for before.
 pub fn the_last_wish_for_room_counts() {
     let (application, mut worker) = worker();
     super::guest_writes(&mut worker.guest, &vec![7; PIPE_CAPACITY], false);
@@ -188,7 +189,8 @@ pub fn the_last_wish_for_room_counts() {
     reader.join().expect("the reader ends");
 }
 
-/// An application that reads no more wakes a guest that waits for room: its bytes are dropped.
+/// An application that stops reading wakes a guest that waits for room. The guest's bytes are
+/// dropped.
 pub fn the_end_of_reading_wakes_the_worker() {
     let (application, mut worker) = worker();
     super::guest_writes(&mut worker.guest, &vec![7; PIPE_CAPACITY], false);
@@ -223,7 +225,7 @@ pub fn room_lets_a_read_through() {
     reader.join().expect("the reader ends");
 }
 
-/// The supervisor sends what kept a read back: no event of the socket would tell the worker.
+/// The supervisor sends what kept a read back. No event of the socket would tell the worker.
 pub fn a_late_flush_lets_a_read_through() {
     let (application, worker) = worker();
     let waiting = Arc::new(Mutex::new(1));

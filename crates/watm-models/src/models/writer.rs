@@ -1,12 +1,12 @@
-//! The application's writer waits for room while the guest reads: it never sleeps for ever with
-//! room there.
+//! The application's writer waits for room while the guest reads. It never sleeps for ever while
+//! there is room.
 
 use loom::thread;
 
 use super::{FOR_EVER, ends, fill};
 use crate::channel::pipe::PIPE_CAPACITY;
 
-/// A full pipe that the guest reads in two halves.
+/// The guest reads a full pipe in two halves.
 pub fn reading_wakes_the_writer() {
     let (_link, application, mut guest) = ends();
     fill(&application);
@@ -42,7 +42,7 @@ pub fn reading_wakes_all_writers() {
     assert_eq!(guest.read(&mut buf), 2);
 }
 
-/// A guest that reads no more wakes the writer too, which then fails.
+/// A guest that stops reading wakes the writer too, which then fails.
 pub fn the_end_of_reading_wakes_the_writer() {
     let (_link, application, mut guest) = ends();
     fill(&application);
@@ -54,7 +54,7 @@ pub fn the_end_of_reading_wakes_the_writer() {
     writer.join().expect("the writer ends");
 }
 
-/// So does an application that shuts down writing while one of its threads waits.
+/// An application that shuts down writing while one of its threads waits does the same.
 pub fn a_shutdown_wakes_the_writer() {
     let (_link, application, guest) = ends();
     fill(&application);
