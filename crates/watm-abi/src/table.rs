@@ -7,40 +7,39 @@ use std::ops::Range;
 
 use crate::Errno;
 
-/// All numbers are below this: wasi-libc's `select` cannot take higher ones.
+/// All numbers are below this limit. The `select` of wasi-libc cannot take higher ones.
 pub const FD_LIMIT: u32 = 1024;
 
 /// Descriptors by number.
 ///
-/// New ones get the lowest free number of a range. They count against a limit, wherever the guest
-/// moves them. What it is given from the start, such as its standard streams, may stand at any
-/// number and does not count, wherever it is moved.
+/// A new descriptor gets the lowest free number of a range. It counts against a limit, wherever the
+/// guest moves it. A descriptor that the guest is given from the start, such as a standard stream,
+/// may have any number. It does not count, wherever it is moved.
 ///
-/// A lookup takes two reads, whatever the number. A table that was never used holds no memory; a
-/// full one at most 2 KiB besides its entries.
+/// A lookup takes two reads, whatever the number. A table that was never used holds no memory. A
+/// full table takes at most 2 KiB in addition to its entries.
 #[derive(Clone, Debug)]
 pub struct FdTable<T> {
-    /// For each number, where its entry stands in `entries`; numbers past the end are free. Grown
-    /// on demand.
+    /// The position in `entries` for each number. Numbers past the end are free. Grows on demand.
     slots: Vec<Slot>,
-    /// What is open, in the order of the numbers.
+    /// The open descriptors, in the order of their numbers.
     entries: Vec<Entry<T>>,
     range: Range<u32>,
     limit: usize,
-    /// How many of the entries count against the limit.
+    /// Number of entries that count against the limit.
     counted: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Entry<T> {
     fd: u32,
-    /// Whether it counts against the limit.
+    /// Whether the entry counts against the limit.
     counts: bool,
     value: T,
 }
 
-/// The state of a number. The position of an entry fits in 16 bits since there are at most
-/// [`FD_LIMIT`] of them.
+/// The state of a number. The position of an entry fits in 16 bits because there are at most
+/// [`FD_LIMIT`] entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Free,
@@ -48,8 +47,8 @@ enum Slot {
 }
 
 impl<T> FdTable<T> {
-    /// An empty table that gives out the numbers from `range.start` to `range.end - 1`, and holds
-    /// at most `limit` of the descriptors that it gave out at once.
+    /// Creates an empty table that hands out the numbers from `range.start` to `range.end - 1`. At
+    /// most `limit` of the descriptors that it hands out can be open at once.
     ///
     /// The range is cut at [`FD_LIMIT`]. With an empty range or a limit of 0,
     /// [`insert`](Self::insert) always fails.
@@ -69,7 +68,8 @@ impl<T> FdTable<T> {
     ///
     /// # Errors
     ///
-    /// [`Errno::Mfile`] at the limit, or when the range is full. The value is dropped.
+    /// Returns [`Errno::Mfile`] when the limit is reached or the range is full. The value is
+    /// dropped.
     pub fn insert(&mut self, value: T) -> Result<u32, Errno> {
         if self.is_full() {
             return Err(Errno::Mfile);
@@ -87,12 +87,14 @@ impl<T> FdTable<T> {
         Ok(fd)
     }
 
-    /// Opens this number, inside or outside of the range, for something that the guest has from the
-    /// start, and returns what stood there. It does not count against the limit.
+    /// Opens this number for something that the guest has from the start, and returns what it
+    /// replaces. The number may be inside or outside of the range. The descriptor does not count
+    /// against the limit.
     ///
     /// # Errors
     ///
-    /// [`Errno::Badf`] from [`FD_LIMIT`] on. The table is then as before, and the value is dropped.
+    /// Returns [`Errno::Badf`] if the number is [`FD_LIMIT`] or more. The table is then unchanged,
+    /// and the value is dropped.
     pub fn give(&mut self, fd: u32, value: T) -> Result<Option<T>, Errno> {
         if fd >= FD_LIMIT {
             return Err(Errno::Badf);
@@ -104,13 +106,13 @@ impl<T> FdTable<T> {
         }))
     }
 
-    /// What is open under this number.
+    /// Returns what is open under this number.
     pub fn get(&self, fd: u32) -> Option<&T> {
         let position = self.position(fd)?;
         self.entries.get(position).map(|entry| &entry.value)
     }
 
-    /// What is open under this number, to be changed.
+    /// Returns what is open under this number, for changing it.
     pub fn get_mut(&mut self, fd: u32) -> Option<&mut T> {
         let position = self.position(fd)?;
         self.entries.get_mut(position).map(|entry| &mut entry.value)
@@ -121,25 +123,25 @@ impl<T> FdTable<T> {
         self.position(fd).is_some()
     }
 
-    /// Closes this number and returns what was open. The number is free again.
+    /// Closes this number and returns what was open. The number is then free again.
     ///
     /// # Errors
     ///
-    /// [`Errno::Badf`] when it is not open.
+    /// Returns [`Errno::Badf`] if the number is not open.
     pub fn remove(&mut self, fd: u32) -> Result<T, Errno> {
         self.take(fd).map(|entry| entry.value)
     }
 
-    /// Moves a descriptor to another number, as `fd_renumber` does, and returns what stood there.
+    /// Moves a descriptor to another number, as `fd_renumber` does, and returns what it replaces.
     ///
-    /// `from` is free afterwards. `to` need not be open: a host that must refuse free numbers, as
-    /// WASI says, looks first. When both numbers are the same, nothing changes. No more count
-    /// against the limit than before.
+    /// `from` is free afterwards. `to` need not be open. WASI says that free numbers must be
+    /// refused, so a host that follows it checks `to` first. If both numbers are the same, nothing
+    /// changes. The number of descriptors that count against the limit does not grow.
     ///
     /// # Errors
     ///
-    /// [`Errno::Badf`] when `from` is not open, or `to` is [`FD_LIMIT`] or more. The table is then
-    /// as before.
+    /// Returns [`Errno::Badf`] if `from` is not open, or if `to` is [`FD_LIMIT`] or more. The table
+    /// is then unchanged.
     pub fn renumber(&mut self, from: u32, to: u32) -> Result<Option<T>, Errno> {
         if !self.contains(from) || to >= FD_LIMIT {
             return Err(Errno::Badf);
@@ -151,7 +153,7 @@ impl<T> FdTable<T> {
         Ok(self.place(Entry { fd: to, ..moved }))
     }
 
-    /// How many descriptors are open, those that do not count included.
+    /// Number of open descriptors, including those that do not count against the limit.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -161,24 +163,24 @@ impl<T> FdTable<T> {
         self.entries.is_empty()
     }
 
-    /// How many descriptors may be open at once, those that were given not counted.
+    /// Maximum number of descriptors that may be open at once, not counting those that were given.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Whether as many are open as may be: [`insert`](Self::insert) fails.
+    /// Whether the limit is reached, so that [`insert`](Self::insert) fails.
     pub fn is_full(&self) -> bool {
         self.counted >= self.limit
     }
 
-    /// The open descriptors, in the order of their numbers.
+    /// Iterates over the open descriptors, in the order of their numbers.
     pub fn iter(
         &self,
     ) -> impl DoubleEndedIterator<Item = (u32, &T)> + ExactSizeIterator + FusedIterator {
         self.entries.iter().map(|entry| (entry.fd, &entry.value))
     }
 
-    /// The open descriptors, in the order of their numbers, to be changed.
+    /// Iterates over the open descriptors, in the order of their numbers, for changing them.
     pub fn iter_mut(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = (u32, &mut T)> + ExactSizeIterator + FusedIterator {
@@ -187,9 +189,9 @@ impl<T> FdTable<T> {
             .map(|entry| (entry.fd, &mut entry.value))
     }
 
-    /// Closes everything, and returns it in the order of the numbers.
+    /// Closes all descriptors, and returns them in the order of their numbers.
     ///
-    /// The table is empty at once, also when the iterator is not run to its end.
+    /// The table is empty at once, even if the iterator is not run to its end.
     pub fn drain(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = (u32, T)> + ExactSizeIterator + FusedIterator + use<T>
@@ -200,7 +202,7 @@ impl<T> FdTable<T> {
         entries.map(|entry| (entry.fd, entry.value))
     }
 
-    /// Takes what stands under a number out of the table.
+    /// Removes the entry of a number from the table.
     fn take(&mut self, fd: u32) -> Result<Entry<T>, Errno> {
         let position = self.position(fd).ok_or(Errno::Badf)?;
         let entry = self.entries.remove(position);
@@ -210,7 +212,8 @@ impl<T> FdTable<T> {
         Ok(entry)
     }
 
-    /// Puts an entry under its number, which is below `FD_LIMIT`, whatever the limit says.
+    /// Puts an entry under its number, whatever the limit says. The number must be below
+    /// `FD_LIMIT`.
     fn place(&mut self, entry: Entry<T>) -> Option<T> {
         self.counted += usize::from(entry.counts);
         match self
@@ -230,18 +233,18 @@ impl<T> FdTable<T> {
         }
     }
 
-    /// Tells the slots where the entries from `first` on stand.
+    /// Updates the slots of the entries from position `first` on.
     fn reposition(&mut self, first: usize) {
         for position in first..self.entries.len() {
             let Some(&Entry { fd, .. }) = self.entries.get(position) else {
                 return;
             };
-            // There are at most `FD_LIMIT` entries, so that the position fits.
+            // There are at most `FD_LIMIT` entries, so the position fits.
             self.set_slot(fd, Slot::Open(position as u16));
         }
     }
 
-    /// Where the entry of a number stands.
+    /// The position of a number's entry.
     fn position(&self, fd: u32) -> Option<usize> {
         match self.slot(fd) {
             Slot::Open(position) => Some(usize::from(position)),
@@ -278,7 +281,7 @@ impl<T> FdTable<T> {
 mod tests {
     use super::*;
 
-    /// A table for the numbers 64 to 69 that holds at most four.
+    /// A table for the numbers 64 to 69 that holds at most four descriptors.
     fn table() -> FdTable<char> {
         FdTable::new(64..70, 4)
     }
@@ -337,7 +340,7 @@ mod tests {
         let mut table = FdTable::new(1022..u32::MAX, usize::MAX);
         assert_eq!((table.insert('a'), table.insert('b')), (Ok(1022), Ok(1023)));
         assert_eq!(table.insert('c'), Err(Errno::Mfile));
-        // The ends are the wrong way round here, or beyond the limit: an empty range.
+        // The range is empty: its ends are in the wrong order, or beyond the limit.
         #[expect(
             clippy::reversed_empty_ranges,
             reason = "what a mistaken caller passes"
@@ -363,7 +366,7 @@ mod tests {
             assert_eq!(table.insert('b'), Ok(65));
             assert_eq!(table.renumber(64, to), Ok(None));
             assert_eq!(table.insert('c'), Err(Errno::Mfile), "{to}");
-            // One over the other: the one below is gone.
+            // One moves onto the other, which is gone.
             assert_eq!(table.renumber(65, to), Ok(Some('a')));
             assert_eq!(table.insert('c'), Ok(64));
             assert_eq!(table.insert('d'), Err(Errno::Mfile));
@@ -382,11 +385,11 @@ mod tests {
         assert_eq!(table.renumber(0, 65), Ok(None));
         assert_eq!(table.insert('c'), Ok(64));
         assert_eq!(table.insert('d'), Err(Errno::Mfile));
-        // Over one that counts, which is gone.
+        // A given one moves onto one that counts, which is gone.
         assert_eq!(table.renumber(65, 64), Ok(Some('c')));
         assert_eq!(table.insert('d'), Ok(65));
         assert_eq!(table.insert('e'), Err(Errno::Mfile));
-        // Under one that counts, which still does.
+        // One that counts moves onto a given one, and still counts.
         assert_eq!(table.renumber(65, 66), Ok(Some('b')));
         assert_eq!(table.insert('e'), Err(Errno::Mfile));
         assert_open(&table, &[(64, 'a'), (66, 'd')]);
