@@ -1,6 +1,6 @@
-//! Decides whether a module fits WATM v1, by what it declares.
+//! Decides whether a module fits WATM v1, based on what it declares.
 //!
-//! Knows the rules. Must never know an engine, nor run anything: the check comes before.
+//! Knows the rules. Must never know an engine or run anything, because the check comes first.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     import_signature,
 };
 
-/// What a module that fits has to offer.
+/// What a valid module offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// What it can do for a connection. Never empty.
@@ -20,11 +20,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Checks that the module has the role that it is asked for.
+    /// Checks that the module has the requested role.
     ///
     /// # Errors
     ///
-    /// [`InterfaceError::MissingRole`], which says which roles it has.
+    /// Returns [`InterfaceError::MissingRole`], which lists the roles that the module has.
     pub fn require(&self, role: Role) -> Result<(), InterfaceError> {
         if self.roles.contains(role) {
             Ok(())
@@ -37,16 +37,17 @@ impl Entry {
     }
 }
 
-/// How many imports that do not fit are named: a module can have any number of them.
+/// Maximum number of unsuitable imports that are named. A module can have any number of them.
 const IMPORTS_NAMED: usize = 20;
 
 /// What has to run once, right after a module is instantiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModuleKind {
-    /// `_start`: the module is built as a program. Its instance has to stay usable when that ends.
+    /// `_start`: the module is built as a program. Its instance must stay usable when that program
+    /// ends.
     Command,
-    /// `_initialize`: the module is built as a library. It also stands for a module that exports
-    /// both: WASI gives a command no `_initialize`, so that `_start` is a left-over there.
+    /// `_initialize`: the module is built as a library. This also applies to a module that exports
+    /// both. WASI gives a command no `_initialize`, so `_start` is a left-over in such a module.
     Reactor,
     /// Nothing.
     Plain,
@@ -63,19 +64,21 @@ impl ModuleKind {
     }
 }
 
-/// Checks that a module fits WATM v1, by its imports and exports.
+/// Checks that a module fits WATM v1, based on its imports and exports.
 ///
-/// A module imports what it wants of the interface, and may export whatever else it likes. The
-/// imports have to be functions of `env` and `wasi_snapshot_preview1` with the right types.
+/// A module imports the parts of the interface that it wants, and may export anything else. Its
+/// imports must be functions of `env` and `wasi_snapshot_preview1` with the right types.
 ///
 /// # Errors
 ///
-/// What is wrong, the most important first: the memory, the exports that every module has, the
-/// roles, what runs first, and then the imports in the order of the module: the first 20 that do
-/// not fit, and [`InterfaceError::MoreImports`] in place of all others. A module for another
-/// version is recognised before all that, and reported as this alone. The list is never empty.
+/// Returns everything that is wrong, starting with the most important. The order is: the memory,
+/// the exports that every module has, the roles, what runs first, and then the imports in the order
+/// of the module. The list names the first 20 imports that do not fit, and
+/// [`InterfaceError::MoreImports`] stands for all others. A module for another version is
+/// recognised before all that. It is reported as such, with no other error. The list is never
+/// empty.
 pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
-    // Valid modules have no name twice; of an invalid one the first counts.
+    // Valid modules have no duplicate names. In an invalid module, the first one counts.
     let mut by_name = HashMap::with_capacity(exports.len());
     for export in exports {
         by_name.entry(export.name.as_str()).or_insert(&export.kind);
@@ -97,7 +100,7 @@ pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Ve
             });
         }
     }
-    // A role with a wrong type is reported as that, and not as missing.
+    // A role with a wrong type is reported as that, not as missing.
     let roles: Roles = Role::ALL
         .iter()
         .copied()
@@ -147,7 +150,7 @@ fn check_memory(found: Option<&ItemKind>, problems: &mut Vec<InterfaceError>) {
     }
 }
 
-/// Whether there is an export of this name, which is a function of the interface; reports a wrong
+/// Whether there is an export with this name that is a function of the interface. Reports a wrong
 /// type.
 fn check_function(
     exports: &HashMap<&str, &ItemKind>,
@@ -183,8 +186,7 @@ fn fits(import: &ImportDecl) -> bool {
     )
 }
 
-/// As much of a name as a message repeats, and one character more, so that it shows where it was
-/// cut.
+/// As much of a name as a message repeats, plus one character to show where it was cut.
 fn beginning(name: &str) -> String {
     name.chars().take(MAX_EXCERPT + 1).collect()
 }
@@ -221,7 +223,7 @@ mod tests {
 
     const I32: ValType = ValType::I32;
 
-    /// What a module declares; each test spoils it in one way.
+    /// What a module declares. Each test breaks it in one way.
     struct Module {
         imports: Vec<ImportDecl>,
         exports: Vec<ExportDecl>,

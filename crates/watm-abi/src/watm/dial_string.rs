@@ -1,24 +1,26 @@
-//! The string arguments of `water_dial`: the network and the address, each gathered from an array
-//! of buffers.
+//! The string arguments of `water_dial`: the network and the address. Each is gathered from an
+//! array of buffers.
 //!
-//! Knows how long and of what they may be. Must never know networks, addresses or policies.
+//! Knows the maximum length and the encoding of these strings. Must never know networks, addresses
+//! or policies.
 
 use crate::{Errno, GuestMemory, IovecArray};
 
-/// The longest string that `water_dial` takes, in bytes.
+/// Maximum length of a string that `water_dial` takes, in bytes.
 pub const MAX_STRING: u32 = 256;
 
 /// Gathers a string argument of `water_dial` from `count` records at `ptr`.
 ///
-/// What the string says is not looked at.
+/// This does not look at what the string says.
 ///
 /// # Errors
 ///
-/// [`Errno::Inval`] for every failure, which is what guests expect: more than
-/// [`MAX_IOVECS`](crate::MAX_IOVECS) records, an array or a buffer outside of the memory, no bytes
-/// at all, more than [`MAX_STRING`] of them, or bytes that are not UTF-8. Some guests pass the
-/// address and the length of the text where the array is due; its letters, read as records, end
-/// here too.
+/// Returns [`Errno::Inval`] for every failure, which is what guests expect. The failures are: more
+/// than [`MAX_IOVECS`](crate::MAX_IOVECS) records, an array or a buffer outside of the memory, no
+/// bytes at all, more than [`MAX_STRING`] bytes, or bytes that are not UTF-8.
+///
+/// Some guests pass the address and the length of the text instead of the array. The letters of the
+/// text, read as records, cause this error too.
 pub fn gather_string<M: GuestMemory + ?Sized>(
     memory: &M,
     ptr: u32,
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
     use crate::{Iovec, MAX_IOVECS};
 
-    /// Gathers `parts`, each in a buffer of its own, from a page of memory.
+    /// Gathers `parts` from a page of memory, each in its own buffer.
     fn gather(parts: &[&[u8]]) -> Result<String, Errno> {
         let mut memory = vec![0u8; 65536];
         let mut buf = 32768;

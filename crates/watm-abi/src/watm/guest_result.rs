@@ -1,4 +1,4 @@
-//! The `s32` that functions of the interface return: a value or an error number, in one number.
+//! The `s32` that functions of the interface return. It encodes either a value or an error number.
 //!
 //! Knows the encoding in both directions. Must never know which function returned it.
 
@@ -8,12 +8,12 @@ use crate::Errno;
 
 /// A failure that a function of the guest returned.
 ///
-/// The module, or what it talks to, is at fault: not the host.
+/// The module, or the peer that it talks to, is at fault, not the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GuestError {
-    /// An error number of WASI Preview 1; never [`Errno::Success`].
+    /// An error number of WASI Preview 1. Never [`Errno::Success`].
     Errno(Errno),
-    /// A number that stands for no error: the value as returned, its sign included.
+    /// A number that stands for no error: the value as returned, including its sign.
     Unknown(i32),
 }
 
@@ -40,12 +40,12 @@ impl std::error::Error for GuestError {
     }
 }
 
-/// What an import of the interface (`water_dial`, `water_dial_fixed`, `water_accept`) returns to
-/// the guest.
+/// Encodes what an import of the interface (`water_dial`, `water_dial_fixed`, `water_accept`)
+/// returns to the guest.
 ///
-/// A value is returned as it is, an error as its negated number. A value above `i32::MAX` does not
-/// fit and is reported as [`Errno::Overflow`]. The error [`Errno::Success`] contradicts itself, and
-/// would be read as descriptor 0: it is reported as [`Errno::Io`].
+/// A value is returned unchanged, and an error as its negated number. A value above `i32::MAX` does
+/// not fit and becomes [`Errno::Overflow`]. The error [`Errno::Success`] contradicts itself, and
+/// would be read as descriptor 0. It becomes [`Errno::Io`].
 pub fn encode_result(result: Result<u32, Errno>) -> i32 {
     match result {
         Ok(value) => i32::try_from(value).unwrap_or(Errno::Overflow.to_signed()),
@@ -54,24 +54,25 @@ pub fn encode_result(result: Result<u32, Errno>) -> i32 {
     }
 }
 
-/// What an export that returns a descriptor (`watm_dial_v1`, `watm_dial_fixed_v1`,
-/// `watm_accept_v1`) says.
+/// Decodes the result of an export that returns a descriptor (`watm_dial_v1`, `watm_dial_fixed_v1`,
+/// `watm_accept_v1`).
 ///
 /// # Errors
 ///
-/// Every number below zero: [`GuestError::Errno`] when it is a negated error number, else
-/// [`GuestError::Unknown`].
+/// Every negative number is an error: [`GuestError::Errno`] if it is a negated error number, and
+/// [`GuestError::Unknown`] otherwise.
 pub fn decode_value(raw: i32) -> Result<u32, GuestError> {
     u32::try_from(raw).map_err(|_| guest_error(raw))
 }
 
-/// What an export that returns an error number (`watm_init_v1`, `watm_ctrlpipe_v1`,
-/// `watm_associate_v1`, `watm_start_v1`) says.
+/// Decodes the result of an export that returns an error number (`watm_init_v1`,
+/// `watm_ctrlpipe_v1`, `watm_associate_v1`, `watm_start_v1`).
 ///
 /// # Errors
 ///
-/// Every number but zero: [`GuestError::Errno`] when it is an error number, negated or not (some
-/// code paths of TinyGo modules do not negate it), else [`GuestError::Unknown`].
+/// Every number except zero is an error: [`GuestError::Errno`] if it is an error number, negated or
+/// not, and [`GuestError::Unknown`] otherwise. Some code paths of TinyGo modules do not negate the
+/// number.
 pub fn decode_errno(raw: i32) -> Result<(), GuestError> {
     match raw {
         0 => Ok(()),
@@ -79,7 +80,7 @@ pub fn decode_errno(raw: i32) -> Result<(), GuestError> {
     }
 }
 
-/// The failure that a number other than zero stands for, whatever its sign.
+/// The failure that a non-zero number stands for, whatever its sign.
 fn guest_error(raw: i32) -> GuestError {
     match u16::try_from(raw.unsigned_abs())
         .ok()

@@ -1,8 +1,8 @@
-//! The functions of the interface and their types: what a WATM v1 module may import and has to
+//! The functions of the interface and their types: what a WATM v1 module may import and must
 //! export.
 //!
-//! Knows the two tables of WATM v1 and the functions of WASI Preview 1. Must never know what they
-//! do.
+//! Knows the two tables of WATM v1 and the functions of WASI Preview 1. Must never know what these
+//! functions do.
 
 use super::names::{
     ACCEPT, ASSOCIATE, CTRLPIPE, DIAL, DIAL_FIXED, ENV_MODULE, INIT, INITIALIZE, MAIN, START,
@@ -13,18 +13,18 @@ use crate::{Signature, ValType};
 const I32: ValType = ValType::I32;
 const I64: ValType = ValType::I64;
 
-/// A function: its name, and its type as parameters and results.
+/// A function: its name, its parameter types and its result types.
 type Function = (&'static str, &'static [ValType], &'static [ValType]);
 
-/// The functions of module `env`.
+/// The functions of the module `env`.
 const ENV: &[Function] = &[
-    // Two arrays of `ciovec`, each an address and a count: the network and the address.
+    // Two arrays of `ciovec`, the network and the address. Each array is an address and a count.
     (WATER_DIAL, &[I32, I32, I32, I32], &[I32]),
     (WATER_DIAL_FIXED, &[], &[I32]),
     (WATER_ACCEPT, &[], &[I32]),
 ];
 
-/// The functions of WASI Preview 1, `sock_accept` included, which was added last.
+/// The functions of WASI Preview 1, including `sock_accept`, which was added last.
 const WASI: &[Function] = &[
     ("args_get", &[I32, I32], &[I32]),
     ("args_sizes_get", &[I32, I32], &[I32]),
@@ -95,7 +95,7 @@ const EXPORTS: &[Function] = &[
     (START, &[], &[I32]),
 ];
 
-/// The type of a function that a module may import, or `None` when the interface has no such
+/// The type of a function that a module may import, or `None` if the interface has no such
 /// function.
 pub fn import_signature(module: &str, name: &str) -> Option<Signature> {
     match module {
@@ -105,12 +105,12 @@ pub fn import_signature(module: &str, name: &str) -> Option<Signature> {
     }
 }
 
-/// The type of a function that the host calls, or `None` when the interface has no such function.
+/// The type of a function that the host calls, or `None` if the interface has no such function.
 pub fn export_signature(name: &str) -> Option<Signature> {
     find(EXPORTS, name)
 }
 
-/// Every function that a module may import: the module it comes from, its name and its type.
+/// All functions that a module may import: the module that each comes from, its name and its type.
 pub fn imports() -> impl Iterator<Item = (&'static str, &'static str, Signature)> {
     let of = |module| move |(name, signature)| (module, name, signature);
     all(ENV)
@@ -118,8 +118,8 @@ pub fn imports() -> impl Iterator<Item = (&'static str, &'static str, Signature)
         .chain(all(WASI).map(of(WASI_MODULE)))
 }
 
-/// Every function that the host calls when a module exports it: its name and its type. The memory
-/// is not among them.
+/// All functions that the host calls if a module exports them: the name and the type of each. The
+/// memory is not included.
 pub fn exports() -> impl Iterator<Item = (&'static str, Signature)> {
     all(EXPORTS)
 }
@@ -141,9 +141,9 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// The types of WASI Preview 1 in the letters of its published C header, so that the table
-    /// above is not compared with itself: `w` a 32-bit value, `x` a 64-bit one, then `>` and the
-    /// result.
+    /// The types of WASI Preview 1, transcribed as letters from its published C header, so that the
+    /// table above is not compared with itself. `w` is a 32-bit value and `x` is a 64-bit one. The
+    /// result follows after `>`.
     const PREVIEW1: &str = "
         args_get ww>w            args_sizes_get ww>w       environ_get ww>w
         environ_sizes_get ww>w   clock_res_get ww>w        clock_time_get wxw>w

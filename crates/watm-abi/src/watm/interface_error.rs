@@ -1,18 +1,19 @@
-//! Why a module does not fit the interface.
+//! The reasons why a module does not fit the interface.
 //!
-//! Knows how to say it: what was expected, what was found, and that the module is at fault. Must
-//! never decide it (see `check.rs`).
+//! Knows how to describe a reason: what was expected, what was found, and that the module is at
+//! fault. Must never decide whether there is one (see `check.rs`).
 
 use std::fmt;
 
 use crate::excerpt::Quoted;
 use crate::{Role, Roles, Signature};
 
-/// A reason why a module does not fit WATM v1. The module is at fault, always: it was built for
-/// something else, or wrongly.
+/// A reason why a module does not fit WATM v1.
 ///
-/// Names that come from the module are cut after 201 characters, and escaped when they are printed,
-/// see [`Excerpt`](crate::Excerpt), so that they cannot disturb a log.
+/// The module is always at fault. It was built for something else, or built incorrectly.
+///
+/// Names that come from the module are cut after 201 characters. They are escaped when they are
+/// printed, so that they cannot disturb a log. See [`Excerpt`](crate::Excerpt).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InterfaceError {
@@ -21,80 +22,83 @@ pub enum InterfaceError {
     /// The module was built for an unreleased later draft, which is also called v1: it exports
     /// `watm_userpipe_v1`.
     DraftV1,
-    /// The module lacks an export that every module has.
+    /// The module lacks an export that every module must have.
     MissingExport {
         /// The name of the export.
         name: String,
-        /// The type that it has to have; `None` for the memory.
+        /// The type that the export must have. `None` for the memory.
         expected: Option<Signature>,
     },
-    /// An export that the host would call has another type, or is no function.
+    /// An export that the host would call has another type, or is not a function.
     ExportSignature {
         /// The name of the export.
         name: String,
-        /// The type that it has to have.
+        /// The type that the export must have.
         expected: Signature,
-        /// What it is: a type such as `(i32, i32) -> i32`, or such as `a global`.
+        /// What the export is: a type such as `(i32, i32) -> i32`, or a description such as `a
+        /// global`.
         found: String,
     },
-    /// What the module exports under the name of the memory is no memory.
+    /// The export with the name of the memory is not a memory.
     ExportKind {
         /// The name of the export.
         name: String,
-        /// What it has to be, such as `a memory`.
+        /// What the export must be, such as `a memory`.
         expected: &'static str,
-        /// What it is: a type such as `(i32, i32) -> i32`, or such as `a global`.
+        /// What the export is: a type such as `(i32, i32) -> i32`, or a description such as `a
+        /// global`.
         found: String,
     },
-    /// The memory is shared between threads. The host copies data in and out while no one else may
-    /// touch it.
+    /// The memory is shared between threads. The host copies data in and out, and nothing else may
+    /// touch the memory meanwhile.
     SharedMemory,
-    /// The memory has 64-bit addresses. All functions of the interface take 32-bit ones.
+    /// The memory has 64-bit addresses. All functions of the interface take 32-bit addresses.
     Memory64,
     /// The module can neither dial nor listen nor relay.
     NoRole {
-        /// The names of the exports that were looked for.
+        /// The names of the exports that the check looked for.
         names: Vec<&'static str>,
     },
     /// The module imports something that no host of WATM v1 provides.
     ImportUnknown {
-        /// The module that it is asked from.
+        /// The module that the import names.
         module: String,
-        /// Its name there.
+        /// The name of the import in that module.
         name: String,
-        /// What it is: a type such as `(i32, i32) -> i32`, or such as `a global`.
+        /// What the import is: a type such as `(i32, i32) -> i32`, or a description such as `a
+        /// global`.
         found: String,
     },
-    /// The module imports something else than a function under the name of a function.
+    /// The module imports something other than a function under the name of a function.
     ImportKind {
-        /// The module that it is asked from.
+        /// The module that the import names.
         module: String,
-        /// Its name there.
+        /// The name of the import in that module.
         name: String,
-        /// What it is, such as `a global`.
+        /// What the import is, such as `a global`.
         found: String,
     },
-    /// The module imports a function with another type.
+    /// The module imports a function with the wrong type.
     ImportSignature {
-        /// The module that it is asked from.
+        /// The module that the import names.
         module: String,
-        /// Its name there.
+        /// The name of the import in that module.
         name: String,
         /// The type that the function has.
         expected: Signature,
         /// The type that the module asks for.
         found: String,
     },
-    /// Further imports do not fit either. This comes last, in place of them.
+    /// Further imports do not fit either. This comes last, in place of their own errors.
     MoreImports {
-        /// How many there are.
+        /// Number of these imports.
         count: usize,
     },
-    /// The module is fine, but cannot do what it was asked for.
+    /// The module is fine, but cannot do what it was asked to do.
     MissingRole {
-        /// What it was asked for.
+        /// The requested role.
         role: Role,
-        /// What it can do.
+        /// The roles that the module has.
         available: Roles,
     },
 }

@@ -1,6 +1,6 @@
-//! What a module declares: its imports and exports, without an engine's types.
+//! What a module declares: its imports and exports, without the types of an engine.
 //!
-//! Knows what can be declared. Must never know what the interface asks for.
+//! Knows what can be declared. Must never know what the interface requires.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use crate::Signature;
 
 /// What is imported or exported.
 ///
-/// [`Display`](fmt::Display) says it as error messages do: `(i32) -> i32` for a function, else `a
-/// memory` and so on.
+/// [`Display`](fmt::Display) describes it as in error messages: `(i32) -> i32` for a function, or a
+/// phrase such as `a memory`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemKind {
     /// A function.
     Function(Signature),
     /// A linear memory.
     Memory {
-        /// The size it starts with, in pages of 64 KiB.
+        /// Initial size, in pages of 64 KiB.
         min_pages: u64,
-        /// The size it may grow to, in pages of 64 KiB; `None` for no limit of its own.
+        /// Maximum size, in pages of 64 KiB. `None` if the memory has no limit of its own.
         max_pages: Option<u64>,
-        /// Whether several threads share it.
+        /// Whether multiple threads share it.
         shared: bool,
-        /// Whether its addresses have 64 bits.
+        /// Whether it has 64-bit addresses.
         memory64: bool,
     },
     /// A table.
@@ -48,9 +48,9 @@ impl fmt::Display for ItemKind {
 /// Something that a module asks the host for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportDecl {
-    /// The module that it is asked from, such as `env`.
+    /// The module that it is imported from, such as `env`.
     pub module: String,
-    /// Its name there.
+    /// Its name in that module.
     pub name: String,
     /// What it is.
     pub kind: ItemKind,

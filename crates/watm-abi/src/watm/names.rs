@@ -1,6 +1,6 @@
-//! The names of the interface: what a module exports and imports under which name.
+//! The names of the interface: the names under which a module exports and imports things.
 //!
-//! Knows spelling, and must never know types (see `interface.rs`).
+//! Knows their spelling, and must never know types (see `interface.rs`).
 
 /// The exported memory.
 pub const MEMORY: &str = "memory";
@@ -9,7 +9,7 @@ pub const MEMORY: &str = "memory";
 pub const INIT: &str = "watm_init_v1";
 /// The export that takes the descriptor of the control pipe.
 pub const CTRLPIPE: &str = "watm_ctrlpipe_v1";
-/// The export that runs the worker, and returns when the transport ends.
+/// The export that runs the worker and returns when the transport ends.
 pub const START: &str = "watm_start_v1";
 
 /// The export of a dialer: connects to a server that the host chose.
@@ -32,12 +32,12 @@ pub const WATER_ACCEPT: &str = "water_accept";
 
 /// The module that the functions of WASI Preview 1 come from.
 pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
-/// The export of a command that is run once, right after instantiation.
+/// The export of a command that runs once, right after instantiation.
 pub const MAIN: &str = "_start";
-/// The export of a reactor that is run once, right after instantiation.
+/// The export of a reactor that runs once, right after instantiation.
 pub const INITIALIZE: &str = "_initialize";
 
-/// An export that only modules for an unreleased later draft have, which is also called v1.
+/// An export that only modules for an unreleased later draft have. That draft is also called v1.
 pub const USERPIPE: &str = "watm_userpipe_v1";
 /// An export that only modules for version 0 have.
 pub const V0_MARK: &str = "_water_v0";

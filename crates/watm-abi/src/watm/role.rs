@@ -1,4 +1,4 @@
-//! What a module can do for a connection: dial, dial an address of its own, listen, relay.
+//! What a module can do for a connection: dial, dial an address of its own, listen, or relay.
 //!
 //! Knows the four roles and the export of each. Must never know how a role is carried out.
 
@@ -24,7 +24,7 @@ impl Role {
     /// Every role.
     pub const ALL: &[Role] = &[Role::Dialer, Role::FixedDialer, Role::Listener, Role::Relay];
 
-    /// The name of the export that a module has this role by.
+    /// The name of the export that gives a module this role.
     pub const fn export(self) -> &'static str {
         match self {
             Role::Dialer => names::DIAL,
@@ -34,7 +34,7 @@ impl Role {
         }
     }
 
-    /// What it is called, in lower case.
+    /// The name of the role, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Role::Dialer => "dialer",
@@ -57,17 +57,17 @@ impl fmt::Display for Role {
 
 /// A set of roles: what one module can do.
 ///
-/// [`Display`](fmt::Display) writes `dialer, relay`, and `none` for the empty set.
+/// [`Display`](fmt::Display) writes a list such as `dialer, relay`, and `none` for the empty set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Roles(u8);
 
 impl Roles {
-    /// The empty set.
+    /// Creates the empty set.
     pub const fn new() -> Self {
         Roles(0)
     }
 
-    /// Adds a role; adding it twice is the same as once.
+    /// Adds a role. Adding it twice has no further effect.
     pub fn insert(&mut self, role: Role) {
         self.0 |= role.bit();
     }
@@ -77,17 +77,17 @@ impl Roles {
         self.0 & role.bit() != 0
     }
 
-    /// Whether no role is in the set.
+    /// Whether the set contains no role.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// How many roles are in the set.
+    /// Number of roles in the set.
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// The roles, in the order of [`Role::ALL`].
+    /// Iterates over the roles, in the order of [`Role::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL
             .iter()

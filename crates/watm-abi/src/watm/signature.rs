@@ -1,7 +1,7 @@
-//! The types of functions, as WebAssembly writes them.
+//! The types of functions, in the notation of WebAssembly.
 //!
-//! Knows value types and their order. Must never know which function has which type, nor an
-//! engine's own types.
+//! Knows value types and their order. Must never know which function has which type, or the types
+//! of an engine.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -23,7 +23,7 @@ pub enum ValType {
     V128,
     /// A reference to a function.
     FuncRef,
-    /// A reference to something of the host's.
+    /// A reference to an object of the host.
     ExternRef,
 }
 
@@ -39,7 +39,7 @@ impl ValType {
         ValType::ExternRef,
     ];
 
-    /// How the text format writes it.
+    /// The name in the text format.
     pub const fn name(self) -> &'static str {
         match self {
             ValType::I32 => "i32",
@@ -59,12 +59,13 @@ impl fmt::Display for ValType {
     }
 }
 
-/// A list of value types. Clones share it, so that a module can give one long type to any number of
-/// functions.
+/// A list of value types.
 ///
-/// [`Display`](fmt::Display) writes `(i32, i64)`. Of a list longer than any of the interface it
-/// writes the beginning, and how many more there are: such a list is a module's, and may have
-/// thousands.
+/// Clones share the list, so a module can give one long type to any number of functions.
+///
+/// [`Display`](fmt::Display) writes `(i32, i64)`. If a list is longer than any in the interface, it
+/// writes only the beginning and the number of remaining types. Such a list comes from a module,
+/// and may have thousands of types.
 #[derive(Clone)]
 pub struct ValTypes(List);
 
@@ -75,9 +76,9 @@ enum List {
 }
 
 impl ValTypes {
-    /// How many types the longest list of the interface has: that of `path_open`.
+    /// Length of the longest list in the interface, that of `path_open`.
     const LONGEST: usize = 9;
-    /// How many types are written of a list that is longer than that.
+    /// Number of types that are written of a longer list.
     const WRITTEN: usize = 7;
 }
 
@@ -151,9 +152,10 @@ impl fmt::Display for ValTypes {
 
 /// The type of a function. Cheap to clone.
 ///
-/// [`Display`](fmt::Display) writes `(i32, i64) -> i32`, with `()` for no parameter and for no
-/// result, and several results in parentheses; of more types than any function of the interface
-/// has, not all. It never writes more than 200 characters.
+/// [`Display`](fmt::Display) writes `(i32, i64) -> i32`. It writes `()` for no parameters and for
+/// no results, and puts several results in parentheses. If there are more types than in any
+/// function of the interface, it does not write all of them. It never writes more than 200
+/// characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// The types of the parameters.
@@ -163,7 +165,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// A signature of slices or vectors.
+    /// Creates a signature from slices or vectors.
     ///
     /// ```
     /// use watm_abi::{Signature, ValType};
@@ -178,7 +180,7 @@ impl Signature {
         }
     }
 
-    /// A signature that is known when the program is compiled.
+    /// Creates a signature that is known at compile time.
     pub const fn from_static(params: &'static [ValType], results: &'static [ValType]) -> Self {
         Signature {
             params: ValTypes(List::Static(params)),
