@@ -87,8 +87,8 @@ fn guard(
     )
 }
 
-/// Converts an answer of `wasmer-wasix` to the error numbers of Preview 1. It has some numbers of
-/// its own that guests do not know.
+/// Converts an answer of `wasmer-wasix` to the error numbers of Preview 1. `wasmer-wasix` has some
+/// numbers of its own that guests do not know.
 fn preview1(mut answer: Vec<Value>) -> Vec<Value> {
     /// The number that `wasmer-wasix` uses for an address outside of memory.
     const MEMORY_VIOLATION: i32 = 78;

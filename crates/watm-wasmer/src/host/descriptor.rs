@@ -60,7 +60,7 @@ impl Kind {
     pub(super) fn file_type(&self) -> FileType {
         match self {
             Self::Internal | Self::Control | Self::Net(_) => FileType::SocketStream,
-            // Programs take a character device without a file position for a terminal.
+            // Programs treat a character device without a file position as a terminal.
             Self::Std(stream) if stream.is_terminal() => FileType::CharacterDevice,
             Self::Std(_) => FileType::Unknown,
             Self::Directory(_) => FileType::Directory,

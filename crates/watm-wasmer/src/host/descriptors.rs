@@ -184,7 +184,7 @@ impl Descriptors {
         }
     }
 
-    /// Fails if the descriptor belongs to a file system. For the functions on sockets.
+    /// Fails if the descriptor belongs to a file system. The functions on sockets need this check.
     pub(super) fn check_socket(&self, fd: u32) -> Answer<()> {
         if self.get(fd)?.kind.is_of_file_system() {
             Err(Errno::Notsock)

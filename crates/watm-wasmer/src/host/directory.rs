@@ -270,8 +270,8 @@ fn open_in_memory(tree: &Arc<Tree>, node: usize, how: How) -> Answer<Found> {
 }
 
 impl Listing {
-    /// Passes the entries from that position on to `each`, until there are no more or `each` wants
-    /// none. The first position is 0.
+    /// Calls `each` for every entry from position `from` on, until there are no more entries or
+    /// `each` wants none. The first position is 0.
     pub(crate) fn read(
         &self,
         from: u64,
@@ -397,7 +397,7 @@ fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
 }
 
 /// The error number that a guest receives. A path that leads out of its directory is refused
-/// without asking the system. It has its own error number in WASI.
+/// without asking the system. Such a path has its own error number in WASI.
 pub(crate) fn errno(error: io::Error) -> Errno {
     if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
         return Errno::Notcapable;

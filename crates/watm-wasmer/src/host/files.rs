@@ -95,7 +95,7 @@ impl Descriptor {
 }
 
 impl Descriptors {
-    /// The directory at this number, if it has the right.
+    /// The directory at this number, if the descriptor has the right.
     pub(super) fn directory(&self, fd: u32, right: Rights) -> Answer<&Directory> {
         let descriptor = self.get(fd)?;
         match &descriptor.kind {
@@ -105,7 +105,7 @@ impl Descriptors {
         }
     }
 
-    /// The file at this number, if it has the right.
+    /// The file at this number, if the descriptor has the right.
     fn file(&mut self, fd: u32, right: Rights) -> Answer<&mut OpenFile> {
         let descriptor = self.get_mut(fd)?;
         let checked = descriptor.check(right);
@@ -125,7 +125,7 @@ impl Descriptors {
         }
     }
 
-    /// The file or directory at this number, if it has the right.
+    /// The file or directory at this number, if the descriptor has the right.
     fn of_file_system(&self, fd: u32, right: Rights) -> Answer<&Kind> {
         let descriptor = self.get(fd)?;
         if !descriptor.kind.is_of_file_system() {

@@ -113,7 +113,7 @@ impl Leaving {
         self.lost |= self.waits();
     }
 
-    /// Whether the guest believes bytes to be on their way that were lost.
+    /// Whether any bytes were lost that the guest believes to be on their way.
     pub(super) fn has_lost(&self) -> bool {
         self.lost
     }

@@ -9,7 +9,7 @@ use crate::host::file::OpenFile;
 use crate::host::files::{READ_DIRECTORY, READ_FILE, WRITE_DIRECTORY, WRITE_FILE, resolved};
 use crate::host::tree::Answer;
 
-/// Maximum length of a path, in bytes, which is also that of Linux.
+/// Maximum length of a path, in bytes. Linux has the same limit.
 const PATH_LIMIT: u32 = 4096;
 
 /// Part of a path call: the descriptor of a directory, and where the path is in memory.
@@ -95,7 +95,7 @@ fn follows(lookup: u32) -> bool {
 }
 
 impl Descriptors {
-    /// The directory at this number, if it has the right, and a path in it.
+    /// The directory at this number, if the descriptor has the right, and a path in it.
     fn at<'m>(&self, memory: &'m [u8], at: At, right: Rights) -> Answer<(&Directory, &'m str)> {
         let directory = self.directory(at.fd, right)?;
         if at.len > PATH_LIMIT {

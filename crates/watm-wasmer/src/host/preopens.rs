@@ -113,7 +113,7 @@ impl InMemory {
 ///
 /// # Errors
 ///
-/// Names the directory that could not be opened, and the reason.
+/// Fails if a directory could not be opened. The error names the directory and the reason.
 pub(crate) fn open(
     directories: &[Preopen],
     in_memory: &InMemory,

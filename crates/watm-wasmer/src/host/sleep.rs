@@ -55,7 +55,7 @@ pub(super) struct Sleeper {
     cached_answers: u32,
     /// Number of bytes moved since then.
     moved: usize,
-    /// Since when a closed connection has had nothing left to do, if that is so.
+    /// When a closed connection ran out of things to do, if it has.
     quiet_since: Option<Instant>,
     /// The level that the guest has had the chance to learn of.
     seen_level: Level,
@@ -220,7 +220,7 @@ impl Host {
         }
     }
 
-    /// What others than the system must wake this worker for, while it waits for these.
+    /// The events for which others, not the system, must wake this worker while it waits for these.
     fn interests(&mut self, waits: Waits<'_>) -> u32 {
         let mut what = 0;
         let mut wanted = None::<usize>;

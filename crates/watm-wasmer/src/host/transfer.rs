@@ -266,10 +266,11 @@ impl Host {
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
 
-    /// `fd_write` and `sock_send`. Returns the number of bytes taken. A blocking descriptor takes
-    /// all, and so does any descriptor of a guest that has never polled for room. Otherwise, a
-    /// write of up to 128 KiB is taken completely or fails with `Again`. A standard stream takes 1
-    /// MiB in a call, or 64 KiB if it is non-blocking.
+    /// `fd_write` and `sock_send`. Returns the number of bytes taken.
+    ///
+    /// A blocking descriptor takes all, and so does any descriptor of a guest that has never polled
+    /// for room. Otherwise, a write of up to 128 KiB is taken completely or fails with `Again`. In
+    /// one call, a standard stream takes 1 MiB, or 64 KiB if it is non-blocking.
     pub(crate) fn write<M: GuestMemory + ?Sized>(
         &mut self,
         memory: &M,

@@ -3,9 +3,10 @@
 //! Linux limits the number of mappings of a process (`vm.max_map_count`, 65,530 unless it was
 //! raised). Each connection takes about ten of them: stacks, guard pages, the guest's memory. A
 //! process that has used up all of them is lost: a new thread or an allocation finds none and
-//! aborts the process. So no worker is started when few are left. Counting the mappings takes the
-//! system a microsecond for each. They are only counted again after as many workers have started as
-//! were certain to fit.
+//! aborts the process. So no worker is started when few are left.
+//!
+//! Counting the mappings takes the system a microsecond for each. They are only counted again once
+//! as many workers have started as were certain to fit.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
