@@ -32,8 +32,8 @@ const LEAST: usize = 16;
 const MOST: usize = 512;
 /// How long not to count again after there was no room.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The values to assume if the system does not tell: its default limit, and the most that each
-/// worker takes.
+/// The values to assume if the system does not tell: its default limit, and what each worker
+/// usually takes.
 const DEFAULT_LIMIT: usize = 65_530;
 const USUAL: usize = 20;
 
