@@ -69,7 +69,7 @@ fn a_missing_role_is_named_with_those_that_are_there() {
         &["demo", &module],
     ] {
         Watm::run(args).failure(&[
-            "the module is no ",
+            "the module is not a ",
             "its roles: fixed dialer",
             "watm inspect",
         ]);
