@@ -177,25 +177,25 @@ fn a_module_without_the_role_asked_for_is_refused_with_the_roles_that_it_has() {
         error,
         ConfigError::Role(InterfaceError::MissingRole { .. })
     ));
-    refused(&error, "no dialer", "roles: fixed dialer");
+    refused(&error, "not a dialer", "roles: fixed dialer");
     let error = Listener::builder(&fixed)
         .bind("127.0.0.1:0")
         .expect_err("no listener");
     assert!(matches!(error, ListenError::Config(ConfigError::Role(_))));
-    refused(&error, "no listener", "roles: fixed dialer");
+    refused(&error, "not a listener", "roles: fixed dialer");
     let error = Listener::builder(&fixed)
         .acceptor()
         .expect_err("no listener");
-    refused(&error, "no listener", "roles: fixed dialer");
+    refused(&error, "not a listener", "roles: fixed dialer");
     let error = Relay::builder(&fixed)
         .bind("127.0.0.1:0")
         .expect_err("no relay");
-    refused(&error, "no relay", "roles: fixed dialer");
+    refused(&error, "not a relay", "roles: fixed dialer");
     let both = built("err_positive");
     let error = FixedDialer::builder(&both)
         .build()
         .expect_err("no fixed dialer");
-    refused(&error, "no fixed dialer", "roles: dialer, relay");
+    refused(&error, "not a fixed dialer", "roles: dialer, relay");
 }
 
 #[test]
