@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -130,18 +130,25 @@ impl Client for Conn {
     }
 }
 
+/// A client that is refused when this is dropped, unless it was taken out.
+struct Waiting<C: Client>(Option<C>);
+
+impl<C: Client> Drop for Waiting<C> {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            client.refuse();
+        }
+    }
+}
+
 /// Serves one client on its own thread.
 fn spawn_client<C: Client>(stack_size: usize, client: C, serve: impl FnOnce(C) + Send + 'static) {
-    // Without a thread the client is still here, to be refused.
-    let client = Arc::new(Mutex::new(Some(client)));
-    let take =
-        |client: &Mutex<Option<C>>| client.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let theirs = Arc::clone(&client);
+    let mut waiting = Waiting(Some(client));
     let spawned = thread::Builder::new()
         .name("watm-client".into())
         .stack_size(stack_size)
         .spawn(move || {
-            if let Some(client) = take(&theirs) {
+            if let Some(client) = waiting.0.take() {
                 serve(client);
             }
         });
@@ -150,9 +157,6 @@ fn spawn_client<C: Client>(stack_size: usize, client: C, serve: impl FnOnce(C) +
             "a client was dropped: cannot start a thread: {}",
             chain(&error)
         );
-        if let Some(client) = take(&client) {
-            client.refuse();
-        }
     }
 }
 
