@@ -39,12 +39,14 @@ impl Host {
         flags: RiFlags,
     ) -> Call<u32> {
         self.begin()?;
-        if self.descriptors.get(fd)?.kind.is_of_file_system() {
+        let kind = &self.descriptors.get(fd)?.kind;
+        if kind.is_of_file_system() {
             return Ok(self.descriptors.read(memory, fd, iovecs)?);
         }
+        let is_stream = kind.is_stream();
         self.close_for_good();
         let read = self.read_from(memory, fd, iovecs, flags);
-        if self.is_stream(fd) {
+        if is_stream {
             self.note_deed(&read);
             self.learnt.end |= read == Ok(0) && iovecs.total_len() > 0;
             self.learnt.note(&read);
@@ -278,12 +280,14 @@ impl Host {
         iovecs: &IovecArray,
     ) -> Call<u32> {
         self.check_stop()?;
-        if self.descriptors.get(fd)?.kind.is_of_file_system() {
+        let kind = &self.descriptors.get(fd)?.kind;
+        if kind.is_of_file_system() {
             return Ok(self.descriptors.write(memory, fd, iovecs)?);
         }
+        let is_stream = kind.is_stream();
         self.reads.next_turn();
         let written = self.write_to(memory, fd, iovecs);
-        if self.is_stream(fd) {
+        if is_stream {
             self.note_deed(&written);
             self.learnt.note(&written);
         }

@@ -364,6 +364,13 @@ fn read_exactly(f: &mut Fixture, len: u32) -> Call<u32> {
     Ok(done)
 }
 
+/// The peer sends the head of a record, and the guest reads it.
+fn read_head(f: &mut Fixture) {
+    f.peer.write_all(&[1; 18]).expect("room");
+    assert!(f.is_readable(f.net));
+    assert_eq!(read_exactly(f, 18), Ok(18));
+}
+
 #[test]
 fn a_read_within_a_record_waits_for_the_peer() {
     let mut f = fixture();
@@ -371,9 +378,7 @@ fn a_read_within_a_record_waits_for_the_peer() {
     f.host.reads.patience = Duration::from_secs(3600);
     let mut peer = f.peer.try_clone().expect("a socket");
     for _ in 0..50 {
-        f.peer.write_all(&[1; 18]).expect("room");
-        assert!(f.is_readable(f.net));
-        assert_eq!(read_exactly(&mut f, 18), Ok(18));
+        read_head(&mut f);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..3 {
@@ -393,9 +398,7 @@ fn a_read_within_a_record_waits_no_longer_than_the_guest_should_run() {
     let mut f = fixture();
     f.nonblocking();
     f.host.reads.patience = Duration::from_secs(3600);
-    f.peer.write_all(&[1; 18]).expect("room");
-    assert!(f.is_readable(f.net));
-    assert_eq!(read_exactly(&mut f, 18), Ok(18));
+    read_head(&mut f);
     let link = Arc::clone(&f.link);
     let thread = std::thread::spawn(move || link.raise(Level::Cancelled));
     assert_eq!(f.read(f.net, 900), Err(AGAIN));
@@ -407,9 +410,7 @@ fn who_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
     let mut f = fixture();
     f.nonblocking();
     f.host.reads.patience = Duration::from_millis(20);
-    f.peer.write_all(&[1; 18]).expect("room");
-    assert!(f.is_readable(f.net));
-    assert_eq!(read_exactly(&mut f, 18), Ok(18));
+    read_head(&mut f);
     assert_eq!(f.read(f.net, 900), Err(AGAIN));
     // If it waited again, the test would never end.
     f.host.reads.patience = Duration::from_secs(3600);
