@@ -127,16 +127,7 @@ impl Pipe {
     /// Wakes application threads that wait for bytes. The caller has published the change that they
     /// wait for.
     fn wake_readers(&self) {
-        fence(Ordering::SeqCst);
-        if self
-            .to_application
-            .application_waits
-            .load(Ordering::Relaxed)
-            && self
-                .to_application
-                .application_waits
-                .swap(false, Ordering::AcqRel)
-        {
+        if was_waiting(&self.to_application.application_waits) {
             // A thread between its second look and its sleep holds the lock. Wait for it.
             drop(lock(&self.rx));
             self.link.traffic.system_call();
@@ -171,18 +162,20 @@ impl Pipe {
     }
 
     fn wake_writers(&self) {
-        fence(Ordering::SeqCst);
-        if self.to_guest.application_waits.load(Ordering::Relaxed)
-            && self
-                .to_guest
-                .application_waits
-                .swap(false, Ordering::AcqRel)
-        {
+        if was_waiting(&self.to_guest.application_waits) {
             drop(lock(&self.tx));
             self.link.traffic.system_call();
             self.writable.notify_all();
         }
     }
+}
+
+/// Whether a thread waits, according to its flag, which is then withdrawn: one wake-up is enough. The
+/// caller has published the change that the thread waits for.
+fn was_waiting(flag: &AtomicBool) -> bool {
+    fence(Ordering::SeqCst);
+    // Mostly nobody waits, and a look is cheaper than a swap.
+    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::AcqRel)
 }
 
 impl Delayed for Pipe {
