@@ -29,4 +29,12 @@ int32_t guest_address(char *address, size_t capacity);                      // f
 int32_t guest_started(void);                                                // in the worker, descriptors non-blocking
 void guest_piece(enum direction direction, uint8_t *piece, size_t length);  // what was read, before it is written
 
+// A subscription that is ready when there is something to read. Its userdata is the descriptor.
+static inline __wasi_subscription_t readable(int32_t fd) {
+    return (__wasi_subscription_t){
+        .userdata = (uint64_t)fd,
+        .u = {.tag = __WASI_EVENTTYPE_FD_READ, .u.fd_read.file_descriptor = fd},
+    };
+}
+
 #endif

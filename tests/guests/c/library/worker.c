@@ -24,13 +24,6 @@ static int32_t pump(int32_t from, int32_t to, enum direction direction) {
     }
 }
 
-static __wasi_subscription_t readable(int32_t fd) {
-    return (__wasi_subscription_t){
-        .userdata = (uint64_t)fd,
-        .u = {.tag = __WASI_EVENTTYPE_FD_READ, .u.fd_read.file_descriptor = fd},
-    };
-}
-
 EXPORT(watm_start_v1) int32_t watm_start(void) {
     const int32_t fds[3] = {module.control, module.source, module.remote};
     __wasi_subscription_t subscriptions[3];
