@@ -46,11 +46,6 @@ pub trait DialHook: Send + Sync {
     }
 }
 
-/// The hook of those who set none.
-pub(crate) struct PlainDial;
-
-impl DialHook for PlainDial {}
-
 /// One outgoing connection about to be made, as a [`DialHook`] sees it.
 pub struct DialAttempt<'a> {
     network: Network,
@@ -197,16 +192,16 @@ impl<'r, 'a> Race<'r, 'a> {
             } else {
                 self.wait()?
             };
-            if let Some((socket, address)) = won {
-                return Ok((socket.into(), address));
+            if let Some((won, address)) = won {
+                return Ok((won, address));
             }
         }
     }
 
     /// Begins to connect to an address; returns the socket if it is connected at once.
-    fn begin(&mut self, address: SocketAddr) -> Option<(Socket, SocketAddr)> {
+    fn begin(&mut self, address: SocketAddr) -> Option<(Stream, SocketAddr)> {
         match self.try_begin(address) {
-            Ok((socket, None)) => return Some((socket, address)),
+            Ok((socket, None)) => return Some((socket.into(), address)),
             Ok((socket, Some(token))) => self.under_way.push(Runner {
                 socket,
                 address,
@@ -225,7 +220,9 @@ impl<'r, 'a> Race<'r, 'a> {
             Some(Protocol::TCP),
         )?;
         socket.set_nonblocking(true)?;
-        self.attempt.outgoing.hook.prepare(&socket, address)?;
+        if let Some(hook) = &self.attempt.outgoing.hook {
+            hook.prepare(&socket, address)?;
+        }
         // It may be connected before anybody here knows of it, and given up then.
         stream::reset_on_drop(&socket);
         match socket.connect(&SockAddr::from(address)) {
@@ -244,7 +241,7 @@ impl<'r, 'a> Race<'r, 'a> {
 
     /// Sleeps until a socket has connected, which is returned, or one has failed, or the turn of
     /// the next has come.
-    fn wait(&mut self) -> io::Result<Option<(Socket, SocketAddr)>> {
+    fn wait(&mut self) -> io::Result<Option<(Stream, SocketAddr)>> {
         let (attempt, deadline) = (self.attempt, self.attempt.deadline);
         let wakes = self.schedule.wakes();
         let until = wakes.map_or(deadline, |wakes| wakes.min(deadline));
@@ -265,12 +262,7 @@ impl<'r, 'a> Race<'r, 'a> {
             let Some(at) = at else { continue };
             match is_connected(&self.under_way[at].socket) {
                 Ok(false) => continue,
-                Ok(true) => {
-                    let Runner {
-                        socket, address, ..
-                    } = self.give_up(at);
-                    return Ok(Some((socket, address)));
-                }
+                Ok(true) => return Ok(Some(self.win(at))),
                 Err(error) => {
                     let Runner { address, .. } = self.give_up(at);
                     self.fail(address, error);
@@ -278,6 +270,19 @@ impl<'r, 'a> Race<'r, 'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Takes out the one that has connected. It stays watched, unless a hook may do something else
+    /// with it than hand it to the worker.
+    fn win(&mut self, at: usize) -> (Stream, SocketAddr) {
+        if self.attempt.outgoing.hook.is_some() {
+            let Runner {
+                socket, address, ..
+            } = self.give_up(at);
+            return (socket.into(), address);
+        }
+        let runner = self.under_way.swap_remove(at);
+        (Stream::watched(runner.socket, runner.token), runner.address)
     }
 
     /// Takes one out, which is not watched any more.
@@ -355,7 +360,7 @@ type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 /// How a worker makes its outgoing connections.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
-    pub(crate) hook: Arc<dyn DialHook>,
+    pub(crate) hook: Option<Arc<dyn DialHook>>,
     pub(crate) policy: Arc<AddressPolicy>,
     pub(crate) timeout: Duration,
     resolver: Arc<Resolver>,
@@ -367,7 +372,7 @@ impl Outgoing {
     /// Without a hook, within `timeout`. Nothing that a module chooses is allowed.
     pub(crate) fn within(timeout: Duration) -> Self {
         Self {
-            hook: Arc::new(PlainDial),
+            hook: None,
             policy: Arc::default(),
             timeout,
             resolver: Arc::new(resolve),
@@ -402,7 +407,10 @@ impl Outgoing {
             link,
             reactor: RefCell::new(reactor),
         };
-        let call = std::panic::AssertUnwindSafe(|| self.hook.dial(&attempt));
+        let call = std::panic::AssertUnwindSafe(|| match &self.hook {
+            Some(hook) => hook.dial(&attempt),
+            None => attempt.connect(),
+        });
         // What a remote takes to answer is no delay of a client.
         let paused = link.pause_handshake();
         let dialled = std::panic::catch_unwind(call);

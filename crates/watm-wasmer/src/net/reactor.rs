@@ -40,7 +40,7 @@ pub(crate) struct Reactor {
     poll: Poll,
     events: Events,
     next: usize,
-    /// Events of other sockets that arrived during a wait for particular ones.
+    /// Events that arrived during a wait for particular sockets, and that this wait did not take.
     missed: Vec<(usize, Readiness)>,
 }
 
@@ -100,7 +100,8 @@ impl Reactor {
     }
 
     /// Sleeps like [`Reactor::wait`], but waits only for certain sockets. Keeps the events of the
-    /// others for later. Returns the tokens of the sockets to which something happened.
+    /// others for later, and what no event will repeat. Returns the tokens of the sockets that a
+    /// read or a write may find ready.
     pub(crate) fn wait_for(
         &mut self,
         tokens: &[usize],
@@ -110,20 +111,15 @@ impl Reactor {
         let mut happened = Vec::new();
         for event in &self.events {
             let (Token(found), readiness) = (event.token(), Readiness::of(event));
-            if tokens.contains(&found) {
-                if readiness.readable || readiness.writable {
-                    happened.push(found);
-                }
-            } else if event.token() != WAKER {
-                match self.missed.iter_mut().find(|(token, _)| *token == found) {
-                    Some((_, known)) => {
-                        known.readable |= readiness.readable;
-                        known.writable |= readiness.writable;
-                        known.ended |= readiness.ended;
-                        known.urgent |= readiness.urgent;
-                    }
-                    None => self.missed.push((found, readiness)),
-                }
+            if event.token() == WAKER {
+                continue;
+            }
+            let awaited = tokens.contains(&found);
+            if awaited && (readiness.readable || readiness.writable) {
+                happened.push(found);
+            }
+            if !awaited || readiness.ended || readiness.urgent {
+                keep(&mut self.missed, found, readiness);
             }
         }
         Ok(happened)
@@ -141,5 +137,18 @@ impl Reactor {
 
     fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+}
+
+/// Adds an event to those kept for later, of which each socket has one.
+fn keep(missed: &mut Vec<(usize, Readiness)>, token: usize, readiness: Readiness) {
+    match missed.iter_mut().find(|(found, _)| *found == token) {
+        Some((_, known)) => {
+            known.readable |= readiness.readable;
+            known.writable |= readiness.writable;
+            known.ended |= readiness.ended;
+            known.urgent |= readiness.urgent;
+        }
+        None => missed.push((token, readiness)),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct NetStream {
 }
 
 impl NetStream {
-    /// Takes a connected socket over and has the reactor watch it.
+    /// Takes a connected socket over and has the reactor watch it, unless it already does.
     pub(crate) fn new(
         stream: Stream,
         keepalive: Option<Duration>,
@@ -56,8 +56,9 @@ impl NetStream {
         reactor: &mut Reactor,
     ) -> io::Result<Self> {
         let (local, peer) = (stream.local_addr(), stream.peer_addr());
+        let token = stream.token();
         let socket = stream.into_worker_socket(keepalive)?;
-        let token = reactor.watch(socket.as_raw_fd())?;
+        let token = token.map_or_else(|| reactor.watch(socket.as_raw_fd()), Ok)?;
         Ok(Self {
             out: Arc::new(Outbound::new(socket, Arc::clone(&link))),
             link,
@@ -324,6 +325,7 @@ impl NetStream {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     fn pair() -> (Reactor, NetStream, UnixStream) {
@@ -342,6 +344,29 @@ mod tests {
                 net.apply(readiness);
             })
             .expect("a wait");
+    }
+
+    #[test]
+    fn an_end_that_was_seen_while_the_socket_connected_is_found() {
+        let link = Arc::new(Link::default());
+        let mut reactor = Reactor::new(&link).expect("a reactor");
+        let (ours, mut peer) = UnixStream::pair().expect("a pair");
+        let token = reactor.watch(ours.as_raw_fd()).expect("a token");
+        peer.write_all(b"bye").expect("room");
+        drop(peer);
+        let limit = Duration::from_secs(20);
+        let happened = reactor.wait_for(&[token], limit).expect("a wait");
+        assert_eq!(happened, [token]);
+        let stream = Stream::watched(OwnedFd::from(ours).into(), token);
+        let mut net = NetStream::new(stream, None, link, &mut reactor).expect("a stream");
+        let mut buf = [0; 16];
+        assert_eq!(net.read(&mut buf), Ok(3));
+        if net.read(&mut buf) == Err(Errno::Again) {
+            // No other event will come.
+            wait(&mut reactor, &mut net);
+            assert_eq!(net.read(&mut buf), Ok(0));
+        }
+        assert!(net.at_end());
     }
 
     #[test]

@@ -21,9 +21,22 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
+    /// Names the socket in the events of the worker's reactor, if that watches it already.
+    token: Option<usize>,
 }
 
 impl Stream {
+    /// A socket that the reactor watches of the worker that it is for.
+    pub(crate) fn watched(socket: Socket, token: usize) -> Self {
+        let token = Some(token);
+        Self { socket, token }
+    }
+
+    /// The token of the socket, if the worker's reactor watches it already.
+    pub(crate) fn token(&self) -> Option<usize> {
+        self.token
+    }
+
     /// The address of this end, for sockets that have an IP address.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()?.as_socket()
@@ -82,23 +95,22 @@ pub(crate) fn end_on_drop(socket: &Socket) {
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self {
-            socket: stream.into(),
-        }
+        Socket::from(stream).into()
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
-        Self {
-            socket: OwnedFd::from(stream).into(),
-        }
+        Socket::from(OwnedFd::from(stream)).into()
     }
 }
 
 impl From<Socket> for Stream {
     fn from(socket: Socket) -> Self {
-        Self { socket }
+        Self {
+            socket,
+            token: None,
+        }
     }
 }
 

@@ -168,7 +168,7 @@ impl<R> Builder<R> {
 
     /// Replaces or watches how outgoing connections are made.
     pub fn dial_hook(mut self, hook: impl DialHook + 'static) -> Self {
-        self.settings.outgoing.hook = Arc::new(hook);
+        self.settings.outgoing.hook = Some(Arc::new(hook));
         self
     }
 

@@ -83,7 +83,7 @@ fn an_address_that_never_answers_costs_a_moment_and_the_next_time_nothing() {
     let (_listener, live) = live(Ipv4Addr::LOCALHOST);
     let watching = Arc::new(Watching::default());
     let mut outgoing = resolving_to(&[silent, live]);
-    outgoing.hook = Arc::new(Arc::clone(&watching));
+    outgoing.hook = Some(Arc::new(Arc::clone(&watching)));
     let started = Instant::now();
     assert_eq!(connect(&outgoing, false).expect("it answers"), live);
     let elapsed = started.elapsed();
@@ -128,7 +128,7 @@ fn the_policy_is_asked_of_each_address() {
     };
     let watching = Arc::new(Watching::default());
     let mut outgoing = resolving_to(&[denied, live]);
-    outgoing.hook = Arc::new(Arc::clone(&watching));
+    outgoing.hook = Some(Arc::new(Arc::clone(&watching)));
     // A name is looked up only if an entry for names could allow it.
     let policy = AddressPolicy::deny_all().allow("a.example".parse().expect("an entry"));
     let policy = policy.deny("127.0.0.2".parse().expect("an entry"));
