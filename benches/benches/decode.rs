@@ -1,5 +1,5 @@
-//! Decoding what a guest passes, iovec arrays and poll subscriptions, beside copying the same
-//! bytes.
+//! Decodes what a guest passes (iovec arrays and poll subscriptions), compared with copying the
+//! same bytes.
 
 use std::hint::black_box;
 
@@ -39,7 +39,7 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
-/// The baseline. What comes after it in the group has as many records.
+/// The baseline. The other benchmarks of the group use as many records.
 fn copy(group: &mut BenchmarkGroup<'_, WallTime>, records: &Records) {
     let mut copied = records.buffer();
     group.throughput(Throughput::Elements(u64::from(records.count)));

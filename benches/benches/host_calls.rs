@@ -1,5 +1,5 @@
-//! What one host call costs a guest, beside an empty loop and a call within the guest; and what
-//! the system's own functions behind some of them cost the host.
+//! What one host call costs a guest, compared with an empty loop and a call within the guest. Also
+//! what the system functions behind some of these calls cost the host.
 
 use std::hint::black_box;
 use std::io::{ErrorKind, Read};
@@ -18,7 +18,8 @@ fn from_the_guest(c: &mut Criterion) -> Result<()> {
     group.throughput(Throughput::Elements(1));
     for (name, call) in Call::MEASURED {
         group.bench_function(name, |b| {
-            // One command for all iterations: handing it over costs as much as some hundred calls.
+            // One command covers all iterations: sending a command costs as much as hundreds of
+            // calls.
             b.iter_custom(|count| {
                 let started = Instant::now();
                 calls

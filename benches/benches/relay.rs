@@ -1,5 +1,5 @@
-//! Bytes through a relay that runs a pass-through module, beside the same bytes through a plain
-//! relay in its place, and straight to the peer.
+//! Sends bytes through a relay that runs a pass-through module, compared with a plain relay and
+//! with a direct connection to the peer.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -10,20 +10,20 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use watm_benches::{Peer, module, peer, raw_relay};
 use watm_wasmer::{Relay, RelayHandle, TransportModule};
 
-/// Bytes of a message that goes there and back.
+/// Size of a round-trip message, in bytes.
 const MESSAGE: usize = 64;
-/// Clients at the same time.
+/// Number of concurrent clients.
 const CLIENTS: [usize; 2] = [1, 16];
-/// Bytes of one write where throughput counts.
+/// Size of one write in the throughput benchmarks, in bytes.
 const PIECE: usize = 64 * 1024;
-/// Bytes of one iteration of it.
+/// Bytes per iteration of the throughput benchmarks.
 const VOLUME: usize = 1 << 20;
-/// How long a client waits for an answer, or for room.
+/// Limit for a client's wait for an answer, or for room.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The three ways to one peer.
+/// The three ways to reach one peer.
 struct Ways {
     relay: RelayHandle,
     raw: SocketAddr,
@@ -57,7 +57,7 @@ fn client(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(client)
 }
 
-/// A message of each client goes there, then each comes back: all are on their way at once.
+/// Each client sends a message, then each reads the answer. All messages are in flight at once.
 fn ping(clients: &mut [TcpStream]) {
     let mut data = [7; MESSAGE];
     for client in &mut *clients {
@@ -78,7 +78,7 @@ fn round_trips(c: &mut Criterion, module: &TransportModule) -> Result<()> {
         for (name, address) in ways.by_name() {
             let clients: io::Result<Vec<_>> = (0..count).map(|_| client(address)).collect();
             let mut clients = clients?;
-            // Once in vain: who is accepted last must not be set up while others are measured.
+            // An unmeasured round: all clients must be set up before the measurement starts.
             ping(&mut clients);
             group.bench_function(BenchmarkId::new(name, count), |b| {
                 b.iter(|| ping(&mut clients));

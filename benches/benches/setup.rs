@@ -1,6 +1,8 @@
 //! What a connection costs before its first byte: compiling or loading a module, dialling,
-//! accepting, closing; beside connecting and accepting raw TCP. And what an instance costs without
-//! a network, beside the thread and the socket pair that it needs.
+//! accepting, closing. The baseline is connecting and accepting raw TCP.
+//!
+//! Also what an instance costs without a network. The baseline is the thread and the socket pair
+//! that it needs.
 
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +15,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use watm_benches::{NOWHERE, SocketPairs, greeter, module, path_of};
 use watm_wasmer::{ArtifactCache, Conn, Dialer, Listener, ModuleLoader};
 
-/// Enough for the stock to be full again, outside of the measured time.
+/// Long enough to refill the stock, outside the measured time.
 const REFILL: Duration = Duration::from_millis(6);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -35,7 +37,7 @@ fn load(c: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// A connection whose peer has accepted it once this is dropped, outside of the measured time.
+/// A connection. Dropping it waits, outside the measured time, until the peer has accepted.
 struct Accepted<C: Read>(C);
 
 impl<C: Read> Drop for Accepted<C> {
@@ -63,7 +65,7 @@ fn dial(c: &mut Criterion) -> Result<()> {
             BatchSize::PerIteration,
         );
     });
-    // The cores have fallen asleep then, so this has a baseline of its own.
+    // The cores have gone idle by then, so this has its own baseline.
     group.bench_function("tcp_after_pause", |b| {
         b.iter_batched(
             || thread::sleep(REFILL),
@@ -95,7 +97,7 @@ fn dial(c: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// From a socket that is accepted already to a connection that is set up.
+/// From an accepted socket to an established connection.
 fn accept(c: &mut Criterion) -> Result<()> {
     let acceptor = Listener::builder(&module("plain")?).acceptor()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -116,20 +118,20 @@ fn accept(c: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// A thread that has begun, and the peer's end of the socket that it holds.
+/// A started thread, and the peer's end of the socket that the thread holds.
 struct Thread {
     peer: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Thread {
-    /// What any runtime with a thread for each connection has to do.
+    /// What any runtime with a thread per connection has to do.
     fn start() -> io::Result<Self> {
         let (mut socket, peer) = UnixStream::pair()?;
         let (begun, has_begun) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().spawn(move || {
             begun.send(()).expect("the benchmark waits");
-            // The end of the stream is what it waits for.
+            // The thread waits for the end of the stream.
             let _ = socket.read(&mut [0]);
         })?;
         has_begun.recv().map_err(io::Error::other)?;
@@ -149,8 +151,8 @@ impl Drop for Thread {
     }
 }
 
-/// A connection that has ended once this is dropped, outside of the measured time: the next one
-/// must not share its core with it.
+/// A connection. Dropping it closes it, outside the measured time, so that the next one does not
+/// share a core with it.
 struct Ending {
     conn: Conn,
     _peer: UnixStream,

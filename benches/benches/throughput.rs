@@ -1,5 +1,5 @@
-//! Bytes through a pass-through module, each way, both ways at once, and there and back, each
-//! beside the same bytes over raw TCP to the same peer.
+//! Sends bytes through a pass-through module: in each direction, in both at once, and there and
+//! back. The baseline of each is raw TCP to the same peer.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -11,11 +11,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use watm_benches::{Peer, module, peer};
 use watm_wasmer::Dialer;
 
-/// Bytes an application writes or reads at once.
+/// Sizes of one read or write by the application, in bytes.
 const SIZES: [usize; 4] = [64, 1024, 16 * 1024, 64 * 1024];
-/// Bytes of one iteration.
+/// Bytes per iteration.
 const VOLUME: usize = 1 << 20;
-/// How long either direction may stand still while both are used.
+/// Limit for a stall of either direction while both are used.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -43,22 +43,22 @@ fn ping(through: &mut (impl Read + Write), size: usize) {
         .expect("the peer answers");
 }
 
-/// How long `count` volumes take in each direction, both at once.
+/// Time to move `count` volumes in each direction, both at once.
 fn exchange<'a, S: Sync>(stream: &'a S, size: usize, count: u64) -> Duration
 where
     &'a S: Read + Write,
 {
     let started = Instant::now();
     thread::scope(|scope| {
-        // Threads for all iterations: to start one takes as long as a tenth of a volume.
+        // One thread for all iterations: starting a thread takes as long as a tenth of a volume.
         scope.spawn(|| (0..count).for_each(|_| write_volume(&mut &*stream, size)));
         (0..count).for_each(|_| read_volume(&mut &*stream, size));
     });
     started.elapsed()
 }
 
-/// Through a module that knows what to do when one direction has no room: the others wait there,
-/// and do not read the other way meanwhile.
+/// Uses a module that keeps reading one direction while the other has no room. The other modules
+/// wait for room and read nothing meanwhile.
 fn both(c: &mut Criterion) -> Result<()> {
     let dialer = Dialer::builder(&module("halfclose")?).build()?;
     let peer = peer(Peer::Both)?;

@@ -1,7 +1,8 @@
-;; calls: makes one host call over and over, so that a benchmark sees what one of them costs. Commands come from the
-;; network side, which leaves the internal descriptor empty: 16 bytes, two little-endian i64s, the place of a function in
-;; the table below and a count. One byte goes back when it is done; an errno that was not expected is a trap. Ends with 0
-;; at the end of stream. Never looks at control.
+;; calls: repeats one host call, so that a benchmark can measure it. Commands arrive from the
+;; network, which leaves the internal descriptor empty. A command is 16 bytes, two little-endian
+;; i64s: the index of a function in the table below, and a count. The guest answers each command
+;; with one byte. An unexpected errno is a trap. Ends with 0 at the end of stream. Never looks at
+;; control.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
@@ -13,8 +14,8 @@
   (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
 
-  ;; Memory: 0 an iovec, 8 a result, 16 the command, 64 three subscriptions, 256 three events, 512 what other calls
-  ;; write, 65536 a piece of 64 KiB.
+  ;; Memory: 0 an iovec, 8 a result, 16 the command, 64 three subscriptions, 256 three events, 512
+  ;; the output of other calls, 65536 a piece of 64 KiB.
   (memory (export "memory") 2)
 
   (global $internal (mut i32) (i32.const -1))
@@ -31,7 +32,8 @@
     (global.set $net (call $dial_fixed))
     (global.get $net))
 
-  ;; In the order of `Call` in calls.rs. Each takes a count of at least 1 and returns an errno.
+  ;; In the order of `Call` in calls.rs. Each function takes a count of at least 1 and returns an
+  ;; errno.
   (type $repeat (func (param i64) (result i32)))
   (table funcref (elem $loop_alone $wasm_call $read_again $write_0 $write_1 $poll_1 $poll_3 $clock_time $random_8
     $sched_yield $fdstat_get $drain $fill))
@@ -68,7 +70,7 @@
       (br_if $next (i64.ne (local.get $count) (i64.const 0))))
     (i32.const 0))
 
-  ;; What the next one calls: it takes and returns as much as most host calls do.
+  ;; Called by the next function. It has as many parameters and results as most host calls.
   (func $same (param i32 i32 i32 i32) (result i32) (i32.const 0))
   (func $wasm_call (param $count i64) (result i32)
     (local $errno i32)
@@ -94,7 +96,7 @@
     (call $iovec (i32.const 512) (i32.const 0))
     (call $write_many (global.get $internal) (local.get $count)))
 
-  ;; To the network, where small writes collect before they leave.
+  ;; To the network, where small writes are collected before they are sent.
   (func $write_1 (param $count i64) (result i32)
     (call $iovec (i32.const 512) (i32.const 1))
     (call $write_many (global.get $net) (local.get $count)))
@@ -107,12 +109,12 @@
       (br_if $next (i64.ne (local.get $count) (i64.const 0))))
     (local.get $errno))
 
-  ;; One subscription, which is ready: the internal descriptor has room.
+  ;; One subscription, which is ready because the internal descriptor has room.
   (func $poll_1 (param $count i64) (result i32)
     (call $subscribe (i32.const 64) (i32.const 2) (global.get $internal))
     (call $poll_many (i32.const 1) (local.get $count)))
 
-  ;; What a worker asks for, control and both sides; again only one is ready.
+  ;; What a worker subscribes to: control and both sides. Again only one is ready.
   (func $poll_3 (param $count i64) (result i32)
     (call $subscribe (i32.const 64) (i32.const 1) (global.get $control))
     (call $subscribe (i32.const 112) (i32.const 1) (global.get $net))
@@ -122,7 +124,8 @@
   (func $poll_many (param $subscriptions i32) (param $count i64) (result i32)
     (local $errno i32)
     (loop $next
-      ;; Another userdata each time: who is told the same again and again without doing anything rests.
+      ;; Different userdata each time: the host puts a guest to rest that gets the same answer again
+      ;; and again without acting on it.
       (i64.store (i32.const 64) (local.get $count))
       (i64.store (i32.const 160) (local.get $count))
       (local.set $errno (call $poll (i32.const 64) (i32.const 256) (local.get $subscriptions) (i32.const 8)))

@@ -1,4 +1,4 @@
-//! The guest that makes one host call over and over, and the application that tells it which.
+//! A guest that repeats one host call, and the application that tells it which one.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -9,20 +9,20 @@ use watm_wasmer::{Conn, Dialer, TransportModule};
 
 use crate::socket_pair::{NOWHERE, SocketPairs};
 
-/// How long the guest may take for one command, or be silent within one.
+/// Limit for one command, and for silence within one.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes that each direction of the internal descriptor holds at least.
+/// Minimum capacity of each direction of the internal descriptor, in bytes.
 const PIPE: usize = 128 * 1024;
-/// Bytes of what the guest writes to the network that are taken at once.
+/// Maximum size of one read of what the guest writes to the network, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// What the guest can be told to repeat; the order is that of its table.
+/// What the guest can repeat, in the order of its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Call {
     /// Nothing: the loop alone.
     Loop,
-    /// A function of the guest itself, with as many parameters as most host calls have.
+    /// A function of the guest, with as many parameters as most host calls.
     WasmCall,
     /// `fd_read` of the empty, non-blocking internal descriptor: `EAGAIN`.
     ReadAgain,
@@ -49,7 +49,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// Those that are measured, by name; the first two are what the others stand beside.
+    /// The measured calls, by name. The first two are the baselines of the others.
     pub const MEASURED: [(&str, Self); 11] = [
         ("raw/loop", Self::Loop),
         ("raw/wasm_call", Self::WasmCall),
@@ -64,7 +64,7 @@ impl Call {
         ("fd_fdstat_get", Self::FdstatGet),
     ];
 
-    /// Bytes that the guest sends before it says that it is done.
+    /// Number of bytes that the guest sends before it reports completion.
     fn bytes_sent(self, count: u64) -> u64 {
         match self {
             Self::Write1 => count,
@@ -73,10 +73,10 @@ impl Call {
     }
 }
 
-/// The guest at work, at both of its ends.
+/// The running guest, with both of its ends.
 #[derive(Debug)]
 pub struct Calls {
-    // Dropped first: the guest ends by itself at the end of this stream.
+    // Dropped first: the end of this stream ends the guest.
     commands: UnixStream,
     conn: Conn,
     piece: Vec<u8>,
@@ -87,7 +87,7 @@ impl Calls {
     ///
     /// # Errors
     ///
-    /// What keeps a connection from being made.
+    /// Fails if no connection can be made.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let module =
             TransportModule::from_bytes(wat::parse_str(include_str!("../guests/calls.wat"))?)?;
@@ -106,11 +106,12 @@ impl Calls {
         })
     }
 
-    /// Has the guest repeat a call, and waits until it is done.
+    /// Has the guest repeat a call, and waits for completion.
     ///
     /// # Errors
     ///
-    /// The guest ended, as it does when a call does not answer as it should, or took too long.
+    /// Fails if the guest takes too long, or has ended. It ends when a call gives an unexpected
+    /// answer.
     pub fn run(&mut self, call: Call, count: u64) -> io::Result<()> {
         if count == 0 {
             return Ok(());
@@ -129,8 +130,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Writes to the connection `count` times, `data` each time, while the guest does nothing. It
-    /// takes the bytes at once when the pipe is full.
+    /// Writes `data` to the connection `count` times while the guest does nothing. When the pipe is
+    /// full, the guest takes all bytes at once.
     ///
     /// # Errors
     ///
@@ -145,8 +146,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Reads from the connection `count` times, as much as `data` holds each time, what the guest
-    /// has written before.
+    /// Fills `data` from the connection `count` times, with what the guest has written before.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl Calls {
     }
 }
 
-/// Splits a count of pieces into parts that fit into the pipe.
+/// Splits a number of pieces into batches that fit into the pipe.
 fn batches(size: usize, count: u64) -> impl Iterator<Item = u64> {
     let most = (PIPE / size).max(1) as u64;
     (0..count.div_ceil(most)).map(move |at| most.min(count - at * most))

@@ -1,5 +1,4 @@
-//! What the benchmarks share: the modules they run, peers on loopback, and what they are compared
-//! with.
+//! What the benchmarks share: their modules, peers on loopback, and baselines.
 
 mod calls;
 pub use calls::{Call, Calls};
@@ -20,7 +19,7 @@ use std::thread;
 
 use watm_wasmer::TransportModule;
 
-/// Loads one of the modules that the tests use, by the name of its file in `tests/guests/built`.
+/// Loads a test module by its file name in `tests/guests/built`.
 ///
 /// # Errors
 ///
@@ -29,7 +28,7 @@ pub fn module(name: &str) -> Result<TransportModule, watm_wasmer::LoadError> {
     TransportModule::from_file(path_of(name))
 }
 
-/// The file of such a module.
+/// The path of such a module.
 pub fn path_of(name: &str) -> PathBuf {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/built");
     Path::new(directory).join(name).with_extension("wasm")
@@ -40,22 +39,22 @@ pub fn path_of(name: &str) -> PathBuf {
 pub enum Peer {
     /// Sends back what it receives.
     Echo,
-    /// Receives and drops.
+    /// Receives and discards.
     Sink,
-    /// Sends zeros for as long as they are taken.
+    /// Sends zeros for as long as the connection takes them.
     Source,
     /// A sink and a source at once.
     Both,
 }
 
-/// Connections that a [`greeter`] keeps open.
+/// Number of connections that a [`greeter`] keeps open.
 const HELD: usize = 256;
 
-/// Starts a peer on loopback, with a thread a connection, for the rest of the process.
+/// Starts a peer on loopback for the rest of the process, with one thread per connection.
 ///
 /// # Errors
 ///
-/// Those of binding a socket.
+/// Fails if no socket can be bound.
 pub fn peer(kind: Peer) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -67,23 +66,23 @@ pub fn peer(kind: Peer) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Starts a peer that accepts, on one thread, sends a byte and does nothing more. Who waits for the
-/// byte before the next connection does not fill the queue of the system, which would then drop
-/// connections.
+/// Starts a peer whose only thread accepts each connection and sends it one byte. A client should
+/// wait for this byte before it opens the next connection. Otherwise the system's queue overflows
+/// and drops connections.
 ///
 /// # Errors
 ///
-/// Those of binding a socket.
+/// Fails if no socket can be bound.
 pub fn greeter() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         let mut held = VecDeque::new();
         for mut stream in listener.incoming().flatten() {
-            // One that is gone already is no loss.
+            // The client may have left already.
             let _ = stream.write_all(b"!");
             held.push_back(stream);
-            // The oldest was closed at the other end long ago.
+            // The other end closed the oldest ones long ago.
             held.drain(..held.len().saturating_sub(HELD));
         }
     });

@@ -1,23 +1,23 @@
-//! A relay without a module, for comparison: a thread for each direction, and raw TCP.
+//! A relay without a module, as a baseline: raw TCP, with one thread per direction.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-/// Bytes read at once.
+/// Size of one read, in bytes.
 const PIECE: usize = 64 * 1024;
 
 /// Starts a relay to `remote` on loopback, for the rest of the process.
 ///
 /// # Errors
 ///
-/// Those of binding a socket.
+/// Fails if no socket can be bound.
 pub fn raw_relay(remote: SocketAddr) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            // Who is refused reads the end of the stream.
+            // A refused client reads the end of the stream.
             let _ = wrap(client, remote);
         }
     });

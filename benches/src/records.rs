@@ -1,25 +1,25 @@
-//! Records as a guest passes them, in a memory like a guest's, and the copying of their bytes that
-//! decoding stands beside.
+//! Records as a guest passes them, in a memory like a guest's, and the baseline of decoding:
+//! copying their bytes.
 
 use std::hint::black_box;
 
 use watm_abi::{GuestMemory, IOVEC_SIZE, Iovec, SUBSCRIPTION_SIZE, Subscription, SubscriptionKind};
 
-/// Bytes of memory: 16 pages.
+/// Size of memory in bytes: 16 pages.
 const MEMORY: usize = 1 << 20;
-/// Where the buffers that the records name begin: behind the records themselves.
+/// Address of the first buffer, after the records.
 const BUFFERS: u32 = 1 << 16;
-/// Bytes of each buffer. 1024 of them end within memory.
+/// Size of one buffer, in bytes. 1024 buffers fit into memory.
 const BUFFER: u32 = 512;
 
-/// An array of records at the address 0.
+/// An array of records at address 0.
 #[derive(Clone, Debug)]
 pub struct Records {
     /// The guest's memory.
     pub memory: Vec<u8>,
-    /// How many records there are.
+    /// Number of records.
     pub count: u32,
-    /// Bytes of all records together.
+    /// Size of all records together, in bytes.
     len: u32,
 }
 
@@ -54,12 +54,12 @@ impl Records {
         }
     }
 
-    /// Room for [`Records::copy`].
+    /// A buffer for [`Records::copy`].
     pub fn buffer(&self) -> Vec<u8> {
         vec![0; self.len as usize]
     }
 
-    /// Copies the bytes of the records and looks at none of them.
+    /// Copies the bytes of the records without looking at them.
     pub fn copy(&self, into: &mut [u8]) {
         let memory = black_box(&self.memory);
         into.copy_from_slice(&memory[..into.len()]);

@@ -1,4 +1,4 @@
-//! Connections without a network: a dial hook that hands in one end of a socket pair.
+//! Connections without a network: a dial hook that returns one end of a socket pair.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use watm_wasmer::{DialAttempt, DialHook, Stream};
 
-/// An address for dials that go through [`SocketPairs`]: it must have the form of one.
+/// The address to dial through [`SocketPairs`]. It must look like a real one.
 pub const NOWHERE: &str = "nowhere.invalid:1";
 
-/// Gives each dial the socket that was made for it just before.
+/// Gives each dial the socket that was made just before it.
 #[derive(Clone, Debug, Default)]
 pub struct SocketPairs {
     next: Arc<Mutex<Option<UnixStream>>>,
@@ -20,7 +20,7 @@ impl SocketPairs {
     ///
     /// # Errors
     ///
-    /// The system has no more descriptors.
+    /// Fails if the system has no more descriptors.
     pub fn make(&self) -> io::Result<UnixStream> {
         let (transport, peer) = UnixStream::pair()?;
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport);

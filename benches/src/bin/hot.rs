@@ -1,5 +1,5 @@
-//! Runs one hot call a fixed number of times and does nothing more, for tools that count
-//! instructions: see `benches/instructions`. The difference of two counts leaves the start-up out.
+//! Runs one hot call a fixed number of times and nothing else, for tools that count instructions:
+//! see `benches/instructions`. The difference between two counts excludes the start-up.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -12,10 +12,9 @@ use watm_benches::{Call, Calls};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "usage: hot list | hot NAME COUNT";
-/// Bytes that the application writes or reads at once.
+/// Size of one read or write by the application, in bytes.
 const PIECE: usize = 64;
 
-/// One hot call.
 struct Hot {
     name: String,
     run: Box<dyn Fn(u64) -> Result<()>>,
