@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::channel::link::Link;
 use crate::channel::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY, Patience, pipe};
 
-/// A call that waits as long as necessary.
+/// A call without a time limit.
 const FOR_EVER: Patience = Patience::Wait(None);
 const NOT_AT_ALL: Patience = Patience::None;
 

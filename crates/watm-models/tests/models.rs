@@ -1,11 +1,11 @@
-//! Every model, through its schedules. `cargo test -p watm-models --test models -- --nocapture`
-//! says how many there are.
+//! Runs every model through its schedules. `cargo test -p watm-models --test models -- --nocapture`
+//! prints the number of schedules.
 
 use watm_models::{explore, models};
 
 /// All schedules.
 const ALL: Option<usize> = None;
-/// Those with up to so many preemptions, where all would take too long.
+/// Only schedules with a few preemptions, where all would take too long.
 const UP_TO_3: Option<usize> = Some(3);
 const UP_TO_4: Option<usize> = Some(4);
 

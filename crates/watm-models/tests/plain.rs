@@ -1,5 +1,5 @@
-//! The same files with the standard library's primitives and their own unit tests, so that Miri
-//! and the sanitizers can run these without the engine.
+//! The same files with the primitives of the standard library and with their own unit tests, so
+//! that Miri and the sanitizers can run them without the engine.
 
 #[path = "../../watm-wasmer/src/channel"]
 mod channel {
@@ -22,7 +22,7 @@ mod error {
     pub(crate) use transport::{End, TransportError};
 }
 
-/// Stands for the file of that name. No signals come here.
+/// Replaces the file of that name. No signals arrive here.
 mod threads {
     use std::io;
     use std::thread::{Builder, JoinHandle};

@@ -66,8 +66,8 @@ fn next() -> Option<Weak<dyn Delayed>> {
     }
 }
 
-/// Checks one piece of delayed work, as in the runtime. There, more of these checks find nothing
-/// before the last.
+/// Checks one piece of delayed work, as in the runtime. The runtime makes further checks that find
+/// nothing before the last one.
 fn look_after(delayed: &Weak<dyn Delayed>) {
     let (mut seen, mut idle) = (None, false);
     while let Some(delayed) = delayed.upgrade() {

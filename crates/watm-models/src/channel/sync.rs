@@ -1,8 +1,8 @@
 //! Replaces the runtime's `channel/sync.rs`. It has the same names, and loom explores their
 //! schedules.
 //!
-//! What loom lacks is built from what it has. Reference counts and the traffic counters are those
-//! of the standard library. They order nothing, and each would multiply the schedules.
+//! What loom lacks is built from what it has. Reference counts and the traffic counters come from
+//! the standard library. They order nothing, and each would multiply the schedules.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -18,10 +18,10 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Flags that one side sets and the other swaps.
 ///
-/// Nothing may be ordered between a swap and the value that it has read, but loom 0.7 does not know
-/// that. It lets a thread read the value that the thread itself swapped in, where the thread has to
-/// read what was stored later. So loom finds lost wake-ups that cannot happen. A store that is also
-/// a swap has its place behind the other swap.
+/// Nothing may be ordered between a swap and the value that it has read. Loom 0.7 does not know
+/// that. It lets a thread read the value that the thread itself swapped in, although the thread
+/// must read what was stored later. So loom finds lost wake-ups that cannot happen. A store that is
+/// also a swap is ordered after the other swap.
 macro_rules! flag {
     ($flag:ident, $value:ty) => {
         #[derive(Default)]
@@ -46,7 +46,7 @@ macro_rules! flag {
 flag!(AtomicBool, bool);
 flag!(AtomicU32, u32);
 
-/// A cell that is written once. Its flag has the same ordering as the real one: release when the
+/// A cell that is written once. Its flag has the same orderings as the real one: release when the
 /// cell is filled, acquire when it is read.
 pub(crate) struct OnceLock<T> {
     filled: AtomicBool,
@@ -103,8 +103,8 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    /// If `sleep` is true, sleeps until the bell rings. Takes in a ring that has already come in
-    /// either case.
+    /// Sleeps until the bell rings, if `sleep` is true. In either case, takes a ring that has
+    /// already come.
     pub(crate) fn wait(&self, sleep: bool) {
         let mut rung = lock(&self.rung);
         while sleep && !*rung {

@@ -41,7 +41,7 @@ fn guest_reads_to_the_end(worker: &mut Worker) -> Vec<u8> {
     }
 }
 
-/// The guest reads what was written before the close, then the end. After that, it knows of the
+/// The guest reads what was written before the close, then the end. Only then does it learn of the
 /// close.
 pub fn the_guest_reads_all_before_a_close() {
     let (link, application, guest) = ends();

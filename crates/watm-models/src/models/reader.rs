@@ -29,7 +29,7 @@ pub fn two_writes_wake_the_reader() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// A delayed wake-up is made up for before the guest sleeps.
+/// The guest makes up for a delayed wake-up before it sleeps.
 pub fn a_guest_that_sleeps_wakes_the_reader_first() {
     let (_link, application, mut guest) = ends();
     let writer = thread::spawn(move || {
@@ -41,7 +41,7 @@ pub fn a_guest_that_sleeps_wakes_the_reader_first() {
     drop(writer.join().expect("the guest goes on"));
 }
 
-/// A delayed wake-up is made up for by the next write with nothing after it.
+/// The next write with nothing after it makes up for a delayed wake-up.
 pub fn the_last_write_wakes_the_reader() {
     let (_link, application, mut guest) = ends();
     let writer = thread::spawn(move || {

@@ -29,8 +29,8 @@ pub fn established_or_expired() {
     assert_eq!(link.is_stopping(), expired);
 }
 
-/// An instance from a stock. The deadline for its preparation, however late, never hits the
-/// connection that it is taken for. That connection has a deadline of its own.
+/// A late deadline for the preparation of an instance from the stock never hits the connection that
+/// takes this instance. The connection has its own deadline.
 pub fn a_deadline_hits_its_own_stage_alone() {
     let link = Arc::new(Link::in_stock());
     let (made, late, taken) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));

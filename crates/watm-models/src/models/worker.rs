@@ -11,16 +11,16 @@ use crate::channel::link::{Level, Link, interest};
 use crate::channel::pipe::{ApplicationEnd, GuestEnd, PIPE_CAPACITY};
 use crate::channel::sync::{Bell, Mutex, Waker, lock};
 
-/// A worker, as far as sleeping goes. It does what `Host::sleep_for` does, with a bell in place of
+/// A worker, reduced to how it sleeps. It does what `Host::sleep_for` does, with a bell instead of
 /// its reactor.
 pub(super) struct Worker {
     pub(super) link: Arc<Link>,
     pub(super) guest: GuestEnd,
     bell: Arc<Bell>,
     seen_level: Level,
-    /// Size of the write that the guest waits with.
+    /// Size of the write that the guest waits with, in bytes.
     refused: usize,
-    /// If this is set, the worker waits for room for what the guest would read, not for a write.
+    /// If set, the worker waits for room for what the guest would read, not for a write.
     gate: Option<Gate>,
 }
 
@@ -81,7 +81,7 @@ pub fn data_wakes_the_worker() {
     writer.join().expect("the writer ends");
 }
 
-/// The application writes again while the worker is awake, or about to sleep.
+/// The application writes again while the worker is awake or about to sleep.
 pub fn each_write_wakes_the_worker() {
     let (application, mut worker) = worker();
     let writer = thread::spawn(move || {
@@ -119,7 +119,7 @@ pub fn the_level_wakes_the_worker() {
     drop(application);
 }
 
-/// Both happen at once. Neither wake-up swallows the other.
+/// Both happen at once. Neither wake-up is lost.
 pub fn data_and_level_wake_the_worker() {
     let (application, mut worker) = worker();
     let link = Arc::clone(&worker.link);
@@ -170,7 +170,7 @@ pub fn room_for_much_wakes_the_worker() {
     room(PIPE_CAPACITY / 4 * 3);
 }
 
-/// What the guest waits for now counts, not the larger amount that it waited for before.
+/// Only what the guest waits for now counts, not the larger amount that it waited for before.
 pub fn the_last_wish_for_room_counts() {
     let (application, mut worker) = worker();
     super::guest_writes(&mut worker.guest, &vec![7; PIPE_CAPACITY], false);
@@ -225,7 +225,7 @@ pub fn room_lets_a_read_through() {
     reader.join().expect("the reader ends");
 }
 
-/// The supervisor sends what kept a read back. No event of the socket would tell the worker.
+/// The supervisor sends what held a read back. No event of the socket tells the worker.
 pub fn a_late_flush_lets_a_read_through() {
     let (application, worker) = worker();
     let waiting = Arc::new(Mutex::new(1));
