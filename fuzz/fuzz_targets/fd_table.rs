@@ -1,4 +1,4 @@
-//! Sequences of operations on the table of descriptors.
+//! Sequences of operations on the descriptor table.
 
 #![no_main]
 

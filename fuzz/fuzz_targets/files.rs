@@ -1,4 +1,4 @@
-//! Everything that can be done with files, by two guests that were given the same directories.
+//! Everything that two guests can do with files in the same directories.
 
 #![no_main]
 

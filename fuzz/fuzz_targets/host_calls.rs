@@ -1,4 +1,4 @@
-//! Every function of the host, with arbitrary arguments from arbitrary memory.
+//! Every host function, with arbitrary arguments on arbitrary memory.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Files that are no modules, or nearly, and damaged artifacts.
+//! Files that are not modules, or almost, and damaged artifacts.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Entries of the address policy around an address, against a model, for each form of the address.
+//! Address policy entries around an address, compared with a model for each form of the address.
 
 #![no_main]
 

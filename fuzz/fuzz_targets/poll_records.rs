@@ -1,4 +1,4 @@
-//! Subscriptions that the guest passes, and events that it gets.
+//! Subscriptions that a guest passes, and events that it gets.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Modules that declare a thing many times, or refer to a large one from many places: what reading
-//! them takes.
+//! Memory and time that reading takes for modules that declare a thing many times, or refer to a
+//! large one from many places.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use watm_meter::Meter;
 use watm_wasmer_oracle::{ReadingCase, reading};
 
-/// What the oracle measures with.
+/// The reading oracle measures with this.
 #[global_allocator]
 static METER: Meter = Meter;
 

@@ -1,6 +1,6 @@
 //! The oracle for the string arguments of `water_dial`.
 //!
-//! Knows `gather_string` and a model of it that copies one byte at a time.
+//! Knows `gather_string`, and a model of it that copies one byte at a time.
 
 use arbitrary::Arbitrary;
 use watm_abi::{Errno, Iovec, MAX_STRING, gather_string};
@@ -12,30 +12,30 @@ use crate::{Guest, IovecCase, List};
 /// A string in the memory of a guest.
 #[derive(Clone, Debug, Arbitrary)]
 pub enum DialStringCase {
-    /// Text that is laid out as it should be, in pieces.
+    /// Text, laid out correctly, in pieces.
     Text {
         /// The text.
         text: String,
-        /// How many bytes go into each piece; the last one takes the rest.
+        /// Number of bytes in each piece. The last piece takes the rest.
         pieces: List<u8>,
     },
-    /// Text that is laid out in the same way, with some of its bytes changed.
+    /// The same, with some bytes changed.
     Spoilt {
         /// The text.
         text: String,
-        /// The changes: a position, modulo the length, and the byte that goes there.
+        /// The changes: a position, modulo the length, and the new byte.
         changes: Vec<(u8, u8)>,
-        /// How many bytes go into each piece; the last one takes the rest.
+        /// Number of bytes in each piece. The last piece takes the rest.
         pieces: List<u8>,
     },
-    /// Text of about the greatest length.
+    /// Text of about the maximum length.
     Long {
-        /// How much longer or shorter it is.
+        /// Difference from the maximum length.
         offset: i8,
-        /// How many bytes go into each piece; the last one takes the rest.
+        /// Number of bytes in each piece. The last piece takes the rest.
         pieces: List<u8>,
     },
-    /// Text whose own address and length are passed where the array is due.
+    /// Text whose address and length are passed directly instead of an array.
     Bare {
         /// The memory.
         guest: Guest,
@@ -84,7 +84,7 @@ impl DialStringCase {
     }
 }
 
-/// Gathers the string and compares it with the model. Every failure has to be `Errno::Inval`.
+/// Gathers the string and compares it with the model. Every failure must be `Errno::Inval`.
 pub fn dial_strings(case: &DialStringCase) -> Result<String, Errno> {
     let (memory, ptr, count) = case.build();
     let got = gather_string(&memory, ptr, count);
@@ -116,7 +116,7 @@ fn model(memory: &[u8], ptr: u32, count: u32) -> Option<String> {
         .filter(|string| !string.is_empty())
 }
 
-/// The bytes in pieces, each in a buffer of its own, after the array that lists them at address 0.
+/// Puts each piece into its own buffer, after the array at address 0 that lists the buffers.
 fn lay_out(bytes: &[u8], pieces: &[u8]) -> (Vec<u8>, u32, u32) {
     let mut rest = bytes;
     let mut parts = Vec::new();

@@ -1,6 +1,6 @@
-//! The oracle for the table of descriptors.
+//! The oracle for the descriptor table.
 //!
-//! Knows what each operation has to do to a sorted map of what is open.
+//! Knows what each operation has to do to a sorted map of open descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,36 +9,36 @@ use watm_abi::{Errno, FD_LIMIT, FdTable};
 
 use crate::List;
 
-/// A table and what happens to it.
+/// A table, and operations on it.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct FdTableCase {
     /// The first number of the range.
     pub start: Start,
-    /// How many numbers the range has.
+    /// Size of the range.
     pub len: Len,
-    /// How many may be open.
+    /// Maximum number of open descriptors.
     pub limit: u8,
-    /// What happens, in order.
+    /// The operations, in order.
     pub ops: List<TableOp>,
 }
 
-/// Where a range starts.
+/// The start of a range.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Start {
     /// Among the low numbers.
     Low(u8),
-    /// Close to the limit of all numbers.
+    /// Close to the highest possible number.
     AtLimit(i8),
-    /// Anywhere up to twice that limit.
+    /// Any number up to twice the highest possible one.
     Any(u16),
 }
 
-/// How many numbers a range has.
+/// The size of a range.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Len {
-    /// So few that a guest fills it.
+    /// Small enough for a guest to fill.
     Few(u8),
-    /// Anything.
+    /// Any size.
     Any(u32),
 }
 
@@ -47,57 +47,57 @@ pub enum Len {
 pub enum TableOp {
     /// Opens the next number.
     Insert,
-    /// Opens a number for something that does not count.
+    /// Opens a number for a descriptor that does not count.
     Give(Number),
     /// Closes a number.
     Remove(Number),
     /// Moves one number to another.
     Renumber(Number, Number),
-    /// Changes what is open under a number.
+    /// Changes the value of a number.
     Change(Number),
-    /// Closes everything, but only one time in sixteen: else nothing would ever fill up.
+    /// Closes everything, but only one time in sixteen. Otherwise no table would ever fill up.
     Drain(u8),
 }
 
 /// A number that the guest might pass.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Number {
-    /// One that is open, by its position.
+    /// An open one, by its position.
     Open(u8),
     /// One of the first sixteen of the range.
     First(u8),
-    /// One that is less likely.
+    /// A less likely one.
     Rare(Rare),
 }
 
-/// A number that the guest is less likely to pass.
+/// A less likely number.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Rare {
-    /// One below the range, close to it.
+    /// Just below the range.
     Below(u8),
-    /// One after the range, close to it.
+    /// Just after the range.
     After(u8),
-    /// A standard stream, or one that follows them.
+    /// A standard stream, or a number just after them.
     Low(u8),
-    /// One close to the limit of all numbers.
+    /// Close to the highest possible number.
     AtLimit(i8),
-    /// Just this number.
+    /// Exactly this number.
     Any(u32),
 }
 
-/// What the table has to be.
+/// What the table must contain.
 struct Model {
     open: BTreeMap<u32, u32>,
-    /// The values that do not count. Each value is used once.
+    /// The values that do not count. Each value is used only once.
     given: BTreeSet<u32>,
     start: u32,
     end: u32,
     limit: usize,
 }
 
-/// Does everything to a table and to the model, and compares them after each step.
+/// Applies every operation to a table and to the model, and compares the two after each step.
 ///
-/// Returns how the steps ended: `None` for those that succeeded.
+/// Returns how each step ended: `None` means success.
 pub fn fd_table(case: &FdTableCase) -> Vec<Option<Errno>> {
     let start = match case.start {
         Start::Low(number) => u32::from(number),
@@ -108,7 +108,7 @@ pub fn fd_table(case: &FdTableCase) -> Vec<Option<Errno>> {
         Len::Few(len) => start.saturating_add(u32::from(len % 16)),
         Len::Any(len) => start.saturating_add(len),
     };
-    // Few enough that a guest often stands at the limit.
+    // A low limit, so that a guest often reaches it.
     let limit = usize::from(case.limit % 8);
     let mut table = FdTable::new(start..end, limit);
     let end = end.min(FD_LIMIT);
@@ -121,7 +121,7 @@ pub fn fd_table(case: &FdTableCase) -> Vec<Option<Errno>> {
     };
 
     let mut endings = Vec::new();
-    // Each value is another one, so that none can be taken for another.
+    // Every value is unique, so that no two can be confused.
     for (value, op) in (0..).zip(&*case.ops) {
         endings.push(step(&mut table, &mut model, *op, value));
         compare(&table, &model);
@@ -191,7 +191,7 @@ fn compare(table: &FdTable<u32>, model: &Model) {
     assert_eq!(table.len(), model.open.len());
     assert_eq!(table.is_empty(), model.open.is_empty());
     assert_eq!(table.limit(), model.limit);
-    // Wherever they stand: a guest can never hold more.
+    // Wherever the descriptors are, a guest never holds more than the limit.
     assert!(model.counted() <= model.limit);
     assert_eq!(table.is_full(), model.counted() == model.limit);
 }
@@ -236,7 +236,7 @@ impl Model {
         }
     }
 
-    /// How many of those that are open count against the limit.
+    /// Number of open descriptors that count against the limit.
     fn counted(&self) -> usize {
         let counts = |value: &&u32| !self.given.contains(value);
         self.open.values().filter(counts).count()

@@ -1,6 +1,6 @@
-//! The memory of a guest, and numbers that it might pass.
+//! The memory of a guest, and numbers that the guest might pass.
 //!
-//! Knows where the borders are. Must never know what lies in the memory.
+//! Knows where the boundaries are. Must never know what the memory contains.
 
 use arbitrary::Arbitrary;
 
@@ -9,16 +9,16 @@ use crate::List;
 /// The memory of a guest.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct Guest {
-    /// What lies from address 0 on, as far as it fits; the rest is zero.
+    /// The content from address 0 on, cut at the end of memory. The rest is zero.
     pub content: List<u8>,
     /// The size, in bytes.
     pub size: u16,
-    /// Whether the size is in larger units, which the oracle chooses.
+    /// Whether the size is in larger units. The oracle chooses the unit.
     pub large: bool,
 }
 
 impl Guest {
-    /// The memory, as `watm-abi` takes it; a large one is counted in units of `unit` bytes.
+    /// The memory in the form that `watm-abi` takes. `unit` is the unit of a large one, in bytes.
     pub fn memory(&self, unit: usize) -> Vec<u8> {
         let unit = if self.large { unit } else { 1 };
         let mut memory = vec![0; usize::from(self.size) * unit];
@@ -29,14 +29,14 @@ impl Guest {
     }
 }
 
-/// An address, or a length, in relation to the size of the memory.
+/// An address or a length, relative to the size of the memory.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Addr {
     /// Zero.
     Zero,
-    /// Just this number.
+    /// Exactly this number.
     Any(u32),
-    /// Inside of the memory, or at its end.
+    /// Inside the memory, or at its end.
     Inside(u32),
     /// Close to the end of the memory, on either side.
     AtEnd(i8),
@@ -45,7 +45,7 @@ pub enum Addr {
 }
 
 impl Addr {
-    /// The number, for a memory of `size` bytes.
+    /// The number for a memory of `size` bytes.
     pub fn resolve(self, size: usize) -> u32 {
         let size = u32::try_from(size).expect("a case has less than 4 GiB of memory");
         match self {
@@ -61,18 +61,18 @@ impl Addr {
 /// A number of records.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Count {
-    /// As many as the case puts into memory.
+    /// As many as the case has put into memory.
     Fitting,
     /// A few.
     Few(u8),
-    /// So many more, or fewer, than are allowed.
+    /// This much above or below the maximum.
     AtLimit(i8),
-    /// Just this number.
+    /// Exactly this number.
     Any(u32),
 }
 
 impl Count {
-    /// The number, where `present` records lie in memory and at most `limit` are allowed.
+    /// The number, if `present` records are in memory and `limit` is the maximum.
     pub fn resolve(self, present: usize, limit: u32) -> u32 {
         match self {
             Count::Fitting => u32::try_from(present).unwrap_or(u32::MAX),
@@ -83,7 +83,7 @@ impl Count {
     }
 }
 
-/// Puts `bytes` at `addr`, as far as there is memory.
+/// Puts `bytes` at `addr`, cut at the end of memory.
 pub(crate) fn put(memory: &mut [u8], addr: u64, bytes: &[u8]) {
     for (at, byte) in (addr..).zip(bytes) {
         if let Some(target) = usize::try_from(at).ok().and_then(|at| memory.get_mut(at)) {
@@ -92,12 +92,12 @@ pub(crate) fn put(memory: &mut [u8], addr: u64, bytes: &[u8]) {
     }
 }
 
-/// The byte at `addr`, or `None` outside of the memory. The one way in which models read memory.
+/// The byte at `addr`, or `None` outside the memory. Models read memory only through this.
 pub(crate) fn byte(memory: &[u8], addr: u64) -> Option<u8> {
     memory.get(usize::try_from(addr).ok()?).copied()
 }
 
-/// The little-endian number in the `width` bytes at `addr`, or `None` when one is outside.
+/// The little-endian number in the `width` bytes at `addr`, or `None` if one of them is outside.
 pub(crate) fn number(memory: &[u8], addr: u64, width: u64) -> Option<u64> {
     (0..width).rev().try_fold(0, |number, at| {
         Some(number << 8 | u64::from(byte(memory, addr + at)?))

@@ -1,7 +1,6 @@
 //! The oracle for the check of imports and exports.
 //!
-//! Knows a model of the check that asks one question at a time, and what every message has to be
-//! like.
+//! Knows a model of the check that asks one question at a time, and the rules for every message.
 
 use arbitrary::Arbitrary;
 use watm_abi::{
@@ -11,32 +10,33 @@ use watm_abi::{
 
 use crate::List;
 
-/// The declarations of a module: those of a good one, with changes.
+/// The declarations of a module: those of a valid module, with changes.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct InterfaceCase {
-    /// Which functions are exported besides those that every module needs, by their position in
-    /// `exports()`.
+    /// The exported functions, by their position in `exports()`, besides those that every module
+    /// needs.
     pub exported: u16,
-    /// Which functions are imported, by their position in `imports()`.
+    /// The imported functions, by their position in `imports()`.
     pub imported: u64,
     /// Exports to leave out.
     pub missing_exports: Vec<ExportName>,
-    /// Exports to put in front, so that they hide those of the same name.
+    /// Exports to put first, so that they hide exports of the same name.
     pub hiding_exports: Vec<(ExportName, KindChoice)>,
-    /// Further exports.
+    /// Additional exports.
     pub more_exports: Vec<(ExportName, KindChoice)>,
-    /// Further imports.
+    /// Additional imports.
     pub more_imports: Vec<(ImportName, KindChoice)>,
 }
 
 /// The name of an export.
 #[derive(Clone, Debug, Arbitrary)]
 pub enum ExportName {
-    /// One of the functions that a host calls, by its position in `exports()`.
+    /// A function that a host calls, by its position in `exports()`.
     Known(u8),
     /// The memory.
     Memory,
-    /// What only modules for other versions export; rarely, since nothing else counts then.
+    /// A name that only modules of other versions export. It is rare, because it hides all other
+    /// mistakes.
     Version(u8),
     /// Any name.
     Other(String),
@@ -45,22 +45,22 @@ pub enum ExportName {
 /// The name of an import.
 #[derive(Clone, Debug, Arbitrary)]
 pub enum ImportName {
-    /// One of the functions of the interface, by its position in `imports()`.
+    /// A function of the interface, by its position in `imports()`.
     Known(u8),
-    /// One of them, in a module of another name.
+    /// The same, from a module of another name.
     Elsewhere(u8, String),
     /// A name of the module `env`.
     Env(String),
-    /// A name of WASI's module.
+    /// A name in WASI's module.
     Wasi(String),
-    /// Any name of any module.
+    /// Any name in any module.
     Other(String, String),
 }
 
 /// What is imported or exported under a name.
 #[derive(Clone, Debug, Arbitrary)]
 pub enum KindChoice {
-    /// A function of the type that the interface gives it, with changes.
+    /// A function with the type that the interface gives it, or a changed type.
     Function(TypeChoice),
     /// A memory.
     Memory {
@@ -82,23 +82,23 @@ pub enum KindChoice {
 /// The type of a function.
 #[derive(Clone, Debug, Arbitrary)]
 pub enum TypeChoice {
-    /// The one that the interface gives it; `() -> ()` for a name that the interface does not have.
+    /// The type that the interface gives it, or `() -> ()` for an unknown name.
     Right,
-    /// That, with one parameter more.
+    /// The right type with one more parameter.
     MoreParams(u8),
-    /// That, with one parameter less.
+    /// The right type with one parameter fewer.
     LessParams,
-    /// That, with one result more.
+    /// The right type with one more result.
     MoreResults(u8),
-    /// That, with one result less.
+    /// The right type with one result fewer.
     LessResults,
-    /// That, with one parameter of another type.
+    /// The right type with one parameter of another type.
     OtherParam(u8, u8),
     /// Any type.
     Any(List<u8>, List<u8>),
 }
 
-/// Runs the check, compares its answer with the model, and looks at each message.
+/// Runs the check, compares its answer with the model's, and inspects each message.
 pub fn interface_check(case: &InterfaceCase) -> Result<Entry, Vec<InterfaceError>> {
     let imports = case.imports();
     let exports = case.exports();
@@ -143,7 +143,7 @@ fn check_message(problem: &InterfaceError) {
     }
 }
 
-/// What the check has to say, one question at a time.
+/// The expected answer, found one question at a time.
 fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
     let exported = |name: &str| exports.iter().find(|export| export.name == name);
     if exported("_water_v0").is_some() {

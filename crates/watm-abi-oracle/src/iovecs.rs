@@ -1,6 +1,6 @@
 //! The oracle for arrays of buffers.
 //!
-//! Knows `IovecArray::decode` and a model of it that reads one byte at a time.
+//! Knows `IovecArray::decode`, and a model of it that reads one byte at a time.
 
 use arbitrary::Arbitrary;
 use watm_abi::{Errno, IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS};
@@ -8,7 +8,7 @@ use watm_abi::{Errno, IOVEC_SIZE, Iovec, IovecArray, MAX_IOVECS};
 use crate::guest::{number, put};
 use crate::{Addr, Count, Guest, List};
 
-/// The unit of a large memory: enough for the most buffers together to exceed 4 GiB.
+/// The unit of a large memory. The maximum number of buffers can then exceed 4 GiB in total.
 const UNIT: usize = 256;
 
 /// An array of buffers in the memory of a guest.
@@ -18,16 +18,16 @@ pub struct IovecCase {
     pub guest: Guest,
     /// Where the array lies.
     pub ptr: Addr,
-    /// How many records the guest says there are.
+    /// Number of records according to the guest.
     pub count: Count,
-    /// Whether the records are repeated until they are as many as are allowed.
+    /// Whether the records are repeated up to the maximum number.
     pub repeat: bool,
-    /// Records to put there: address and length.
+    /// Records to put there, as address and length.
     pub records: List<(Addr, Addr)>,
 }
 
 impl IovecCase {
-    /// The memory with the array in it, the array's address and its length.
+    /// The memory with the array in it, and the array's address and length.
     pub(crate) fn build(&self) -> (Vec<u8>, u32, u32) {
         let mut memory = self.guest.memory(UNIT);
         let size = memory.len();
@@ -51,7 +51,7 @@ impl IovecCase {
     }
 }
 
-/// Decodes the array, and compares records, lengths and bytes with the model.
+/// Decodes the array, and compares its records, lengths and bytes with the model.
 pub fn iovecs(case: &IovecCase) -> Result<(), Errno> {
     let (memory, ptr, count) = case.build();
     let expected = model(&memory, ptr, count);
@@ -93,7 +93,7 @@ pub fn iovecs(case: &IovecCase) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What decoding has to give.
+/// The expected result of decoding.
 pub(crate) fn model(memory: &[u8], ptr: u32, count: u32) -> Result<Vec<Iovec>, Errno> {
     if count > MAX_IOVECS {
         return Err(Errno::Inval);

@@ -1,9 +1,9 @@
-//! What has to hold for `watm-abi` whatever a guest passes.
+//! What must hold for `watm-abi`, whatever a guest passes.
 //!
-//! Each oracle takes a case, does the same thing with `watm-abi` and with a model that is too
-//! simple to be wrong, and panics when they differ. It returns how the case ended, so that a test
-//! can see whether the cases reach every ending. A case is built of arbitrary bytes, weighted
-//! towards the borders where mistakes live.
+//! Each oracle takes a case and does the same thing with `watm-abi` and with a model that is too
+//! simple to be wrong. It panics if they differ. It returns how the case ended, so that a test can
+//! see whether the cases reach every ending. Cases are built from arbitrary bytes, weighted towards
+//! the boundaries where mistakes live.
 //!
 //! The property tests of this crate and the targets in `fuzz/` run the same oracles. Nothing here
 //! is part of a host.

@@ -1,4 +1,4 @@
-//! A list of which arbitrary bytes make a long one as easily as a short one.
+//! A list that arbitrary bytes can make long as easily as short.
 //!
 //! Knows how many elements to take, and must never know what they are.
 
@@ -6,10 +6,10 @@ use std::ops::Deref;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// A list, of any length that the remaining bytes suffice for.
+/// A list of any length that the remaining bytes allow.
 ///
-/// `Vec` tosses a coin after each element: a long one is never built, and a bug that takes ten
-/// steps is never found.
+/// `Vec` tosses a coin after each element. It would never build a long list, and so never find a
+/// bug that takes ten steps.
 #[derive(Clone, Debug, Default)]
 pub struct List<T>(pub Vec<T>);
 

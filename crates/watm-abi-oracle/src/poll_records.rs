@@ -12,7 +12,7 @@ use watm_abi::{
 use crate::guest::{number, put};
 use crate::{Addr, Count, Guest, List};
 
-/// The unit of a large memory: enough for the most subscriptions.
+/// The unit of a large memory. The maximum number of subscriptions fits into it.
 const UNIT: usize = 4;
 
 /// A call of `poll_oneoff`.
@@ -22,9 +22,9 @@ pub struct PollCase {
     pub guest: Guest,
     /// Where the subscriptions lie.
     pub subscriptions_ptr: Addr,
-    /// How many there are, as the guest says.
+    /// Number of subscriptions according to the guest.
     pub count: Count,
-    /// Subscriptions to put there: a record, and a good tag that it gets instead of its own.
+    /// Subscriptions to put there: a record, and a valid tag that replaces its own.
     pub records: List<([u8; SUBSCRIPTION_SIZE as usize], Option<u8>)>,
     /// Where the events go.
     pub events_ptr: Addr,
@@ -58,12 +58,12 @@ impl EventCase {
     }
 }
 
-/// How reading the subscriptions and writing the events ended.
+/// The results of reading the subscriptions and writing the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PollOutcome {
-    /// How many subscriptions were read.
+    /// Number of subscriptions read.
     pub read: Result<usize, Errno>,
-    /// How many events were written.
+    /// Number of events written.
     pub written: Result<usize, Errno>,
 }
 
@@ -92,7 +92,7 @@ pub fn poll_records(case: &PollCase) -> PollOutcome {
 }
 
 fn read(memory: &[u8], ptr: u32, count: u32) -> Result<usize, Errno> {
-    // Something is in the list before: it has to be gone, whatever happens.
+    // An entry from before the call: it must be gone, whatever happens.
     let stale = Subscription {
         userdata: 1,
         kind: SubscriptionKind::FdRead { fd: 2 },
@@ -163,7 +163,7 @@ fn write(mut memory: Vec<u8>, ptr: u32, events: &[Event]) -> Result<usize, Errno
             assert_eq!(Event::decode(&event.encode()), Ok(*event));
         }
     }
-    // The whole memory, so that a slot too many or a byte beside one shows.
+    // Compares the whole memory, to catch an extra slot or a stray byte.
     assert!(
         memory == expected,
         "memory differs after {events:?} at {ptr}"

@@ -1,4 +1,4 @@
-//! Runs every oracle on arbitrary cases, and makes sure that the cases are worth running.
+//! Runs every oracle on arbitrary cases, and checks that the cases reach every ending.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use watm_abi_oracle::{
 
 const CASES: u32 = 4096;
 
-/// Runs `oracle` on many cases and counts how they ended, under the names that `names` gives.
+/// Runs `oracle` on many cases and counts their endings under the names that `names` returns.
 #[track_caller]
 fn run<C, O>(
     oracle: impl Fn(&C) -> O,
@@ -31,8 +31,8 @@ where
         failure_persistence: None,
         ..Config::default()
     };
-    // A fixed seed: this counts what it reaches, and has to count the same every time. To look for
-    // new cases is the business of the fuzz targets.
+    // A fixed seed, because the counts must be the same every time. The fuzz targets look for new
+    // cases.
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let result = runner.run(&vec(any::<u8>(), 0..1024), |bytes| {

@@ -1,28 +1,28 @@
-//! The allocator that counts. It must never allocate itself, and never panic.
+//! The counting allocator. It must never allocate, and never panic.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    // Constants without a destructor: to touch them neither allocates nor registers anything, and
-    // they can be touched for as long as the thread lives.
+    // Constants without a destructor. Touching them neither allocates nor registers anything, and
+    // works for as long as the thread lives.
     static LIVE: Cell<i64> = const { Cell::new(0) };
     static PEAK: Cell<i64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, which counts for each thread what it gives out.
+/// The system's allocator, with a count per thread of the bytes that it has given out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter;
 
-/// Begins the peak of this thread anew; returns its live bytes, which may be less than none: it
-/// frees what others have allocated.
+/// Restarts the peak of this thread and returns its live bytes. They are negative if the thread has
+/// freed more than it has allocated.
 pub(crate) fn begin() -> i64 {
     let live = LIVE.get();
     PEAK.set(live);
     live
 }
 
-/// The most bytes that were live on this thread at the same time since [`begin`].
+/// Maximum number of bytes that were live on this thread at once since [`begin`].
 pub(crate) fn peak() -> i64 {
     PEAK.get()
 }
@@ -38,11 +38,11 @@ fn remove(bytes: usize) {
     LIVE.set(LIVE.get().wrapping_sub(bytes as i64));
 }
 
-// SAFETY: every request goes to the system's allocator with the same arguments, and its answer
-// comes back unchanged. Counting neither allocates nor unwinds.
+// SAFETY: every call passes its arguments unchanged to the system's allocator, and returns that
+// allocator's answer unchanged. Counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Meter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise about the layout is passed on.
+        // SAFETY: the caller upholds the contract for the layout.
         let memory = unsafe { System.alloc(layout) };
         if !memory.is_null() {
             add(layout.size());
@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for Meter {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise about the layout is passed on.
+        // SAFETY: the caller upholds the contract for the layout.
         let memory = unsafe { System.alloc_zeroed(layout) };
         if !memory.is_null() {
             add(layout.size());
@@ -60,10 +60,10 @@ unsafe impl GlobalAlloc for Meter {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promises about the memory, its layout and the size are passed on.
+        // SAFETY: the caller upholds the contract for the memory, its layout and the size.
         let moved = unsafe { System.realloc(memory, layout, size) };
         if !moved.is_null() {
-            // What is moved is in both places for a moment, unless it grew where it was.
+            // Moved memory exists twice for a moment, unless it grew in place.
             if moved == memory {
                 remove(layout.size());
                 add(size);
@@ -76,7 +76,7 @@ unsafe impl GlobalAlloc for Meter {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises about the memory and its layout are passed on.
+        // SAFETY: the caller upholds the contract for the memory and its layout.
         unsafe { System.dealloc(memory, layout) };
         remove(layout.size());
     }

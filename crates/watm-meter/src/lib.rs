@@ -1,9 +1,10 @@
-//! Measures what a piece of code takes on its own thread: bytes of memory at the peak, and
-//! processor time.
+//! Measures what a piece of code takes on its own thread: the peak of its memory, and processor
+//! time.
 //!
-//! A program that measures installs the [`Meter`] as its global allocator. The meter passes every
-//! request on to the system's allocator and counts bytes for each thread, so that what other
-//! threads do meanwhile changes no number.
+//! The measuring program installs the [`Meter`] as its global allocator. The meter passes every
+//! request on to the system's allocator and counts bytes per thread, so that other threads do not
+//! change any number.
+//!
 //!
 //! ```
 //! #[global_allocator]
@@ -21,12 +22,12 @@ pub use allocator::Meter;
 
 use std::time::Duration;
 
-/// A piece of code that is being measured, on the thread that began it.
+/// A measurement in progress, on the thread that began it.
 ///
-/// One measurement at a time is right for a thread: a second one would begin its peak anew.
+/// A thread can run only one measurement at a time: a second one restarts the peak of the first.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement {
-    /// Bytes that were live at the start.
+    /// Live bytes at the start.
     live: i64,
     /// The thread's processor time at the start.
     processor: Duration,
@@ -41,7 +42,7 @@ impl Measurement {
         }
     }
 
-    /// The most bytes that this thread has held at the same time since the start, beyond what it
+    /// Maximum number of bytes that this thread has held at once since the start, minus what it
     /// held then. Always 0 if the [`Meter`] is not the global allocator: see [`is_installed`].
     ///
     /// Bytes that another thread frees still count.
@@ -49,8 +50,7 @@ impl Measurement {
         u64::try_from(allocator::peak() - self.live).unwrap_or(0)
     }
 
-    /// The processor time that this thread has used since the start, in user mode and in the
-    /// system.
+    /// Processor time that this thread has used since the start, in user mode and in the kernel.
     pub fn processor(&self) -> Duration {
         processor_time().saturating_sub(self.processor)
     }
@@ -59,7 +59,7 @@ impl Measurement {
 /// Whether the [`Meter`] is the global allocator of this program.
 pub fn is_installed() -> bool {
     let measurement = Measurement::begin();
-    // The optimiser must not leave the allocation out.
+    // Keeps the optimiser from removing the allocation.
     drop(std::hint::black_box(vec![0_u8; 4096]));
     measurement.peak() >= 4096
 }

@@ -1,4 +1,4 @@
-//! The meter as the global allocator of a program: what it counts.
+//! What the meter counts as the global allocator of a program.
 
 use std::hint::black_box;
 use std::thread;
@@ -11,7 +11,7 @@ static METER: Meter = Meter;
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// A mebibyte that the optimiser does not leave out.
+/// A mebibyte that the optimiser does not remove.
 fn mebibyte() -> Vec<u8> {
     black_box(vec![1; 1 << 20])
 }
@@ -93,7 +93,7 @@ fn processor_time_is_that_of_the_thread() {
             "time stands still"
         );
     }
-    // Another thread that computes changes nothing here.
+    // A computing thread does not change this one's time.
     let before = measurement.processor();
     let other = thread::spawn(|| {
         let measurement = Measurement::begin();

@@ -1,7 +1,7 @@
-//! Modules in the binary format, put together section by section: what no assembler writes, and
-//! more of it than anybody would write by hand.
+//! Modules in the binary format, assembled section by section. They contain what no assembler
+//! writes, and more of it than anybody would write by hand.
 //!
-//! Nothing here knows whether what it writes is valid.
+//! Nothing here knows whether the result is valid.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub mod section {
     pub const TAG: u8 = 13;
 }
 
-/// All but the custom sections, in the order that a valid module has them in.
+/// All but the custom sections, in the order that a valid module requires.
 const ORDER: [u8; 13] = [
     section::TYPE,
     section::IMPORT,
@@ -41,10 +41,10 @@ const ORDER: [u8; 13] = [
     section::DATA,
 ];
 
-/// The first bytes of every module: the magic and the version.
+/// The first bytes of every module: the magic number and the version.
 pub const PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// The functions of a transport module's interface: name, number of the type, code.
+/// The functions of a transport module's interface: name, type index, code.
 const INTERFACE: [(&str, u8, &[u8]); 4] = [
     ("watm_init_v1", 0, &[0x41, 0, 0x0b]),
     ("watm_ctrlpipe_v1", 1, &[0x41, 0, 0x0b]),
@@ -53,26 +53,26 @@ const INTERFACE: [(&str, u8, &[u8]); 4] = [
     ("watm_start_v1", 0, &[0x41, 0, 0x0b]),
 ];
 
-/// A module that is being put together.
+/// A module under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Assembly {
-    /// The number of entries and their bytes, by section.
+    /// The number of entries and their bytes, per section.
     sections: BTreeMap<u8, (u64, Vec<u8>)>,
-    /// Functions among the imports.
+    /// Number of imported functions.
     imported: u64,
     custom: Vec<u8>,
     is_transport: bool,
 }
 
 impl Assembly {
-    /// A module without anything.
+    /// An empty module.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A transport module that follows the interface, whose dial fails with an error number. It
-    /// has the types `() -> i32` and `(i32) -> i32` as numbers 0 and 1, the four functions of a
-    /// dialer before all others that are not imported, and a memory of one page.
+    /// A transport module that follows the interface and whose dial fails with an error number. Its
+    /// types 0 and 1 are `() -> i32` and `(i32) -> i32`. The four functions of a dialer come first
+    /// among the functions that are not imported. It has one page of memory.
     pub fn transport() -> Self {
         let mut module = Self::new();
         module.add(section::TYPE, 1, &[0x60, 0, 1, 0x7f]);
@@ -86,7 +86,7 @@ impl Assembly {
         module
     }
 
-    /// Adds so many entries, which these bytes hold, to a section.
+    /// Adds `count` entries with these bytes to a section.
     pub fn add(&mut self, section: u8, count: u64, entries: &[u8]) -> &mut Self {
         let (counted, bytes) = self.sections.entry(section).or_default();
         *counted += count;
@@ -94,32 +94,32 @@ impl Assembly {
         self
     }
 
-    /// Adds the same entry to a section so many times.
+    /// Adds the same entry to a section `count` times.
     pub fn repeat(&mut self, section: u8, count: usize, entry: &[u8]) -> &mut Self {
         self.add(section, count as u64, &entry.repeat(count))
     }
 
-    /// Adds the same import of a function so many times.
+    /// Adds the same function import `count` times.
     pub fn import(&mut self, count: usize, module: &[u8], field: &[u8], ty: u64) -> &mut Self {
         let entry = [name(module), name(field), vec![0], leb(ty)].concat();
         self.imported += count as u64;
         self.repeat(section::IMPORT, count, &entry)
     }
 
-    /// Adds a custom section behind all others.
+    /// Adds a custom section after all others.
     pub fn custom(&mut self, title: &[u8], content: &[u8]) -> &mut Self {
         let content = [name(title), content.to_vec()].concat();
         self.custom.extend(section_bytes(section::CUSTOM, &content));
         self
     }
 
-    /// Adds bytes behind all sections.
+    /// Adds bytes after all sections.
     pub fn behind(&mut self, bytes: &[u8]) -> &mut Self {
         self.custom.extend_from_slice(bytes);
         self
     }
 
-    /// The module.
+    /// The bytes of the module.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = PREAMBLE.to_vec();
         let mut exports = self.sections.get(&section::EXPORT).cloned();
@@ -141,7 +141,7 @@ impl Assembly {
                 continue;
             };
             let content = match id {
-                // These two are no vectors: their entry is all that there is.
+                // These two are not vectors: their entry is the whole content.
                 section::START | section::DATA_COUNT => entries.clone(),
                 _ => [leb(*count), entries.clone()].concat(),
             };
@@ -152,7 +152,7 @@ impl Assembly {
     }
 }
 
-/// A number in the LEB128 encoding.
+/// A number in LEB128 encoding.
 pub fn leb(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -166,22 +166,22 @@ pub fn leb(mut value: u64) -> Vec<u8> {
     }
 }
 
-/// A name or other bytes, with their length before them.
+/// A name, or other bytes, preceded by the length.
 pub fn name(bytes: &[u8]) -> Vec<u8> {
     [leb(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
-/// A section: its number, the length of its content, and that.
+/// A section: its number, the length of its content, and the content.
 pub fn section_bytes(id: u8, content: &[u8]) -> Vec<u8> {
     [vec![id], name(content)].concat()
 }
 
-/// The code of a function, with its local variables in groups, their number before them.
+/// The code of a function, preceded by its groups of local variables and their number.
 pub fn body(locals: &[u8], code: &[u8]) -> Vec<u8> {
     name(&[locals, code].concat())
 }
 
-/// The type of a function with so many parameters and results of type `i64`.
+/// A function type with `params` parameters and `results` results, all of type `i64`.
 pub fn function_type(params: usize, results: usize) -> Vec<u8> {
     [
         vec![0x60],

@@ -1,4 +1,4 @@
-//! Everything that can be done with files, by two guests that were given the same directories.
+//! Everything that two guests can do with files in the same directories.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -15,30 +15,30 @@ use crate::process;
 use crate::remote::{Answer, Remote, functions};
 use crate::watchdog;
 
-/// Operations of one case at most.
+/// Maximum number of operations in a case.
 const MOST_OPERATIONS: usize = 40;
 
-/// Where in the guest's memory things are: two paths, an array of buffers, what is read and
-/// written, results.
+/// Addresses in the guest's memory: two paths, an array of buffers, data that is read and written,
+/// results.
 const PATHS: [u32; 2] = [1024, 6144];
 const BUFFERS: u32 = 12_288;
 const BYTES: u32 = 16_384;
 const BYTES_LEN: u32 = 8192;
 const RESULT: u32 = 32_768;
 
-/// Operations, one after the other.
+/// A sequence of operations.
 #[derive(Debug, Arbitrary)]
 pub struct FileCase {
-    /// The operations; more than forty are left out.
+    /// The operations. Only the first forty count.
     pub operations: Vec<FileOperation>,
 }
 
 /// One operation.
 #[derive(Debug, Arbitrary)]
 pub struct FileOperation {
-    /// Whether the second guest does it.
+    /// Whether the second guest runs it.
     pub second: bool,
-    /// Which function: the remainder counts.
+    /// The function, by its remainder.
     pub function: u8,
     /// Descriptors.
     pub given: [Given; 2],
@@ -46,50 +46,50 @@ pub struct FileOperation {
     pub paths: [Location; 2],
     /// Flags.
     pub flags: [u8; 2],
-    /// An offset, a size, a time, rights.
+    /// An offset, a size, a time or rights.
     pub number: u64,
 }
 
 /// A descriptor.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Given {
-    /// The directory that was given for writing.
+    /// The directory given for writing.
     Writable,
-    /// The one that was given for reading.
+    /// The directory given for reading.
     Readable,
-    /// The one whose files are in memory.
+    /// The directory whose files are in memory.
     InMemory,
-    /// One that was opened: the remainder counts.
+    /// An opened one, by its remainder.
     Opened(u8),
-    /// Any.
+    /// Any number.
     Any(u8),
 }
 
 /// A path.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Location {
-    /// So many of these names, each by its remainder.
+    /// This many of these names, each by its remainder.
     Relative(u8, [u8; 4]),
-    /// The same from the root.
+    /// The same, from the root.
     Absolute(u8, [u8; 4]),
 }
 
 /// How a case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileEnd {
-    /// All operations were answered.
+    /// All operations got an answer.
     Answered,
-    /// A guest was gone or waited before.
+    /// A guest ended, or waited, before that.
     Ended,
 }
 
-/// Names that there are at first, that can come to be, and that lead elsewhere.
+/// Names that exist at first, that may be created, and that lead elsewhere.
 const NAMES: [&str; 16] = [
     "file", "sub", "deep", "in", "out", "abs", "up", "gone", "loop", "pipe", "new", "secret",
     "data", "read", "..", ".",
 ];
 
-/// The functions that are called: those of files, and closing.
+/// The functions to call: those for files, and closing.
 const FUNCTIONS: [&str; 30] = [
     "path_open",
     "path_open",
@@ -123,8 +123,8 @@ const FUNCTIONS: [&str; 30] = [
     "path_symlink",
 ];
 
-/// A directory for writing and one for reading, with links that lead out, in and nowhere, beside
-/// files that no guest may reach.
+/// A directory for writing and one for reading. They have links that lead out, in and nowhere.
+/// Beside them are files that no guest may reach.
 struct Host {
     both: tempfile::TempDir,
 }
@@ -160,13 +160,13 @@ impl Host {
         ] {
             symlink(target, root.join(name)).expect("a link");
         }
-        // A pipe that nobody reads, and something else that is not to be opened.
+        // A pipe that nobody reads, and a socket, which cannot be opened.
         mkfifoat(CWD, root.join("data/pipe"), Mode::RUSR | Mode::WUSR).expect("a pipe");
         UnixListener::bind(root.join("data/sub/pipe")).expect("a socket");
         Self { both }
     }
 
-    /// Everything below, with what would tell that it was touched.
+    /// Everything below `name`, with everything that would show a change.
     fn listed(&self, name: &str) -> Vec<(PathBuf, u64, u64, i64, String)> {
         let mut listed = Vec::new();
         let mut left = vec![self.both.path().join(name)];
@@ -207,7 +207,7 @@ impl Location {
 
 impl Given {
     fn number(self, opened: &[u32], connections: [u32; 3]) -> u64 {
-        // In the order in which they were given.
+        // The directories get their numbers in the order in which they were given.
         const IN_MEMORY: u32 = 3;
         const WRITABLE: u32 = 4;
         const READABLE: u32 = 5;
@@ -218,7 +218,7 @@ impl Given {
             Self::InMemory => IN_MEMORY,
             Self::Opened(which) if !opened.is_empty() => opened[usize::from(which) % opened.len()],
             Self::Opened(which) | Self::Any(which) => match u32::from(which % 16) {
-                // The orders come on one of them.
+                // One of them carries the orders.
                 fd if connections.contains(&fd) => NOT_OPEN,
                 fd => fd,
             },
@@ -226,13 +226,13 @@ impl Given {
     }
 }
 
-/// Has two guests do it, and checks after each operation that its answer is one that there is, and
-/// that the descriptor had the right to it; and at the end that nothing was touched but what was
-/// given for writing.
+/// Runs the operations in two guests. Checks after each operation that its answer is a known one
+/// and that the descriptor had the right to it. Checks at the end that nothing outside the
+/// directory for writing has changed.
 ///
 /// # Panics
 ///
-/// If one of it is not so, the host says that it failed itself, or something is left over.
+/// Panics if a check fails, the host reports a failure of its own, or something is left over.
 pub fn files(case: &FileCase) -> FileEnd {
     let _watched = watchdog::watch(case);
     let host = Host::new();
@@ -267,7 +267,7 @@ pub fn files(case: &FileCase) -> FileEnd {
     end.map_or(FileEnd::Ended, |()| FileEnd::Answered)
 }
 
-/// Nothing, once the guest is gone or waits.
+/// `None` if the guest has ended or waits.
 fn came<T>(answer: Answer<T>) -> Option<T> {
     match answer {
         Answer::Came(value) => Some(value),
@@ -275,17 +275,17 @@ fn came<T>(answer: Answer<T>) -> Option<T> {
     }
 }
 
-/// Has a guest call a function, and returns its error number.
+/// Has a guest call a function, and returns the error number.
 fn call(guest: &Remote, name: &str, arguments: &[u64]) -> Option<i32> {
     let is_it = |function: &crate::remote::Function| function.name == name;
     let number = functions()
         .iter()
         .position(is_it)
-        .expect("it is one of the host");
+        .expect("it is a host function");
     came(guest.call(number, arguments))
 }
 
-/// The rights of a descriptor, and those that it hands on; none if it is not open.
+/// The rights of a descriptor, and those that it passes on. Empty if it is not open.
 fn rights(guest: &Remote, fd: u64) -> Option<[Rights; 2]> {
     if call(guest, "fd_fdstat_get", &[fd, RESULT.into()])? != 0 {
         return Some([Rights::default(); 2]);
@@ -294,11 +294,11 @@ fn rights(guest: &Remote, fd: u64) -> Option<[Rights; 2]> {
     Some([8, 16].map(|behind| {
         let at = RESULT as usize + behind;
         let bytes = memory[at..at + 8].try_into().expect("eight bytes");
-        Rights::from_bits(u64::from_le_bytes(bytes)).expect("rights that there are")
+        Rights::from_bits(u64::from_le_bytes(bytes)).expect("known rights")
     }))
 }
 
-/// The right to each of its descriptors that an operation needs to succeed.
+/// The rights that each descriptor needs for an operation to succeed.
 fn needed(name: &str, flags: u64) -> [Rights; 2] {
     let none = Rights::default();
     let one = match name {
@@ -332,7 +332,7 @@ fn needed(name: &str, flags: u64) -> [Rights; 2] {
         "fd_fdstat_set_flags" => Rights::FD_FDSTAT_SET_FLAGS,
         "fd_sync" => Rights::FD_SYNC,
         "fd_datasync" => Rights::FD_DATASYNC,
-        // What is taken by one of two rights, or by none.
+        // Operations that need either of two rights, or none.
         _ => none,
     };
     [one, none]
@@ -362,7 +362,8 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
     let before = [rights(guest, fds[0])?, rights(guest, fds[1])?];
     let arguments = match name {
         "path_open" => {
-            // All rights, or any; creating, cutting and the like; appending and the like.
+            // All rights, or any. Then creating, truncating and the like. Then appending and the
+            // like.
             let rights = if number % 2 == 0 {
                 (1 << 30) - 1
             } else {
@@ -402,7 +403,7 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
         "fd_tell" | "fd_filestat_get" => vec![fd, result],
         "fd_close" | "fd_sync" | "fd_datasync" => vec![fd],
         "fd_advise" => vec![fd, number, number, flags[0] & 7],
-        // Some of those that it has, or any.
+        // A subset of its rights, or any.
         "fd_fdstat_set_rights" => {
             let of_those = if flags[0] & 1 == 0 { u64::MAX } else { 0 };
             let [base, inheriting] = before[0].map(|rights| rights.bits() | !of_those);

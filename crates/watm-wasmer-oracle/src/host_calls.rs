@@ -1,4 +1,4 @@
-//! Every function of the host, with arbitrary arguments, from arbitrary memory.
+//! Every host function, with arbitrary arguments, on arbitrary memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,76 +11,76 @@ use crate::process;
 use crate::remote::{Answer, DESCRIPTOR_LIMIT, MEMORY, Remote, functions};
 use crate::watchdog;
 
-/// The first number that is not a standard stream's: new descriptors get the lowest free one from
+/// The first number after the standard streams. A new descriptor gets the lowest free number from
 /// here on.
 const FIRST_FD: u32 = 3;
-/// What is open from the start, and does not count: the standard streams, and the directories of
-/// the configuration and of the host.
+/// Open from the start, and not counted: the standard streams, the configuration's directory and
+/// the directory that the host gives.
 const GIVEN: Range<u32> = 0..5;
-/// The error number of what is not open.
+/// The error number for a descriptor that is not open.
 const EBADF: i32 = 8;
 /// The highest error number of WASI.
 pub(crate) const LAST_ERRNO: i32 = 76;
-/// Calls of one case at most.
+/// Maximum number of calls in a case.
 const MOST_CALLS: usize = 12;
-/// Bytes that one call may move to or from a standard stream or a file. A connection takes all that
-/// a blocking call has, as its peer does.
+/// Maximum number of bytes that one call may move to or from a standard stream or a file. A
+/// connection has no such limit: its peer takes everything that a blocking call has.
 const MOVED_LIMIT: u32 = 16 << 20;
-/// Buffers of one call at most.
+/// Maximum number of buffers in a call.
 const MOST_BUFFERS: usize = 1024;
-/// Calls of one guest, one after the other.
+/// A sequence of calls by one guest.
 #[derive(Debug)]
 pub struct HostCallCase {
     /// The calls.
     pub calls: Vec<Call>,
 }
 
-/// One call, and what is put into memory before it.
+/// One call, and the preparation of memory for it.
 #[derive(Debug, Arbitrary)]
 pub struct Call {
-    /// Which function: the remainder counts.
+    /// The function, by its remainder.
     pub function: u8,
-    /// What is put into memory, in this order; more than three are left out.
+    /// What to put into memory, in this order. Only the first three count.
     pub preparations: Vec<Preparation>,
-    /// The arguments; those that are missing are 0.
+    /// The arguments. Missing ones are 0.
     pub arguments: [Argument; 9],
 }
 
-/// Something put into memory.
+/// Something to put into memory.
 #[derive(Debug, Arbitrary)]
 pub enum Preparation {
     /// Any bytes.
     Bytes {
         /// Where.
         at: u16,
-        /// Up to 256 of them.
+        /// The bytes, at most 256.
         bytes: Vec<u8>,
     },
-    /// An array of buffers; one that is alone stands there as often as there may be any.
+    /// An array of buffers. A single buffer is repeated up to the maximum number.
     Buffers {
         /// Where.
         at: u16,
-        /// Start and length of each.
+        /// Address and length of each buffer.
         buffers: Vec<(Argument, Argument)>,
     },
-    /// A subscription: user data, kind, and what belongs to the kind.
+    /// A subscription: user data, kind, and the fields of the kind.
     Subscription {
         /// Where.
         at: u16,
-        /// 0 for a clock, 1 for reading, 2 for writing, others for nothing known.
+        /// 0 for a clock, 1 for reading, 2 for writing. Others are unknown.
         kind: u8,
         /// The descriptor, or the clock.
         subject: Argument,
-        /// Nanoseconds of a clock.
+        /// Timeout of a clock, in nanoseconds.
         timeout: u32,
         /// Whether the clock's time is absolute.
         absolute: bool,
     },
-    /// A path, or a network or an address.
+    /// A path, a network or an address.
     Text {
         /// Where.
         at: u16,
-        /// Which of some: the remainder counts.
+        /// The choice, by its remainder.
         which: u8,
     },
 }
@@ -90,9 +90,9 @@ pub enum Preparation {
 pub enum Argument {
     /// A small number.
     Small(u8),
-    /// Somewhere in memory.
+    /// An address in memory.
     Pointer(u16),
-    /// So many bytes before the end of memory, or behind it.
+    /// An address this far from the end of memory, on either side.
     NearEnd(i8),
     /// The application's side.
     Internal,
@@ -100,24 +100,24 @@ pub enum Argument {
     Net,
     /// The control pipe.
     Control,
-    /// A descriptor near those of the host.
+    /// A number close to the network's descriptor.
     NearNet(i8),
     /// Any number.
     Any(u64),
-    /// A negative number near 0.
+    /// A negative number close to 0.
     Minus(u8),
-    /// One bit.
+    /// A single bit.
     Bit(u8),
 }
 
 /// How a case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostCallEnd {
-    /// All calls were answered.
+    /// All calls got an answer.
     Answered,
-    /// One waited, and was ended.
+    /// A call waited, and the guest was ended.
     Waited,
-    /// The transport ended before.
+    /// The transport ended before that.
     Ended,
 }
 
@@ -160,7 +160,7 @@ impl Argument {
             Self::Small(number) => number.into(),
             Self::Pointer(at) => at.into(),
             Self::NearEnd(back) => {
-                // The guest's own pages lie behind what is checked.
+                // The guest's own pages come after the part that is checked.
                 (i64::from(MEMORY) + i64::from(back)).cast_unsigned()
             }
             Self::Internal => remote.internal.into(),
@@ -215,10 +215,10 @@ impl Preparation {
     }
 }
 
-/// What stands under a number.
+/// What is open under a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Open {
-    /// What the guest has from the start: it does not count.
+    /// Open from the start: it does not count.
     Given,
     /// A connection, the application's side or the control pipe.
     Connection,
@@ -226,16 +226,16 @@ enum Open {
     File,
 }
 
-/// What a case has open.
+/// The open descriptors of a case.
 struct Table(BTreeMap<u32, Open>);
 
-/// Runs the calls, and checks after each that its answer is one that there is, that no memory but
-/// what it named was written, that it did not do more than a call may, and that no more descriptors
-/// are open than may be.
+/// Runs the calls. Checks after each call that its answer is a known one, that it wrote only to
+/// memory that it named, that it did not do more than a call may, and that no more descriptors are
+/// open than allowed.
 ///
 /// # Panics
 ///
-/// If one of it is not so, or something is left over afterwards.
+/// Panics if a check fails, or if something is left over afterwards.
 pub fn host_calls(case: &HostCallCase) -> HostCallEnd {
     let _watched = watchdog::watch(case);
     let remote = Remote::start();
@@ -323,7 +323,7 @@ fn low(argument: u64) -> u32 {
 }
 
 impl Table {
-    /// Opens a number that was given out.
+    /// Records a new descriptor.
     fn open(&mut self, fd: u32, what: Open) {
         let lowest = (FIRST_FD..FD_LIMIT).find(|fd| !self.0.contains_key(fd));
         assert_eq!(Some(fd), lowest, "with {:?} open", self.0);
@@ -336,7 +336,7 @@ impl Table {
         );
     }
 
-    /// Follows a call that was answered.
+    /// Applies a call that got an answer.
     fn follow(&mut self, name: &str, arguments: &[u64], result: i32, memory: &[u8]) {
         let (fd, to) = (low(arguments[0]), low(arguments[1]));
         let is_open = self.0.contains_key(&fd);
@@ -358,7 +358,7 @@ impl Table {
             }
             "path_open" if result == 0 => {
                 let at = low(arguments[8]) as usize;
-                // It may lie where nobody looks.
+                // The pointer may lie outside the checked memory.
                 let fd = match memory.get(at..at + 4) {
                     Some(bytes) => u32::from_le_bytes(bytes.try_into().expect("four")),
                     None => (FIRST_FD..FD_LIMIT)
@@ -372,7 +372,7 @@ impl Table {
     }
 }
 
-/// That a call which went well says that it moved no more than one may.
+/// Checks that a successful call reports no more bytes than it may move.
 fn expect_bounded(name: &str, arguments: &[u64], memory: &[u8]) {
     let result_at = match name {
         "fd_read" | "fd_write" => 3,
@@ -390,11 +390,11 @@ fn expect_bounded(name: &str, arguments: &[u64], memory: &[u8]) {
     );
 }
 
-/// Whether a call would take the way away on which the orders come.
+/// Whether a call would cut the connection that carries the orders.
 fn cuts_the_orders_off(name: &str, arguments: &[u64], remote: &Remote) -> bool {
     let is_internal = |index: usize| arguments[index] & 0xffff_ffff == u64::from(remote.internal);
     match name {
-        // What it writes there looks like an answer.
+        // Whatever it writes there looks like an answer.
         "fd_read" | "fd_write" | "sock_recv" | "sock_send" | "fd_close" | "sock_shutdown" => {
             is_internal(0)
         }

@@ -1,10 +1,10 @@
-//! What has to hold for `watm-wasmer` whatever a module does, or is.
+//! What must hold for `watm-wasmer`, whatever a module does or is.
 //!
-//! Each oracle takes a case, runs it with real connections on loopback, and panics when something
-//! is not as promised: a wrong answer, memory written that was not named, an end that took too
-//! long, something left over. That of the address policy compares it with a model instead. A case
-//! is built of arbitrary bytes, weighted towards the borders where mistakes live. The tests of this
-//! crate and the targets in `fuzz/` run the same oracles.
+//! Each oracle takes a case, runs it with real connections on loopback, and panics when a promise
+//! is broken: a wrong answer, a write to memory that was not named, a late end, something left
+//! over. Only the oracle of the address policy compares with a model instead. Cases are built from
+//! arbitrary bytes, weighted towards the boundaries where mistakes live. The tests of this crate
+//! and the targets in `fuzz/` run the same oracles.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -1,4 +1,4 @@
-//! Files that are no modules, or nearly.
+//! Files that are not modules, or almost.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -10,47 +10,47 @@ use crate::peer;
 use crate::process;
 use crate::watchdog;
 
-/// Compiling is given up after this long, so that no case takes much longer.
+/// Time limit for compiling, so that no case takes much longer.
 const COMPILE: Duration = Duration::from_millis(500);
-/// What loading may take beside that.
+/// Time that loading may take besides compiling.
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// A file.
 #[derive(Debug, Arbitrary)]
 pub struct LoadCase {
-    /// What it is made of; any bytes if there is nothing else.
+    /// The content, or the bytes that the mutations use.
     pub bytes: Vec<u8>,
-    /// Changes of a real module; none for the bytes alone.
+    /// Changes to a real module. If there are none, the file consists of the bytes alone.
     pub mutations: Vec<Mutation>,
-    /// Whether it is loaded over a cache whose artifact was changed in the same way.
+    /// Whether the file is loaded with a cache whose artifact has the same changes.
     pub cached: bool,
 }
 
-/// A change of a real module.
+/// A change to a real module.
 #[derive(Debug, Arbitrary)]
 pub enum Mutation {
-    /// One byte is another.
+    /// Replaces one byte.
     Byte(u32, u8),
-    /// The bytes of the case stand in place of as many.
+    /// Overwrites with the bytes of the case.
     Over(u32),
-    /// The bytes of the case come in between.
+    /// Inserts the bytes of the case.
     Between(u32),
-    /// So many bytes are missing.
+    /// Removes this many bytes.
     Without(u32, u16),
-    /// It ends here.
+    /// Ends the file here.
     Cut(u32),
 }
 
 /// How loading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LoadEnd {
-    /// It is a module, and was dialled with.
+    /// It is a module, and was used for a dial.
     Loaded,
     /// It is malformed.
     Malformed,
     /// It does not follow the interface.
     Interface,
-    /// It was refused otherwise.
+    /// It was refused for another reason.
     Refused,
 }
 
@@ -70,7 +70,7 @@ impl LoadCase {
     }
 }
 
-/// The file with these changes; `bytes` are those of the case that some of them speak of.
+/// The changed file. Some mutations use `bytes`, the bytes of the case.
 pub(crate) fn change(mut file: Vec<u8>, mutations: &[Mutation], bytes: &[u8]) -> Vec<u8> {
     for mutation in mutations.iter().take(8) {
         if file.is_empty() {
@@ -106,7 +106,7 @@ pub(crate) fn change(mut file: Vec<u8>, mutations: &[Mutation], bytes: &[u8]) ->
 ///
 /// # Panics
 ///
-/// If that takes too long, or a damaged artifact is run.
+/// Panics if that takes too long, or if a damaged artifact is run.
 pub fn load(case: &LoadCase) -> LoadEnd {
     let _watched = watchdog::watch(case);
     let file = case.file();
@@ -141,7 +141,7 @@ pub fn load(case: &LoadCase) -> LoadEnd {
     end
 }
 
-/// Changes the artifact of a real module, and loads that: it has to be compiled again, unless
+/// Changes the artifact of a real module and loads that module. It must be compiled again, unless
 /// nothing was changed.
 fn load_over_a_changed_artifact(case: &LoadCase) {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! Generated modules that have the interface's imports and exports, and do anything else.
+//! Generated modules that have the interface's imports and exports, and otherwise do anything.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -16,8 +16,7 @@ use crate::watchdog;
 const HANDSHAKE: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_millis(10);
 const MEMORY_LIMIT: u64 = 16 << 20;
-/// What an end may take beyond the time that it has: library code that was begun, and a machine
-/// that is busy.
+/// Time that an end may take beyond its limit: library code that has begun, and a busy machine.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// A module.
@@ -44,7 +43,7 @@ pub enum ModuleEnd {
     Failed,
     /// Its set-up took too long.
     TimedOut,
-    /// It was set up, and ended by itself or was ended.
+    /// It was set up. Then it ended by itself, or was ended.
     Carried,
 }
 
@@ -67,7 +66,7 @@ impl<'a> Arbitrary<'a> for ModuleCase {
             custom_page_sizes_enabled: false,
             wide_arithmetic_enabled: false,
             max_memories: 1,
-            // Within the limits, so that most can be instantiated.
+            // Within the limits, so that most modules can be instantiated.
             max_memory32_bytes: MEMORY_LIMIT,
             max_table_elements: 10_000,
             max_tables: 4,
@@ -81,7 +80,7 @@ impl<'a> Arbitrary<'a> for ModuleCase {
     }
 }
 
-/// A module with every import and all exports of a dialer, for the generator to follow.
+/// A module with every import and all exports of a dialer, as a template for the generator.
 fn shape() -> &'static [u8] {
     static SHAPE: OnceLock<Vec<u8>> = OnceLock::new();
     SHAPE.get_or_init(|| {
@@ -117,7 +116,8 @@ fn shape() -> &'static [u8] {
 ///
 /// # Panics
 ///
-/// If an end takes too long, the host says that it failed itself, or something is left over.
+/// Panics if an end takes too long, the host reports a failure of its own, or something is left
+/// over.
 pub fn modules(case: &ModuleCase) -> ModuleEnd {
     let _watched = watchdog::watch(case);
     let end = run(case);

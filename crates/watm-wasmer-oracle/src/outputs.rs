@@ -1,11 +1,11 @@
-//! Which memory a function of the host may write to, as its arguments say.
+//! The memory that a host function may write to, according to its arguments.
 
 use std::ops::Range;
 
-/// Buffers of an array that are looked at; more are refused by the host.
+/// Maximum number of buffers to look at. The host refuses longer arrays.
 const MOST_BUFFERS: u64 = 4096;
 
-/// The ranges that a call may write to, given the memory as it was before.
+/// The ranges that a call may write to, given the memory before the call.
 pub(crate) fn outputs(name: &str, arguments: &[u64], memory: &[u8]) -> Vec<Range<u64>> {
     let argument = |index: usize| arguments.get(index).copied().unwrap_or(0) & 0xffff_ffff;
     let at = |index: usize, len: u64| argument(index)..argument(index) + len;
@@ -25,7 +25,7 @@ pub(crate) fn outputs(name: &str, arguments: &[u64], memory: &[u8]) -> Vec<Range
             .collect()
     };
     match name {
-        // Their sizes are those of what the embedder gave: a name and a value.
+        // Sizes for what the embedder gave: one name and one value.
         "args_get" | "environ_get" => vec![at(0, 16), at(1, 64)],
         "args_sizes_get" | "environ_sizes_get" => vec![at(0, 4), at(1, 4)],
         "clock_res_get" | "fd_prestat_get" | "fd_tell" => vec![at(1, 8)],

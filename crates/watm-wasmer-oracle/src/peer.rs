@@ -1,4 +1,4 @@
-//! The other end of the network: it sends a few bytes to everybody, and takes what comes.
+//! The other end of the network. It sends a few bytes to every client, and takes whatever comes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-/// What everybody gets.
+/// What every client gets.
 pub(crate) const GREETING: &[u8] = b"a few bytes from the network";
 
-/// Where the one peer of the process listens.
+/// The address of the process's only peer.
 pub(crate) fn address() -> String {
     static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
     ADDRESS

@@ -1,8 +1,8 @@
 //! The oracle for the address policy.
 //!
-//! Knows the texts of entries and prefixes, and a model of what they match that works on numbers
-//! and compares ranges. A case is about one IPv4 address: entries and prefixes lie around its
-//! forms, and each of its forms is dialled.
+//! Knows the texts of entries and prefixes, and a model of what they match. The model works on
+//! numbers and compares ranges. A case is about one IPv4 address. Entries and prefixes lie around
+//! the forms of this address, and each form is dialled.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,23 +13,23 @@ use watm_wasmer::{AddressEntry, AddressPolicy, Nat64Prefix};
 /// A policy, and an address to try with it.
 #[derive(Debug, Arbitrary)]
 pub struct PolicyCase {
-    /// The IPv4 address that it is about.
+    /// The IPv4 address of the case.
     pub base: Base,
-    /// What stands in the bits around it, and is at the other end of a Teredo address.
+    /// The bits around the address. Also the other end of a Teredo address.
     pub around: u128,
-    /// Prefixes of NAT64 beside the usual one; the first three count.
+    /// NAT64 prefixes besides the well-known one. Only the first three count.
     pub prefixes: Vec<PrefixChoice>,
-    /// Entries that allow; the first four count.
+    /// Allow entries. Only the first four count.
     pub allow: Vec<EntryChoice>,
-    /// Entries that deny; the first four count.
+    /// Deny entries. Only the first four count.
     pub deny: Vec<EntryChoice>,
-    /// Whether all else is allowed.
+    /// Whether everything else is allowed.
     pub allow_others: bool,
-    /// The host that is dialled; the address itself if none.
+    /// The dialled host. If it is `None`, the address itself is dialled.
     pub host: Option<NameChoice>,
-    /// The port that is dialled.
+    /// The dialled port.
     pub port: PortChoice,
-    /// A text that is anything: alone, and in the midst of each entry.
+    /// Arbitrary text, which is used alone and in the middle of each entry.
     pub text: String,
 }
 
@@ -40,20 +40,20 @@ pub enum Base {
     Unspecified,
     /// `127.0.0.1`.
     Loopback,
-    /// One of few.
+    /// A small number.
     Small(u8),
-    /// Any.
+    /// Any address.
     Any(u32),
 }
 
-/// A prefix of NAT64.
+/// A NAT64 prefix.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct PrefixChoice {
-    /// One of few, so that prefixes lie within each other.
+    /// One of a few starts, so that some prefixes lie within others.
     pub start: u8,
-    /// Which of the six lengths.
+    /// One of the six lengths.
     pub len: u8,
-    /// A bit that should not be set; none if too large.
+    /// A bit that must not be set. A large number means none.
     pub wrong: u8,
 }
 
@@ -71,11 +71,11 @@ pub struct EntryChoice {
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Arbitrary)]
 pub enum NetworkChoice {
-    /// Both.
+    /// IPv4 and IPv6.
     Tcp,
-    /// IPv4 alone.
+    /// IPv4 only.
     Tcp4,
-    /// IPv6 alone.
+    /// IPv6 only.
     Tcp6,
 }
 
@@ -88,18 +88,18 @@ pub enum HostChoice {
     Name(NameChoice),
     /// `*.` and a name.
     Below(NameChoice),
-    /// An address in one of its forms.
+    /// One form of the address.
     Address(Form),
-    /// A block around one of its forms, of this length, behind a bit that is changed (none if too
-    /// large).
+    /// A block of this length around one form, after a change of one bit. A large bit number means
+    /// no change.
     Block(Form, u8, u8),
-    /// A block around a loopback address, of IPv6 or not, of this length.
+    /// A block of this length around a loopback address. The flag selects IPv6.
     Loopback(bool, u8),
-    /// A block of any place, of this length.
+    /// A block of this length around any address.
     Anywhere(u128, u8),
 }
 
-/// A name, or what looks like one.
+/// A name, or something similar.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 #[allow(missing_docs, reason = "see `NameChoice::text`")]
 pub enum NameChoice {
@@ -125,24 +125,24 @@ pub enum PortChoice {
     Any(u16),
 }
 
-/// A form of the address that a case is about.
+/// A form of the address of the case.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Form {
-    /// Itself.
+    /// The address itself.
     Plain,
     /// Mapped into IPv6.
     Mapped,
-    /// In the usual prefix of NAT64.
+    /// In the well-known NAT64 prefix.
     WellKnown,
-    /// In one of the prefixes of the case, or the usual one.
+    /// In one of the case's NAT64 prefixes, or in the well-known one.
     Set(u8),
-    /// As a router of 6to4.
+    /// As a 6to4 router.
     SixToFour,
-    /// As a server of Teredo.
+    /// As a Teredo server.
     TeredoServer,
-    /// As a client of Teredo.
+    /// As a Teredo client.
     TeredoClient,
-    /// The last bits of an address that starts with zeros: `::` and `::1` among them.
+    /// The last bits of an address that starts with zeros, such as `::` and `::1`.
     Last,
     /// The last bits of any other address.
     Other,
@@ -151,11 +151,11 @@ pub enum Form {
 /// How a case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyEnd {
-    /// Whether an entry or a prefix was refused.
+    /// Whether any entry or prefix was refused.
     pub refused: bool,
-    /// Whether a form was allowed.
+    /// Whether any form was allowed.
     pub allowed: bool,
-    /// Whether a form was denied.
+    /// Whether any form was denied.
     pub denied: bool,
 }
 
@@ -163,8 +163,8 @@ pub struct PolicyEnd {
 ///
 /// # Panics
 ///
-/// If they differ, an entry or a prefix is taken that should not be, or refused that should be
-/// taken, or an error quotes what it should not.
+/// Panics if they differ, if an entry or a prefix is wrongly accepted or refused, or if an error
+/// quotes too much.
 pub fn policy(case: &PolicyCase) -> PolicyEnd {
     anything(&case.text);
     let mut refused = false;
@@ -261,7 +261,7 @@ pub fn policy(case: &PolicyCase) -> PolicyEnd {
     end
 }
 
-/// Any text is an entry and a prefix, or neither, and an error shows it on one line.
+/// Parses arbitrary text as an entry and as a prefix. An error must show the text on one line.
 fn anything(text: &str) {
     let errors = [
         text.parse::<AddressEntry>().err().map(|e| e.to_string()),
@@ -269,7 +269,8 @@ fn anything(text: &str) {
     ];
     for error in errors.into_iter().flatten() {
         assert!(!error.contains(char::is_control), "{error}");
-        // Of 200 characters each may be escaped, and the rest is the reason.
+        // The error quotes up to 200 characters, each of which may be escaped. The rest is the
+        // reason.
         assert!(
             error.chars().count() < 200 * "\\u{10ffff}".len() + 400,
             "{error}"
@@ -279,7 +280,7 @@ fn anything(text: &str) {
 
 // ---- from choices to texts and numbers ----------------------------------------------------------
 
-/// An address as a number, of 32 bits or of 128.
+/// An address as a number of 32 or 128 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Address {
     v6: bool,
@@ -303,7 +304,7 @@ impl Address {
     }
 }
 
-/// All addresses from one to another.
+/// All addresses between two, both included.
 #[derive(Clone, Copy, Debug)]
 struct Range {
     v6: bool,
@@ -334,7 +335,7 @@ impl Range {
     }
 }
 
-/// A prefix of NAT64.
+/// A NAT64 prefix.
 #[derive(Clone, Copy, Debug)]
 struct Prefix {
     start: u128,
@@ -353,21 +354,21 @@ impl fmt::Display for Prefix {
 }
 
 impl PrefixChoice {
-    /// The prefix, and whether it is none.
+    /// The prefix, and whether it is invalid.
     fn build(self) -> (Prefix, bool) {
         let len = [32, 40, 48, 56, 64, 96][usize::from(self.len % 6)];
         let start = match self.start % 6 {
             0 => 0x2001_0db8 << 96,
             1 => 0x2001_0db8_0164_ab00 << 64,
             2 => (0x2001_0db8_0164_ab00 << 64) | (0x00cd << 48),
-            // Within Teredo, 6to4, and beside the usual one.
+            // Within Teredo, within 6to4, and beside the well-known prefix.
             3 => (0x2001 << 112) | (7 << 64),
             4 => 0x2002_7f00_0001 << 80,
             _ => 0x0064_ff9b_0001 << 80,
         };
         let start = Range::around(v6(start), len).first;
         match 1_u128.checked_shl(u32::from(self.wrong)) {
-            // In front of its length it may be a prefix as well, but for bits 64 to 71.
+            // A bit before the length may give another valid prefix, except bits 64 to 71.
             Some(bit) => {
                 let wrong = bit.leading_zeros() >= len || (64..72).contains(&bit.leading_zeros());
                 let start = if wrong { start | bit } else { start };
@@ -406,7 +407,7 @@ impl Form {
 }
 
 impl Prefix {
-    /// The address in which `base` is, among the bits of `rest`.
+    /// The address that carries `base`, with `rest` in its other bits.
     fn carrying(self, base: u128, rest: u128) -> u128 {
         let mut address = self.start;
         let mut bits = (0..32).rev().map(|bit| (base >> bit) & 1);
@@ -425,9 +426,9 @@ impl Prefix {
         number >> (128 - self.len) == self.start >> (128 - self.len)
     }
 
-    /// The IPv4 address in an address of this prefix.
+    /// The IPv4 address that an address of this prefix carries.
     fn carried(self, number: u128) -> u128 {
-        // Without bits 64 to 71, it follows the prefix.
+        // It follows the prefix and skips bits 64 to 71.
         let joined = (number >> 64 << 56) | (number & ((1 << 56) - 1));
         let prefix = if self.len > 64 {
             self.len - 8
@@ -481,16 +482,16 @@ impl NameChoice {
     }
 }
 
-/// A name as it is compared.
+/// A name in the form in which names are compared.
 fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 impl EntryChoice {
-    /// The text, and what it means; nothing if it should be refused.
+    /// The text and its meaning. `None` if it must be refused.
     fn build(&self, case: &PolicyCase, prefixes: &[Prefix]) -> (String, Option<Entry>) {
         let around = |address: Address, len: u8| {
-            // One more than there are bits, now and then.
+            // Sometimes one more than the number of bits.
             let len = u32::from(len) % if address.v6 { 130 } else { 34 };
             let text = format!("{}/{len}", address.ip());
             let fits = len <= if address.v6 { 128 } else { 32 };
@@ -566,7 +567,7 @@ enum Host {
 }
 
 impl Host {
-    /// A block; one of IPv4 if all of it is mapped into IPv6.
+    /// A block. An IPv4 block if all of it is mapped into IPv6.
     fn block(mut range: Range) -> Self {
         let mapped = 0xffff << 32;
         if range.is_within(mapped, mapped + u128::from(u32::MAX)) {
@@ -592,7 +593,7 @@ impl Host {
     }
 }
 
-/// The address as IPv4 if it is mapped.
+/// The IPv4 address if the address is mapped.
 fn unmapped(address: Address) -> Address {
     match address.v6 && address.number >> 32 == 0xffff {
         true => v4(address.number - (0xffff << 32)),
@@ -600,7 +601,7 @@ fn unmapped(address: Address) -> Address {
     }
 }
 
-/// The loopback address in place of an unspecified one.
+/// An unspecified address becomes the loopback address.
 fn connected(address: Address) -> Address {
     match address.number {
         0 if address.v6 => v6(1),
@@ -673,7 +674,7 @@ impl Entry {
     }
 }
 
-/// Whether a block lies within a prefix whose addresses carry others.
+/// Whether a block lies within a prefix whose addresses carry other addresses.
 fn is_for_what_it_carries(block: Range, prefixes: &[Prefix]) -> bool {
     let set = [&[WELL_KNOWN], prefixes].concat();
     set.iter().any(|prefix| {

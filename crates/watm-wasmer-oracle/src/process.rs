@@ -1,4 +1,4 @@
-//! What is left in the process after many cases.
+//! Checks that many cases leave nothing behind in the process.
 
 use std::fs;
 use std::sync::Mutex;
@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use crate::peer;
 use crate::remote::Remote;
 
-/// Cases between two looks.
+/// Number of cases between two checks.
 const EVERY: u64 = 200;
-/// Cases before the first look: what the runtime makes once is there by then.
+/// Number of cases before the first check. By then the runtime has made everything that it makes
+/// once.
 const SETTLED: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Counts a case, and now and then looks whether descriptors or workers of those before are left.
+/// Counts a case. Now and then, checks that earlier cases have left no descriptors or workers
+/// behind.
 pub(crate) fn look_now_and_then() {
     static CASES: AtomicU64 = AtomicU64::new(0);
     static AT_FIRST: Mutex<Option<usize>> = Mutex::new(None);
@@ -24,8 +26,8 @@ pub(crate) fn look_now_and_then() {
         return;
     }
     let deadline = Instant::now() + PATIENCE;
-    // Asked once each time: the system leaves threads out of a listing while others end, so that a
-    // second answer may have more than the first.
+    // One look per round, which the assertion uses. A second look may show more, because the system
+    // may omit threads from a listing while others end.
     let mut left = workers();
     while left > 0 && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(5));
@@ -36,7 +38,7 @@ pub(crate) fn look_now_and_then() {
         return;
     };
     let first = *at_first.get_or_insert_with(|| {
-        // What one oracle has made once, another may not have asked for yet.
+        // One oracle may not yet have asked for what another one makes once.
         peer::address();
         Remote::dialer();
         descriptors()

@@ -1,7 +1,7 @@
-//! What reading a module takes, in memory and time, whatever the file declares and how often.
+//! Memory and time that reading a module takes, whatever the file declares and however often.
 //!
-//! A case multiplies: it declares the same thing thousands of times, or refers to one large thing
-//! from thousands of places, in a file of some hundred kilobytes at most.
+//! A case multiplies. It declares the same thing thousands of times, or refers to one large thing
+//! from thousands of places, in a file of a few hundred kilobytes at most.
 
 use std::error::Error;
 use std::fmt;
@@ -17,32 +17,32 @@ use crate::assembly::{Assembly, body, function_type, leb, name, section};
 use crate::load::{Mutation, change};
 use crate::watchdog;
 
-/// Bytes of memory that reading may take for each byte of the file, and for any file: there may be
-/// some thousand of each thing in a few bytes. Compiling next to nothing takes no more.
+/// Memory that reading may take per byte of the file, and for any file. A few bytes may declare
+/// thousands of each thing. Compiling next to nothing takes no more.
 const MEMORY_FOR_EACH: u64 = 10;
 const MEMORY_FOR_ANY: u64 = 8 << 20;
-/// Bytes of a file that are read in a second, and the time for any file.
+/// Bytes of a file that must be read per second, and the time for any file.
 const BYTES_A_SECOND: u64 = 10_000_000;
 const TIME_FOR_ANY: Duration = Duration::from_secs(1);
-/// Characters of the message of an error at most.
+/// Maximum length of an error message, in characters.
 const LONGEST_MESSAGE: usize = 16_000;
-/// Bytes of its form for debugging at most, which may list more.
+/// Maximum length of an error's debug form, in bytes. It may list more.
 const LONGEST_FORM: usize = 64_000;
-/// Bytes that one part of a case adds to its file at most.
+/// Maximum number of bytes that one part of a case adds to its file.
 const PART_LIMIT: usize = 100_000;
 
-/// A module that is made of a few parts, each of them many times.
+/// A module made of a few parts, each repeated many times.
 #[derive(Debug)]
 pub struct ReadingCase {
-    /// Whether it follows the interface, apart from what the parts change.
+    /// Whether it follows the interface, except for what the parts change.
     pub follows: bool,
-    /// What it is made of.
+    /// The parts.
     pub parts: Vec<Part>,
-    /// What was changed in the file afterwards, and the bytes that these changes speak of.
+    /// Later changes to the file, and the bytes that these changes use.
     pub damage: (Vec<Mutation>, Vec<u8>),
 }
 
-/// A number from 1 to 130,000 whose magnitude is random.
+/// A number from 1 to 130,000 with a random magnitude.
 #[derive(Clone, Copy, Arbitrary)]
 pub struct Count(pub u8, pub u8);
 
@@ -52,12 +52,12 @@ impl Count {
         magnitude + magnitude * usize::from(self.1) / 256
     }
 
-    /// This number, as far as so many entries of `len` bytes fit into a part.
+    /// This number, reduced so that as many entries of `len` bytes fit into a part.
     fn of(self, len: usize) -> usize {
         self.get().min(PART_LIMIT / len.max(1)).max(1)
     }
 
-    /// So many bytes that are a name.
+    /// A name of this many bytes.
     fn text(self) -> Vec<u8> {
         // Most names are short, and many are empty.
         vec![b'n'; (self.get() - 1).min(PART_LIMIT)]
@@ -73,37 +73,40 @@ impl fmt::Debug for Count {
 /// One part of a case.
 #[derive(Debug, Arbitrary)]
 pub enum Part {
-    /// Types of functions: how many, their parameters and their results.
+    /// Function types: their number, and the parameters and results of each.
     Types(Count, Count, Count),
-    /// Groups of types: how many, and how many types are in each.
+    /// Groups of types: their number, and the number of types in each.
     Groups(Count, Count),
     /// Types, each a subtype of the one before.
     Subtypes(Count),
-    /// The same import: how often, its module, its name, the number of its type.
+    /// A repeated import: how often, the lengths of its module and name, the type index.
     Imports(Count, Count, Count, u8),
-    /// Imports that are functions of the interface, of a type that may be wrong.
+    /// Imports of the interface's functions, whose type may be wrong.
     KnownImports(Count, u8),
-    /// Exports: how many, their names, whether these differ, what they export.
+    /// Exports: their number, the length of their names, whether the names differ, what they
+    /// export.
     Exports(Count, Count, bool, u8),
-    /// Names in the `name` section: of what, how many, and their lengths.
+    /// Names in the `name` section: their kind, their number, and their lengths.
     Names(u8, Count, Count),
-    /// The name of the module.
+    /// The name of the module, by its length.
     ModuleName(Count),
-    /// A `producers` section: its fields, the values of each, and the lengths of their names.
+    /// A `producers` section: the number of fields, the values in each, and the lengths of their
+    /// names.
     Producers(Count, Count, Count),
-    /// Custom sections: how many, their names and contents.
+    /// Custom sections: their number, and the lengths of their names and contents.
     Customs(Count, Count, Count),
-    /// Element segments: how many, and the elements of each.
+    /// Element segments: their number, and the elements in each.
     Elements(Count, Count),
-    /// Data segments: how many, and the bytes of each.
+    /// Data segments: their number, and the bytes in each.
     Data(Count, Count),
-    /// Global variables: how many, and the instructions of their initial values.
+    /// Global variables: their number, and the instructions in each initial value.
     Globals(Count, Count),
-    /// Functions: how many, the groups of local variables of each, blocks within each other.
+    /// Functions: their number, the groups of local variables in each, and the depth of their
+    /// blocks.
     Functions(Count, Count, Count),
     /// Tables, memories or tags.
     Others(u8, Count),
-    /// Whole sections that are empty, of any number.
+    /// Empty sections of any kind.
     Sections(u8, Count),
 }
 
@@ -116,7 +119,7 @@ pub enum ReadingEnd {
     Interface,
     /// It has too much of something.
     TooComplex,
-    /// It was read, and would be compiled.
+    /// It was read, and compiling would follow.
     Read,
 }
 
@@ -126,7 +129,7 @@ impl<'a> Arbitrary<'a> for ReadingCase {
         let parts = (0..u.int_in_range(1..=5)?)
             .map(|_| u.arbitrary())
             .collect::<Result<_, _>>()?;
-        // Most are whole: what is damaged is refused where the damage is.
+        // Most are undamaged: a damaged file is refused at the damage.
         let damage = if u.ratio(1, 4)? {
             (vec![u.arbitrary()?], vec![u.arbitrary()?; 4])
         } else {
@@ -141,7 +144,7 @@ impl<'a> Arbitrary<'a> for ReadingCase {
 }
 
 impl ReadingCase {
-    /// The file that it is.
+    /// The bytes of the file.
     pub fn file(&self) -> Vec<u8> {
         let mut module = if self.follows {
             Assembly::transport()
@@ -157,7 +160,7 @@ impl ReadingCase {
 }
 
 impl Part {
-    /// Whether it is in sections that have nothing to do with what is compiled.
+    /// Whether the part is in a section that has nothing to do with compiling.
     fn is_custom(&self) -> bool {
         matches!(
             self,
@@ -212,7 +215,7 @@ impl Part {
         }
     }
 
-    /// The parts that are not about types, imports and exports.
+    /// Adds the parts other than types, imports and exports.
     fn add_rest_to(&self, module: &mut Assembly) {
         match *self {
             Self::Names(of, count, length) => {
@@ -245,7 +248,7 @@ impl Part {
             }
             Self::Elements(count, items) => {
                 let items = items.of(1);
-                // Passive, of functions.
+                // A passive segment of functions.
                 let segment = [vec![1, 0], leb(items as u64), vec![0; items]].concat();
                 module.repeat(section::ELEMENT, count.of(segment.len()), &segment);
             }
@@ -254,7 +257,7 @@ impl Part {
                 module.repeat(section::DATA, count.of(segment.len()), &segment);
             }
             Self::Globals(count, instructions) => {
-                // 0, and then 0 added again and again.
+                // Starts with 0 and adds 0 again and again.
                 let sums = b"\x41\0\x6a".repeat(instructions.of(3) - 1);
                 let global = [&b"\x7f\0\x41\0"[..], &sums, b"\x0b"].concat();
                 module.repeat(section::GLOBAL, count.of(global.len()), &global);
@@ -293,7 +296,7 @@ impl Part {
 ///
 /// # Panics
 ///
-/// As [`reading_of`].
+/// Panics like [`reading_of`].
 pub fn reading(case: &ReadingCase) -> ReadingEnd {
     let _watched = watchdog::watch(case);
     let until = if case.parts.iter().all(Part::is_custom) {
@@ -304,21 +307,21 @@ pub fn reading(case: &ReadingCase) -> ReadingEnd {
     reading_of(&case.file(), until)
 }
 
-/// How far a file is followed.
+/// How far a file is processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Up to where it would be compiled.
+    /// Until compiling would begin.
     Compiling,
-    /// Compiled as well: for modules that have next to nothing to compile, whatever else they have.
+    /// Until it is compiled. Only for modules with almost nothing to compile.
     Compiled,
 }
 
-/// Reads a file, once as `watm inspect` does and once as a module that is to be loaded.
+/// Reads a file once as `watm inspect` does, and once as a module to be loaded.
 ///
 /// # Panics
 ///
-/// If that takes more memory or time than the size of the file allows, an error has an endless
-/// message, or the program does not measure: it has to install `watm_meter::Meter`.
+/// Panics if that takes more memory or time than the size of the file allows, or if an error
+/// message is too long. Also panics if the program has not installed `watm_meter::Meter`.
 pub fn reading_of(file: &[u8], until: Until) -> ReadingEnd {
     assert!(watm_meter::is_installed(), "nothing measures");
 
@@ -341,9 +344,9 @@ pub fn reading_of(file: &[u8], until: Until) -> ReadingEnd {
     end
 }
 
-/// Loads a file; says what that took up to compiling, if it came so far.
+/// Loads a file. Returns what that took until compiling began, if it got that far.
 fn load(file: &[u8], until: Until, measurement: Measurement) -> (ReadingEnd, Option<Taken>) {
-    /// What leaves the loader before it compiles.
+    /// The payload that leaves the loader before it compiles.
     struct Enough;
 
     let taken = Arc::new(Mutex::new(None));
@@ -352,7 +355,7 @@ fn load(file: &[u8], until: Until, measurement: Measurement) -> (ReadingEnd, Opt
         move |_| {
             *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Taken::by(measurement));
             if until == Until::Compiling {
-                // Not a panic: nothing is printed, and no hook is called.
+                // Not a panic: prints nothing, and calls no hook.
                 resume_unwind(Box::new(Enough));
             }
         }
@@ -379,7 +382,7 @@ fn load(file: &[u8], until: Until, measurement: Measurement) -> (ReadingEnd, Opt
     (end, taken)
 }
 
-/// Writes all that an error says.
+/// Writes everything that an error says.
 fn tell(error: &dyn Error) {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -396,7 +399,7 @@ fn tell(error: &dyn Error) {
     }
 }
 
-/// What was taken.
+/// What was used.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     memory: u64,

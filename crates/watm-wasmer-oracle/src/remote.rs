@@ -1,5 +1,5 @@
-//! A guest that does what it is told: its worker reads orders from the internal descriptor, calls
-//! any function of the host with any arguments, and fills and shows its memory.
+//! A remote-controlled guest. Its worker reads orders from the internal descriptor, calls any host
+//! function with any arguments, and fills and shows its memory.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -11,29 +11,29 @@ use watm_wasmer::{Builder, Conn, Dialer, TransportError, TransportModule};
 
 use crate::peer;
 
-/// Bytes of memory that are there for cases; behind them are two pages for the guest itself.
+/// Bytes of memory for cases. Two pages for the guest itself follow.
 pub(crate) const MEMORY: u32 = 65536;
-/// How long an answer may take before the guest is taken for one that waits.
+/// Limit for an answer. After it, the guest counts as waiting.
 const ANSWER: Duration = Duration::from_millis(250);
-/// How long the guest may take to start on a machine that is busy.
+/// Limit for the start of the guest on a busy machine.
 const START: Duration = Duration::from_secs(30);
-/// How long closing may take: the grace period, and a machine that is busy.
+/// Grace period for closing.
 const GRACE: Duration = Duration::from_millis(40);
 
-/// Where an order is read to: what to do, with which function, and up to nine arguments.
+/// Where an order is read to: the command, the function, and up to nine arguments.
 const ORDER: u32 = 2 * 65536;
 const ORDER_SIZE: u32 = 80;
 const IOVEC: u32 = ORDER + 128;
 const ANSWER_AT: u32 = ORDER + 192;
 
-/// A function of the host.
+/// A host function.
 pub(crate) struct Function {
     pub(crate) module: &'static str,
     pub(crate) name: &'static str,
     pub(crate) signature: Signature,
 }
 
-/// Every function of the host, by number.
+/// Every host function, by number.
 pub(crate) fn functions() -> &'static [Function] {
     static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
     FUNCTIONS.get_or_init(|| {
@@ -47,10 +47,10 @@ pub(crate) fn functions() -> &'static [Function] {
     })
 }
 
-/// Descriptors of the host that it may have at once, so few that a case reaches it.
+/// Maximum number of host descriptors. It is low, so that cases reach it.
 pub(crate) const DESCRIPTOR_LIMIT: usize = 5;
 
-/// The guest, at work.
+/// A running guest.
 pub(crate) struct Remote {
     conn: Conn,
     /// The numbers of its descriptors.
@@ -59,22 +59,22 @@ pub(crate) struct Remote {
     pub(crate) control: u32,
 }
 
-/// What became of an order.
+/// The result of an order.
 pub(crate) enum Answer<T> {
     Came(T),
-    /// It waits, or what it read was not the next order.
+    /// The guest waits, or it has read something other than the next order.
     Waits,
     /// The transport has ended.
     Ended,
 }
 
 impl Remote {
-    /// One with a configuration and a directory for reading.
+    /// Starts a guest with a configuration and a directory for reading.
     pub(crate) fn start() -> Self {
         Self::of(Self::dialer())
     }
 
-    /// What makes connections to it, the same for as long as the process lives.
+    /// The dialer for these guests, which lives as long as the process.
     pub(crate) fn dialer() -> &'static Dialer {
         static DIALER: OnceLock<(Dialer, tempfile::TempDir)> = OnceLock::new();
         let (dialer, _) = DIALER.get_or_init(|| {
@@ -92,7 +92,7 @@ impl Remote {
         dialer
     }
 
-    /// What makes dialers of it.
+    /// The builder for its dialers.
     pub(crate) fn builder() -> Builder<Dialer> {
         static MODULE: OnceLock<TransportModule> = OnceLock::new();
         let module = MODULE.get_or_init(|| TransportModule::from_bytes(text()).expect("a module"));
@@ -119,7 +119,7 @@ impl Remote {
         }
     }
 
-    /// Has a function called.
+    /// Has the guest call a function.
     pub(crate) fn call(&self, function: usize, arguments: &[u64]) -> Answer<i32> {
         let mut result = [0; 4];
         let function = u32::try_from(function).unwrap_or(u32::MAX);
@@ -130,7 +130,7 @@ impl Remote {
         }
     }
 
-    /// Fills a part of the memory.
+    /// Fills part of the memory.
     pub(crate) fn poke(&self, at: u32, bytes: &[u8]) -> Answer<()> {
         let len = bytes.len().min((MEMORY.saturating_sub(at)) as usize);
         if len == 0 {
@@ -139,7 +139,7 @@ impl Remote {
         self.order(1, 0, &[at.into(), len as u64], &bytes[..len], &mut [])
     }
 
-    /// The memory that is there for cases.
+    /// The memory for cases.
     pub(crate) fn memory(&self) -> Answer<Vec<u8>> {
         let mut memory = vec![0; MEMORY as usize];
         match self.order(2, 0, &[0, MEMORY.into()], &[], &mut memory) {
@@ -175,7 +175,7 @@ impl Remote {
         }
     }
 
-    /// Ends it, whatever it does: within its grace period and a little more.
+    /// Ends the guest, whatever it does, soon after its grace period.
     pub(crate) fn end(self) -> Result<watm_wasmer::End, TransportError> {
         let result = self.conn.close();
         let ended = self.conn.wait(Some(Duration::from_secs(10)));

@@ -1,16 +1,16 @@
-//! Ends the process when a case hangs, and says which.
+//! Ends the process when a case hangs, and names the case.
 
 use std::fmt::Debug;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No case may take longer: most take milliseconds, and what they wait for is bounded.
+/// Time limit of a case. Most take milliseconds, and everything that they wait for is bounded.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 struct State {
-    /// The case that runs, and until when it may.
+    /// The running case and its deadline.
     running: Option<(Instant, String)>,
 }
 
@@ -19,8 +19,8 @@ static STATE: OnceLock<(Mutex<State>, Condvar)> = OnceLock::new();
 /// Watches one case until it is dropped.
 pub(crate) struct Watched(());
 
-/// Begins to watch. Only one case is watched at a time: those of a test that runs beside others
-/// take turns here.
+/// Starts watching. Only one case is watched at a time: tests that run concurrently take turns
+/// here.
 pub(crate) fn watch(case: &impl Debug) -> Watched {
     let (state, changed) = STATE.get_or_init(|| {
         thread::spawn(look);

@@ -1,5 +1,5 @@
-//! Runs every oracle on cases that follow from fixed seeds, and for longer when asked to:
-//! `ORACLE_SECONDS=600 ORACLE_SEED=7 cargo test -p watm-wasmer-oracle -- --ignored --nocapture`.
+//! Runs every oracle on cases from fixed seeds, and for longer on request: `ORACLE_SECONDS=600
+//! ORACLE_SEED=7 cargo test -p watm-wasmer-oracle -- --ignored --nocapture`.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,11 +14,11 @@ use watm_wasmer_oracle::{
     host_calls, load, modules, policy, reading, reading_of,
 };
 
-/// What the oracle of reading measures with.
+/// The reading oracle measures with this.
 #[global_allocator]
 static METER: Meter = Meter;
 
-/// Bytes that a case is made of.
+/// The bytes of a case.
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     let mut word = || {
@@ -58,14 +58,14 @@ fn every_function_of_the_host_keeps_its_promises_whatever_it_is_passed() {
     assert!(ends[&HostCallEnd::Answered] > 20, "{ends:?}");
 }
 
-/// Expects that all of a case is answered. A guest that waits does so every time; one that a busy
-/// machine did not let answer soon enough does not.
+/// Expects an answer to every operation of a case. Retries, because a guest on a busy machine may
+/// answer too late once. A guest that really waits does so every time.
 #[track_caller]
 fn answered(case: impl Fn() -> bool) {
     assert!((0..10).any(|_| case()), "it waits, or has ended");
 }
 
-/// What the fuzz target of that name ended at.
+/// An input that the fuzz target `host_calls` has found.
 #[test]
 fn host_calls_that_fuzzing_found_keep_their_promises() {
     let found = include_bytes!("found/sock_recv_answers_over_the_buffers");
@@ -201,7 +201,7 @@ fn a_name_that_is_not_valid_is_quoted_in_part() {
     reading_of(&module.bytes(), Until::Compiled);
 }
 
-/// For as long as `ORACLE_SECONDS` says, each oracle for a sixth of it, from `ORACLE_SEED` on.
+/// Runs each oracle for a sixth of `ORACLE_SECONDS`, with seeds from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
 #[allow(clippy::print_stdout, reason = "it is run by hand")]
