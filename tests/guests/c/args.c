@@ -1,7 +1,8 @@
-// args: the guest's surroundings, written as lines to the internal side by the worker, which then returns 0:
-//   argc N, arg I VALUE ..., env NAME=VALUE ..., stdin N (bytes read from standard input, or a negative errno),
-//   clock ok, random ok ("bad" otherwise), end
-// A command whose main takes its arguments; constructors and destructors run around every export, the linker's default.
+// args: the worker writes these lines about its surroundings to the internal side, then returns 0:
+//   argc N, arg I VALUE ..., env NAME=VALUE ..., stdin N (bytes read from standard input, or a
+//   negative errno), clock ok, random ok ("bad" otherwise), end
+// A command whose main takes its arguments. Constructors and destructors run around every export,
+// which is the linker's default.
 #include "guest.h"
 
 #include <errno.h>
@@ -47,7 +48,7 @@ static bool random_works(void) {
     return memcmp(first, nothing, sizeof first) != 0 && memcmp(first, second, sizeof first) != 0;
 }
 
-// One line in one or more writes: values may be long.
+// Writes one line in one or more writes: values may be long.
 static int32_t line(const char *head, const char *value) {
     int32_t result = write_fully(output, head, strlen(head));
     if (result == 0) result = write_fully(output, value, strlen(value));

@@ -1,8 +1,10 @@
-// bigwrite: floods the internal side with messages and reports the sizes of what it reads from there. Configuration:
-// "MESSAGE TOTAL", the bytes of a message (1 to 65536) and of all messages together; the last may be shorter. Byte i of
-// the stream is i modulo 251. Every message is one non-blocking fd_write of four iovecs, and has to be taken whole or
-// refused with EAGAIN: otherwise the worker logs "partial write" and returns -EIO. Each fd_read is logged as "read N".
-// When all is written it logs "written" and goes on reading; it returns 0 at the end of the stream.
+// bigwrite: floods the internal side with messages and reports the sizes of what it reads from
+// there. Configuration: "MESSAGE TOTAL", the size of a message (1 to 65536) and of all messages
+// together, in bytes. The last message may be shorter. Byte i of the stream is i modulo 251. Every
+// message is one non-blocking fd_write of four iovecs. The host must take it whole or refuse it
+// with EAGAIN. Otherwise the worker logs "partial write" and returns -EIO. It logs each fd_read as
+// "read N". When everything is written it logs "written" and goes on reading. It returns 0 at the
+// end of the stream.
 #include "library/module.h"
 
 #include <stdlib.h>
@@ -12,7 +14,7 @@
 #define PERIOD 251
 enum { ENDED = 1, PIECES = 4 };
 
-// The stream repeats, so that every message is a part of this.
+// The stream repeats, so every message is part of this.
 static uint8_t pattern[MESSAGE_MAX + PERIOD];
 static size_t message_length;
 static uint64_t total, written;
@@ -29,7 +31,7 @@ int32_t guest_init(void) {
     return 0;
 }
 
-// Writes messages until the host refuses one. 0 or a negative errno.
+// Writes messages until the host refuses one. Returns 0 or a negative errno.
 static int32_t write_messages(void) {
     while (written < total) {
         const uint64_t left = total - written;
@@ -56,7 +58,7 @@ static int32_t write_messages(void) {
     return 0;
 }
 
-// 0, ENDED, or a negative errno.
+// Returns 0, ENDED, or a negative errno.
 static int32_t read_messages(void) {
     static uint8_t message[MESSAGE_MAX];
     for (;;) {

@@ -1,7 +1,8 @@
-// blocking: leaves its descriptors blocking in the data phase and strictly alternates: a message one way, then one
-// the other way. A message is a length (4 bytes, big-endian, at most 65536) and that many bytes. The application
-// of a dialer speaks first, the peer of a listener does, the accepted side of a relay does. Ends with 0 at an end
-// of stream between messages. It never looks at control.
+// blocking: leaves its descriptors blocking in the data phase and strictly alternates: a message
+// one way, then a message the other way. A message is a length (4 bytes, big-endian, at most 65536)
+// and that many bytes. With a dialer the application speaks first, with a listener the peer, with a
+// relay the accepted side. Ends with 0 at an end of stream between messages. It never looks at
+// control.
 #include "library/module.h"
 
 #include <stdbool.h>
@@ -21,7 +22,7 @@ int32_t guest_dialled(int32_t fd) {
     return 0;
 }
 
-// 0, ENDED, or a negative errno.
+// Returns 0, ENDED, or a negative errno.
 static int32_t pass_message(int32_t from, int32_t to) {
     static uint8_t message[4 + MESSAGE_MAX];
     int32_t count = read_some(from, message, 4);

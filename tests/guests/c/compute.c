@@ -1,6 +1,6 @@
-// compute: writes "computing" to the network, then computes without a call to the host, then passes through. What was
-// written has to leave meanwhile. Configuration: the number of steps, each of a few nanoseconds; " both" after it makes
-// the guest write to its source side too.
+// compute: writes "computing" to the network, computes without calling the host, then passes
+// through. The written bytes must be sent while it computes. Configuration: the number of steps,
+// each of a few nanoseconds. With " both" after it, the guest also writes to its source side.
 #include "library/module.h"
 
 #include <stdlib.h>
@@ -27,6 +27,6 @@ int32_t guest_started(void) {
     result = write_spinning(module.remote, NOTE, sizeof NOTE - 1);
     if (result == 0 && strcmp(rest, " both") == 0) result = write_spinning(module.source, NOTE, sizeof NOTE - 1);
     if (result < 0) return result;
-    // Looked at, so that the compiler keeps the loop; never 0.
+    // Uses the result, which is never 0, so that the compiler keeps the loop.
     return compute(steps) == 0 ? failed(__WASI_ERRNO_IO) : 0;
 }

@@ -1,6 +1,6 @@
-// ctrl_ignore: does not cooperate when told to stop. It never looks at control, and after the end of the internal
-// stream it goes on relaying from the network until that ends too. Only the host can end it: at a host call, after
-// the grace period.
+// ctrl_ignore: does not cooperate when told to stop. It never looks at control. After the end of
+// the internal stream it goes on relaying from the network until that ends too. Only the host can
+// end it, at a host call after the grace period.
 #include "library/module.h"
 
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 
 enum { ENDED = 1 };
 
-// 0, ENDED, or a negative errno.
+// Returns 0, ENDED, or a negative errno.
 static int32_t pump(int32_t from, int32_t to) {
     static uint8_t piece[4096];
     for (;;) {

@@ -1,15 +1,18 @@
 // dialmany: asks for connections until it gets no more, and keeps them all.
-//   dial        water_dial_fixed until it fails, at most 5000 times, then "dialled N then errno E" is logged (errno 0:
-//               none failed); then every line of the configuration, as below. The first connection is the one used.
-//   dial_fixed  water_dial for every line of the configuration, "network address", logged as "dial tcp 127.0.0.1:80 ->
-//               errno 76" or "-> fd 5". The first connection is the one used; without one the last failure is returned.
+//   dial        water_dial_fixed until it fails, at most 5000 times, then logs
+//               "dialled N then errno E" (errno 0: none failed); then dials every line of the
+//               configuration, as below. It uses the first connection.
+//   dial_fixed  water_dial for every line of the configuration, "network address", logged as
+//               "dial tcp 127.0.0.1:80 -> errno 76" or "-> fd 5". It uses the first connection, or
+//               returns the last failure if there is none.
 #include "library/module.h"
 
 #include <string.h>
 
 #define DIALS_MAX 5000
 
-// Dials every configured address: the first descriptor, or the last failure; -ENOENT if there was nothing to dial.
+// Dials every configured address. Returns the first descriptor, or the last failure, or -ENOENT if
+// there was nothing to dial.
 static int32_t dial_configured(void) {
     char line[CONFIG_MAX];
     int32_t first = failed(__WASI_ERRNO_NOENT);

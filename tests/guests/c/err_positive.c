@@ -1,12 +1,15 @@
-// err_positive: fails in one chosen place, in one chosen way. The first line of the configuration is the choice:
+// err_positive: fails in one chosen place, in one chosen way. The first line of the configuration
+// is the choice:
 //   init, ctrlpipe, associate, start    that function returns a positive errno: 28, 28, 14, 29
 //   refused                             dial returns -14
-//   badfd, badfd0, badfd-internal       dial returns 77, 0 or the internal descriptor: not a connection it was given
+//   badfd, badfd0, badfd-internal       dial returns 77, 0 or the internal descriptor: not a
+//                                       connection that it got
 //   unknown                             start returns -9999
-//   trap-init, trap-dial, trap-ctrlpipe, trap        that function traps (trap is start)
-//   exit-init, exit-dial, exit-ctrlpipe, exit        that function calls proc_exit(7) (exit is start)
+//   trap-init, trap-dial, trap-ctrlpipe, trap    that function traps (trap is start)
+//   exit-init, exit-dial, exit-ctrlpipe, exit    that function calls proc_exit(7) (exit is start)
 //   done                                start returns 0 at once
-// With anything else, or nothing, the worker waits in a blocking read of control and returns -ECANCELED.
+// With anything else, or nothing, the worker waits in a blocking read of control and returns
+// -ECANCELED.
 #include "library/module.h"
 
 #include <stdbool.h>

@@ -1,5 +1,6 @@
-// files: looks at the file system in watm_init_v1 and says on standard error what it saw; the worker then sends the
-// content of /data/greeting.txt to its source side and passes through. The lines, in order ("errno N" for a failure):
+// files: looks at the file system in watm_init_v1 and reports on standard error what it saw. The
+// worker then sends the content of /data/greeting.txt to its source side and passes through. The
+// lines, in order ("errno N" for a failure):
 //   greeting: TEXT          the first line of /data/greeting.txt
 //   entries: a,b            the names in /data, sorted
 //   stat: file 6            type (file, dir, other) and size of /data/greeting.txt
@@ -7,11 +8,13 @@
 //   escape at: errno N      ../secret relative to the open directory /data
 //   absolute at: errno N    /etc/passwd relative to it
 //   passwd: errno N         /etc/passwd
-//   create: errno N         a new file in /data ("opened", and removed again, where that is allowed)
+//   create: errno N         a new file in /data ("opened", then removed, where that is allowed)
 //   config write: errno N   /conf/watm.cfg for writing
-//   opened: N errno E       how many of 600 descriptors on greeting.txt it got, and what stopped it (0: nothing)
-// The worker opens as many again and says two more things. "reused: none", or "reused: N" if one of its descriptors has
-// the number that a file had in watm_init_v1. "clash: none", or "clash: N" and -EIO if a file that is open now does.
+//   opened: N errno E       how many of 600 descriptors on greeting.txt it got, and what stopped it
+//                           (0: nothing)
+// The worker opens as many again and reports two more lines. "reused: none", or "reused: N" if one
+// of its descriptors has the number of a file in watm_init_v1. "clash: none", or "clash: N" and
+// -EIO if a file that is open now has that number.
 #include "library/module.h"
 
 #include <dirent.h>
@@ -98,7 +101,8 @@ static void try_forbidden(void) {
     report_open("config write", open("/conf/watm.cfg", O_WRONLY));
 }
 
-// Opens the greeting until that fails, closes all, and returns how many there were. errno is 0 if nothing failed.
+// Opens the greeting until that fails, closes everything, and returns the number of descriptors.
+// errno is 0 if nothing failed.
 static int open_many(int fds[FILES_MAX]) {
     int count = 0;
     errno = 0;
@@ -119,7 +123,7 @@ int32_t guest_init(void) {
     return 0;
 }
 
-// Logs the first number that is one of the module's descriptors; whether there was one.
+// Logs the first number that is one of the module's descriptors. Returns whether there was one.
 static bool report_shared(const char *what, const int fds[], int count) {
     for (int i = 0; i < count; i++)
         if (fds[i] == module.source || fds[i] == module.remote || fds[i] == module.control) {

@@ -1,12 +1,13 @@
-// fixed: a fixed dialer and nothing else; of the host's functions it imports water_dial alone. Configuration:
-// "network address". Both strings are handed over in pieces, with empty pieces between, to be gathered by the host.
+// fixed: only a fixed dialer, which imports only water_dial from the host functions. Configuration:
+// "network address". It passes both strings in pieces, with empty pieces between, so that the host
+// must gather them.
 #include "library/module.h"
 
 #include <string.h>
 
 enum { PIECES = 5 };
 
-// Splits into the first byte, nothing, a third, nothing, and the rest.
+// Splits text into the first byte, nothing, a third, nothing, and the rest.
 static void split(const char *text, __wasi_ciovec_t pieces[PIECES]) {
     size_t length = strlen(text);
     size_t first = length > 0 ? 1 : 0;

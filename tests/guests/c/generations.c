@@ -1,14 +1,15 @@
-// generations: the workers of the TinyGo library as they were over time, which most public modules hold one of. Built
-// with GENERATION 1 to 3, passing through or, with REVERSING, reversing every piece. All wait for reading alone, and
-// read everybody until EAGAIN, writing each piece to the other side. They differ in what a write makes of a refusal,
-// which none of them polls for, and in how they end:
-//   1  EAGAIN or a short write ends the transport with EIO; the end of either stream with EPIPE. After a poll without
-//      events it sleeps for 100 us.
-//   2  a piece that meets EAGAIN is dropped and the transport goes on, with a line on standard error here; a short
-//      write ends it with EMSGSIZE, the end of either stream with 0.
-//   3  a piece that meets EAGAIN is written again, all of it, at once; the rest as in 2.
-// Configuration: line 0 is the size of the buffer, 1 to 131072 bytes, line 1 the address for dial_fixed. With any other
-// size watm_init_v1 fails with -EINVAL.
+// generations: the workers of the TinyGo library over time, one of which most public modules
+// contain. Built with GENERATION 1 to 3. Passes through or, with REVERSING, reverses every piece.
+// All generations wait only for reading. They read each side until EAGAIN and write each piece to
+// the other side. None polls for writing. They differ in how they handle a refused write, and in
+// how they end:
+//   1  EAGAIN or a short write ends the transport with EIO, the end of either stream with EPIPE.
+//      After a poll without events it sleeps for 100 us.
+//   2  A piece that meets EAGAIN is dropped, with a line on standard error here, and the transport
+//      goes on. A short write ends it with EMSGSIZE, the end of either stream with 0.
+//   3  A piece that meets EAGAIN is written again as a whole, at once. The rest is as in 2.
+// Configuration: line 0 is the size of the buffer, 1 to 131072 bytes, line 1 the address for
+// dial_fixed. With any other size watm_init_v1 fails with -EINVAL.
 #include "library/module.h"
 
 #include <string.h>
@@ -39,7 +40,7 @@ static void transform(size_t length) {
 #endif
 }
 
-// 0 or a negative errno.
+// Returns 0 or a negative errno.
 static int32_t write_piece(int32_t to, size_t length) {
     int32_t count = write_some(to, piece, length);
 #if GENERATION == 1
@@ -60,7 +61,7 @@ static int32_t write_piece(int32_t to, size_t length) {
 #endif
 }
 
-// 0 when the descriptor has no more for now, ENDED at its end, or a negative errno.
+// Returns 0 when the descriptor has no more for now, ENDED at its end, or a negative errno.
 static int32_t pump(int32_t from, int32_t to) {
     for (;;) {
         int32_t length = read_some(from, piece, piece_size);

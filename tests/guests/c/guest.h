@@ -1,5 +1,5 @@
-// What every C guest needs: the three functions that the host provides, how a function is exported, and the small
-// helpers of library/. It knows nothing of roles or workers: those are in library/module.h.
+// What every C guest needs: the three functions that the host provides, the way to export a
+// function, and the small helpers of library/. Roles and workers are in library/module.h.
 #ifndef GUEST_H
 #define GUEST_H
 
@@ -16,31 +16,33 @@ int32_t water_dial(const __wasi_ciovec_t *network, size_t network_len,
 IMPORT(water_dial_fixed) int32_t water_dial_fixed(void);
 IMPORT(water_accept) int32_t water_accept(void);
 
-// A failure is the negated WASI errno, in every function that returns an s32.
+// Every function that returns an s32 reports a failure as the negated WASI errno.
 static inline int32_t failed(__wasi_errno_t error) { return -(int32_t)error; }
 
-// library/dial.c: water_dial for two C strings, one ciovec each.
+// library/dial.c: water_dial for two C strings, with one ciovec each.
 int32_t dial_address(const char *network, const char *address);
 
-// library/config.c: the bytes that the embedder configured, or a negative errno (-ENOENT without configuration).
+// library/config.c: the embedder's configuration, or a negative errno (-ENOENT if there is none).
 #define CONFIG_MAX 4096
 int32_t config_read(char *text, size_t capacity);
-// Line `index`, counted from 0, without its end; NUL-terminated. -ENOENT if there is no such line.
+// Line `index`, counted from 0, without its newline, NUL-terminated. -ENOENT if there is no such
+// line.
 int32_t config_line(int index, char *line, size_t capacity);
-// A line that is a number from 1 to `largest`; -EINVAL if it is anything else.
+// A line that is a number from 1 to `largest`. -EINVAL if it is anything else.
 int32_t config_size(int index, int32_t largest);
 
-// library/log.c: one line to standard error in one fd_write. Formats: %s, %d (int32_t).
+// library/log.c: writes one line to standard error in one fd_write. Formats: %s, %d (int32_t).
 void log_line(const char *format, ...);
 
-// library/io.c: one fd_read or fd_write of one buffer: a byte count, or a negative errno.
+// library/io.c: one fd_read or fd_write of one buffer. Returns a byte count or a negative errno.
 int32_t read_some(int32_t fd, void *buffer, size_t length);
 int32_t write_some(int32_t fd, const void *buffer, size_t length);
-// Loops over short reads and writes: 0, or a negative errno (-ECONNRESET for an early end of stream). Blocking
-// descriptors only: EAGAIN is a failure here.
+// Loop over short reads and writes. Return 0 or a negative errno (-ECONNRESET for an early end of
+// stream). For blocking descriptors only: EAGAIN is a failure here.
 int32_t read_exactly(int32_t fd, void *buffer, size_t length);
 int32_t write_fully(int32_t fd, const void *buffer, size_t length);
-// Repeats the whole buffer for as long as the answer is EAGAIN: 0, or a negative errno (-EIO for a short write).
+// Writes the whole buffer again while the answer is EAGAIN. Returns 0 or a negative errno (-EIO for
+// a short write).
 int32_t write_spinning(int32_t fd, const void *buffer, size_t length);
 int32_t set_nonblocking(int32_t fd);
 

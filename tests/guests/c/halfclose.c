@@ -1,5 +1,6 @@
-// halfclose: the well-behaved modern module. It keeps what it could not write, waits for room instead of spinning,
-// hands an end of stream on with sock_shutdown, and ends when both directions have ended.
+// halfclose: a well-behaved modern module. It keeps what it could not write, waits for room instead
+// of spinning, forwards an end of stream with sock_shutdown, and ends when both directions have
+// ended.
 #include "library/module.h"
 
 #include <stdbool.h>
@@ -8,13 +9,13 @@
 struct pipe {
     int32_t from, to;
     bool ended;        // nothing more to read
-    bool finished;     // and the end has been handed on
+    bool finished;     // and the end has been forwarded
     size_t start, end; // bytes read and not yet written
     uint8_t buffer[16384];
 };
 static struct pipe pipes[2];
 
-// Moves bytes until either side has no more for now. 0 or a negative errno.
+// Moves bytes until either side has no more for now. Returns 0 or a negative errno.
 static int32_t advance(struct pipe *pipe) {
     const int32_t again = failed(__WASI_ERRNO_AGAIN);
     while (!pipe->finished) {
@@ -25,7 +26,7 @@ static int32_t advance(struct pipe *pipe) {
             pipe->start += (size_t)count;
         } else if (pipe->ended) {
             __wasi_errno_t error = __wasi_sock_shutdown(pipe->to, __WASI_SDFLAGS_WR);
-            // The other side may be gone altogether: then there is nobody left to tell.
+            // The other side may be gone. Then there is nobody left to tell.
             if (error != 0 && error != __WASI_ERRNO_NOTCONN) return failed(error);
             pipe->finished = true;
         } else {
@@ -48,7 +49,7 @@ static __wasi_subscription_t subscription(int32_t fd, __wasi_eventtype_t type) {
     };
 }
 
-// Waits until control, or a direction that can go on, is ready. 0 or a negative errno.
+// Waits until control, or a direction that can go on, is ready. Returns 0 or a negative errno.
 static int32_t wait(void) {
     __wasi_subscription_t subscriptions[3];
     __wasi_event_t events[3];
@@ -64,7 +65,7 @@ static int32_t wait(void) {
     memset(events, 0, sizeof events);
     __wasi_errno_t error = __wasi_poll_oneoff(subscriptions, events, count, &ready);
     if (error != 0) return failed(error);
-    if (ready == 0) return failed(__WASI_ERRNO_IO); // no clock was asked for: something must be ready
+    if (ready == 0) return failed(__WASI_ERRNO_IO); // without a clock, something must be ready
     for (size_t i = 0; i < ready; i++)
         if (events[i].error != 0) return failed(events[i].error);
     return 0;

@@ -1,5 +1,6 @@
-// handshake: exchanges a greeting on blocking descriptors inside the role function, then passes through. The relay
-// greets both ways: it answers the connection that it accepts and greets the one that it dials.
+// handshake: exchanges a greeting on blocking descriptors inside the role function, then passes
+// through. The relay does both: it answers the greeting of the connection that it accepts, and
+// greets the connection that it dials.
 #include "library/module.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
-// posix: a pass-through on wasi-libc's POSIX layer instead of raw WASI: fstat, fcntl, select, poll, read, write,
-// recv with MSG_PEEK and MSG_WAITALL, send, shutdown. The first 8 bytes from the source are read blocking, by
-// peeking and then waiting for all of them; after that the descriptors are non-blocking, and an end of stream is
-// handed on.
+// posix: a pass-through on wasi-libc's POSIX layer instead of raw WASI: fstat, fcntl, select, poll,
+// read, write, recv with MSG_PEEK and MSG_WAITALL, send, shutdown. It reads the first 8 bytes from
+// the source in blocking mode: it peeks, then waits for all of them. After that the descriptors are
+// non-blocking, and it forwards an end of stream.
 #include "library/module.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #define FIRST 8
 
-// A stream socket, blocking when the worker gets it, non-blocking afterwards.
+// Checks that the descriptor is a socket.
 static int32_t check_socket(int fd) {
     struct stat status;
     if (fstat(fd, &status) != 0) return -errno;
@@ -49,7 +49,8 @@ static int32_t write_all(int fd, const char *bytes, size_t length) {
     return 0;
 }
 
-// The first bytes, or fewer if the stream ends early: they are peeked at, then read in one call.
+// Peeks at the first bytes, then reads them in one call. There may be fewer if the stream ends
+// early.
 static int32_t pass_first(void) {
     char peeked[FIRST], read[FIRST];
     ssize_t seen = recv(module.source, peeked, sizeof peeked, MSG_PEEK);
@@ -64,7 +65,7 @@ static int32_t pass_first(void) {
     return sent == count ? 0 : -EIO;
 }
 
-// Until EAGAIN; at the end of the stream hands it on.
+// Moves bytes until EAGAIN. Forwards the end of the stream.
 static int32_t pump(int from, int to, bool *ended) {
     static char buffer[8192];
     for (;;) {

@@ -1,6 +1,7 @@
-// records: frames what goes to the remote, a big-endian length of 2 bytes and a body, and takes the frames off what
-// comes from there. Reads as some real modules do: a head and then its body from a non-blocking descriptor, for granted
-// that a record is there as a whole; if it is refused within one, it has lost its place and fails with -EPROTO.
+// records: frames what goes to the remote, with a big-endian 2-byte length and a body, and removes
+// the frames of what comes from there. Reads as some real modules do: a head and then its body,
+// from a non-blocking descriptor. It assumes that a record is there as a whole. If a read in the
+// middle of a record is refused, it has lost its place and fails with -EPROTO.
 #include "library/module.h"
 
 #include <string.h>
@@ -10,7 +11,8 @@
 
 static uint8_t record[HEAD + BODY_MAX];
 
-// To the remote: one piece. 0 when there is nothing, 1 at the end of stream, or a negative errno.
+// Sends one piece to the remote. Returns 0 when there is nothing, 1 at the end of stream, or a
+// negative errno.
 static int32_t wrap(void) {
     int32_t length = read_some(module.source, record + HEAD, BODY_MAX);
     if (length == failed(__WASI_ERRNO_AGAIN)) return 0;
@@ -22,7 +24,7 @@ static int32_t wrap(void) {
 
 static int32_t refused(int32_t result) { return result == failed(__WASI_ERRNO_AGAIN) ? failed(__WASI_ERRNO_PROTO) : result; }
 
-// From the remote: one record.
+// Receives one record from the remote.
 static int32_t unwrap(void) {
     int32_t result = read_some(module.remote, record, HEAD);
     if (result == failed(__WASI_ERRNO_AGAIN)) return 0;

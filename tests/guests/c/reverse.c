@@ -1,5 +1,5 @@
-// reverse: reverses the bytes of every piece that it reads, in both directions. A host that splits or joins pieces
-// changes the result.
+// reverse: reverses the bytes of every piece that it reads, in both directions. A host that splits
+// or joins pieces changes the result.
 #include "library/module.h"
 
 void guest_piece(enum direction direction, uint8_t *piece, size_t length) {

@@ -1,5 +1,6 @@
-// xor: combines each direction with a repeating key, so that one lost, doubled or swapped byte spoils all that follows.
-// Configuration: line 0 is the key, line 1 the address for dial_fixed. Without a key watm_init_v1 fails with -EINVAL.
+// xor: combines each direction with a repeating key, so that one lost, duplicated or swapped byte
+// spoils everything after it. Configuration: line 0 is the key, line 1 the address for dial_fixed.
+// Without a key watm_init_v1 fails with -EINVAL.
 #include "library/module.h"
 
 static char key[256];

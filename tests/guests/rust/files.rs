@@ -1,5 +1,5 @@
-// rust_files: looks at the file system through std, and says what it saw in the lines that c/files.c describes; only
-// "escape at" and "absolute at" are missing, since std has no openat. The greeting goes to the source side first.
+// rust_files: looks at the file system through std, and reports the lines that c/files.c describes,
+// but not "escape at" and "absolute at": std has no openat. Sends the greeting first.
 mod guest;
 mod worker;
 
@@ -19,7 +19,7 @@ thread_local! {
 #[derive(Default)]
 struct Seen {
     greeting: Vec<u8>,
-    /// The numbers that files had.
+    /// The descriptor numbers that files had.
     earlier: Vec<RawFd>,
 }
 
@@ -55,14 +55,14 @@ fn work(seen: &Seen) -> guest::Result<i32> {
     if report_shared("clash", &now) {
         return Err(guest::IO);
     }
-    // Still blocking here.
+    // The descriptor is still blocking here.
     if !seen.greeting.is_empty() && guest::write(guest::descriptors().source, &seen.greeting)? != seen.greeting.len() {
         return Err(guest::IO);
     }
     worker::run(|_| {})
 }
 
-/// An error without a number is std's own: no preopened directory holds the path, and the host was never asked.
+/// Errors without a number come from std: no preopened directory has the path, no host was asked.
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(guest::NOTCAPABLE)
 }
@@ -97,7 +97,7 @@ fn report_open(what: &str, result: io::Result<File>) {
     report(what, result.map(|_| "opened".to_owned()).map_err(|error| errno(&error)));
 }
 
-/// Opens the greeting until that fails and closes all: the numbers that they had, and the errno or 0.
+/// Opens the greeting until that fails, then closes all. Returns their numbers, and the errno or 0.
 fn open_many() -> (Vec<RawFd>, i32) {
     let mut files = Vec::new();
     let mut stopped = 0;
@@ -110,7 +110,7 @@ fn open_many() -> (Vec<RawFd>, i32) {
     (files.iter().map(File::as_raw_fd).collect(), stopped)
 }
 
-/// Says which of the numbers is the first that a descriptor of the module has; whether there was one.
+/// Reports the first number that a descriptor of the module has. Returns whether there was one.
 fn report_shared(what: &str, fds: &[RawFd]) -> bool {
     let guest::Descriptors { source, remote, control } = guest::descriptors();
     let shared = fds.iter().find(|&fd| [source, remote, control].contains(fd));

@@ -1,10 +1,10 @@
-// What every Rust guest needs: the functions of the host, the few WASI calls that std has no name for, the module's
-// descriptors, and the four roles. It knows nothing of the worker. Each guest uses a part of it.
+// What every Rust guest needs: host functions, WASI calls that std has no name for, the module's
+// descriptors, and the four roles. Knows nothing of the worker. Each guest uses only some of it.
 #![allow(dead_code)]
 
 use std::cell::Cell;
 
-/// WASI errno numbers that the guests name.
+/// The WASI errno numbers that the guests use.
 pub const AGAIN: i32 = 6;
 pub const CANCELED: i32 = 11;
 pub const IO: i32 = 29;
@@ -13,7 +13,7 @@ pub const NOTCONN: i32 = 53;
 pub const PERM: i32 = 63;
 pub const NOTCAPABLE: i32 = 76;
 
-/// Either a value or a WASI errno above 0.
+/// A value, or a WASI errno above 0.
 pub type Result<T> = std::result::Result<T, i32>;
 
 #[repr(C)]
@@ -34,7 +34,7 @@ pub struct Iovec {
     length: usize,
 }
 
-/// A subscription for reading or writing: 48 bytes.
+/// A subscription for reading or writing, of 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Subscription {
@@ -55,7 +55,7 @@ impl Subscription {
     }
 }
 
-/// An event: 32 bytes.
+/// An event, of 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Event {
@@ -132,13 +132,13 @@ pub fn write(fd: i32, buffer: &[u8]) -> Result<usize> {
     Ok(length)
 }
 
-/// Ends the stream that is written. By hand: `TcpStream::shutdown` is not supported by the std of the pinned toolchain.
+/// Ends the outgoing stream. The pinned std does not support `TcpStream::shutdown`.
 pub fn shutdown_write(fd: i32) -> Result<()> {
     const WR: i32 = 2;
     success(unsafe { wasi::sock_shutdown(fd, WR) })
 }
 
-/// Waits, and fails if any slot holds an error: also one that the host did not report.
+/// Waits. Fails if any slot holds an error, even one that the host did not report.
 pub fn poll(subscriptions: &[Subscription]) -> Result<()> {
     let mut events = [Event::default(); 3];
     let events = &mut events[..subscriptions.len()];
@@ -149,7 +149,7 @@ pub fn poll(subscriptions: &[Subscription]) -> Result<()> {
     events.iter().try_for_each(|event| success(event.error.into()))
 }
 
-/// Fails with CANCELED once the control pipe was used.
+/// Fails with CANCELED once control has been used.
 pub fn check_control(control: i32) -> Result<()> {
     match read(control, &mut [0]) {
         Ok(_) => Err(CANCELED),
@@ -162,8 +162,8 @@ pub fn config() -> Result<String> {
     std::fs::read_to_string("/conf/watm.cfg").map_err(|error| error.raw_os_error().unwrap_or(IO))
 }
 
-/// The module's descriptors. The dialer's and the listener's source is the application; the relay's is the accepted
-/// connection. The remote is the network side.
+/// The module's descriptors. The source of a dialer or listener is the application, that of a relay
+/// the accepted connection. The remote is the network side.
 #[derive(Clone, Copy)]
 pub struct Descriptors {
     pub source: i32,
@@ -180,7 +180,7 @@ pub fn register() {
     register_with(|| Ok(()));
 }
 
-/// Registers the module and what it does in watm_init_v1.
+/// Registers the module, and what it does in watm_init_v1.
 pub fn register_with(init: fn() -> Result<()>) {
     REGISTERED.with(|registered| registered.set(Some(init)));
 }
@@ -195,7 +195,7 @@ fn set_descriptors(change: impl FnOnce(&mut Descriptors)) {
     DESCRIPTORS.with(|descriptors| descriptors.set(now));
 }
 
-/// The form in which results leave the module.
+/// Converts a result for the interface.
 pub fn negated(result: Result<i32>) -> i32 {
     result.unwrap_or_else(|errno| -errno)
 }

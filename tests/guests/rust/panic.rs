@@ -1,4 +1,4 @@
-// rust_panic: a worker that panics: a line on standard error, then a trap.
+// rust_panic: the worker panics. The panic writes a line to standard error, then traps.
 mod guest;
 
 fn main() {

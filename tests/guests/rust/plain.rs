@@ -1,4 +1,4 @@
-// rust_plain: passes both directions through unchanged, as plain does, from Rust.
+// rust_plain: passes both directions through unchanged, like plain, but in Rust.
 mod guest;
 mod worker;
 

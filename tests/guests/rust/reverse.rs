@@ -1,4 +1,4 @@
-// rust_reverse: reverses the bytes of every piece that it reads, as reverse does, from Rust.
+// rust_reverse: reverses the bytes of every piece that it reads, like reverse, but in Rust.
 mod guest;
 mod worker;
 

@@ -1,6 +1,6 @@
-// rust_tcp: passes both directions through with the types of std, as a transport written for std would: TcpStream over
-// the descriptors, half-close in both directions, and no spinning. std has no poll_oneoff, and at the pinned version no
-// shutdown.
+// rust_tcp: passes both directions through with the types of std, as a transport written for std
+// does: TcpStream over the descriptors, half-close in both directions, no spinning. The polls and
+// shutdowns are by hand, because std has no poll_oneoff, and the pinned std no shutdown.
 mod guest;
 
 use guest::{Result, Subscription, IO, NOTCONN};
@@ -22,7 +22,7 @@ fn work() -> Result<i32> {
     let source = stream(source)?;
     let remote = stream(remote)?;
     guest::set_nonblocking(control)?;
-    // Only for its import: a host must provide sched_yield.
+    // Only for the import: a host must provide sched_yield.
     std::thread::yield_now();
 
     let mut directions = [Direction::new(&source, &remote), Direction::new(&remote, &source)];
@@ -38,9 +38,9 @@ fn work() -> Result<i32> {
     Ok(0)
 }
 
-/// The host's descriptor as a non-blocking stream; dropping it closes it.
+/// The host's descriptor as a non-blocking stream. Dropping the stream closes it.
 fn stream(fd: i32) -> Result<TcpStream> {
-    // SAFETY: the host gave this number to the module, and nothing else here owns it.
+    // SAFETY: the host gave this descriptor to the module, and nothing else here owns it.
     let stream = unsafe { TcpStream::from_raw_fd(fd) };
     stream.set_nonblocking(true).map_err(errno)?;
     Ok(stream)
@@ -54,7 +54,7 @@ struct Direction<'a> {
     from: &'a TcpStream,
     to: &'a TcpStream,
     buffer: Vec<u8>,
-    /// What was read and not yet written.
+    /// Bytes that were read and not yet written.
     pending: std::ops::Range<usize>,
     ended: bool,
     finished: bool,
@@ -65,7 +65,7 @@ impl<'a> Direction<'a> {
         Direction { from, to, buffer: vec![0; 8192], pending: 0..0, ended: false, finished: false }
     }
 
-    /// What has to happen for this direction to go on.
+    /// What this direction waits for.
     fn subscription(&self) -> Option<Subscription> {
         match self.finished {
             true => None,
@@ -85,7 +85,7 @@ impl<'a> Direction<'a> {
         }
     }
 
-    /// One read, write or shutdown; whether the direction has finished.
+    /// Does one read, write or shutdown. Returns whether the direction has finished.
     fn step(&mut self) -> std::io::Result<bool> {
         if self.finished {
             return Ok(true);
@@ -97,7 +97,7 @@ impl<'a> Direction<'a> {
             self.ended = self.pending.is_empty();
         } else {
             match guest::shutdown_write(self.to.as_raw_fd()) {
-                // NOTCONN: the other side is gone altogether, and there is nobody left to tell.
+                // NOTCONN: the other side is gone, and there is nobody left to tell.
                 Ok(()) | Err(NOTCONN) => self.finished = true,
                 Err(errno) => return Err(Error::from_raw_os_error(errno)),
             }

@@ -1,5 +1,5 @@
-// The worker of the TinyGo library: waits for reading alone, reads everybody until EAGAIN, writes by spinning, and ends
-// at the first end of stream. A guest calls it from watm_start_v1 with what it does to a piece.
+// The worker of the TinyGo library: waits only for reading, reads each side until EAGAIN, writes by
+// spinning, ends at the first end of stream. watm_start_v1 calls it with a function for each piece.
 use crate::guest::{self, Result, Subscription, AGAIN, IO};
 
 pub fn run(mut change: impl FnMut(&mut [u8])) -> Result<i32> {
@@ -17,7 +17,7 @@ pub fn run(mut change: impl FnMut(&mut [u8])) -> Result<i32> {
     }
 }
 
-/// Whether the stream has ended.
+/// Returns whether the stream has ended.
 fn pump(from: i32, to: i32, change: &mut impl FnMut(&mut [u8])) -> Result<bool> {
     let mut buffer = [0; 1024];
     loop {

@@ -1,10 +1,12 @@
-;; close_twice: closes, renumbers and uses descriptors after their end. Writes raw results to the internal descriptor,
-;; 17 little-endian i32s, then closes that twice and returns the negated second result: -8.
-;; Order (expected): close net (0), close net again (8), read it (8), write it (8), its flags (8), renumber it over
-;; internal (8), renumber internal over it (8; after a success the worker goes on with that number), dial again (1 if a
-;; new number came back, else the result), renumber control over the new one (0), read control's old number (8), make
-;; the new one non-blocking (0), read it (6), renumber it over itself (0), read it (6), poll its old number (0), the
-;; error of that event (8), close it (0).
+;; close_twice: closes and renumbers descriptors, and uses them after their end. Writes 17 raw
+;; results to the internal descriptor, as little-endian i32s. Then closes that descriptor twice and
+;; returns the negated second result: -8.
+;; Order (expected result in parentheses): close net (0), close net again (8), read it (8), write it
+;; (8), its flags (8), renumber it over internal (8), renumber internal over it (8; after a success
+;; the worker continues with that number), dial again (1 if a new number came back, else the
+;; result), renumber control over the new one (0), read control's old number (8), make the new one
+;; non-blocking (0), read it (6), renumber it over itself (0), read it (6), poll its old number (0),
+;; the error of that event (8), close it (0).
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -20,7 +22,8 @@
   (global $net (mut i32) (i32.const -1))
   (global $control (mut i32) (i32.const -1))
 
-  ;; Results are collected at 4096; $send_results writes them to the internal descriptor through the iovec at 0.
+  ;; Results are collected at 4096. $send_results writes them to the internal descriptor through the
+  ;; iovec at 0.
   (global $end (mut i32) (i32.const 4096))
   (func $put (param $result i32)
     (i32.store (global.get $end) (local.get $result))

@@ -1,5 +1,5 @@
-;; control_echo: the worker polls the control descriptor alone and returns -ECANCELED once it is readable, without
-;; reading it.
+;; control_echo: the worker polls only the control descriptor, and returns -ECANCELED once it is
+;; readable, without reading it.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))

@@ -1,5 +1,6 @@
-;; draft_v1: the later draft that is also called v1. It exports watm_userpipe_v1, and its role functions take a network
-;; type where v1 takes the internal descriptor or nothing. Loading refuses it by name.
+;; draft_v1: the later draft that is also called v1. It exports watm_userpipe_v1. Its role functions
+;; take a network type where v1 takes the internal descriptor or nothing. Loading refuses it by
+;; name.
 (module
   (memory (export "memory") 2)
   (func (export "_initialize"))

@@ -1,5 +1,5 @@
-;; eagain_spin: the worker makes the internal descriptor non-blocking and reads it for ever, whatever the answer. The
-;; host may park it; it must still wake for data and for a stop.
+;; eagain_spin: the worker makes the internal descriptor non-blocking and reads it for ever,
+;; whatever the result. The host may park the worker, but must wake it for data and for a stop.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))

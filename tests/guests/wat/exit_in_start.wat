@@ -1,4 +1,5 @@
-;; exit_in_start: the worker ends with proc_exit(0): that is not a clean end of a connection, whatever the code.
+;; exit_in_start: the worker ends with proc_exit(0). This is not a clean end of a connection,
+;; whatever the code.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

@@ -1,11 +1,12 @@
-;; fails: the worker writes three bytes to each side and traps. Tests put other failures in the place of the trap.
+;; fails: the worker writes three bytes to each side and traps. Tests replace the trap with other
+;; failures.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (import "env" "water_accept" (func $water_accept (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 2)
-  ;; An iovec, and what it describes.
+  ;; An iovec, and the bytes that it describes.
   (data (i32.const 0) "\10\00\00\00\03\00\00\00")
   (data (i32.const 16) "abc")
   (global $plain (mut i32) (i32.const -1))

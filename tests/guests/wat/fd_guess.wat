@@ -1,6 +1,7 @@
-;; fd_guess: writes a byte to every descriptor number from 0 to 2000 and to -1, except its own three, and writes what
-;; came of it to the internal descriptor, four little-endian i32s: how many succeeded (standard output and error at
-;; most), how many said EBADF, how many said something else, and what the last of those said. Then returns 0.
+;; fd_guess: writes a byte to every descriptor number from 0 to 2000 and to -1, except its own
+;; three. Then writes four little-endian i32s to the internal descriptor: how many writes succeeded
+;; (at most standard output and error), how many failed with EBADF, how many failed otherwise, and
+;; the last errno of those. Then returns 0.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -1,6 +1,6 @@
-;; fdops: asks the host about each descriptor and writes every raw result to the internal descriptor as little-endian
-;; i32s, 80 of them, then returns 0. Nothing may be in flight to the guest while it runs.
-;; Order, with what is expected:
+;; fdops: asks the host about each descriptor and writes 80 raw results to the internal descriptor,
+;; as little-endian i32s. Then returns 0. No data may be in flight to the guest while it runs.
+;; Order, with expected results:
 ;;   for internal (0-15), net (16-31), control (32-47):
 ;;      +0  fd_fdstat_get (0), +1 its file type (6, socket stream), +2 its flags (0: blocking)
 ;;      +3  set NONBLOCK (0), +4 fd_fdstat_get (0), +5 its flags (4)
@@ -10,10 +10,11 @@
 ;;      +14 fd_filestat_get (0), +15 its file type (6)
 ;;   48-57 number 1999, which does not exist (8 each): fd_read, fd_write, fd_close, fd_fdstat_get,
 ;;     fd_fdstat_set_flags, fd_filestat_get, fd_seek, sock_recv, sock_send, sock_shutdown
-;;   58-62 poll for reading 1999 alone: errno (0), nevents (1), the event's userdata (17), error (8), type (1)
-;;   63-73 poll for reading internal (userdata 1), reading 1999 (2), writing internal (3): errno (0), nevents (2),
-;;     then userdata, error, type of the three slots: the two events in any order, and the third slot as it was
-;;     (0xaaaaaaaa, 0xaaaa, 0xaa)
+;;   58-62 poll for reading 1999 alone: errno (0), nevents (1), the event's userdata (17),
+;;     error (8), type (1)
+;;   63-73 poll for reading internal (userdata 1), reading 1999 (2), writing internal (3):
+;;     errno (0), nevents (2), then userdata, error, type of the three slots: the two events in
+;;     any order, and the third slot unchanged (0xaaaaaaaa, 0xaaaa, 0xaa)
 ;;   74    sock_recv on net with nothing there (6)
 ;;   75-76 sock_send of one byte on net: errno (0), the count (1)
 ;;   77-78 sock_shutdown of internal with no direction (28), with an unknown one, 4 (28)
@@ -40,7 +41,8 @@
   (global $net (mut i32) (i32.const -1))
   (global $control (mut i32) (i32.const -1))
 
-  ;; Results are collected at 4096; $send_results writes them to the internal descriptor through the iovec at 0.
+  ;; Results are collected at 4096. $send_results writes them to the internal descriptor through the
+  ;; iovec at 0.
   (global $end (mut i32) (i32.const 4096))
   (func $put (param $result i32)
     (i32.store (global.get $end) (local.get $result))
@@ -93,7 +95,7 @@
     (call $put (call $send (local.get $fd) (i32.const 16) (i32.const 1) (i32.const 0) (i32.const 8)))
     (call $put (call $shutdown (local.get $fd) (i32.const 2))))
 
-  ;; Slot 0 to 2 of the subscriptions at 256.
+  ;; Fills slot 0, 1 or 2 of the subscriptions at 256.
   (func $subscribe (param $slot i32) (param $userdata i32) (param $type i32) (param $fd i32)
     (local $at i32)
     (local.set $at (i32.add (i32.const 256) (i32.mul (local.get $slot) (i32.const 48))))

@@ -1,5 +1,6 @@
-;; fixed_by_pointer: a fixed dialer that hands water_dial plain pointers and lengths where iovec arrays are due, as some
-;; guests do. Read as records, the letters are addresses far outside of memory: -EINVAL, which it returns.
+;; fixed_by_pointer: a fixed dialer that passes plain pointers and lengths to water_dial instead of
+;; iovec arrays, as some guests do. Read as records, the letters are addresses far outside memory.
+;; The result is -EINVAL, which it returns.
 (module
   (import "env" "water_dial" (func $water_dial (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)

@@ -1,5 +1,6 @@
-;; grow: grows its memory by a page until that fails, stores to the last byte of every page, and writes the number of
-;; pages (one little-endian i32) to the internal descriptor. The memory cap holds, and what was granted is usable.
+;; grow: grows its memory page by page until that fails, and stores to the last byte of every page.
+;; Writes the number of pages (one little-endian i32) to the internal descriptor. The memory cap
+;; must hold, and all granted memory must be usable.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -1,4 +1,5 @@
-;; imported_memory: exports a memory that it wants from the host. Nobody provides it, and loading says so.
+;; imported_memory: exports a memory that it imports. The host does not provide it, and loading says
+;; so.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "env" "memory" (memory 2))

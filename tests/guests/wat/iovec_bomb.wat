@@ -1,13 +1,13 @@
-;; iovec_bomb: hands the host iovec arrays and buffers that lie outside memory, overflow, or are no iovecs at all, and
-;; writes every raw result to the internal descriptor: 30 little-endian i32s, then returns 0. Nothing else may arrive
-;; there.
+;; iovec_bomb: passes iovec arrays and buffers that lie outside memory, overflow, or are not iovecs
+;; at all. Writes 30 raw results to the internal descriptor, as little-endian i32s, then returns 0.
+;; Nothing else may arrive there.
 ;; Order:
-;;   0-8   fd_read, internal, non-blocking: see the comments in the worker; EFAULT (21) or EINVAL (28), but for the last
-;;     two, an empty buffer and no iovec at all, that may also be 0 or EAGAIN (6)
+;;   0-8   fd_read, internal, non-blocking: see the comments in the worker. EFAULT (21) or EINVAL
+;;     (28). The last two, an empty buffer and no iovec at all, may also give 0 or EAGAIN (6)
 ;;   9-17  fd_write: the same cases; the last may be 0
 ;;   18-19 sock_recv: 2^31 iovecs, a wrapping buffer
 ;;   20-21 sock_send: the same
-;;   22-28 water_dial: results below 0; 25 is text where iovecs are due: -EINVAL
+;;   22-28 water_dial: results below 0; 25 is text instead of iovecs: -EINVAL
 ;;   29    fd_fdstat_get into a record that crosses the end
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
@@ -24,7 +24,8 @@
   (global $net (mut i32) (i32.const -1))
   (global $control (mut i32) (i32.const -1))
 
-  ;; Results are collected at 4096; $send_results writes them to the internal descriptor through the iovec at 0.
+  ;; Results are collected at 4096. $send_results writes them to the internal descriptor through the
+  ;; iovec at 0.
   (global $end (mut i32) (i32.const 4096))
   (func $put (param $result i32)
     (i32.store (global.get $end) (local.get $result))

@@ -1,4 +1,4 @@
-;; loop_init: watm_init_v1 never ends and never calls the host.
+;; loop_init: watm_init_v1 never returns and never calls the host.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (memory (export "memory") 2)

@@ -1,4 +1,4 @@
-;; loop_main: _start never ends: loading the module does not.
+;; loop_main: _start never returns. Loading the module does not run it.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (memory (export "memory") 2)

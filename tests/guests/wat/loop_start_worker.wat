@@ -1,4 +1,5 @@
-;; loop_start_worker: the worker never ends and never calls the host; only an interrupt from outside stops it.
+;; loop_start_worker: the worker never returns and never calls the host. Only an interrupt from
+;; outside stops it.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (import "env" "water_accept" (func $water_accept (result i32)))

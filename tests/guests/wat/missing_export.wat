@@ -1,4 +1,4 @@
-;; missing_export: has no watm_ctrlpipe_v1. Loading names it and the signature that it should have.
+;; missing_export: has no watm_ctrlpipe_v1. Loading names the function and its expected signature.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (memory (export "memory") 2)

@@ -1,4 +1,4 @@
-;; missing_memory: has a memory and does not export it. Loading says so.
+;; missing_memory: has a memory but does not export it. Loading says so.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (memory 2)

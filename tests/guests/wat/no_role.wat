@@ -1,4 +1,4 @@
-;; no_role: has everything but a role function. Loading says so.
+;; no_role: has everything except a role function. Loading says so.
 (module
   (memory (export "memory") 2)
   (func (export "_initialize"))

@@ -1,5 +1,5 @@
-;; no_wasi: imports water_dial_fixed alone, no WASI at all, and has neither _start nor _initialize. It loads, dials, and
-;; its worker returns 0 at once.
+;; no_wasi: imports only water_dial_fixed, and nothing from WASI. It has neither _start nor
+;; _initialize. It loads and dials, and its worker returns 0 at once.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (memory (export "memory") 2)

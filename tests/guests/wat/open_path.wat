@@ -1,8 +1,10 @@
-;; open_path: opens files as the application asks. A request is one write of at most 1 KiB: a letter, r (open for reading),
-;; w (create and open for writing) or n (an existing file for writing, cut to nothing); the descriptor of the directory,
-;; one digit; and the path, taken as it is. The answer is two little-endian i32s, the errno of path_open and the number of
-;; bytes that follow, and what up to 1 KiB of reading (r) gave. w and n write "written" to the file. The errno of that
-;; read or write, if there is one, is in place of the number of bytes, negated. Returns 0 at the end of the requests.
+;; open_path: opens files on request of the application. A request is one write of at most 1 KiB: a
+;; letter, the descriptor of the directory as one digit, and the path, which is used as it is. The
+;; letters: r opens for reading, w creates and opens for writing, n truncates an existing file and
+;; opens it for writing. r reads up to 1 KiB. w and n write "written" to the file. The answer is two
+;; little-endian i32s, the errno of path_open and the number of bytes that follow, and then the
+;; bytes that r has read. If the read or write fails, its negated errno replaces the number of
+;; bytes. Returns 0 at the end of the requests.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
@@ -21,7 +23,7 @@
     (global.set $internal (local.get $internal))
     (call $water_dial_fixed))
 
-  ;; The errno of one call; the count is at 8.
+  ;; Returns the errno of one call. The count is at 8.
   (func $read (param $fd i32) (param $buffer i32) (param $length i32) (result i32)
     (i32.store (i32.const 0) (local.get $buffer))
     (i32.store (i32.const 4) (local.get $length))
@@ -31,7 +33,7 @@
     (i32.store (i32.const 4) (local.get $length))
     (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)))
 
-  ;; The request is at 1024, `$length` bytes long; the answer goes to 4096.
+  ;; The request is at 1024 and has `$length` bytes. The answer goes to 4096.
   (func $answer (param $length i32)
     (local $letter i32)
     (local $directory i32)

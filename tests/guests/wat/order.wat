@@ -1,7 +1,7 @@
-;; order: takes down in which order the host calls it: s (start section), i (_initialize), n (init), d, f, a or r (dial,
-;; dial_fixed, accept, associate), c (ctrlpipe), w (worker). The worker writes the letters to its source side (the
-;; application, or the accepted connection of a relay) and returns 0. dial_fixed dials 127.0.0.1:00000; replace the
-;; port, in five digits.
+;; order: records the order in which the host calls it: s (start section), i (_initialize), n
+;; (init), d, f, a or r (dial, dial_fixed, accept, associate), c (ctrlpipe), w (worker). The worker
+;; writes the letters to its source side (the application, or the accepted connection of a relay)
+;; and returns 0. dial_fixed dials 127.0.0.1:00000. Tests replace the port, in five digits.
 (module
   (import "env" "water_dial" (func $water_dial (param i32 i32 i32 i32) (result i32)))
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))

@@ -1,5 +1,5 @@
-;; A dialer that asks for the beginning of its standard input with a peek, then reads it, and sends what
-;; each of the two said: the error number of the peek and of the read as a byte each, and the bytes read.
+;; peek_input: a dialer that peeks at the beginning of its standard input, then reads it. It sends
+;; the error numbers of the peek and of the read, as one byte each, and the bytes that it has read.
 (module
   (import "env" "water_dial_fixed" (func $dial (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))

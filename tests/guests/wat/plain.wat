@@ -1,6 +1,7 @@
-;; plain: a small correct pass-through module, written by hand: all four roles, two pages of memory, pieces of 4 KiB.
-;; Like the TinyGo library's worker: polls for reading, reads until EAGAIN, writes the whole piece again on EAGAIN, ends
-;; at the first end of stream. dial_fixed reads "host:port" from /conf/watm.cfg.
+;; plain: a small correct pass-through module, written by hand, with all four roles, two pages of
+;; memory and pieces of 4 KiB. Like the TinyGo library's worker, it polls for reading, reads until
+;; EAGAIN, writes the whole piece again on EAGAIN, and ends at the first end of stream. dial_fixed
+;; reads "host:port" from /conf/watm.cfg.
 (module
   (import "env" "water_dial" (func $water_dial (param i32 i32 i32 i32) (result i32)))
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
@@ -13,8 +14,8 @@
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
 
-  ;; Memory: 0 an iovec, 8 a result, 16 the control byte, 32 and 40 the iovecs of water_dial, 64 three subscriptions,
-  ;; 256 three events, 512 strings, 1024 the address, 4096 the piece.
+  ;; Memory: 0 an iovec, 8 a result, 16 the control byte, 32 and 40 the iovecs of water_dial, 64
+  ;; three subscriptions, 256 three events, 512 strings, 1024 the address, 4096 the piece.
   (memory (export "memory") 2)
   (data (i32.const 512) "tcp")
   (data (i32.const 520) "watm.cfg")
@@ -61,8 +62,8 @@
     (drop (call $connected (local.get $source) (local.get $remote)))
     (i32.const 0))
 
-  ;; The configuration up to the first blank or control character, at 1024: its length, or a negative errno. Tries every
-  ;; preopened directory instead of comparing names.
+  ;; Reads the configuration up to the first blank or control character to 1024. Returns its length,
+  ;; or a negative errno. Tries every preopened directory instead of comparing names.
   (func $read_address (result i32)
     (local $fd i32)
     (local $errno i32)
@@ -88,7 +89,7 @@
         (br $next)))
     (local.get $length))
 
-  ;; One read or write through the iovec at 0; the count is at 8. Both return the errno.
+  ;; Do one read or write through the iovec at 0, with the count at 8. Both return the errno.
   (func $read (param $fd i32) (param $buffer i32) (param $length i32) (result i32)
     (i32.store (i32.const 0) (local.get $buffer))
     (i32.store (i32.const 4) (local.get $length))
@@ -99,7 +100,7 @@
     (i32.store (i32.const 4) (local.get $length))
     (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)))
 
-  ;; 0: no more for now. 1: the stream ended. Below 0: a failure.
+  ;; Returns 0 for no more for now, 1 for the end of the stream, or a negative errno.
   (func $pump (param $from i32) (param $to i32) (result i32)
     (local $errno i32)
     (local $length i32)
@@ -122,7 +123,7 @@
     (i32.store8 offset=8 (local.get $slot) (i32.const 1))
     (i32.store offset=16 (local.get $slot) (local.get $fd)))
 
-  ;; 0, or the negative errno of the call or of any slot, reported or not.
+  ;; Returns 0, or the negative errno of the call or of any slot, reported or not.
   (func $wait (result i32)
     (local $errno i32)
     (local $slot i32)

@@ -1,8 +1,9 @@
-;; poll_bomb: polls with counts and arrays that are absurd, and writes to the internal descriptor three little-endian
-;; i32s for each of ten calls: the errno, nevents (0x55555555 if the host left it) and the error of the first event
-;; (0xffff if the host left it). Then returns 0.
-;; Order of the calls: 0 subscriptions; 1; 10000 clocks of 0; 2^31; 2^32 - 1; a subscription that crosses the end of
-;; memory; an event that does; a count that does; an unknown event type; an unknown clock.
+;; poll_bomb: polls with absurd counts and arrays. For each of ten calls, writes three little-endian
+;; i32s to the internal descriptor: the errno, nevents (0x55555555 if the host did not write it) and
+;; the error of the first event (0xffff if the host did not write it). Then returns 0.
+;; The calls, in order: 0 subscriptions; 1; 10000 clocks of 0; 2^31; 2^32 - 1; a subscription that
+;; crosses the end of memory; an event that does; a count that does; an unknown event type; an
+;; unknown clock.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -13,7 +14,8 @@
   (global $net (mut i32) (i32.const -1))
   (global $control (mut i32) (i32.const -1))
 
-  ;; Results are collected at 4096; $send_results writes them to the internal descriptor through the iovec at 0.
+  ;; Results are collected at 4096. $send_results writes them to the internal descriptor through the
+  ;; iovec at 0.
   (global $end (mut i32) (i32.const 4096))
   (func $put (param $result i32)
     (i32.store (global.get $end) (local.get $result))

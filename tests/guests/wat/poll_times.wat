@@ -1,11 +1,12 @@
-;; poll_times: polls clocks of every kind, in the worker, and writes one record of 40 bytes for each of eight polls to
-;; the internal descriptor, then returns 0. A record: errno, nevents, the first event's error, its type (four i32), its
-;; userdata (i64), the time that the poll took in nanoseconds (i64), 1 if the second event slot was left as it was, 0
-;; (two i32). All little-endian. Nothing may become ready on control.
-;; Polls (userdata of the event expected): 0 monotonic, relative 5 ms (1); 1 monotonic, absolute, in 5 ms (1); 2
-;; realtime, absolute, in 5 ms (1); 3 monotonic, relative 0 (1); 4 monotonic, absolute, in the past (1); 5 relative 5 ms
-;; and one hour (1); 6 relative one hour (1) and 5 ms (2), so that the second fires (2); 7 relative 5 ms (1) and control
-;; for reading, which is silent (1).
+;; poll_times: the worker polls clocks of every kind. For each of eight polls it writes one record
+;; of 40 bytes to the internal descriptor, then returns 0. A record, all little-endian: errno,
+;; nevents, the first event's error, its type (four i32), its userdata (i64), the duration of the
+;; poll in nanoseconds (i64), 1 if the second event slot is unchanged, 0 (two i32). Nothing may
+;; become ready on control.
+;; Polls (with the expected userdata): 0 monotonic, relative 5 ms (1); 1 monotonic, absolute, in 5
+;; ms (1); 2 realtime, absolute, in 5 ms (1); 3 monotonic, relative 0 (1); 4 monotonic, absolute, in
+;; the past (1); 5 relative 5 ms and one hour (1); 6 relative one hour (1) and 5 ms (2), so that the
+;; second fires (2); 7 relative 5 ms (1) and control for reading, which is silent (1).
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -17,7 +18,8 @@
   (global $net (mut i32) (i32.const -1))
   (global $control (mut i32) (i32.const -1))
 
-  ;; Results are collected at 4096; $send_results writes them to the internal descriptor through the iovec at 0.
+  ;; Results are collected at 4096. $send_results writes them to the internal descriptor through the
+  ;; iovec at 0.
   (global $end (mut i32) (i32.const 4096))
   (func $put (param $result i32)
     (i32.store (global.get $end) (local.get $result))
@@ -41,7 +43,7 @@
     (drop (call $clock (local.get $clock) (i64.const 1) (i32.const 16)))
     (i64.load (i32.const 16)))
 
-  ;; Slot 0 or 1 of the subscriptions at 64; its userdata is the slot's number plus 1.
+  ;; Fills slot 0 or 1 of the subscriptions at 64. Its userdata is the slot's number plus 1.
   (func $clock_subscription (param $slot i32) (param $clock i32) (param $timeout i64) (param $absolute i32)
     (local $at i32)
     (local.set $at (i32.add (i32.const 64) (i32.mul (local.get $slot) (i32.const 48))))

@@ -1,4 +1,5 @@
-;; recursion: the worker calls itself until the stack is used up: a trap, not a crash of the host.
+;; recursion: the worker calls itself until the stack is exhausted. The result must be a trap, not a
+;; crash of the host.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (memory (export "memory") 2)

@@ -1,4 +1,4 @@
-;; ret_wrong_fd: watm_dial_v1 returns a number that the host never gave out.
+;; ret_wrong_fd: watm_dial_v1 returns a number that the host never assigned.
 (module
   (import "env" "water_dial_fixed" (func $water_dial_fixed (result i32)))
   (memory (export "memory") 2)

@@ -1,5 +1,5 @@
-;; shared_memory: its memory is a shared one (threads proposal). The host refuses it, or treats it as memory that nobody
-;; else shares; either way it does not crash.
+;; shared_memory: has a shared memory (threads proposal). The host may refuse it or treat it as
+;; unshared. Either way it must not crash.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (memory (export "memory") 2 2 shared)

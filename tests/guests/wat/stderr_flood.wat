@@ -1,5 +1,6 @@
-;; stderr_flood: writes 100,000 lines with control characters, NUL and broken UTF-8 to standard error, then 1 MiB
-;; without the end of a line, and returns 0. Log lines are bounded, cleaned, and do not stop the connection.
+;; stderr_flood: writes 100,000 lines with control characters, NUL and invalid UTF-8 to standard
+;; error, then 1 MiB without a newline, and returns 0. Log lines must be bounded and sanitized, and
+;; must not stop the connection.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; unknown_import: imports env.water_teleport, which nobody provides. Loading names it.
+;; unknown_import: imports env.water_teleport, which the host does not provide. Loading names it.
 (module
   (import "env" "water_dial_fixed" (func $dial_fixed (result i32)))
   (import "env" "water_teleport" (func (param i32) (result i32)))

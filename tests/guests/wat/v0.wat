@@ -1,4 +1,4 @@
-;; v0: the oldest version of the interface; _water_v0 marks it. Loading refuses it by name.
+;; v0: the oldest version of the interface, marked by _water_v0. Loading refuses it by name.
 (module
   (memory (export "memory") 2)
   (func (export "_start"))

@@ -1,4 +1,5 @@
-;; wrong_import: imports water_dial as a function of a pointer and a length. Loading names both signatures.
+;; wrong_import: imports water_dial as a function of a pointer and a length. Loading names both
+;; signatures.
 (module
   (import "env" "water_dial" (func $dial (param i32 i32) (result i32)))
   (memory (export "memory") 2)

@@ -1,5 +1,5 @@
-//! Pass-through in Zig, on WASI itself: one loop that waits for whatever is there to be read and writes it
-//! to the other side, with half-close, all roles but dial_fixed.
+//! Pass-through in Zig, directly on WASI: one loop that waits for anything to read and writes it to
+//! the other side. It has half-close and all roles but dial_fixed.
 
 const wasi = @import("std").os.wasi;
 
@@ -61,7 +61,7 @@ fn check(errno: wasi.errno_t) Ended!void {
     }
 }
 
-/// Waits until something can be read, and passes it on.
+/// Waits until something can be read, and forwards it.
 fn step(open: *[2]bool) Ended!void {
     const sides = [3]i32{ near, far, control };
     var subscriptions: [3]wasi.subscription_t = undefined;
@@ -85,7 +85,7 @@ fn step(open: *[2]bool) Ended!void {
     }
 }
 
-/// Passes on what one read finds. False at the end of the stream, which is passed on too.
+/// Forwards the result of one read. Returns false at the end of the stream, which it forwards too.
 fn pass(from: i32, to: i32) Ended!bool {
     const into = [1]wasi.iovec_t{.{ .base = &buffer, .len = buffer.len }};
     var len: usize = 0;

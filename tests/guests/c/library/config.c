@@ -1,4 +1,5 @@
-// The configuration file, read through wasi-libc: it finds the preopened directory as every C program does.
+// Reads the configuration file through wasi-libc, which finds the preopened directory as in any C
+// program.
 #include "../guest.h"
 
 #include <errno.h>

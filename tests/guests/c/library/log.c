@@ -1,4 +1,5 @@
-// Log lines on standard error. Not stdio: a guest that logs stays small, and a line is one fd_write.
+// Log lines on standard error. Without stdio, a guest that logs stays small, and a line is one
+// fd_write.
 #include "../guest.h"
 
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-// Registers the module in main, as TinyGo modules do, and refuses to go on when the host skipped that.
+// Registers the module in main, as TinyGo modules do, and fails if the host has skipped main.
 #include "module.h"
 
 #include <stdbool.h>
@@ -11,8 +11,8 @@ static bool registered;
 // A reactor has no main: its constructors run in _initialize.
 __attribute__((constructor)) static void initialize(void) { registered = true; }
 #else
-// The linker's way for commands is to wrap every export in constructors and destructors, unless somebody calls the
-// constructors by name: here they run once. WRAPPED leaves the linker its way.
+// By default, the linker wraps every export of a command in constructors and destructors, unless
+// the program calls the constructors by name. Here they run once. WRAPPED keeps the default.
 extern void __wasm_call_ctors(void);
 
 int main(void) {

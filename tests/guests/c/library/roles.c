@@ -1,4 +1,4 @@
-// The four roles. Note how they cross over: dial is served by water_dial_fixed, dial_fixed by water_dial.
+// The four roles. Note the crossover: dial uses water_dial_fixed, and dial_fixed uses water_dial.
 #include "module.h"
 
 static int32_t connected(int32_t source, int32_t remote) {

@@ -1,5 +1,6 @@
-// The worker of the TinyGo library: waits for reading alone, reads everybody until EAGAIN, writes by spinning, and ends
-// at the first end of stream. Its habits are on purpose those that hosts have trouble with.
+// The worker of the TinyGo library. It waits only for reading, reads each side until EAGAIN, writes
+// by spinning, and ends at the first end of stream. It deliberately has the habits that hosts have
+// trouble with.
 #include "module.h"
 
 #include <string.h>
@@ -10,7 +11,7 @@
 
 enum { ENDED = 1 };
 
-// 0 when the descriptor has no more for now, ENDED at its end, or a negative errno.
+// Returns 0 when the descriptor has no more for now, ENDED at its end, or a negative errno.
 static int32_t pump(int32_t from, int32_t to, enum direction direction) {
     static uint8_t piece[BUF];
     for (;;) {
@@ -41,7 +42,8 @@ EXPORT(watm_start_v1) int32_t watm_start(void) {
         memset(events, 0, sizeof events);
         __wasi_errno_t error = __wasi_poll_oneoff(subscriptions, events, 3, &count);
         if (error != 0) return failed(error);
-        // Every slot, not the first `count`: a host that writes more than it reports is found out here.
+        // Looks at every slot, not only the first `count`, to catch a host that writes more than it
+        // reports.
         for (int i = 0; i < 3; i++)
             if (events[i].error != 0) return failed(events[i].error);
 

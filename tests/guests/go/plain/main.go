@@ -1,6 +1,6 @@
 //go:build wasip1
 
-// Pass-through in standard Go: a goroutine for each direction, half-close, all roles but dial_fixed.
+// Pass-through in standard Go: one goroutine per direction, half-close, all roles but dial_fixed.
 package main
 
 import "guests/transport"

@@ -1,7 +1,7 @@
 //go:build wasip1
 
-// A TLS client in standard Go (crypto/tls): a dialer. The configuration is the name that the server has to have, and
-// behind the line its certificate, in PEM, or one that it is signed with.
+// A TLS client in standard Go (crypto/tls): a dialer. The first line of the configuration is the
+// name of the server. The rest is its certificate, or its issuer's, in PEM.
 package main
 
 import (

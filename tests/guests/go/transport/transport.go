@@ -1,7 +1,7 @@
 //go:build wasip1
 
-// Package transport is what the Go guests have in common: descriptors as connections, the configuration,
-// errors as numbers, a worker of two goroutines, and the exports that do not depend on the role.
+// Package transport is what the Go guests share: descriptors as connections, the configuration,
+// errors as numbers, a worker with two goroutines, and the exports that do not depend on the role.
 package transport
 
 import (
@@ -26,7 +26,7 @@ type Conn interface {
 	CloseWrite() error
 }
 
-// Near and Far are the two sides, once a role function has opened them.
+// Near and Far are the two sides, after a role function has opened them.
 var Near, Far Conn
 
 var (
@@ -37,7 +37,7 @@ var (
 //go:wasmexport watm_init_v1
 func initialise() int32 {
 	found, err := os.ReadFile("/conf/watm.cfg")
-	// Without a directory to look in, the number is another than without the file.
+	// Without a preopened directory, the number differs from that of a missing file.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EBADF) {
 		return Result(err)
 	}
@@ -45,7 +45,7 @@ func initialise() int32 {
 	return 0
 }
 
-// The control descriptor is a stream of bytes, of which the first means the end.
+// The control descriptor is a stream of bytes. Its first byte means the end.
 //
 //go:wasmexport watm_ctrlpipe_v1
 func setControl(fd int32) int32 {
@@ -64,12 +64,12 @@ func Configuration() []byte {
 	return bytes.Clone(configuration)
 }
 
-// FromFD makes a connection of a descriptor of the host.
+// FromFD turns a descriptor of the host into a connection.
 func FromFD(fd int32) (Conn, error) {
 	if fd < 0 {
 		return nil, syscall.Errno(-fd)
 	}
-	// Or the first goroutine that waits for it would hold up all others.
+	// Otherwise the first goroutine that waits on it would block all others.
 	if err := syscall.SetNonblock(int(fd), true); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func FromFD(fd int32) (Conn, error) {
 	return conn.(Conn), nil
 }
 
-// DialFixed dials where the embedder wants.
+// DialFixed dials the embedder's address.
 func DialFixed() (Conn, int32, error) {
 	fd := waterDialFixed()
 	conn, err := FromFD(fd)
@@ -95,7 +95,7 @@ func Accept() (Conn, int32, error) {
 	return conn, fd, err
 }
 
-// Result is an error as the interface wants it: 0, or the negated number.
+// Result converts an error for the interface: 0, or the negated number.
 func Result(err error) int32 {
 	var number syscall.Errno
 	switch {
@@ -108,7 +108,7 @@ func Result(err error) int32 {
 	}
 }
 
-// carry copies both ways between two connections, until both have ended, one has failed, or control says so.
+// carry copies in both directions until both have ended, one has failed, or control says so.
 func carry(near, far Conn) error {
 	ended := make(chan error, 3)
 	go copyTo(far, near, ended)

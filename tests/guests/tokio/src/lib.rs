@@ -1,5 +1,5 @@
-//! Pass-through on tokio: its event loop, a task for each direction, half-close, all roles but
-//! dial_fixed. Control is a task of its own.
+//! Pass-through on tokio: its event loop, one task per direction and one for control, half-close,
+//! and all roles but dial_fixed.
 
 use std::cell::RefCell;
 use std::io;
@@ -31,7 +31,7 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-/// A stream of a descriptor that the host has given, or what it said in place of one.
+/// A stream for a descriptor from the host, or the host's error.
 fn stream(fd: i32) -> Result<StdStream, i32> {
     if fd < 0 {
         return Err(fd);
@@ -46,7 +46,7 @@ fn number(error: &io::Error) -> i32 {
     -error.raw_os_error().unwrap_or(EIO)
 }
 
-/// Keeps both sides, and returns the descriptor of the far one, or what went wrong.
+/// Keeps both sides. Returns the descriptor of the far one, or the error.
 fn open(near: i32, far: impl FnOnce() -> i32) -> i32 {
     let opened = stream(near).and_then(|near| {
         let fd = far();
