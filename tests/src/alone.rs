@@ -1,5 +1,5 @@
-//! Tests in processes of their own, for what is counted or limited for a whole process: memory,
-//! threads, descriptors, mappings. What ran before in the same process would be part of it.
+//! Tests in separate processes, for what is counted or limited per process: memory, threads,
+//! descriptors, mappings. Otherwise what ran earlier in the process would count too.
 
 use std::any::type_name;
 use std::env;
@@ -13,20 +13,20 @@ use crossbeam_channel::bounded;
 
 use crate::{eventually, raise_descriptors};
 
-/// Says in the process of a test which test that is.
+/// Set in the process of a test. Its value names the test.
 const NAME: &str = "WATM_TEST_ALONE";
 
-/// For a whole test; the longest take half a minute on an idle machine.
+/// Limit for a whole test. The longest take half a minute on an idle machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Runs `test`, the whole of the calling test function, in a process of its own, one test at a
-/// time: the test binary is started again with this test alone, however this one was started. It
-/// may have as many descriptors as the system allows. What that process prints is printed here,
-/// indented.
+/// Runs `test` alone in a separate process. `test` must be the whole body of the calling test
+/// function. However this test binary was started, it is started again with this test alone. Only
+/// one such process runs at a time. It may have as many descriptors as the system allows. Its
+/// output is printed here, indented.
 ///
 /// # Panics
 ///
-/// If the test fails there, does not end within five minutes, or is not found.
+/// Panics if the test fails there, does not end within five minutes, or is not found.
 #[track_caller]
 pub fn alone<F: FnOnce()>(test: F) {
     static TURN: Mutex<()> = Mutex::new(());
@@ -40,7 +40,7 @@ pub fn alone<F: FnOnce()>(test: F) {
     let (status, output) = run_again(name);
     #[allow(clippy::print_stdout, reason = "only tests get here")]
     for line in output.lines() {
-        // Set apart, since it has a result of its own.
+        // Indented, because the output contains a test result too.
         println!("    {line}");
     }
     assert!(status.success(), "in a process of its own: {status}");
@@ -50,8 +50,8 @@ pub fn alone<F: FnOnce()>(test: F) {
     );
 }
 
-/// The test's path within its binary: that of the closure which it passes, without the name of the
-/// crate and without the closure's own.
+/// The test's path within its binary. This is the path of its closure without the name of the crate
+/// and without the closure's own name.
 fn name_of<F>() -> &'static str {
     let path = type_name::<F>().trim_end_matches("::{{closure}}");
     path.split_once("::").map_or(path, |(_, name)| name)
@@ -69,8 +69,7 @@ fn run_again(name: &str) -> (ExitStatus, String) {
         .stdout(writer.try_clone().expect("a descriptor"))
         .stderr(writer);
     let mut child = command.spawn().expect("a process");
-    // Only the process itself holds the writing end from now on, so that its end is that of the
-    // output.
+    // Now only the process itself holds the writing end, so the output ends when the process does.
     drop(command);
     let (sender, ended) = bounded(1);
     let reading = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Waits that end: with what was waited for, or with a message.
+//! Bounded waits, which end with a result or with a message.
 
 use std::panic::{Location, resume_unwind};
 use std::thread;
@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-/// For what takes milliseconds: long enough for a machine that is busy with other things.
+/// Limit for what takes milliseconds. It is long enough for a busy machine.
 pub const SHORT: Duration = Duration::from_secs(30);
 
-/// For what moves many bytes.
+/// Limit for what moves many bytes.
 pub const LONG: Duration = Duration::from_secs(100);
 
-/// Runs `f` on a thread of its own and returns what it returns.
+/// Runs `f` on a separate thread and returns its result.
 ///
 /// # Panics
 ///
-/// If it takes longer than `limit`, at the place of the call; and with the panic of `f`.
+/// Panics at the place of the call if `f` takes longer than `limit`. Also passes on the panic of
+/// `f`.
 #[track_caller]
 pub fn within<T: Send + 'static>(limit: Duration, f: impl FnOnce() -> T + Send + 'static) -> T {
     let caller = Location::caller();
@@ -43,11 +44,11 @@ pub fn within<T: Send + 'static>(limit: Duration, f: impl FnOnce() -> T + Send +
     }
 }
 
-/// Looks again and again until `condition` holds.
+/// Checks repeatedly until `condition` holds.
 ///
 /// # Panics
 ///
-/// If it does not within [`SHORT`].
+/// Panics if that takes longer than [`SHORT`].
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Guest modules by name. Each is compiled once a process, since that takes long.
+//! Guest modules by name. Each is compiled once per process, because that takes long.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use watm_wasmer::TransportModule;
 
-/// The file of a guest: `NAME.wat` stands in `guests/wat`, every other name in `guests/built`.
+/// The file of a guest: `NAME.wat` in `guests/wat`, every other name in `guests/built`.
 pub fn path_of(name: &str) -> PathBuf {
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
     if name.ends_with(".wat") {
@@ -50,8 +50,8 @@ pub fn text(text: &str) -> TransportModule {
     cached(text, || TransportModule::from_bytes(text))
 }
 
-/// The built module `name` under another name, so that its log lines are told from those of all
-/// others. The name of a text module ends with `.wat`.
+/// The built module `name` under another name, to tell its log lines from those of all others. The
+/// name of a text module ends with `.wat`.
 #[track_caller]
 pub fn copy_as(name: &str, alias: &str) -> TransportModule {
     cached(&format!("{name} as {alias}"), || {
@@ -62,7 +62,7 @@ pub fn copy_as(name: &str, alias: &str) -> TransportModule {
     })
 }
 
-/// The text of a module in the text format, to be changed by a test.
+/// The text of a module in the text format, for a test to change.
 #[track_caller]
 pub fn wat_text(name: &str) -> String {
     let path = path_of(&format!("{name}.wat"));
@@ -72,16 +72,18 @@ pub fn wat_text(name: &str) -> String {
 /// A dialer and listener whose worker is `body`: the locals and instructions of `watm_start_v1`.
 ///
 /// It has the globals `$internal`, `$net` and `$control`, and these functions:
-/// - `$read fd buffer length` and `$write fd buffer length`: one call, its errno; the count is at 8
-/// - `$wait fd type`: a poll for reading (1) or writing (2), its errno; the number of events is at
-///   8, the event at 128: error at 136, type 138, bytes 144, flags 152. What the host does not
-///   write of it is 0xee.
-/// - `$put value` collects a number; `$report fd` writes all of them there, as little-endian `i32`s
-/// - `$text fd` writes the three bytes `abc`
+/// - `$read fd buffer length` and `$write fd buffer length`: do one call and return its errno. The
+///   count is at 8.
+/// - `$wait fd type`: polls for reading (1) or writing (2) and returns the errno. The number of
+///   events is at 8, and the event at 128: error at 136, type 138, bytes 144, flags 152. Bytes of
+///   the event that the host does not write are 0xee.
+/// - `$put value`: collects a number. `$report fd` writes all of them to `fd`, as little-endian
+///   `i32`s.
+/// - `$text fd`: writes the three bytes `abc`.
 /// - imports: `$water_dial_fixed`, `$water_accept`, `$fd_read`, `$fd_write`, `$fd_close`,
-///   `$renumber`, `$set_flags`, `$recv`, `$send`, `$shutdown`, `$poll`, `$yield`
+///   `$renumber`, `$set_flags`, `$recv`, `$send`, `$shutdown`, `$poll`, `$yield`.
 ///
-/// Its memory has four pages; the addresses from 16,384 on are the worker's own.
+/// Its memory has four pages. The addresses from 16,384 on are free for the worker.
 #[track_caller]
 pub fn with_worker(body: &str) -> TransportModule {
     text(&WORKER.replace("BODY", body))

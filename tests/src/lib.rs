@@ -1,8 +1,8 @@
-//! What the integration tests share: guest modules by name, both ends of a connection, byte
-//! streams that check themselves, bounded waits, captured log lines, the process's own counts and
-//! tests in processes of their own.
+//! What the integration tests share: guest modules by name, both ends of a connection, byte streams
+//! that check themselves, bounded waits, captured log lines, the process's resource counts, and
+//! tests in separate processes.
 //!
-//! Nothing here waits for ever, and nothing here knows what a single test is about.
+//! Nothing here waits for ever, and nothing here knows about a single test.
 
 mod alone;
 pub use alone::alone;

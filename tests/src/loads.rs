@@ -1,5 +1,6 @@
-//! Loads that a transport has to carry, whatever it is written in and whoever is slow: one side
-//! takes nothing for a while, or little, or both sides write without end. Every byte is checked.
+//! Loads that every transport must carry, whatever its language and whoever is slow. One side reads
+//! nothing for a while, or little at a time, or both sides write all the time. Every byte is
+//! checked.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,16 +15,16 @@ use crate::{
     tcp_pair,
 };
 
-/// More than all buffers between the ends hold.
+/// More than all buffers between the ends can hold.
 const PHASE: u64 = 1_500_000;
 
-/// Bytes that move each way in the last step: `WATM_FLOOD` megabytes, 2 by default.
+/// Number of bytes to move each way in the last step: `WATM_FLOOD` megabytes, 2 by default.
 fn flood() -> u64 {
     let megabytes = std::env::var("WATM_FLOOD").map_or(2, |text| text.parse().expect("a number"));
     megabytes * 1_000_000
 }
 
-/// One end of a connection, whichever it is.
+/// Either end of a connection.
 enum Side {
     Application(Conn),
     Socket(TcpStream),
@@ -69,8 +70,8 @@ impl Write for &Side {
     }
 }
 
-/// A socket whose system holds little of what is sent. (What it receives is left alone: a buffer
-/// that is smaller than a segment of the loopback device makes it wait for timers.)
+/// Makes the system buffer little of what a socket sends. The receive buffer stays as it is: with a
+/// buffer smaller than a segment of the loopback device, the system would wait for timers.
 fn narrow(socket: &TcpStream) {
     let socket = SockRef::from(socket);
     socket.set_send_buffer_size(16 << 10).expect("a size");
@@ -82,7 +83,7 @@ struct Ends {
     relay: Option<RelayHandle>,
 }
 
-/// Where a transport is.
+/// The place of a transport.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
     /// Between an application and the server that it dials.
@@ -99,11 +100,11 @@ pub struct Carrier<'a> {
     pub module: &'a TransportModule,
     /// Its configuration.
     pub config: Option<String>,
-    /// The size of its buffer in bytes.
+    /// Size of its buffer, in bytes.
     pub buffer: usize,
     /// Whether it reverses every piece that it reads.
     pub reverses: bool,
-    /// Whether the end of one direction leaves the other open.
+    /// Whether one direction stays open after the other has ended.
     pub half_closes: bool,
 }
 
@@ -112,7 +113,8 @@ impl Carrier<'_> {
     ///
     /// # Panics
     ///
-    /// If a byte is lost or changed, something takes too long, or the end is not a good one.
+    /// Panics if a byte is lost or changed, if something takes too long, or if the end is not
+    /// clean.
     #[track_caller]
     pub fn carry_any_load(&self, place: Place) {
         let Ends { near, far, relay } = ends(place, self);
@@ -121,7 +123,7 @@ impl Carrier<'_> {
         slow(&near, &far, 3, self.reverses);
         slow(&far, &near, 4, self.reverses);
         both(&near, &far, self.buffer, self.reverses);
-        // Whatever the end of a stream makes the module return, it is an end.
+        // Whatever the module returns at the end of a stream, it has ended.
         near.shutdown();
         expect_end(&far);
         if self.half_closes {
@@ -142,7 +144,7 @@ impl Carrier<'_> {
     }
 }
 
-/// Configures whatever the role is.
+/// Configures a builder of any role.
 fn configured<R>(builder: Builder<R>, carrier: &Carrier<'_>) -> Builder<R> {
     match &carrier.config {
         Some(config) => builder.config(config.clone()),
@@ -193,12 +195,12 @@ fn ends(place: Place, carrier: &Carrier<'_>) -> Ends {
     }
 }
 
-/// Checks a stream that a guest may have cut into pieces and reversed each of them.
+/// Checks a stream that a guest may have cut into pieces and reversed piece by piece.
 struct Checked {
     pattern: Pattern,
-    /// Sent, and not yet found.
+    /// Sent, and not yet matched.
     expected: Vec<u8>,
-    /// Received, and not yet recognised.
+    /// Received, and not yet matched.
     received: Vec<u8>,
     reversed: bool,
     total: u64,
@@ -217,7 +219,7 @@ impl Checked {
         }
     }
 
-    /// Takes what was received in one go; false at the end.
+    /// Takes the result of one read. Returns false at the end.
     #[track_caller]
     fn read(&mut self, mut from: &Side, len: usize) -> bool {
         let mut buf = vec![0; len];
@@ -246,7 +248,7 @@ impl Checked {
         true
     }
 
-    /// Takes out the pieces that are there as a whole.
+    /// Removes the pieces that have arrived completely.
     #[track_caller]
     fn recognise(&mut self) {
         let mut done = 0;
@@ -265,7 +267,7 @@ impl Checked {
             self.found = self.total;
             self.received.clear();
         }
-        // No piece is longer than the largest buffer.
+        // A piece is no longer than the largest buffer.
         assert!(
             self.received.len() <= 131_072,
             "no piece begins at {}",
@@ -274,21 +276,21 @@ impl Checked {
     }
 }
 
-/// So many bytes are not the reverse of others by chance.
+/// With this many bytes, a reversed match is not an accident.
 const UNMISTAKABLE: usize = 8;
 
-/// The length of the piece that `received` begins with, if all of it is there. A short one counts
-/// if a longer one follows.
+/// The length of the first piece in `received`, if all of it is there. A short piece counts only if
+/// a longer one follows.
 fn first_piece(received: &[u8], expected: &[u8]) -> Option<usize> {
     (1..=received.len()).find(|&len| {
-        // The first byte of a piece is the last that was sent of it.
+        // The first byte of a piece is the last one that was sent of it.
         received[0] == expected[len - 1]
             && received[..len].iter().eq(expected[..len].iter().rev())
             && (len >= UNMISTAKABLE || first_piece(&received[len..], &expected[len..]).is_some())
     })
 }
 
-/// Whether these bytes are pieces, each of them reversed: for a few bytes.
+/// Whether these few bytes are pieces, each of them reversed.
 fn are_pieces(received: &[u8], expected: &[u8]) -> bool {
     received.is_empty()
         || (1..=received.len()).any(|len| {
@@ -297,8 +299,8 @@ fn are_pieces(received: &[u8], expected: &[u8]) -> bool {
         })
 }
 
-/// The writer goes on until nobody takes any more; only then does the reader begin, while it writes
-/// on for a while.
+/// The writer continues until nobody takes any more. Only then does the reader begin, while the
+/// writer continues for a while.
 fn stalled(from: &Side, to: &Side, seed: u64, reversed: bool) {
     let (stuck, begins) = bounded(1);
     std::thread::scope(|scope| {
@@ -340,13 +342,13 @@ fn slow(from: &Side, to: &Side, seed: u64, reversed: bool) {
         scope.spawn(|| send_pattern(from, seed, PHASE, 9_000));
         let mut checked = Checked::new(seed, PHASE, reversed);
         while checked.read(to, 30_000) {
-            // The very thing that is tested: a reader that takes its time.
+            // A slow reader is what this tests.
             std::thread::sleep(Duration::from_micros(300));
         }
     });
 }
 
-/// Both write all the time, in pieces around the size of the guest's buffer.
+/// Both sides write all the time, in pieces around the size of the guest's buffer.
 fn both(near: &Side, far: &Side, buffer: usize, reversed: bool) {
     let total = flood();
     std::thread::scope(|scope| {

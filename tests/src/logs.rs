@@ -1,4 +1,4 @@
-//! Log lines, captured by target, so that tests can wait for what a module says.
+//! Log lines, captured by target, so that tests can wait for what a module logs.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, Once, PoisonError};
@@ -27,15 +27,15 @@ static CAPTURE: Capture = Capture {
     changed: Condvar::new(),
 };
 
-/// The lines of one target of the runtime. Capturing begins when the first of these is made; so
-/// make it before what is to be captured.
+/// The lines of one target of the runtime. Capturing begins with the first value of this type, so
+/// create it before the lines that it should capture.
 #[derive(Clone, Debug)]
 pub struct Logs {
     target: String,
 }
 
 impl Logs {
-    /// The lines of a module: the runtime's target of what it writes to its standard streams.
+    /// The lines of a module, which it has written to its standard streams.
     pub fn of_module(name: &str) -> Self {
         Self::of_target(&format!("watm::module::{name}"))
     }
@@ -52,7 +52,7 @@ impl Logs {
         }
     }
 
-    /// What was logged so far.
+    /// The lines so far.
     pub fn lines(&self) -> Vec<Line> {
         let lines = CAPTURE.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines
@@ -62,16 +62,16 @@ impl Logs {
             .unwrap_or_default()
     }
 
-    /// The texts of what was logged so far.
+    /// The texts of the lines so far.
     pub fn texts(&self) -> Vec<String> {
         self.lines().into_iter().map(|line| line.text).collect()
     }
 
-    /// Waits until the lines have what `find` looks for.
+    /// Waits until `find` finds something in the lines.
     ///
     /// # Panics
     ///
-    /// If that does not come.
+    /// Panics if it does not in time.
     #[track_caller]
     pub fn wait<T>(&self, what: &str, mut find: impl FnMut(&[Line]) -> Option<T>) -> T {
         let deadline = Instant::now() + SHORT;
@@ -97,7 +97,7 @@ impl Logs {
         }
     }
 
-    /// Waits for a line that begins with `start` and returns what follows.
+    /// Waits for a line that begins with `start`, and returns the rest of that line.
     #[track_caller]
     pub fn after(&self, start: &str) -> String {
         self.wait(&format!("a line that begins with {start:?}"), |lines| {
@@ -107,7 +107,7 @@ impl Logs {
         })
     }
 
-    /// Waits for `count` lines that begin with `start` and returns what follows.
+    /// Waits for `count` lines that begin with `start`, and returns the rest of each.
     #[track_caller]
     pub fn all_after(&self, start: &str, count: usize) -> Vec<String> {
         let what = format!("{count} lines that begin with {start:?}");

@@ -1,4 +1,4 @@
-//! Both ends of a connection in one hand.
+//! Both ends of a connection in one value.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -37,7 +37,7 @@ impl Pair {
     }
 
     /// Dials over a connection that takes little until the peer reads. The buffers of an ordinary
-    /// one grow, so that a write that had to wait may get on all the same.
+    /// connection grow, so a blocked write might still continue.
     #[track_caller]
     pub fn narrow(builder: Builder<Dialer>) -> Self {
         let (listener, address) = listener();
@@ -61,7 +61,7 @@ impl Pair {
                 peer
             });
             let conn = dialer.dial(&address).unwrap_or_else(|error| {
-                // Whoever waits for the connection need not wait any longer.
+                // Ends the wait of whoever waits for the connection.
                 drop(TcpStream::connect(&address));
                 panic!("no connection: {error:?}")
             });
@@ -73,7 +73,7 @@ impl Pair {
         }
     }
 
-    /// Dials with options of this one connection.
+    /// Dials with options for this one connection.
     #[track_caller]
     pub fn dial_with(dialer: &Dialer, options: DialOptions) -> Self {
         let (listener, address) = listener();
@@ -84,7 +84,7 @@ impl Pair {
         }
     }
 
-    /// Unwraps an accepted socket through a module with this configuration; the peer is the client.
+    /// Accepts a socket through a module with this configuration. The peer is the client.
     #[track_caller]
     pub fn accepted(builder: Builder<Listener>) -> Self {
         let acceptor = builder.acceptor().expect("an acceptor");
@@ -140,7 +140,7 @@ impl DialHook for Narrow {
     }
 }
 
-/// Bounds what a test waits for.
+/// Bounds the waits of a test.
 fn bound(conn: Conn) -> Conn {
     conn.set_read_timeout(Some(LONG)).expect("a timeout");
     conn.set_write_timeout(Some(LONG)).expect("a timeout");

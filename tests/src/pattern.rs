@@ -1,5 +1,5 @@
-//! Byte streams that need no storage: each byte follows from its position, so that a lost, doubled
-//! or swapped one is found at once, however long the stream is.
+//! Byte streams that need no storage: the position determines each byte. A lost, duplicated or
+//! swapped byte is found at once, however long the stream is.
 
 use std::io::{Read, Write};
 
@@ -11,12 +11,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The stream of this seed, from its start.
+    /// The stream with this seed, from its start.
     pub fn new(seed: u64) -> Self {
         Self { seed, position: 0 }
     }
 
-    /// How many bytes were taken or checked.
+    /// Number of bytes taken or checked so far.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -53,7 +53,7 @@ impl Pattern {
     ///
     /// # Panics
     ///
-    /// If they are not, with the position of the first that differs.
+    /// Panics if they are not, with the position of the first difference.
     #[track_caller]
     pub fn check(&mut self, found: &[u8]) {
         let mut expected = [0; 4096];

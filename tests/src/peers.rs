@@ -1,4 +1,4 @@
-//! Plain TCP peers, well-behaved and otherwise, all on the loopback interface.
+//! Plain TCP peers on the loopback interface, well-behaved and otherwise.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{SHORT, within};
 
-/// A listening socket on a free port, whose queue is long enough for tests that accept nothing.
+/// A listening socket on a free port. Its queue is long enough for tests that accept nothing.
 pub fn listener() -> (TcpListener, String) {
     let port = ReservedPort::new();
     let address = port.address();
@@ -44,15 +44,15 @@ fn bound(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Closes a connection with a reset in place of an orderly end.
+/// Closes a connection with a reset instead of an orderly end.
 pub fn reset(stream: TcpStream) {
     let socket = Socket::from(stream);
     socket.set_linger(Some(Duration::ZERO)).expect("an option");
     drop(socket);
 }
 
-/// Sends back what comes, on as many connections as there are, until each of them ends. It ends
-/// with the process.
+/// Echoes on any number of connections, until each of them ends. The server runs until the process
+/// ends.
 pub struct EchoServer {
     address: SocketAddr,
 }
@@ -64,7 +64,7 @@ impl EchoServer {
         Self::serve(listener)
     }
 
-    /// Starts a server on a socket that listens already.
+    /// Starts a server on a listening socket.
     pub fn serve(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
@@ -76,7 +76,7 @@ impl EchoServer {
         Self { address }
     }
 
-    /// Where it listens.
+    /// The address of the server.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
@@ -92,7 +92,7 @@ fn echo(mut stream: &TcpStream) {
     let _ = stream.shutdown(std::net::Shutdown::Write);
 }
 
-/// A port that nobody else gets and that refuses connections, until somebody listens on it.
+/// A port that is reserved and refuses connections, until somebody listens on it.
 pub struct ReservedPort {
     socket: Socket,
 }
@@ -112,7 +112,7 @@ impl ReservedPort {
         address.as_socket().expect("an IP address").to_string()
     }
 
-    /// Listens on it from now on.
+    /// Starts to listen on the port.
     pub fn listen(self) -> TcpListener {
         self.socket.listen(1024).expect("to listen");
         self.socket.into()
@@ -125,8 +125,8 @@ impl Default for ReservedPort {
     }
 }
 
-/// A listening socket whose queue is full and which nobody accepts from: a new connection gets no
-/// answer at all, as from a host that drops what it is sent.
+/// A listening socket with a full queue, from which nobody accepts. A new connection gets no answer
+/// at all, as from a host that drops packets.
 pub struct FullBacklog {
     listener: Socket,
     _queued: Vec<Socket>,
@@ -156,7 +156,7 @@ impl FullBacklog {
         }
     }
 
-    /// Where it seems to listen.
+    /// The address of the listening socket.
     pub fn address(&self) -> String {
         let address = self.listener.local_addr().expect("an address");
         address.as_socket().expect("an IP address").to_string()

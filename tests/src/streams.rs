@@ -1,4 +1,4 @@
-//! Small steps that tests take on streams, with messages at the place of the call.
+//! Small operations on streams. A failure names the caller.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
@@ -26,7 +26,7 @@ pub fn expect_end(mut from: impl Read) {
     }
 }
 
-/// Reads what comes before a reset, and expects one: an end of stream would be taken for the whole.
+/// Reads until a reset, and expects one. An end of stream would pass for the end of the data.
 #[track_caller]
 pub fn read_to_reset(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -51,7 +51,7 @@ pub fn expect_reset(from: impl Read) {
     );
 }
 
-/// Expects that an operation which does not wait has nothing to give.
+/// Expects that an operation would have to wait.
 #[track_caller]
 pub fn assert_would_block<T: Debug>(result: io::Result<T>) {
     match result {
@@ -60,7 +60,7 @@ pub fn assert_would_block<T: Debug>(result: io::Result<T>) {
     }
 }
 
-/// Reads to the end of the stream and expects nothing before it but what `seen` has already.
+/// Reads to the end of the stream, and expects no more than `seen` already contains.
 #[track_caller]
 pub fn expect_nothing_more(mut from: impl Read) {
     let mut rest = Vec::new();
@@ -71,7 +71,7 @@ pub fn expect_nothing_more(mut from: impl Read) {
     }
 }
 
-/// Reads little-endian `i32`s until the stream ends: how small guests report what they found.
+/// Reads little-endian `i32`s until the stream ends. Small guests report their findings this way.
 #[track_caller]
 pub fn read_numbers(mut from: impl Read) -> Vec<i32> {
     let mut bytes = Vec::new();
@@ -80,7 +80,7 @@ pub fn read_numbers(mut from: impl Read) -> Vec<i32> {
     numbers(&bytes)
 }
 
-/// The same of a guest that has met a reset.
+/// The same for a guest that has met a reset.
 #[track_caller]
 pub fn read_numbers_to_reset(from: impl Read) -> Vec<i32> {
     numbers(&read_to_reset(from))
@@ -96,8 +96,8 @@ fn numbers(bytes: &[u8]) -> Vec<i32> {
         .collect()
 }
 
-/// Sends messages of different lengths, one at a time, and expects each back, the last byte of it
-/// before the next is sent.
+/// Sends messages of different lengths, one at a time, and expects each back before it sends the
+/// next.
 #[track_caller]
 pub fn echo_messages(mut conn: impl Read + Write) {
     let mut pattern = Pattern::new(1);
@@ -111,7 +111,8 @@ pub fn echo_messages(mut conn: impl Read + Write) {
     }
 }
 
-/// Moves `total` bytes each way at once, in writes of `piece` bytes, and checks every byte.
+/// Moves `total` bytes in both directions at once, in writes of `piece` bytes, and checks every
+/// byte.
 #[track_caller]
 pub fn exchange<A: Sync, B: Sync>(a: &A, b: &B, total: u64, piece: usize)
 where
@@ -126,8 +127,8 @@ where
     });
 }
 
-/// Sends messages of different lengths up to `longest` both ways, one at a time, and expects each
-/// whole in one read on the other side, as `through` has changed it.
+/// Sends messages of different lengths up to `longest` in both directions, one at a time. Expects
+/// each on the other side as a whole, in one read, as changed by `through`.
 #[track_caller]
 pub fn alternate<A, B>(a: &A, b: &B, longest: usize, through: impl Fn(&mut [u8]))
 where

@@ -1,5 +1,5 @@
-//! Runs a guest that calls one function of WASI with absurd arguments, and fails if that ends in
-//! anything but answers. A program of its own, since what goes wrong may end the whole process.
+//! Runs a guest that calls one WASI function with absurd arguments. Fails if that does anything but
+//! return. This is a separate program, because a mistake may end the whole process.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A dialer whose worker calls the function again and again: all parameters the same absurd value,
-/// every descriptor with the others at each of these values, and mixtures.
+/// A dialer whose worker calls the function repeatedly: with the same absurd value in all
+/// parameters, with each of these values as the descriptor, and with mixtures.
 fn calls_absurdly(name: &str) -> String {
     let signature = watm_abi::import_signature("wasi_snapshot_preview1", name).expect("a function");
     let types: Vec<_> = signature.params.iter().map(ToString::to_string).collect();
@@ -59,7 +59,7 @@ fn calls_absurdly(name: &str) -> String {
             call(&mut |i| if i == 0 { descriptor } else { value });
         }
     }
-    // And mixtures, always the same ones.
+    // Mixtures, which are the same in every run.
     let mut state = 1u32;
     let mut pick = |from: &[&'static str]| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! Runs a guest that has the standard streams of this process: it copies one piece of standard
+//! Runs a guest with the standard streams of this process. The guest copies one piece of standard
 //! input to standard output, writes a line to standard error, and ends.
 
 use watm_tests::{Pair, with_worker};

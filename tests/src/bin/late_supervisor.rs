@@ -1,6 +1,6 @@
-//! Dials for the first time while the process can start no thread, and again when it can. The
-//! thread that keeps time for all connections is started once a process, so this is a program of
-//! its own; it ends with success if the second dial is bounded in time.
+//! Dials for the first time while the process cannot start a thread, and again when it can. The
+//! thread that keeps time for all connections is started once per process, so this is a separate
+//! program. It succeeds if the second dial is bounded in time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn main() {
     let limit = Duration::from_millis(100);
     let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
     let dialer = dialer.expect("a dialer");
-    // Room for what is small, not for a thread's stack.
+    // Room for small allocations, but not for a thread's stack.
     let before = limit_memory(Some(size_of_process() + 128 * 1024));
     dialer
         .dial(&address)
@@ -24,7 +24,7 @@ fn main() {
     eventually("its worker was stopped", || threads("watm-worker") == 0);
 }
 
-/// Limits the address space and returns the limit of before.
+/// Limits the address space. Returns the previous limit.
 fn limit_memory(bytes: Option<u64>) -> Option<u64> {
     let before = getrlimit(Resource::As);
     let now = Rlimit {
@@ -42,7 +42,7 @@ fn size_of_process() -> u64 {
         .next()
         .and_then(|pages| pages.parse().ok())
         .expect("a number");
-    // SAFETY: it only asks for a number.
+    // SAFETY: `sysconf` only returns a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     pages * u64::try_from(page).expect("a size")
 }

@@ -1,6 +1,6 @@
-//! A load test: thousands of connections that are open at the same time in one process, each with
-//! traffic that is verified; then all are closed, and all that they used has to be back. The peer
-//! is a process of its own. See tests/README.md.
+//! A load test: one process holds thousands of open connections at once, each with verified
+//! traffic. Then all are closed, and everything that they used must be back. The peer runs in a
+//! separate process. See tests/README.md.
 
 #![allow(
     clippy::print_stdout,
@@ -21,15 +21,15 @@ use watm_tests::{
 };
 use watm_wasmer::{Conn, Dialer, TransportModule};
 
-/// Descriptors that one connection needs: its socket, and two of its worker's poll.
+/// Descriptors that one connection needs: its socket, and two for its worker's poll.
 const DESCRIPTORS: u64 = 3;
-/// What the process needs besides.
+/// Other descriptors that the process needs.
 const SPARE_DESCRIPTORS: u64 = 64;
-/// Mappings that one connection makes at most: memory, two stacks, and the guards of each.
+/// Maximum number of mappings per connection: memory, two stacks, and the guards of each.
 const MAPPINGS: u64 = 10;
-/// Threads that open, use and close connections.
+/// Number of threads that open, use and close connections.
 const HANDS: usize = 16;
-/// What may be left of memory from one cycle to the next.
+/// Maximum growth of memory from one cycle to the next.
 const GROWTH: u64 = 16 << 20;
 
 /// Holds thousands of connections open at the same time, uses each, closes all.
@@ -80,7 +80,7 @@ fn run(args: &Args) -> Result<(), String> {
     let peer = Peer::start()?;
     let dialer = Dialer::builder(&module).build();
     let dialer = dialer.map_err(|error| error.to_string())?;
-    // What is made once a process is not counted.
+    // What is created once per process is not counted.
     drop(
         dialer
             .dial(&peer.address)
@@ -117,7 +117,7 @@ fn run(args: &Args) -> Result<(), String> {
         drop(conns);
         wait_for_workers(0)?;
         let took = started.elapsed();
-        // What many connections leave behind is given back a second after them.
+        // What many connections leave behind is given back a second after they end.
         thread::sleep(Duration::from_secs(2));
         let after = Uses::now();
         println!(
@@ -142,7 +142,7 @@ fn run(args: &Args) -> Result<(), String> {
     }
 }
 
-/// Raises what may be raised, and says what does not suffice.
+/// Raises the limits as far as possible. Reports those that are still too low.
 fn check_limits(connections: u64) -> Result<(), String> {
     let descriptors = connections * DESCRIPTORS + SPARE_DESCRIPTORS;
     let allowed = raise_descriptors();
@@ -227,7 +227,8 @@ fn open(dialer: &Dialer, address: &str, count: usize) -> Result<Vec<Conn>, Strin
         .map_err(|_| "a thread panicked".to_owned())
 }
 
-/// Has each connection send messages and get them back, a part of all in turns.
+/// Each connection sends messages and gets them back. Each thread handles a share of the
+/// connections.
 fn converse(conns: &[Conn], args: &Args) -> Result<(), String> {
     thread::scope(|scope| {
         let part = conns.len().div_ceil(HANDS);
@@ -282,7 +283,7 @@ fn wait_for_workers(count: usize) -> Result<(), String> {
     }
 }
 
-/// The peer's process, which ends with this.
+/// The peer's process, which ends when this is dropped.
 struct Peer {
     process: Child,
     address: String,
@@ -316,7 +317,7 @@ impl Drop for Peer {
     }
 }
 
-/// Sends back what comes, a thread for each connection, until standard input ends.
+/// Echoes on one thread per connection, until standard input ends.
 fn serve() -> Result<(), String> {
     raise_descriptors();
     let listener = TcpListener::bind("127.0.0.1:0").map_err(told)?;

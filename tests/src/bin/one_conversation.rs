@@ -1,5 +1,5 @@
-//! One connection through a module: bytes there and back, and an end. Run with an injected fault it
-//! prints how it ended; it fails if a byte is wrong, or something takes too long.
+//! One connection through a module: bytes there and back, and an end. With an injected fault, it
+//! prints how it ended. It fails if a byte is wrong, or if something takes too long.
 
 #![allow(clippy::print_stdout, reason = "a test reads it")]
 
@@ -40,7 +40,7 @@ fn converse(name: &str) -> String {
     );
     drop(conn);
     if came == BYTES {
-        // All that the peer has sent is what it had got: nothing was lost on the way there either.
+        // The peer got exactly what it sent back, so nothing was lost on the way there either.
         let echoed = peer.join().expect("the peer");
         assert_eq!(echoed, BYTES, "the peer got another number of bytes");
         return format!("whole: {end:?}");
@@ -51,7 +51,7 @@ fn converse(name: &str) -> String {
     }
 }
 
-/// Writes and reads at the same time; says how many bytes came back, all of them right.
+/// Writes and reads at the same time. Returns how many bytes came back, all of them correct.
 fn exchange(conn: &Conn) -> (usize, Option<std::io::Error>) {
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
@@ -75,7 +75,7 @@ fn exchange(conn: &Conn) -> (usize, Option<std::io::Error>) {
                 }
             }
         }
-        // What a writer waits for may never come, once nobody reads.
+        // A writer may wait for ever once nobody reads.
         if came < BYTES {
             let _ = conn.shutdown(std::net::Shutdown::Both);
         }

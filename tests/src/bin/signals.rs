@@ -1,5 +1,5 @@
-//! Plays an application that has its own ideas of signals, one scenario a process: what a signal
-//! does is the whole process's business. It ends with success if all went well.
+//! Plays an application that handles signals itself, one scenario per process, because a signal
+//! affects the whole process. Succeeds if everything went well.
 
 use std::io::Write;
 use std::mem::MaybeUninit;
@@ -13,18 +13,18 @@ use watm_tests::{
 };
 use watm_wasmer::{ArtifactCache, Dialer, ModuleLoader, TransportError};
 
-/// How often the application's handler ran, and on which thread at last.
+/// How often the application's handler ran, and its latest thread.
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static THREAD: AtomicI32 = AtomicI32::new(0);
 
-/// The signals by which the engine learns of a guest's fault.
+/// The signals that tell the engine of a guest's fault.
 const FAULTS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
 fn main() {
     let scenario = std::env::args().nth(1).expect("the name of a scenario");
     match scenario.as_str() {
         "dispositions" => {
-            // The standard library has set some before.
+            // The standard library has already set some handlers.
             let before = dispositions();
             data_passes();
             a_guest_that_computes_is_stopped();
@@ -42,7 +42,7 @@ fn main() {
             let _pairs: Vec<_> = (0..8).map(|_| Pair::dial(&built("plain"))).collect();
             for signal in [libc::SIGUSR1, libc::SIGTERM, libc::SIGHUP].repeat(10) {
                 let before = HANDLED.load(Ordering::SeqCst);
-                // SAFETY: the process handles these signals.
+                // SAFETY: the process has a handler for these signals.
                 unsafe { libc::kill(libc::getpid(), signal) };
                 eventually("it is handled", || HANDLED.load(Ordering::SeqCst) > before);
                 let thread = THREAD.load(Ordering::SeqCst);
@@ -56,7 +56,7 @@ fn main() {
             std::thread::scope(|scope| {
                 let moving = scope.spawn(|| exchange(&pair.conn, &pair.peer, 5_000_000, 10_000));
                 while !moving.is_finished() {
-                    // SAFETY: the process handles it.
+                    // SAFETY: the process has a handler for this signal.
                     unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
                     workers().into_iter().for_each(send_to_thread);
                 }
@@ -81,14 +81,14 @@ fn main() {
 }
 
 extern "C" fn count(_: libc::c_int) {
-    // SAFETY: it only asks for a number.
+    // SAFETY: `gettid` only returns a number.
     THREAD.store(unsafe { libc::gettid() }, Ordering::SeqCst);
     HANDLED.fetch_add(1, Ordering::SeqCst);
 }
 
 fn handle(signal: libc::c_int, handler: usize, flags: libc::c_int) -> libc::sigaction {
-    // SAFETY: the record is valid all-zero and filled in below; the handlers of this file do no
-    // more than is allowed in one.
+    // SAFETY: the record is valid when all-zero, and is filled in below. The handlers in this file
+    // do only what a signal handler may do.
     unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         let mut before = action;
@@ -101,10 +101,10 @@ fn handle(signal: libc::c_int, handler: usize, flags: libc::c_int) -> libc::siga
     }
 }
 
-/// What each signal does: the handler and its flags.
+/// What each signal does: its handler and flags.
 fn dispositions() -> Vec<(usize, libc::c_int)> {
     let ask = |signal| {
-        // SAFETY: the record is valid all-zero, and only filled in.
+        // SAFETY: the record is valid when all-zero, and `sigaction` only fills it in.
         unsafe {
             let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
             libc::sigaction(signal, ptr::null(), &raw mut action);
@@ -115,8 +115,8 @@ fn dispositions() -> Vec<(usize, libc::c_int)> {
 }
 
 fn send_to_thread(thread: libc::pid_t) {
-    // SAFETY: the process handles it. A thread that has ended meanwhile is an error that is
-    // ignored.
+    // SAFETY: the process has a handler for this signal. If the thread has ended, the call fails,
+    // and the error is ignored.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) };
 }
 
@@ -125,15 +125,15 @@ fn workers() -> Vec<libc::pid_t> {
     thread_ids("watm-worker")
 }
 
-/// What came before the application's handler, if it is to be asked: that of the runtime.
+/// The handler to call next, which was installed before the application's: that of the runtime.
 static BEFORE: std::sync::OnceLock<libc::sigaction> = std::sync::OnceLock::new();
-/// A page that nobody may write until the application's handler has seen to it, as collectors of
-/// garbage and emulators do.
+/// A page that is not writable until the application's handler makes it so, as in garbage
+/// collectors and emulators.
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 const PAGE_SIZE: usize = 4096;
 
 extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the system hands a valid record over, and the page is the application's own.
+    // SAFETY: the system passes a valid record, and the page belongs to the application.
     unsafe {
         let page = PAGE.load(Ordering::SeqCst);
         if ((*info).si_addr() as usize).wrapping_sub(page) < PAGE_SIZE {
@@ -150,11 +150,10 @@ extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
     }
 }
 
-/// An application that handles faults of its own goes on doing so, and guests that fault are still
-/// caught: by the engine, which passes on what is none of its own, or by the application, which
-/// does.
+/// An application that handles its own faults keeps doing so, and faults of guests are still
+/// caught. Either the engine gets them first and passes on foreign ones, or the application does.
 fn a_fault_is_the_application_s_own(installed_before: bool) {
-    // SAFETY: a new mapping, of nobody else.
+    // SAFETY: a new mapping affects no other memory.
     let page = unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         libc::mmap(ptr::null_mut(), PAGE_SIZE, libc::PROT_READ, flags, -1, 0)
@@ -171,7 +170,7 @@ fn a_fault_is_the_application_s_own(installed_before: bool) {
         assert!(BEFORE.set(install()).is_ok());
     }
     for round in 1..4 {
-        // SAFETY: the page is there, and the handler makes it writable.
+        // SAFETY: the page is mapped, and the handler makes it writable.
         unsafe {
             libc::mprotect(page, PAGE_SIZE, libc::PROT_READ);
             ptr::write_volatile(page.cast::<u8>(), 7);
@@ -205,7 +204,7 @@ fn a_guest_that_computes_is_stopped() {
     assert!(elapsed < GRACE + Duration::from_secs(1), "{elapsed:?}");
 }
 
-/// A guest that reaches over the end of its memory, which the engine learns by a signal.
+/// A guest that accesses memory beyond its end, which the engine learns from a signal.
 #[track_caller]
 fn a_guest_that_traps_is_no_harm() {
     let pair = Pair::dial(&text(FAULTS_IN_ITS_WORKER));
@@ -214,11 +213,11 @@ fn a_guest_that_traps_is_no_harm() {
     assert!(matches!(error, TransportError::Trapped { .. }), "{error:?}");
 }
 
-/// Sets the limit that the system answers with an error, and before that with a signal that ends a
-/// process.
+/// Limits files to zero bytes. For a larger file, the system sends a signal that normally ends the
+/// process, and then reports an error.
 #[track_caller]
 fn no_file_grows() {
-    // SAFETY: the record is valid all-zero, filled in, and only read then.
+    // SAFETY: the record is valid when all-zero, is filled in, and is then only read.
     unsafe {
         let mut limit = MaybeUninit::<libc::rlimit>::zeroed().assume_init();
         assert_eq!(libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit), 0);

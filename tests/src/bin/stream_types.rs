@@ -1,13 +1,12 @@
-//! Runs a guest that has the standard streams of this process and looks which of them are
-//! terminals. The exit code has a bit for each: 1 for standard input, 2 for output, 4 for error.
+//! Runs a guest with the standard streams of this process. The guest finds out which of them are
+//! terminals. The exit code has one bit for each: 1 for standard input, 2 for output, 4 for error.
 
 use std::process::ExitCode;
 
 use watm_tests::text;
 use watm_wasmer::{DialError, Dialer, GuestError, Stdio, TransportError};
 
-/// Returns the bits, and one more, as an error number. What `fd_fdstat_get` says has to be what
-/// `fd_filestat_get` says.
+/// Returns the bits plus one as an error number. `fd_fdstat_get` and `fd_filestat_get` must agree.
 const MODULE: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fdstat (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_filestat_get" (func $filestat (param i32 i32) (result i32)))
@@ -29,7 +28,7 @@ const MODULE: &str = r#"(module
 
 fn main() -> ExitCode {
     let dialer = Dialer::builder(&text(MODULE)).stdio(Stdio::Inherit);
-    // It fails before anything is connected to.
+    // It fails before it connects to anything.
     match dialer.build().expect("a dialer").dial("127.0.0.1:1") {
         Err(DialError::Transport(TransportError::Failed {
             function: "watm_init_v1",

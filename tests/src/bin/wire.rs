@@ -1,6 +1,6 @@
-//! A bad network cable: carries Ethernet frames between two interfaces, and loses, delays,
-//! reorders, doubles and damages some of them. It runs until standard input ends. For
-//! `tests/faulty-network`, which puts it between two network namespaces.
+//! A bad network cable. It carries Ethernet frames between two interfaces, and loses, delays,
+//! reorders, duplicates and damages some of them. It runs until standard input ends.
+//! `tests/faulty-network` puts it between two network namespaces.
 
 #![allow(
     clippy::print_stdout,
@@ -67,7 +67,7 @@ struct Counts {
     damaged: u64,
 }
 
-/// A frame that is held back. Ordered by its time alone.
+/// A delayed frame. It is ordered only by its time.
 struct Held {
     when: Instant,
     to: usize,
@@ -104,9 +104,9 @@ fn run(args: &Args) -> io::Result<Counts> {
             if !ready[from] {
                 continue;
             }
-            // While an interface is down there is an error for each look, and nothing to do.
+            // While an interface is down, each look gives an error, and there is nothing to do.
             while let Ok(len) = ends[from].recv(&mut buf) {
-                // SAFETY: so many bytes were received.
+                // SAFETY: `recv` has initialised `len` bytes.
                 let frame = unsafe { std::slice::from_raw_parts(buf.as_ptr().cast::<u8>(), len) };
                 let mut frame = frame.to_vec();
                 let mut happens = |in_a_thousand| below(&mut random, 1000) < in_a_thousand;
@@ -140,14 +140,14 @@ fn run(args: &Args) -> io::Result<Counts> {
             .is_some_and(|next| next.0.when <= Instant::now())
         {
             if let Some(Reverse(held)) = held.pop() {
-                // What an interface does not take is lost, as on any network.
+                // A frame that an interface does not take is lost, as on any network.
                 let _ = ends[held.to].send(&held.frame);
             }
         }
     }
 }
 
-/// Every frame of an interface, from now on.
+/// Opens a socket for every new frame of an interface.
 fn open(interface: &str) -> io::Result<Socket> {
     let protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or(0).to_be();
     let socket = Socket::new(
@@ -175,15 +175,16 @@ fn open(interface: &str) -> io::Result<Socket> {
         sll_addr: [0; 8],
     };
     let len = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
-    // SAFETY: a storage has room for every kind of address, and so much of it is one afterwards.
+    // SAFETY: the storage is large enough for every kind of address. The block initialises an
+    // address in it and passes that address's length.
     let address = unsafe {
         *storage.view_as::<libc::sockaddr_ll>() = address;
         SockAddr::new(storage, len)
     };
     socket.bind(&address)?;
-    // Not what is sent here by ourselves.
+    // Ignores our own outgoing frames.
     let on: libc::c_int = 1;
-    // SAFETY: the pointer and the length are those of an int.
+    // SAFETY: the pointer and the length describe a local int.
     unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -198,7 +199,7 @@ fn open(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether each of the two sockets has a frame, and whether standard input has ended.
+/// Returns whether each of the two sockets has a frame, and whether standard input has ended.
 fn wait_for(ends: &[Socket; 2], limit: Option<Duration>) -> io::Result<[bool; 3]> {
     let poll = |fd, events| libc::pollfd {
         fd,
@@ -213,13 +214,13 @@ fn wait_for(ends: &[Socket; 2], limit: Option<Duration>) -> io::Result<[bool; 3]
     let millis = limit.map_or(-1, |limit| {
         libc::c_int::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
     });
-    // SAFETY: the pointer and the count are those of the array.
+    // SAFETY: the pointer and the count describe the local array.
     let result = unsafe { libc::poll(fds.as_mut_ptr(), 3, millis) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
     if fds[..2].iter().any(|fd| fd.revents & libc::POLLERR != 0) {
-        // An interface that is down says so without end.
+        // `poll` reports an interface that is down without end.
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(fds.map(|fd| fd.revents != 0))

@@ -1,7 +1,8 @@
-// Preloaded into a process, makes one system call of its workers fail, or move one byte alone.
+// Preloaded into a process, makes one system call of its workers fail, or move only one byte.
 //
-// INJECT_CALL names the function, INJECT_AT the number of its call that fails (from 1), INJECT_ERROR the errno, or 0 for a
-// short call. Calls are counted over all threads that are named "watm-worker". See tests/tests/injected.rs.
+// INJECT_CALL names the function. INJECT_AT is the number of the call that fails, from 1.
+// INJECT_ERROR is the errno, or 0 for a short call. Calls are counted over all threads named
+// "watm-worker". See tests/tests/injected.rs.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 static atomic_long calls;
 
-// Whether this call is the one.
+// Returns whether this is the chosen call.
 static int is_hit(const char *name) {
     const char *wanted = getenv("INJECT_CALL");
     const char *at = getenv("INJECT_AT");
@@ -25,7 +26,7 @@ static int is_hit(const char *name) {
     if (!wanted || !at || strcmp(wanted, name) != 0) return 0;
     if (prctl(PR_GET_NAME, thread) != 0 || strcmp(thread, "watm-worker") != 0) return 0;
     if (atomic_fetch_add(&calls, 1) + 1 != atol(at)) return 0;
-    // So that a test knows that it has tried them all.
+    // Tells the test that the call was reached.
     if (write(2, "injected\n", 9) != 9) abort();
     return 1;
 }

@@ -1,13 +1,13 @@
-//! Guests that call the host, or compute, while they are set up: with the most work for a call, or
-//! again and again. What never ends is interrupted after two seconds.
+//! Guests that call the host, or compute, during set-up: with the most work per call, or
+//! repeatedly. Guests that never end are interrupted after two seconds.
 
 use crate::case::{Case, Expected, Limits, Run};
 use crate::guest::{Guest, buffers, call_with, filled, for_ever, import};
 
-/// Pages of memory of a guest that passes much of it on: 125 MiB.
+/// Pages of memory of a guest that passes much of it to the host: 125 MiB.
 const PAGES: u32 = 2000;
 const ALL: u32 = (PAGES - 1) * 65536;
-/// 1,024 buffers of 4 MiB at the same place.
+/// 1,024 buffers of 4 MiB at the same address.
 const COUNT: u32 = 1024;
 const LENGTH: u32 = (4 << 20) - 1;
 
@@ -18,8 +18,8 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// A case whose guest is run by `watm dial-fixed`. It may take twice the time that it has, and
-/// its memory.
+/// A case whose guest is run by `watm dial-fixed`. It may take twice its time limit, and
+/// its whole memory.
 fn case(name: &str, guest: Guest) -> Case {
     with_args(name, guest, "")
 }
@@ -35,13 +35,13 @@ fn with_args(name: &str, guest: Guest, args: &str) -> Case {
             "",
             &format!("{command} {args}"),
             Expected::Refused,
-            // The guest's memory is 256 MiB at most.
+            // A guest has at most 256 MiB of memory.
             |_| Limits::calling(256 + 64, 5),
         )],
     }
 }
 
-/// A guest that does this while it is initialised.
+/// A guest that runs `init` while it is initialised.
 fn at_init(imports: &[&str], init: String) -> Guest {
     Guest {
         imports: imports.iter().map(|name| import(name)).collect(),
@@ -151,7 +151,7 @@ fn files(array: &str) -> Case {
             (drop (call $fd_pwrite {file} {arguments} (i64.const 0) (i32.const 16)))
             (drop (call $fd_pread {file} {arguments} (i64.const 0) (i32.const 16)))
             (drop (call $fd_read {file} {arguments} (i32.const 16)))",
-            // Made, for reading and writing.
+            // Created, for reading and writing.
             each_directory(
                 "(drop (call $path_open (local.get $i) (i32.const 0) (i32.const 32) (i32.const 5)
                     (i32.const 1) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 8)))"
@@ -165,7 +165,7 @@ fn files(array: &str) -> Case {
     case("4 GiB of a file in each call", guest)
 }
 
-/// Does something for each number that may be a directory's, which is in `$i`.
+/// Runs `body` for each number that may be a directory's. The number is in `$i`.
 fn each_directory(body: &str) -> String {
     format!(
         "(local.set $i (i32.const 3))
@@ -176,7 +176,7 @@ fn each_directory(body: &str) -> String {
     )
 }
 
-/// Paths as long as memory, or as the system takes them, to every function.
+/// Passes paths as long as memory, or as long as the system allows, to every function.
 fn paths() -> Vec<Case> {
     let calls: [(&str, &str); 9] = [
         ("path_create_directory", "PATH"),
@@ -279,7 +279,7 @@ fn computing() -> Vec<Case> {
     ]
 }
 
-/// A recursion, a trap and an exit, where the guest is initialised and where it dials.
+/// A recursion, a trap and an exit, during initialisation and during the dial.
 fn ends() -> Vec<Case> {
     let deep = "(func $deep (param i64 i64) (result i64)
         (i64.add (local.get 0) (call $deep (local.get 1) (local.get 0))))";

@@ -1,4 +1,4 @@
-//! A case: its input, the command that gets it, what that may take, and how it has to end.
+//! A case: its input, the command that gets it, the limits of the command, and the expected end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,69 +9,69 @@ use crate::scene::Scene;
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// Makes the bytes of an input.
+/// Generates the bytes of an input.
 pub(crate) type Input = Box<dyn Fn() -> Vec<u8>>;
 
-/// One input, and what is done with it.
+/// One input, and the runs with it.
 pub(crate) struct Case {
-    /// A sentence, or most of one. It names the case.
+    /// A sentence, or most of one, that names the case.
     pub(crate) name: String,
-    /// How the file's name ends: text modules are told by it in listings.
+    /// The extension of the file's name. It marks text modules in listings.
     pub(crate) extension: &'static str,
     pub(crate) input: Input,
     pub(crate) runs: Vec<Run>,
 }
 
-/// What is done with an input once.
+/// One run with an input.
 pub(crate) struct Run {
-    /// What it is called beside the case; may be empty.
+    /// The name of the run within the case. May be empty.
     pub(crate) name: &'static str,
     pub(crate) does: Does,
 }
 
-/// Does something to a command that serves.
+/// Acts on a serving command.
 type Service = Box<dyn Fn(&Scene, &Path) -> Result<Report, String>>;
 
 pub(crate) enum Does {
     /// The command runs by itself and ends.
     Command(Command),
-    /// The command serves, and something is done to it.
+    /// The command serves while the run acts on it.
     Service(Service),
 }
 
 /// A command that ends by itself.
 pub(crate) struct Command {
-    /// The arguments; `FILE` stands for the input.
+    /// The arguments. `FILE` stands for the input.
     pub(crate) args: Vec<String>,
     pub(crate) expected: Expected,
-    /// What it may take, from the size of the input.
+    /// The limits for an input of this size.
     pub(crate) limits: fn(u64) -> Limits,
 }
 
-/// How a command has to end.
+/// The expected end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// With an error: exit code 1.
+    /// An error: exit code 1.
     Refused,
-    /// Well: exit code 0.
+    /// Success: exit code 0.
     Loads,
-    /// One or the other.
+    /// Either of the two.
     Either,
 }
 
-/// The most that a command may take.
+/// The limits of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes of memory beyond what the command takes for an ordinary module.
+    /// Bytes of memory beyond those for an ordinary module.
     pub(crate) memory: u64,
     pub(crate) processor: Duration,
-    /// Characters of a line on either stream; none for output that is one long line by its nature.
+    /// Characters in a line of either stream. `None` for output that naturally is one long line.
     pub(crate) line: Option<usize>,
 }
 
 impl Limits {
-    /// Of reading a module: ten times its size and 8 MiB; a second for each 10 MB and half a
-    /// second.
+    /// For reading a module: memory of ten times its size plus 8 MiB, and one second per 10 MB plus
+    /// half a second.
     pub(crate) fn reading(size: u64) -> Self {
         Self {
             memory: 10 * size + 8 * MEBIBYTE,
@@ -88,8 +88,7 @@ impl Limits {
         }
     }
 
-    /// Of compiling a module that has much to compile, which may take 600 times its size and 24
-    /// MiB.
+    /// For compiling a module with much to compile: memory of 600 times its size plus 24 MiB.
     pub(crate) fn compiling(size: u64) -> Self {
         Self {
             memory: 600 * size + 24 * MEBIBYTE,
@@ -106,8 +105,8 @@ impl Limits {
         }
     }
 
-    /// Of reading a module in the text format, of 4 MiB at most, for which a hundred times its size
-    /// is documented.
+    /// For reading a module in the text format, of at most 4 MiB. Documented is memory of a hundred
+    /// times its size.
     pub(crate) fn reading_text(size: u64) -> Self {
         Self {
             memory: 110 * size + 8 * MEBIBYTE,
@@ -116,7 +115,7 @@ impl Limits {
         }
     }
 
-    /// Of a guest that is run and ends: its own memory is not counted among these.
+    /// For a guest that is run and ends, without its own memory.
     pub(crate) fn calling(memory: u64, seconds: u64) -> Self {
         Self {
             memory: memory * MEBIBYTE,
@@ -125,7 +124,7 @@ impl Limits {
         }
     }
 
-    /// As the table shows them.
+    /// The form for the table.
     pub(crate) fn text(&self) -> String {
         let line = self.line.map_or(String::new(), |line| format!(", {line}"));
         format!(
@@ -164,11 +163,11 @@ impl Run {
         }
     }
 
-    /// Does it, and judges.
+    /// Performs the run and judges it.
     ///
     /// # Errors
     ///
-    /// If that came to no end: the command does not start, or does not serve.
+    /// Fails if the run came to no end: the command does not start, or does not serve.
     pub(crate) fn perform(&self, scene: &Scene, file: &Path) -> Result<Report, String> {
         match &self.does {
             Does::Command(command) => command.perform(scene, file),

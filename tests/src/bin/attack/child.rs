@@ -1,4 +1,4 @@
-//! The command in a process of its own, and what the system says that it took.
+//! The command in a separate process, and what it took according to the system.
 
 use std::fmt;
 use std::io::Read;
@@ -13,28 +13,28 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use crate::case::told;
 use crate::scene::Scene;
 
-/// Memory that may be written to, which the system gives a command at most that only reads a file
-/// or carries one connection. Without it, the worst inputs would take the machine with them.
+/// Maximum writable memory of a command that only reads a file or carries one connection. Without
+/// this limit, the worst inputs would bring the machine down.
 const MEMORY_LIMIT: u64 = 3 << 30;
-/// The same for one that serves many: stacks are counted that nobody touches.
+/// The same for a command that serves many. It includes stacks that nobody touches.
 const MEMORY_LIMIT_OF_SERVICE: u64 = 64 << 30;
-/// How long it may wait for anything, beyond its processor time.
+/// Limit for a wait, beyond the command's processor time.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// Bytes of a stream that are kept, to be shown.
+/// Number of bytes of a stream that are kept for display.
 const KEPT: usize = 4096;
 
-/// What becomes of the command's output.
+/// What happens to the command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     /// All of it is read.
     Read,
-    /// The first line is read, and nothing after it while the command runs.
+    /// Only the first line is read while the command runs.
     Unread,
-    /// It is closed behind the first line.
+    /// It is closed after the first line.
     Closed,
 }
 
-/// A command that runs. It is killed when this is dropped.
+/// A running command. It is killed on drop.
 pub(crate) struct Child {
     process: std::process::Child,
     pub(crate) stdin: Option<ChildStdin>,
@@ -43,7 +43,7 @@ pub(crate) struct Child {
     stdout: JoinHandle<Heard>,
     stderr: JoinHandle<Heard>,
     first_line: Receiver<String>,
-    /// What lets streams that are not read go on to their end.
+    /// Lets unread streams continue to their end.
     release: Vec<Sender<()>>,
     ended: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Child {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) bytes: u64,
-    /// Characters of the longest line.
+    /// Length of the longest line, in characters.
     pub(crate) longest: usize,
     panicked: bool,
     start: Vec<u8>,
@@ -71,15 +71,15 @@ pub(crate) enum End {
 pub(crate) struct Ended {
     pub(crate) end: End,
     pub(crate) processor: Duration,
-    /// Bytes that were resident at the peak.
+    /// Peak of resident memory, in bytes.
     pub(crate) peak: u64,
     pub(crate) stdout: Heard,
     pub(crate) stderr: Heard,
 }
 
 impl Child {
-    /// Starts the command under test. The system ends it when it has used twice the processor time
-    /// that it may take, and some seconds.
+    /// Starts the command under test. The system ends it when it has used twice its processor time
+    /// and a few seconds more.
     pub(crate) fn start(
         scene: &Scene,
         args: &[String],
@@ -133,7 +133,7 @@ impl Child {
             .map_err(|_| "it did not say where it listens".into())
     }
 
-    /// A file that the system keeps about it.
+    /// A file that the system keeps about the process.
     pub(crate) fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.process.id()))
     }
@@ -144,7 +144,7 @@ impl Child {
         let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
     }
 
-    /// Waits for its end, and kills it if that does not come in time.
+    /// Waits for its end, and kills it if it does not end in time.
     pub(crate) fn wait(mut self, within: Option<Duration>) -> Result<Ended, String> {
         drop(self.stdin.take());
         let patience = within.unwrap_or(2 * self.processor + PATIENCE);
@@ -156,7 +156,7 @@ impl Child {
             }
             if !hung && Instant::now() > deadline {
                 hung = true;
-                // It is a child that was not waited for.
+                // The process has not been waited for, so its id is still valid.
                 let _ = self.process.kill();
             }
             thread::sleep(Duration::from_millis(1));
@@ -164,7 +164,7 @@ impl Child {
         self.ended = true;
         self.release.clear();
         let heard = |stream: JoinHandle<Heard>| stream.join().unwrap_or_default();
-        // They are replaced, since what has a destructor cannot be taken apart.
+        // Replaced, because a type with a destructor cannot be destructured.
         let none = || thread::spawn(Heard::default);
         let stdout = heard(std::mem::replace(&mut self.stdout, none()));
         let stderr = heard(std::mem::replace(&mut self.stderr, none()));
@@ -188,7 +188,8 @@ impl Child {
     fn look(&self) -> Result<Option<(i32, libc::rusage)>, String> {
         let pid = self.process.id() as libc::pid_t;
         let mut status = 0;
-        // SAFETY: a record of numbers may be all zeros; the pointers are to what lives here.
+        // SAFETY: `rusage` is a record of numbers, which may be all zeros. Both pointers are to
+        // locals that outlive the call.
         let (found, usage) = unsafe {
             let mut usage: libc::rusage = std::mem::zeroed();
             let found = libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage);
@@ -201,7 +202,7 @@ impl Child {
         }
     }
 
-    /// How long it has been running.
+    /// Time since the start.
     pub(crate) fn age(&self) -> Duration {
         self.begun.elapsed()
     }
@@ -228,7 +229,7 @@ impl Heard {
         let mut line = 0;
         let mut buffer = vec![0; 65536];
         let mut tell = tell;
-        // Only the stream that has a first line to tell is left unread behind it.
+        // Only the stream with the expected first line is left unread after it.
         let mut holds = output != Output::Read;
         if holds && tell.is_none() {
             if output == Output::Closed {
@@ -264,7 +265,7 @@ impl Heard {
         for byte in piece {
             match byte {
                 b'\n' => *line = 0,
-                // The bytes of a character behind its first.
+                // Continuation bytes of a character.
                 0x80..=0xbf => {}
                 _ => *line += 1,
             }
@@ -278,7 +279,7 @@ impl Ended {
         self.stdout.panicked || self.stderr.panicked
     }
 
-    /// The start of what it said that is no hint: of its error, or of its last line.
+    /// The start of its error message, or of its last line. Hints are skipped.
     pub(crate) fn said(&self) -> String {
         let errors = String::from_utf8_lossy(&self.stderr.start);
         let error = errors
@@ -308,11 +309,12 @@ impl fmt::Display for End {
     }
 }
 
-/// Limits what the system gives a child of this process.
+/// Sets a limit of the system for a child of this process.
 fn limit(pid: Pid, resource: Resource, value: u64) -> Result<(), String> {
     let limit = Rlimit {
         current: Some(value),
-        // Behind the softer limit of time there is a signal that tells it from others.
+        // The soft limit sends a signal that can be told from others. The hard limit comes after
+        // it.
         maximum: Some(value + 2),
     };
     match prlimit(Some(pid), resource, limit) {

@@ -1,5 +1,5 @@
-//! Modules that are dear to compile: functions of nothing but one instruction, and what goes around
-//! the limits of time and memory.
+//! Modules that are expensive to compile: functions that repeat one instruction, and what evades
+//! the limits on time and memory.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use crate::case::{Case, Expected, Limits, Run};
 use Expected::{Either, Loads};
 
 const MEBIBYTE: u64 = 1 << 20;
-/// Bytes of the code of each function, and how many there are: so many that it is not the few that
-/// are compiled at the same time that take the memory, for which there is another limit.
+/// Code size of each function in bytes, and number of functions. The number is high, so that the
+/// memory is not taken only by the few functions that compile at the same time, for which there is
+/// another limit.
 const CODE: usize = 4 << 10;
 const FUNCTIONS: usize = 64;
 
@@ -32,8 +33,8 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// An instruction: its name; the code that comes before all; that which is repeated; and what is
-/// left on the stack, to be dropped.
+/// An instruction: its name, the code before everything, the repeated code, and the number of
+/// values that are left on the stack to be dropped.
 type Heavy = (&'static str, &'static [u8], &'static [u8], usize);
 
 const F32: &[u8] = &[0x43, 0, 0, 0x80, 0x3f];
@@ -139,8 +140,8 @@ fn heavy(heavy: &'static Heavy) -> Case {
     }
 }
 
-/// A transport with functions of this code, which also has a table, a global variable and a
-/// function without anything, of number 4.
+/// A transport that contains functions with this code. It also has a table, a global variable and
+/// an empty function, number 4.
 fn of_functions(code: &[u8]) -> Vec<u8> {
     let mut module = Assembly::transport();
     module.add(section::TYPE, 1, &[0x60, 0, 0]);
@@ -155,7 +156,7 @@ fn of_functions(code: &[u8]) -> Vec<u8> {
     module.bytes()
 }
 
-/// Names that take time and memory behind every limit, also when the module comes from a cache.
+/// Names that take time and memory past every limit, even if the module comes from a cache.
 fn names() -> Case {
     let limits = |_| Limits {
         memory: 100 * MEBIBYTE,
@@ -184,7 +185,7 @@ fn names() -> Case {
 }
 
 fn catching() -> Vec<u8> {
-    // A block that catches all and goes on behind itself, within a block.
+    // Within a block, a block that catches everything and continues after itself.
     let each = [0x02, 0x40, 0x1f, 0x40, 1, 2, 0, 0x0b, 0x0b];
     of_functions(&[&each.repeat(9_000)[..], &[0x0b]].concat())
 }

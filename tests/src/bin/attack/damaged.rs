@@ -1,4 +1,4 @@
-//! Files that no assembler writes: damaged, cut, with absurd numbers, or no modules at all.
+//! Files that no assembler writes: damaged, truncated, with absurd numbers, or not modules at all.
 
 use watm_wasmer_oracle::assembly::{PREAMBLE, leb, section_bytes};
 

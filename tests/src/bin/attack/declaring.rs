@@ -1,4 +1,4 @@
-//! Files with very many of all else that a module declares, or with absurd code.
+//! Files with very many of everything else that a module declares, or with absurd code.
 
 use watm_wasmer_oracle::assembly::{body, function_type, leb, section};
 
@@ -11,7 +11,7 @@ pub(crate) fn cases() -> Vec<Case> {
     [entries(), types(), code()].into_iter().flatten().collect()
 }
 
-/// Very many of each thing that a module can have.
+/// A very large number of each thing that a module can have.
 fn entries() -> Vec<Case> {
     let kinds: [(&str, u8, &[u8]); 10] = [
         ("types", section::TYPE, &[0x60, 0, 0]),

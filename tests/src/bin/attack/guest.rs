@@ -1,22 +1,23 @@
-//! Guests in the text format that do one thing at one place.
+//! Guests in the text format that do one thing in one place.
 
 use std::fmt::Write as _;
 
 use watm_abi::{Signature, ValType};
 
-/// A guest with all roles but `watm_dial_v1`, which does nothing unless a place says otherwise.
+/// A guest with all roles but `watm_dial_v1`. Its functions do nothing unless a field says
+/// otherwise.
 pub(crate) struct Guest {
     /// Imports, in the text format.
     pub(crate) imports: String,
     /// Pages of memory.
     pub(crate) pages: u32,
-    /// Whatever else it declares: functions, tables, data.
+    /// Other declarations: functions, tables, data.
     pub(crate) declares: String,
-    /// Instructions of `watm_init_v1`, which goes on to return 0.
+    /// Instructions of `watm_init_v1`, which then returns 0.
     pub(crate) init: String,
-    /// Instructions of `watm_dial_fixed_v1` that give a number: -1 for a dial that fails.
+    /// Instructions of `watm_dial_fixed_v1`, which leave a number: -1 for a failed dial.
     pub(crate) dial: String,
-    /// Instructions of `watm_start_v1`, which goes on to return 0. `$net` and `$internal` are its
+    /// Instructions of `watm_start_v1`, which then returns 0. `$net` and `$internal` are its
     /// connections, `$i` is a local variable.
     pub(crate) start: String,
 }
@@ -76,12 +77,12 @@ impl Guest {
 ///
 /// # Panics
 ///
-/// If there is none of that name: the mistake is here.
+/// Panics if there is no such function, which is a mistake of the caller.
 pub(crate) fn import(name: &str) -> String {
     import_as(name, name)
 }
 
-/// The same by another name.
+/// The same under another name.
 pub(crate) fn import_as(name: &str, alias: &str) -> String {
     let found = watm_abi::imports().find(|(_, known, _)| *known == name);
     let (module, name, signature) = found.unwrap_or_else(|| panic!("no function {name}"));
@@ -101,7 +102,7 @@ fn types(signature: &Signature) -> String {
     text
 }
 
-/// A call of a function with the same number for each parameter, whose result is dropped.
+/// A call of a function that passes the same number for each parameter and drops the result.
 pub(crate) fn call_with(name: &str, alias: &str, value: i64) -> String {
     let found = watm_abi::imports().find(|(_, known, _)| *known == name);
     let Some((_, _, signature)) = found else {
@@ -122,8 +123,8 @@ pub(crate) fn call_with(name: &str, alias: &str, value: i64) -> String {
     }
 }
 
-/// Writes `count` buffers of `length` bytes each, all of them at `address`, as an array at `array`.
-/// It needs the local variable `$i`.
+/// Writes `count` buffers of `length` bytes, all of them at `address`, as an array at `array`.
+/// Needs the local variable `$i`.
 pub(crate) fn buffers(array: u32, count: u32, address: u32, length: u32) -> String {
     format!(
         "(local.set $i (i32.const 0))
@@ -138,12 +139,12 @@ pub(crate) fn buffers(array: u32, count: u32, address: u32, length: u32) -> Stri
     )
 }
 
-/// Does these instructions for ever.
+/// Repeats these instructions for ever.
 pub(crate) fn for_ever(body: &str) -> String {
     format!("(loop $for_ever {body} (br $for_ever))")
 }
 
-/// The byte `value` in all of memory from the second page on.
+/// Sets all of memory from the second page on to the byte `value`.
 pub(crate) fn filled(pages: u32, value: u8) -> String {
     let length = (pages - 1) * 65536;
     format!("(memory.fill (i32.const 65536) (i32.const {value}) (i32.const {length}))")

@@ -1,8 +1,8 @@
-//! Attacks the `watm` command with modules that declare, call and want too much, and with peers
+//! Attacks the `watm` command with modules that declare, call and demand too much, and with peers
 //! that misbehave, and measures what that takes. See tests/README.md.
 //!
-//! Each input is made by code, in a process of its own: the system counts the memory of this
-//! process for a child until that runs the command, so this one has to stay small.
+//! Code generates each input in a separate process. This process must stay small: until a child
+//! runs the command, the system counts this process's memory for the child.
 
 #![allow(
     clippy::print_stdout,
@@ -96,7 +96,7 @@ fn cases() -> Vec<Case> {
     .collect()
 }
 
-/// Runs the cases that are wanted. Returns whether all went as they should.
+/// Runs the selected cases. Returns whether all ended as expected.
 fn run(args: &Args) -> Result<bool, String> {
     raise_descriptors();
     let cases = cases();
@@ -175,11 +175,11 @@ fn keep_input(file: &Path, keep: &Path, name: &str) -> Result<(), String> {
     fs::copy(file, keep.join(kept)).map(drop).map_err(told)
 }
 
-/// What this process may take beyond what the command takes for an ordinary module: the least of
-/// what is allowed to any.
+/// Maximum memory of this process beyond what the command takes for an ordinary module. This is the
+/// lowest limit of any case.
 const SPARE: u64 = 8 << 20;
 
-/// That this process has stayed as small as what it measures.
+/// Checks that this process has stayed as small as what it measures.
 fn expect_small(scene: &Scene) -> Result<(), String> {
     let inspect = ["inspect", "FILE", "--no-cache"].map(str::to_owned);
     let baseline = scene.baseline(&inspect)?;

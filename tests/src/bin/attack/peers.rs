@@ -1,5 +1,5 @@
-//! Peers that come in thousands, say nothing, say too much, or leave at once: afterwards threads
-//! and descriptors are back, and an honest client is served.
+//! Peers that come in thousands, say nothing, say too much, or leave at once. Afterwards threads
+//! and descriptors must be back, and an honest client must be served.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,9 +13,9 @@ use crate::report::Report;
 use crate::scene::Scene;
 use crate::service::Service;
 
-/// Peers that come at once, where they are many.
+/// Number of peers that come at once in large attacks.
 const MANY: usize = 2000;
-/// What an attack of peers may take: the buffers of sixteen connections, or of 256 handshakes.
+/// Limits for attacks by peers: the buffers of sixteen connections, or of 256 handshakes.
 fn limits() -> Limits {
     Limits::calling(96, 10)
 }
@@ -72,13 +72,13 @@ fn guest(name: &str) -> Vec<u8> {
     std::fs::read(watm_tests::path_of(name)).expect("a guest that was built")
 }
 
-/// A service whose module wants a greeting.
+/// A service whose module expects a greeting.
 fn greeted(scene: &Scene, file: &Path, attack: Attack) -> Result<Report, String> {
     let service = Service::listen(scene, file, LIMITED, Output::Read)?;
     under(scene, service, attack, (GREETING, ANSWER))
 }
 
-/// The service under an attack, and after it.
+/// Attacks the service, and checks it afterwards.
 fn under(
     scene: &Scene,
     mut service: Service,
@@ -99,7 +99,7 @@ fn under(
 }
 
 fn silent(service: &Service) -> Result<(), String> {
-    // Those that are not accepted wait in the system's queues, and the last not even there.
+    // Peers that are not accepted wait in the system's queues. The last ones do not even get there.
     let peers = (0..MANY)
         .map(|_| service.begin_to_connect())
         .collect::<Result<Vec<_>, _>>()?;
@@ -110,7 +110,7 @@ fn silent(service: &Service) -> Result<(), String> {
 
 fn halfway(service: &Service) -> Result<(), String> {
     come(service, MANY, |mut peer| {
-        // One beyond the limit may have been turned away already.
+        // A peer beyond the limit may have been turned away already.
         let _ = peer.write_all(&GREETING[..8]);
         Ok(())
     })
@@ -131,7 +131,7 @@ fn halves(service: &Service) -> Result<(), String> {
     })
 }
 
-/// So many come and do something; all stay until the last has, and for half a second.
+/// `count` peers come and do something. All stay until half a second after the last one has come.
 fn come(
     service: &Service,
     count: usize,
@@ -163,7 +163,7 @@ fn floods(service: &Service) -> Result<(), String> {
             peer.set_write_timeout(Some(limit)).map_err(told)?;
             let message = &message;
             scope.spawn(move || {
-                // The buffers between the two fill up, since nothing comes back out.
+                // The buffers between the two fill up, because nothing comes back out.
                 while peer.write_all(message).is_ok() {}
                 watm_tests::reset(peer);
             });

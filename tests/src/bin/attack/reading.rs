@@ -1,5 +1,5 @@
-//! Files with very many imports, exports and names, or very long ones: they are only looked at, or
-//! refused when they are to be loaded.
+//! Files with very many or very long imports, exports and names. They are inspected, or refused
+//! when loaded.
 
 use watm_wasmer_oracle::assembly::{
     Assembly, body, function_type, leb, name, section, section_bytes,
@@ -20,7 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// A file that is looked at in both forms, and loaded.
+/// A file that is inspected in both forms, and loaded.
 pub(crate) fn case(
     name: impl AsRef<str>,
     expected: Expected,
@@ -34,7 +34,7 @@ pub(crate) fn case(
     }
 }
 
-/// What is done with a file, with limits for text and for JSON.
+/// The runs with a file, with limits for text and for JSON.
 fn runs(expected: Expected, [limits, of_json]: [fn(u64) -> Limits; 2]) -> Vec<Run> {
     let json = "inspect FILE --json --no-cache";
     let loading = "dial-fixed --module FILE --allow-all --stock 0 --no-cache";
@@ -74,7 +74,7 @@ fn imports_and_exports() -> Vec<Case> {
         cases.push(case(name, Either, move || {
             transport(|module| {
                 module.add(section::TYPE, 1, &function_type(1000, 1000));
-                // It traps, for want of a thousand results.
+                // It traps, because it has no thousand results.
                 let code = body(&[0], &[0, 0x0b]);
                 module.add(section::FUNCTION, 1, &[2]);
                 module.add(section::CODE, 1, &code);
@@ -97,7 +97,7 @@ fn imports_and_exports() -> Vec<Case> {
             module.import(9_900, b"wasi_snapshot_preview1", b"sched_yield", 0);
         })
     });
-    // The engine has something for each.
+    // The engine allocates something for each.
     imports.runs = runs(Loads, [Limits::compiling, Limits::compiling_json]);
     cases.push(imports);
     cases.push(case("2 million exports without names", Refused, || {
@@ -183,7 +183,7 @@ fn names_and_producers() -> Vec<Case> {
     cases
 }
 
-/// The map of a `name` section's part, with all names empty.
+/// One map of a `name` section, with all names empty.
 fn empty_names(count: u64) -> Vec<u8> {
     let mut map = leb(count);
     for number in 0..count {
@@ -194,8 +194,8 @@ fn empty_names(count: u64) -> Vec<u8> {
 }
 
 fn long_names() -> Vec<Case> {
-    // Characters that an escape makes several times as long: nearly as many as a name may have
-    // where the parser looks, and more where it does not.
+    // Characters that an escape makes several times as long. There are nearly as many as a name may
+    // have where the parser checks, and more where it does not.
     let long = || vec![1; 99_000];
     let longer = || vec![1; 10_000_000];
     vec![

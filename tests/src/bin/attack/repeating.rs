@@ -1,9 +1,9 @@
-//! Guests that import the same functions again and again.
+//! Guests that import the same functions repeatedly.
 
 use crate::case::{Case, Expected, Limits, Run};
 use crate::guest::{Guest, call_with, import_as};
 
-/// Imports at most, with the two of every guest.
+/// Maximum number of imports, with the two of every guest.
 const MOST: usize = 9_900;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -21,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A guest that imports each of these functions so many times, and calls the first, the middle and
+/// A guest that imports each of these functions `count` times, and calls the first, the middle and
 /// the last import of each.
 fn case(name: String, names: Vec<&'static str>, count: usize) -> Case {
     Case {
@@ -37,7 +37,7 @@ fn case(name: String, names: Vec<&'static str>, count: usize) -> Case {
             }
             let mut init = String::new();
             for number in [0, count / 2, count - 1] {
-                // What ends the guest comes last.
+                // Calls that end the guest come last.
                 for name in names.iter().filter(|name| !name.starts_with("proc_")) {
                     init.push_str(&call_with(name, &alias(name, number), 8));
                 }

@@ -1,4 +1,4 @@
-//! What a run took, whether that is within its limits, and the table of all.
+//! What a run took, whether that is within its limits, and the table of all runs.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ const MEBIBYTE: u64 = 1 << 20;
 pub(crate) struct Report {
     pub(crate) outcome: String,
     pub(crate) processor: Duration,
-    /// Bytes at the peak, beyond those for an ordinary module.
+    /// Peak memory beyond that for an ordinary module, in bytes.
     pub(crate) peak: u64,
-    /// Characters of the longest line.
+    /// Length of the longest line, in characters.
     pub(crate) line: usize,
-    /// Bytes that were written to both streams.
+    /// Number of bytes written to both streams.
     pub(crate) written: u64,
     pub(crate) limit: String,
-    /// What is not as it should be.
+    /// Everything that is wrong.
     pub(crate) faults: Vec<String>,
 }
 
 impl Report {
-    /// What a command took that has ended, beyond a baseline of memory.
+    /// Reports what an ended command took, beyond the baseline of its memory.
     pub(crate) fn of(ended: &Ended, baseline: u64, limits: &Limits) -> Self {
         let mut report = Self {
             outcome: ended.end.to_string(),
@@ -53,7 +53,7 @@ impl Report {
         report
     }
 
-    /// Of a run that came to no end that could be measured.
+    /// Reports a run that came to no measurable end.
     pub(crate) fn without(fault: String) -> Self {
         Self {
             outcome: "none".into(),
@@ -70,7 +70,7 @@ impl Report {
         self.faults.push(fault.into());
     }
 
-    /// Notes a fault if there is one.
+    /// Records a fault if there is one.
     pub(crate) fn expect(&mut self, result: Result<(), String>) {
         if let Err(fault) = result {
             self.faults.push(fault);
@@ -83,7 +83,7 @@ pub(crate) const HEAD: &str = "\
 | case | input bytes | outcome | processor s | peak MiB | longest line | written bytes | limit: time, memory, line | verdict |
 | --- | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |";
 
-/// A line of the table.
+/// A row of the table.
 pub(crate) fn row(name: &str, input: u64, report: &Report) -> String {
     let verdict = if report.faults.is_empty() {
         "ok".to_owned()
@@ -103,7 +103,7 @@ pub(crate) fn row(name: &str, input: u64, report: &Report) -> String {
     )
 }
 
-/// Text without what ends a cell.
+/// The text without characters that end a cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

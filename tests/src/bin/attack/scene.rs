@@ -1,4 +1,4 @@
-//! What all cases share: the command under test, a directory for what they write, and what the
+//! What all cases share: the command under test, a directory for its files, and the memory that the
 //! command takes for an ordinary module.
 
 use std::cell::RefCell;
@@ -16,12 +16,12 @@ use crate::service::Service;
 pub(crate) struct Scene {
     watm: PathBuf,
     directory: PathBuf,
-    /// The peak of memory for an ordinary module, by the arguments.
+    /// Peak memory for an ordinary module, by the arguments.
     baselines: RefCell<HashMap<String, u64>>,
 }
 
 impl Scene {
-    /// A scene for the command at `watm`, whose files lie in `directory`.
+    /// A scene for the command at `watm`, with its files in `directory`.
     pub(crate) fn new(watm: &Path, directory: &Path) -> Result<Self, String> {
         let watm = fs::canonicalize(watm)
             .map_err(|error| format!("{}: {error}; build it first", watm.display()))?;
@@ -40,8 +40,8 @@ impl Scene {
         &self.directory
     }
 
-    /// The arguments with what stands for something put in its place: `FILE` for the input, `CACHE`
-    /// for a directory beside it, `GIVEN` for the directory that modules are given.
+    /// The arguments with their placeholders replaced: `FILE` by the input, `CACHE` by a directory
+    /// beside it, `GIVEN` by the directory that modules are given.
     pub(crate) fn arguments(&self, args: &[String], file: &Path) -> Vec<String> {
         let file = file.display().to_string();
         let given = self.directory.join("given").display().to_string();
@@ -54,7 +54,7 @@ impl Scene {
             .collect()
     }
 
-    /// A directory with thousands of files, which guests are given.
+    /// Fills the directory that guests are given with thousands of files.
     pub(crate) fn fill_directory(&self) -> Result<(), String> {
         let given = self.directory.join("given");
         fs::create_dir_all(&given).map_err(told)?;
@@ -64,7 +64,7 @@ impl Scene {
         Ok(())
     }
 
-    /// What the command takes at the peak with the same arguments and an ordinary module.
+    /// Peak memory of the command with the same arguments and an ordinary module.
     pub(crate) fn baseline(&self, args: &[String]) -> Result<u64, String> {
         let key = args.join(" ");
         if let Some(peak) = self.baselines.borrow().get(&key) {
@@ -78,7 +78,7 @@ impl Scene {
         Ok(ended.peak)
     }
 
-    /// What a command that serves takes at the peak with one client.
+    /// Peak memory of a serving command with one client.
     pub(crate) fn service_baseline(&self) -> Result<u64, String> {
         if let Some(peak) = self.baselines.borrow().get("") {
             return Ok(*peak);

@@ -1,4 +1,4 @@
-//! A command that serves clients: what is done to it, and what it has at the moment.
+//! A command that serves clients: what can be done to it, and what it currently holds.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,26 +15,26 @@ use crate::report::Report;
 use crate::scene::Scene;
 use crate::target::Target;
 
-/// What a guest may go on for after its peers have reset: the time to drain, the grace period, and
-/// a second for a machine that is busy.
+/// How long a guest may continue after its peers have reset: the time to drain, the grace period,
+/// and a second for a busy machine.
 pub(crate) const GONE: Duration = Duration::from_secs(4);
 const DRAIN: &str = "1s";
 const GRACE: &str = "2s";
-/// Threads, and descriptors, that the command makes for its first client and keeps.
+/// Number of threads, and of descriptors, that the command creates for its first client and keeps.
 pub(crate) const MADE_ONCE: usize = 4;
-/// For what takes a moment on a machine that is not busy.
+/// Limit for what takes a moment on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Processor time that a service may take before the system ends it.
+/// Processor time after which the system ends a service.
 const PROCESSOR: Duration = Duration::from_secs(30);
 
-/// `watm listen` or `watm relay`, in front of a server that sends back what it gets.
+/// `watm listen` or `watm relay`, in front of an echo server.
 pub(crate) struct Service {
     child: Child,
     address: String,
     target: Target,
 }
 
-/// What a service has at a moment.
+/// What a service holds at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Uses {
     threads: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Uses {
 }
 
 impl Service {
-    /// `watm listen` with these arguments besides.
+    /// Starts `watm listen` with these additional arguments.
     pub(crate) fn listen(
         scene: &Scene,
         module: &Path,
@@ -52,7 +52,7 @@ impl Service {
         Self::start(scene, "listen", "--forward", module, args, output)
     }
 
-    /// `watm relay` with these arguments besides.
+    /// Starts `watm relay` with these additional arguments.
     pub(crate) fn relay(scene: &Scene, module: &Path, args: &[&str]) -> Result<Self, String> {
         Self::start(scene, "relay", "--remote", module, args, Output::Read)
     }
@@ -102,7 +102,7 @@ impl Service {
         })
     }
 
-    /// A connection to it, whose reads and writes are bounded.
+    /// Connects to it. Reads and writes are bounded.
     pub(crate) fn connect(&self) -> Result<TcpStream, String> {
         let address = self.address.parse().map_err(|_| "no address".to_owned())?;
         let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(told)?;
@@ -112,7 +112,7 @@ impl Service {
         Ok(stream)
     }
 
-    /// A connection to it that is begun, and not waited for.
+    /// Begins to connect to it, without waiting.
     pub(crate) fn begin_to_connect(&self) -> Result<Socket, String> {
         let address: SocketAddr = self.address.parse().map_err(|_| "no address".to_owned())?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(told)?;
@@ -123,12 +123,12 @@ impl Service {
         }
     }
 
-    /// That a client gets back what it sends.
+    /// Checks that a client gets back what it sends.
     pub(crate) fn expect_served(&mut self) -> Result<(), String> {
         self.expect_served_after(b"", b"")
     }
 
-    /// The same for a client that sends a greeting first and gets an answer to it.
+    /// The same for a client that first sends a greeting and gets an answer.
     pub(crate) fn expect_served_after(
         &mut self,
         greeting: &[u8],
@@ -151,12 +151,12 @@ impl Service {
         }
     }
 
-    /// Resets the connections that it has to the server behind it.
+    /// Resets the service's connections to the server behind it.
     pub(crate) fn reset_target(&self) {
         self.target.reset();
     }
 
-    /// What it has now.
+    /// What it holds now.
     pub(crate) fn uses(&self) -> Uses {
         Uses {
             threads: self.count("task"),
@@ -168,7 +168,7 @@ impl Service {
         fs::read_dir(self.child.proc(directory)).map_or(0, Iterator::count)
     }
 
-    /// The threads on which guests run.
+    /// Number of threads that run guests.
     pub(crate) fn workers(&self) -> usize {
         let Ok(tasks) = fs::read_dir(self.child.proc("task")) else {
             return 0;
@@ -179,7 +179,7 @@ impl Service {
             .count()
     }
 
-    /// The sockets that it has open.
+    /// Number of open sockets.
     pub(crate) fn sockets(&self) -> usize {
         let Ok(open) = fs::read_dir(self.child.proc("fd")) else {
             return 0;
@@ -189,19 +189,20 @@ impl Service {
             .count()
     }
 
-    /// That a guest begins to run.
+    /// Checks that a guest begins to run.
     pub(crate) fn expect_worker(&self) -> Result<(), String> {
         self.eventually(PATIENCE, "no guest began", || self.workers() > 0)
     }
 
-    /// That no guest runs any more by `limit` from now.
+    /// Checks that no guest runs after `limit` from now.
     pub(crate) fn expect_gone(&self, limit: Duration) -> Result<(), String> {
         self.eventually(limit, "a guest goes on after its peers have closed", || {
             self.workers() == 0
         })
     }
 
-    /// That threads and descriptors are what they were, but for `made` that the command makes once.
+    /// Checks that threads and descriptors are as before, except for `made` that the command
+    /// creates once.
     pub(crate) fn expect_back(&self, before: Uses, made: usize) -> Result<(), String> {
         // A thread that tidies up lives for a second.
         let back = || {
@@ -228,7 +229,7 @@ impl Service {
         Ok(())
     }
 
-    /// Whether it still runs: one that has died has no memory map.
+    /// Checks that it still runs: a dead process has no memory map.
     pub(crate) fn expect_alive(&self) -> Result<(), String> {
         let maps = fs::read_to_string(self.child.proc("maps")).unwrap_or_default();
         if maps.is_empty() {
@@ -243,7 +244,7 @@ impl Service {
         self.child.wait(Some(PATIENCE))
     }
 
-    /// Ends it, and says what it took in all, with what went wrong before.
+    /// Ends it, and reports what it took in total and what went wrong before.
     pub(crate) fn report(
         self,
         scene: &Scene,

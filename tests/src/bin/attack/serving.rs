@@ -1,5 +1,5 @@
-//! Guests that call the host, or compute, while they carry a connection: they have to be gone soon
-//! after their peers are.
+//! Guests that call the host, or compute, while they carry a connection. They must be gone soon
+//! after their peers.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -14,13 +14,13 @@ use crate::report::Report;
 use crate::scene::Scene;
 use crate::service::{GONE, MADE_ONCE, Service};
 
-/// Pages of memory of a guest that passes on what is in it: 63 MiB.
+/// Pages of memory of a guest that passes its memory on: 63 MiB.
 const PAGES: u32 = 1000;
-/// 1,024 buffers of 4 MiB at the same place.
+/// 1,024 buffers of 4 MiB at the same address.
 const COUNT: u32 = 1024;
 const LENGTH: u32 = (4 << 20) - 1;
-/// Descriptors that a guest may have; and sockets of the command's own: those that listen, accept
-/// and wake.
+/// Maximum number of descriptors of a guest, and number of the command's own sockets, which listen,
+/// accept and wake.
 const DESCRIPTORS: usize = 64;
 const OWN_SOCKETS: usize = 8;
 
@@ -31,7 +31,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// What a service may take whose guests have 63 MiB of memory, which counts.
+/// Limits for a service whose guests have 63 MiB of memory, which counts.
 fn limits() -> Limits {
     Limits::calling(63 + 48, 12)
 }
@@ -45,7 +45,7 @@ fn case(name: &str, guest: Guest, runs: Vec<Run>) -> Case {
     }
 }
 
-/// A guest that does this once it carries a connection.
+/// A guest that runs `start` once it carries a connection.
 fn at_start(imports: &[&str], start: String) -> Guest {
     Guest {
         imports: imports.iter().map(|name| import(name)).collect(),
@@ -55,8 +55,8 @@ fn at_start(imports: &[&str], start: String) -> Guest {
     }
 }
 
-/// A peer connects, does something and resets, as the server behind does: the guest is gone in
-/// time.
+/// A peer connects, does something and resets, and so does the server behind. Checks that the guest
+/// is gone in time.
 fn gone_after(
     name: &'static str,
     args: &'static [&'static str],
@@ -81,20 +81,20 @@ fn visit(service: &Service, does: fn(&TcpStream) -> Result<(), String>) -> Resul
     service.expect_back(before, MADE_ONCE)
 }
 
-/// Stays for a moment, in which the guest gets to do what it does.
+/// Waits a moment, in which the guest does its work.
 fn stays(_: &TcpStream) -> Result<(), String> {
     thread::sleep(Duration::from_millis(300));
     Ok(())
 }
 
-/// Sends as much as it can for two seconds.
+/// Sends as much as possible for two seconds.
 fn floods(mut peer: &TcpStream) -> Result<(), String> {
     let message = vec![b'\n'; 1 << 16];
     let until = Instant::now() + Duration::from_secs(2);
     peer.set_write_timeout(Some(Duration::from_millis(100)))
         .map_err(crate::case::told)?;
     while Instant::now() < until {
-        // A guest that reads nothing makes it wait, which is no failure.
+        // A guest that reads nothing makes it wait, which is not a failure.
         let _ = peer.write(&message);
     }
     Ok(())
@@ -166,7 +166,7 @@ fn connections() -> Vec<Case> {
         once(
             "4 GiB are wanted from a peer that floods",
             &["sock_recv"],
-            // All that is asked for: WAITALL.
+            // All requested bytes: WAITALL.
             format!(
                 "(drop (call $sock_recv (global.get $net) {arguments} (i32.const 2) (i32.const 8) (i32.const 12)))"
             ),
@@ -210,9 +210,9 @@ fn connections() -> Vec<Case> {
     ]
 }
 
-/// Guests that put sockets where files and others were.
+/// Guests that put sockets in the place of files and other descriptors.
 fn descriptors() -> Vec<Case> {
-    // A number that a file is opened at, in the first directory there is.
+    // A number at which a file is opened, in the first directory.
     let file = "(local.set $i (i32.const 3))
         (loop $directories
           (if (i32.eqz (call $path_open (local.get $i) (i32.const 0) (i32.const 32) (i32.const 5)
@@ -232,7 +232,7 @@ fn descriptors() -> Vec<Case> {
     };
     let ways = [
         ("sockets over files", format!("{file} {}", over("(i32.load (i32.const 8))"))),
-        // Each is closed by the next: no more of them than fit into the queue of who accepts them.
+        // Each is closed by the next. At most as many are open as fit into the accept queue.
         (
             "sockets over standard streams",
             format!("(if (i32.lt_u (local.get $round) (i32.const 100)) (then {}))",
@@ -297,7 +297,7 @@ fn shuffle(scene: &Scene, file: &Path) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Guests that fail, twenty at once: the service goes on.
+/// Guests that fail, twenty at once. The service must continue.
 fn ends() -> Vec<Case> {
     let deep = "(func $deep (param i64 i64) (result i64)
         (i64.add (local.get 0) (call $deep (local.get 1) (local.get 0))))";
@@ -332,7 +332,7 @@ fn fail_twenty(scene: &Scene, file: &Path) -> Result<Report, String> {
     let service = Service::listen(scene, file, &[], Output::Read)?;
     let before = service.uses();
     let fail = || {
-        // A guest that fails at once has its peer reset, perhaps before that knows of its
+        // A guest that fails at once has its peer reset, perhaps before the peer knows of its
         // connection.
         let is_reset = |error: &String| error.contains("reset by peer");
         let peers = (0..20)

@@ -1,4 +1,4 @@
-//! The server that a service leads to: it sends back what it gets, until it resets all.
+//! The server behind a service. It sends back what it gets, until it resets all connections.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::case::told;
 
-/// How often a connection on which nothing comes looks whether it is to be reset.
+/// How often a silent connection checks whether it must be reset.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) struct Target {
     address: SocketAddr,
-    /// How often all were reset.
+    /// Number of resets of all connections.
     resets: Arc<AtomicUsize>,
 }
 
@@ -28,10 +28,10 @@ impl Target {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let resets = Arc::clone(&seen);
-                // Those that came before a reset are meant by it.
+                // A reset applies to connections that came before it.
                 let before = resets.load(Ordering::Relaxed);
                 thread::spawn(move || {
-                    // One that fails has ended.
+                    // A failed connection has ended.
                     if let Ok(true) = echo(&stream, || resets.load(Ordering::Relaxed) > before) {
                         watm_tests::reset(stream);
                     }
@@ -45,13 +45,13 @@ impl Target {
         self.address.to_string()
     }
 
-    /// Resets every connection that there is, without an end of what was sent before.
+    /// Resets every open connection, without an orderly end.
     pub(crate) fn reset(&self) {
         self.resets.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Echoes until the end of the stream, or until it is to be reset: then it returns true.
+/// Echoes until the end of the stream, or until a reset is due. Returns true in the second case.
 fn echo(mut stream: &TcpStream, is_reset: impl Fn() -> bool) -> io::Result<bool> {
     stream.set_read_timeout(Some(LOOK))?;
     stream.set_write_timeout(Some(LOOK))?;

@@ -1,10 +1,10 @@
-//! Modules in the text format, of 4 MiB at most, which takes more to read.
+//! Modules in the text format, of at most 4 MiB. Reading this format takes more memory.
 
 use crate::case::{Case, Expected, Limits, Run};
 
 use Expected::{Either, Refused};
 
-/// Bytes of a text at most.
+/// Maximum size of a text, in bytes.
 const MOST: usize = 4 << 20;
 
 pub(crate) fn cases() -> Vec<Case> {

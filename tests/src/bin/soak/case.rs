@@ -1,4 +1,4 @@
-//! One connection: which way it goes, what is sent, and how it ends.
+//! One connection: its route, what it carries, and how it ends.
 
 use std::io::{self, Read, Write};
 use std::thread;
@@ -12,26 +12,26 @@ use crate::route::{End, Route, open};
 
 /// Modules that end at the first end of stream, and do not read while they cannot write.
 const SIMPLE: [&str; 5] = ["plain", "plain16k", "plain_reactor", "rust_plain", "xor"];
-/// Modules that hand an end of stream on, and read whatever they have to write. So does `anysize`,
-/// but it writes like the simple ones.
+/// Modules that forward an end of stream, and read even while they have data to write. `anysize`
+/// forwards it too, but writes like the simple ones.
 const THOROUGH: [&str; 2] = ["halfclose", "rust_tcp"];
-/// Bytes that always fit into the buffers on the way.
+/// Number of bytes that always fit into the buffers on the way.
 const FITS: u64 = 16 << 10;
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// When all was said: the end that opened it closes first.
+    /// After all data: the end that opened the connection closes first.
     OpenerCloses,
-    /// When all was said: the other end closes first.
+    /// After all data: the other end closes first.
     OtherCloses,
-    /// Each end shuts down writing when it has said all, one after the other.
+    /// Each end shuts down writing after its data, one after the other.
     HalfCloses,
-    /// The opener drops its end right after it has written; nobody writes the other way.
+    /// The opener drops its end right after it has written. Nothing is sent the other way.
     Dropped,
-    /// The opener resets its end, or drops it, while bytes are on their way.
+    /// The opener resets or drops its end while bytes are in flight.
     OpenerResets,
-    /// The other end does.
+    /// The other end does the same.
     OtherResets,
 }
 
@@ -41,9 +41,9 @@ struct Flow {
     seed: u64,
     total: u64,
     piece: usize,
-    /// The buffer that it is read with.
+    /// Size of the reader's buffer, in bytes.
     reads: usize,
-    /// The reader rests now and then.
+    /// Whether the reader rests now and then.
     slow: bool,
 }
 
@@ -54,15 +54,15 @@ pub(crate) struct Case {
     config: String,
     there: Flow,
     back: Flow,
-    /// Whether both flows go on at the same time.
+    /// Whether both flows run at the same time.
     together: bool,
     ending: Ending,
 }
 
-/// How the transports of a case ended, as far as its ends know.
+/// How the transports of a case ended, as far as the ends know.
 #[derive(Debug)]
 pub(crate) struct CaseEnd {
-    /// Bytes that were read and found right.
+    /// Number of bytes that were read and found correct.
     pub(crate) bytes: u64,
     pub(crate) outcomes: Vec<Result<Ended, TransportError>>,
 }
@@ -111,7 +111,7 @@ impl Case {
         if ending == Ending::HalfCloses && !thorough {
             ending = Ending::OpenerCloses;
         }
-        // A byte at a time is slow through a module with a buffer of a byte.
+        // One byte at a time is slow through a module with a buffer of one byte.
         let bits = if module == "anysize" { 15 } else { 22 };
         let (there, mut back) = (Flow::random(random, bits), Flow::random(random, bits));
         let reads_always = thorough && module != "anysize";
@@ -134,7 +134,7 @@ impl Case {
 
     /// # Panics
     ///
-    /// If a byte is wrong, missing or too much, or the end is not as it should be.
+    /// Panics if a byte is wrong, missing or extra, or if the end is not the expected one.
     pub(crate) fn run(&self) -> CaseEnd {
         let (a, b, on_the_way) = open(self.route, self.module, &self.config).split();
         let (bytes, outcomes) = match self.ending {
@@ -155,7 +155,7 @@ impl Case {
         CaseEnd { bytes, outcomes }
     }
 
-    /// Both flows, whole.
+    /// Runs both flows to their ends.
     fn converse(&self, a: &End, b: &End) -> u64 {
         thread::scope(|scope| {
             let there = scope.spawn(|| self.there.send(a));
@@ -217,7 +217,7 @@ impl Case {
         (bytes, outcomes)
     }
 
-    /// What was written before a drop arrives, and nothing else.
+    /// What was written before a drop must arrive, and nothing else.
     fn drop_behind(&self, a: End, b: End) -> (u64, Vec<Result<Ended, TransportError>>) {
         thread::scope(|scope| {
             let there = scope.spawn(move || {
@@ -232,7 +232,7 @@ impl Case {
         (self.there.total, outcome.into_iter().collect())
     }
 
-    /// One end goes away in the middle: the other has a right beginning, and ends.
+    /// One end goes away in the middle. The other must get a correct beginning, and end.
     fn cut(&self, going: End, staying: End) -> (u64, Vec<Result<Ended, TransportError>>) {
         let plain = going.is_plain();
         let bytes = thread::scope(|scope| {
@@ -242,7 +242,7 @@ impl Case {
                 going.reset();
             });
             let answers = scope.spawn(move || {
-                // It fails when the other end has gone.
+                // Fails when the other end has gone.
                 let _ = self.back.try_send(staying);
             });
             let (bytes, end) = self.there.receive_some(staying);
@@ -250,7 +250,7 @@ impl Case {
                 assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
                 assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
             } else if !plain {
-                // A drop is no reset; but the answers that nobody read may make one of it.
+                // A drop is not a reset, but unread answers may turn it into one.
                 assert!(bytes <= self.there.total);
             }
             join(sent);
@@ -269,7 +269,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     }
 }
 
-/// That there is nothing but the end.
+/// Expects nothing but the end.
 fn expect_end(mut from: &End) {
     match from.read(&mut [0; 64]) {
         Ok(0) => {}
@@ -283,7 +283,7 @@ impl Flow {
         let total = random.length(if slow { 14.min(bits) } else { bits });
         let sizes = [1, 7, 100, 1024, 1500, 16384, 65536, 300_000];
         let mut piece = random.pick(&sizes);
-        // Neither millions of system calls nor a slow reader with a byte at a time.
+        // Avoids millions of system calls, and a slow reader with one byte at a time.
         while total / piece as u64 > 20_000 {
             piece *= 16;
         }
@@ -326,7 +326,7 @@ impl Flow {
         assert_eq!(bytes, self.total, "the stream ended too early");
     }
 
-    /// What comes before the end or an error, which is checked as far as it goes.
+    /// Reads until the end or an error, and checks the bytes that came.
     fn receive_some(&self, from: &End) -> (u64, io::Result<()>) {
         let (bytes, end) = self.receive_up_to(from, u64::MAX);
         assert!(bytes <= self.total, "{bytes} bytes of {}", self.total);

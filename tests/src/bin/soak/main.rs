@@ -1,6 +1,6 @@
-//! A soak test: connections of all roles come and go at random for as long as wanted, and every
-//! byte of each is verified. At the end memory has to be flat, and threads and descriptors as
-//! before. See tests/README.md.
+//! A soak test: connections of all roles come and go at random for a given time, and every byte is
+//! verified. At the end, memory must be flat, and threads and descriptors must be as before. See
+//! tests/README.md.
 
 #![allow(
     clippy::print_stdout,
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     let until = Instant::now() + Duration::from_secs(60 * args.minutes);
     let stop = Arc::new(AtomicBool::new(false));
     let tally = Arc::new(Tally::default());
-    // What is made once a process is not a leak.
+    // What is created once per process is not a leak.
     for number in 0..50 {
         drop(Case::random(&mut Random::of(args.seed, number)).run());
     }
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
         watch.look();
     }
     stop.store(true, Ordering::Relaxed);
-    // All are waited for, whatever became of the first.
+    // Waits for all, whatever happened to the first.
     let places: Vec<_> = places
         .into_iter()
         .map(|place| place.join().unwrap_or(false))

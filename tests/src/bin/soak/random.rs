@@ -1,4 +1,4 @@
-//! The choices of one case, which follow from the seed and the case's number alone.
+//! The random choices of a case. They depend only on the seed and the case's number.
 
 pub(crate) struct Random(u64);
 
@@ -22,7 +22,7 @@ impl Random {
         self.next() % end
     }
 
-    /// Whether something happens that does so once in `times`.
+    /// True once in `times` calls on average.
     pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -32,7 +32,8 @@ impl Random {
         from[usize::try_from(index).unwrap_or(0)].clone()
     }
 
-    /// A length: mostly small, now and then megabytes, each size about as often as its double.
+    /// A length: mostly small, sometimes megabytes. Each order of magnitude is about equally
+    /// frequent.
     pub(crate) fn length(&mut self, bits: u64) -> u64 {
         let bits = self.below(bits + 1);
         1 + self.below(1 << bits)

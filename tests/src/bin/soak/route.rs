@@ -1,5 +1,5 @@
-//! From one end to the other: a connection through one, two or three instances of a module, in
-//! each of the roles.
+//! A connection from one end to the other, through one, two or three instances of a module, in each
+//! of the roles.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,12 +10,12 @@ use watm_wasmer::{
     RelayHandle, TransportError, TransportModule,
 };
 
-/// Which instances are on the way.
+/// The instances on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// A dialer, then a plain peer.
     Dial,
-    /// The same, to an address that the module chooses.
+    /// The same, but the module chooses the address.
     DialFixed,
     /// A plain client, then a listener.
     Listen,
@@ -28,8 +28,8 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Whether an even number of instances handles the bytes, so that what one does the next
-    /// undoes.
+    /// Whether an even number of instances handles the bytes, so that each undoes the work of
+    /// another.
     pub(crate) fn is_even(self) -> bool {
         matches!(self, Self::Both | Self::Chain)
     }
@@ -41,7 +41,7 @@ pub(crate) enum End {
     Plain(TcpStream),
 }
 
-/// Both ends, and what is on the way between them.
+/// Both ends, and what is between them.
 pub(crate) struct Ends {
     pub(crate) a: End,
     pub(crate) b: End,
@@ -159,7 +159,7 @@ impl Ends {
         }
     }
 
-    /// The ends by themselves. What is on the way goes on until the returned guard is dropped.
+    /// Splits the two ends. What is between them runs until the returned guard is dropped.
     pub(crate) fn split(self) -> (End, End, impl Drop) {
         let guard = OnTheWay {
             _listener: self._listener,
@@ -190,7 +190,7 @@ impl End {
         };
     }
 
-    /// Ends it in order: what was written is delivered.
+    /// Closes it in order: what was written is delivered.
     pub(crate) fn close(self) -> Result<Option<Ended>, TransportError> {
         match self {
             Self::Conn(conn) => conn.close().map(Some),
@@ -198,7 +198,7 @@ impl End {
         }
     }
 
-    /// Resets it, if that can be done to it; drops it otherwise.
+    /// Resets it if possible, and drops it otherwise.
     pub(crate) fn reset(self) {
         match self {
             Self::Conn(_) => {}

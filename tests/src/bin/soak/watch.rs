@@ -1,4 +1,5 @@
-//! What the process uses while cases come and go, a line a minute, and the judgement at the end.
+//! What the process uses while cases come and go, in one line per minute, and the verdict at the
+//! end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +13,12 @@ use crate::case::{Case, CaseEnd};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// What memory may grow by from the second quarter of the time to the last.
+/// Maximum growth of memory from the second quarter of the time to the last, in bytes.
 const GROWTH: u64 = 4 << 20;
-/// How long the last workers may take to end.
+/// Limit for the end of the last workers.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What became of the cases.
+/// How the cases ended.
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<Counts>);
 
@@ -78,7 +79,7 @@ impl Watch {
         }
     }
 
-    /// How long to wait before the next look.
+    /// Time until the next look.
     pub(crate) fn pause(&self) -> Duration {
         LOOK_EVERY
     }
@@ -108,7 +109,7 @@ impl Watch {
         )
     }
 
-    /// The judgement, after all cases have ended.
+    /// The verdict, after all cases have ended.
     pub(crate) fn finish(self) -> Result<String, String> {
         wait_for_workers();
         println!("{}", self.line());

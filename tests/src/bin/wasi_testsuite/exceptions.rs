@@ -1,8 +1,7 @@
 //! The programs that cannot pass, and why.
 
-/// Making links is refused (ENOTSUP), since a guest that could make them could lead others astray
-/// who were given the same directory. Following, reading, moving and removing those that are there
-/// works, and has tests of its own.
+/// Making links is refused (ENOTSUP): a guest could use links to mislead others with the same
+/// directory. Following, reading, moving and removing existing links works, and has other tests.
 const EXCEPTIONS: [(&str, &str); 7] = [
     ("nofollow_errors", "makes symbolic links"),
     ("path_exists", "makes symbolic links"),
@@ -16,7 +15,7 @@ const EXCEPTIONS: [(&str, &str); 7] = [
     ("symlink_filestat", "makes a symbolic link"),
 ];
 
-/// Why a program of the Rust suite cannot pass, if it is one that cannot.
+/// Why a program of the Rust suite cannot pass, if it cannot.
 pub(crate) fn reason(program: &str) -> Option<&'static str> {
     let (suite, name) = (program.split('/').next()?, program.rsplit('/').next()?);
     EXCEPTIONS

@@ -1,9 +1,8 @@
-//! Makes a transport module of a program, in the binary format: the four exports that a module has
-//! are put behind everything else, so that no number changes.
+//! Turns a program in the binary format into a transport module. The four exports of a module are
+//! added after everything else, so that no index changes.
 //!
-//! The program's `_start` is the module's `main`, which the runtime runs right after instantiating.
-//! The role function then says ECANCELED: whoever dials learns by it that `main` has come to its
-//! end.
+//! The program's `_start` is the module's `main`, which the runtime runs right after instantiation.
+//! The role function then returns ECANCELED. The dialer learns from it that `main` has ended.
 
 use watm_wasmer::Errno;
 
@@ -70,8 +69,7 @@ pub(crate) fn with_exports(program: &[u8]) -> Result<Vec<u8>, String> {
                     .concat()
                 })
                 .collect(),
-            // No locals, `i32.const`, `end`. The number fits into one byte of seven bits with a
-            // sign.
+            // No locals, `i32.const`, `end`. The number fits into one signed LEB128 byte.
             CODE => added()
                 .map(|(.., result)| vec![4, 0, 0x41, result.cast_unsigned() & 0x7f, 0x0b])
                 .into(),
@@ -91,7 +89,7 @@ pub(crate) fn with_exports(program: &[u8]) -> Result<Vec<u8>, String> {
     Ok(module)
 }
 
-/// How many of the imports are functions.
+/// Number of imports that are functions.
 fn functions_in(count: usize, imports: &[u8]) -> Result<usize, String> {
     let mut reader = Reader(imports);
     let mut functions = 0;
@@ -105,7 +103,7 @@ fn functions_in(count: usize, imports: &[u8]) -> Result<usize, String> {
                 reader.number()?;
                 functions += 1;
             }
-            // A global variable: its type, and whether it changes.
+            // A global variable: its type, and whether it is mutable.
             3 => {
                 reader.take(2)?;
             }
@@ -115,7 +113,7 @@ fn functions_in(count: usize, imports: &[u8]) -> Result<usize, String> {
     Ok(functions)
 }
 
-/// Bytes that are still to be read.
+/// The bytes that remain to be read.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -129,7 +127,7 @@ impl<'a> Reader<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// A number in LEB128.
+    /// Reads a number in LEB128.
     fn number(&mut self) -> Result<usize, String> {
         let mut number = 0;
         for shift in (0..35).step_by(7) {
@@ -143,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number in LEB128.
+/// Encodes a number in LEB128.
 fn encoded(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -164,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_program_becomes_a_module_that_dials() {
-        // More than 127 functions, so that numbers take two bytes.
+        // More than 127 functions, so that indices take two bytes.
         let functions = "(func)".repeat(300);
         let program = wat::parse_str(format!(
             r#"(module

@@ -1,7 +1,7 @@
 //! Runs the conformance suite of WASI Preview 1 through the runtime. See tests/README.md.
 //!
-//! Each program runs in a process of its own, whose standard streams it has: what it prints and how
-//! it exits is what that process prints and how that exits.
+//! Each program runs in a separate process and uses its standard streams. The output and the exit
+//! code of the process are those of the program.
 
 #![allow(
     clippy::print_stdout,
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the programs, as many at a time as there are cores, and tells of each when it has ended.
+/// Runs the programs in parallel, one per core, and reports each as it ends.
 fn run_all(programs: &[Program]) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let verdicts = Mutex::new(Vec::new());

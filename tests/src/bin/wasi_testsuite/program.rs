@@ -1,4 +1,4 @@
-//! A program of the suite: what it is run with, and what has to come of it.
+//! A program of the suite: what it is run with, and the expected result.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::exceptions;
 
-/// What is shown of a failed program's standard error, in bytes.
+/// How much of a failed program's standard error is shown, in bytes.
 const SHOWN: usize = 600;
 
 /// A program of the suite.
@@ -18,20 +18,20 @@ pub(crate) struct Program {
     path: PathBuf,
 }
 
-/// What stands beside a program, in a file of its name that ends with `.json`.
+/// The manifest of a program: the file beside it with the extension `.json`.
 #[derive(Default)]
 struct Manifest {
     args: Vec<String>,
     env: BTreeMap<String, String>,
-    /// The directory that it finds at `/`.
+    /// The directory to map to `/`.
     root: Option<String>,
-    /// Directories that it finds under their names, in earlier versions of the suite.
+    /// Directories to map to their own names, in earlier versions of the suite.
     dirs: Vec<String>,
     exit_code: i32,
     stdout: Option<String>,
 }
 
-/// What came of a program.
+/// The result of a program.
 pub(crate) enum Verdict {
     Passed,
     Exception(&'static str),
@@ -79,7 +79,7 @@ impl Program {
         Ok(programs)
     }
 
-    /// Runs it and says what came of it.
+    /// Runs it and judges the result.
     pub(crate) fn judge(&self) -> Verdict {
         match (self.run(), exceptions::reason(&self.name)) {
             (Ok(()), None) => Verdict::Passed,
@@ -91,7 +91,7 @@ impl Program {
 
     fn run(&self) -> Result<(), String> {
         let manifest = Manifest::of(&self.path)?;
-        // The suite stays as it is, and each program finds it so.
+        // On a copy, so that each program finds the suite unchanged.
         let copies = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
         command.arg("--run").arg(&self.path);

@@ -8,10 +8,9 @@ use watm_wasmer::{DialError, Dialer, GuestError, Stdio, TransportError, Transpor
 
 use crate::exports::{ENDED, with_exports};
 
-/// The exit code of this process when the program could not be run, or trapped.
+/// The exit code of this process if the program could not be run, or trapped.
 const NOT_RUN: u8 = 125;
-/// How long a program may take, and how long it may be until the runtime has ended one that took
-/// longer.
+/// Limit for a program, and limit until the runtime must have ended one that took longer.
 const LONGEST: Duration = Duration::from_secs(60);
 const FOR_EVER: Duration = Duration::from_secs(300);
 
@@ -31,7 +30,7 @@ pub(crate) struct Surroundings {
     arg: Vec<String>,
 }
 
-/// Runs it, and says how it has exited.
+/// Runs the program, and returns how it has exited.
 pub(crate) fn run(program: &Path, surroundings: &Surroundings) -> ExitCode {
     // A runtime that hangs has failed.
     std::thread::spawn(|| {
@@ -43,7 +42,7 @@ pub(crate) fn run(program: &Path, surroundings: &Surroundings) -> ExitCode {
         eprintln!("{problem}");
         NOT_RUN.into()
     });
-    // Codes of programs are small numbers.
+    // Exit codes of programs are small numbers.
     ExitCode::from(u8::try_from(code).unwrap_or(NOT_RUN))
 }
 
@@ -64,7 +63,7 @@ fn try_to_run(program: &Path, surroundings: &Surroundings) -> Result<i32, String
         builder = builder.arg(arg);
     }
     let dialer = builder.build().map_err(|error| error.to_string())?;
-    // Nothing is connected to: the role function ends it.
+    // Nothing is connected: the role function fails first.
     match dialer.dial("127.0.0.1:1") {
         Err(DialError::Transport(TransportError::Failed {
             error: GuestError::Errno(ENDED),
