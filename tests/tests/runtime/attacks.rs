@@ -1,6 +1,6 @@
-//! What an attack on the runtime found, and the rest of its kind: work, memory and descriptors out
-//! of all proportion to what a module asks for. What these cost in time and memory is measured by
-//! `tests/attack`, and by the fuzz target `reading`.
+//! What an attack on the runtime has found, and similar cases: work, memory and descriptors out of
+//! all proportion to what a module asks for. `tests/attack` and the fuzz target `reading` measure
+//! the time and memory of these cases.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use watm_wasmer::{
     ModuleLoader, TransportError, TransportModule,
 };
 
-/// A number as the binary format writes it.
+/// A number in the encoding of the binary format.
 fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -39,7 +39,7 @@ fn binary(sections: &[Vec<u8>]) -> Vec<u8> {
     [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat()
 }
 
-/// A section with so many items that are all alike.
+/// A section with `count` identical items.
 fn items(id: u8, count: usize, item: &[u8]) -> Vec<u8> {
     section(id, &[leb(count), item.repeat(count)].concat())
 }
@@ -51,12 +51,12 @@ fn wide_types(count: usize) -> Vec<u8> {
     items(1, count, &[vec![0x60], values.clone(), values].concat())
 }
 
-/// A module of the interface that does nothing, in the binary format.
+/// A module in the binary format that follows the interface and does nothing.
 fn plain() -> Vec<u8> {
     std::fs::read(path_of("plain")).expect("the file")
 }
 
-/// That a dial got as far as the role's function, which returned an error.
+/// Checks that a dial got as far as the role function, which returned an error.
 #[track_caller]
 fn expect_reached(error: &DialError, name: &str) {
     match error {
@@ -65,7 +65,7 @@ fn expect_reached(error: &DialError, name: &str) {
     }
 }
 
-/// Declares an import so many times.
+/// Declares an import `count` times.
 fn declare(text: &mut String, count: usize, import: &(&str, &str, Signature)) {
     let (from, name, signature) = import;
     let types = |types: &[ValType]| {
@@ -118,7 +118,7 @@ fn an_import_that_is_repeated_thousands_of_times_is_one_function() {
         declare(&mut text, 5000, import.expect("a function"));
         dial(&module(&text, &format!("(call ${function}_4999 {call})")));
     }
-    // All of them, as often as there may be imports.
+    // All functions, as often as imports are allowed.
     let mut text = String::new();
     for import in &known {
         declare(&mut text, 10_000 / known.len(), import);
@@ -139,7 +139,7 @@ fn what_a_module_declares_is_counted_before_it_is_kept() {
             "2000000 imports",
             vec![items(2, 2_000_000, &[0, 0, 3, 0x7f, 0])],
         ),
-        // Few enough, but each of two thousand values.
+        // Few enough, but each has two thousand values.
         (
             "parameters and results of imports and exports",
             vec![wide_types(1), items(2, 51, &import)],
@@ -157,7 +157,7 @@ fn what_a_module_declares_is_counted_before_it_is_kept() {
         ("parameters and results in its types", vec![wide_types(51)]),
         ("1000000 functions", vec![items(3, 1_000_000, &[0])]),
         ("1000000 memories", vec![items(5, 1_000_000, &[0, 0])]),
-        // So many are said to come.
+        // Only the count claims this many.
         (
             "4294967295 types",
             vec![section(1, &leb(u32::MAX as usize))],
@@ -265,7 +265,7 @@ fn what_takes_the_validator_or_the_compiler_long_is_refused_at_once() {
                 "call $f ".repeat(100_000)
             ),
         ),
-        // Looked at in every order.
+        // Examined in every order.
         (
             "additions, rotations",
             format!(
@@ -294,7 +294,7 @@ fn groups_that_stand_for_many_items_are_refused_unread() {
         leb(1_000_000),
         [0x60, 0, 0].repeat(1_000_000),
     ];
-    // One name of a module for any number of imports.
+    // One module name for any number of imports.
     let group_of_imports = [
         leb(1),
         leb(50_000),
@@ -342,7 +342,7 @@ fn of_what_a_module_says_of_itself_only_so_much_is_kept() {
     assert!(info.problems().is_empty());
     assert!(info.producers().len() <= 100);
     assert_eq!(info.name(), Some(&name[..MAX_EXCERPT]));
-    // What cannot be read of it is no reason to refuse a module, whatever it is.
+    // An unreadable section is no reason to refuse a module.
     for damaged in [
         &[0xff; 100_000][..],
         b"\x01\xff",
@@ -361,7 +361,7 @@ fn of_what_a_module_says_of_itself_only_so_much_is_kept() {
 fn messages_quote_200_characters_of_a_module_at_most() {
     let long = "x".repeat(90_000);
     let modules = [
-        // Twice the same export.
+        // The same export twice.
         format!(
             "(module (memory 1) (export \"{long}\" (memory 0)) (export \"{long}\" (memory 0)))"
         ),
@@ -382,7 +382,7 @@ fn messages_quote_200_characters_of_a_module_at_most() {
     for module in modules {
         let error = TransportModule::from_bytes(&module).expect_err("it is no module");
         let text = error.to_string();
-        // Several problems of a module may each quote two names and a type.
+        // A module may have several problems, and each may quote two names and a type.
         let problems = match &error {
             LoadError::Interface(problems) => problems.len(),
             _ => 1,
@@ -426,7 +426,7 @@ fn custom_sections_are_neither_compiled_nor_kept() {
             .expect("an artifact")
             .size
     };
-    // Names of a million functions, of which the module has next to none.
+    // Names of many functions, of which the module has almost none.
     let count = 300_000;
     let names: Vec<u8> = (0..count)
         .flat_map(|i| [leb(i), vec![0]].concat())
@@ -442,8 +442,8 @@ fn custom_sections_are_neither_compiled_nor_kept() {
     assert_eq!(artifact("with", &file), artifact("without", &plain()));
 }
 
-/// A module whose worker writes `buffers` over the same 4 MiB of lines to a standard stream, again
-/// and again.
+/// A module whose worker repeatedly writes `buffers` over the same 4 MiB of lines to a standard
+/// stream.
 fn flood(stream: u32) -> TransportModule {
     with_worker(&format!(
         "(local $i i32)
@@ -468,7 +468,7 @@ fn a_write_of_gigabytes_to_a_standard_stream_ends_when_it_should() {
         let pair = Pair::with(builder);
         watm_tests::read_vec(&pair.peer, 3);
         pair.conn.close().expect_err("it goes on");
-        // It took minutes for one call.
+        // One call used to take minutes.
         let ended = pair.conn.wait(Some(Duration::from_secs(20)));
         assert!(ended.is_some(), "the worker goes on");
     }
@@ -491,8 +491,8 @@ fn one_write_to_a_standard_stream_takes_a_mebibyte_and_says_so() {
     assert_eq!(read_numbers(&pair.peer), [0, 1 << 20]);
 }
 
-/// A module that opens a file, dials, and puts the socket in the file's place, until either fails,
-/// and then reports how often it went well.
+/// A module that opens a file, dials, and moves the socket to the file's number. It repeats this
+/// until one step fails, and then reports how often it succeeded.
 fn moves_its_sockets() -> TransportModule {
     text(
         r#"(module
@@ -547,16 +547,17 @@ fn descriptors_count_wherever_they_are_moved() {
             .config("")
             .descriptor_limit(limit)
             .build();
-        // Open as long as it dials.
+        // Open while it dials.
         let (listener, address) = listener();
         let _conn = dialer
             .expect("a dialer")
             .dial(&address)
             .expect("a connection");
         let peer = accept_one(&listener);
-        // The control pipe, the application's side and the first connection are there already.
+        // The control pipe, the application's side and the first connection already exist.
         let more = i32::try_from(limit).expect("a small number") - 3;
-        // From the fourth on each takes the place of a file, and the last of these is still open.
+        // From the fourth on, each takes the place of a file, and the last of these files is still
+        // open.
         let more = if more > 3 { more - 1 } else { more };
         assert_eq!(read_numbers(&peer), [more, -EMFILE], "{limit}");
     }

@@ -1,4 +1,4 @@
-//! Slow readers: everybody who writes to them has to wait, and nothing is lost meanwhile.
+//! Slow readers: every writer must wait for them, and nothing is lost meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -16,7 +16,7 @@ const FIFTY_MEGABYTES: u64 = 50_000_000;
 /// What the systems and the host may hold of a stream that nobody reads: much less than all of it.
 const BUFFERS: u64 = 45_000_000;
 
-/// Counts what goes through.
+/// Counts the bytes that pass through.
 struct Counted<'a, W>(W, &'a AtomicU64);
 
 impl<W: Write> Write for Counted<'_, W> {
@@ -31,7 +31,7 @@ impl<W: Write> Write for Counted<'_, W> {
     }
 }
 
-/// Has one side write 50 MB while the other does not read until it writes, and for a second more.
+/// One side writes 50 MB. The other begins to read a second after the first bytes are written.
 #[track_caller]
 fn a_second_late(from: impl Write + Send, to: impl Read) {
     let written = AtomicU64::new(0);
@@ -41,7 +41,7 @@ fn a_second_late(from: impl Write + Send, to: impl Read) {
         eventually("100,000 bytes are taken with nobody reading", || {
             written.load(Ordering::Relaxed) > 100_000
         });
-        // The very thing that is tested: a reader that is away for a second.
+        // A reader that pauses for a second is what this tests.
         std::thread::sleep(Duration::from_secs(1));
         let held = written.load(Ordering::Relaxed);
         assert!(
@@ -90,7 +90,7 @@ fn one_direction_that_stands_still_does_not_hold_up_the_other() {
             .expect("a timeout");
         let mut pattern = Pattern::new(1);
         let mut pending = Vec::new();
-        // Until it stands still.
+        // Writes until the direction stalls.
         let stuck = loop {
             if pending.is_empty() {
                 pending = pattern.take(10_000);
@@ -113,7 +113,7 @@ fn one_direction_that_stands_still_does_not_hold_up_the_other() {
 #[test]
 fn a_non_blocking_write_to_the_application_is_whole_or_refused() {
     // The guest fails with EIO at the first partial write. The reader takes odd amounts, so that
-    // the room is never a multiple of what is written.
+    // the room is never a multiple of the size of a write.
     for message in [65_536, 65_535, 40_000, 1000, 1] {
         let total = (message * 2000).min(10_000_000);
         let config = format!("{message} {total}");
@@ -135,8 +135,8 @@ fn a_non_blocking_write_to_the_application_is_whole_or_refused() {
     }
 }
 
-/// Writes 400 messages of 64 KiB to the network without waiting, each again and again until it is
-/// taken, and fails with EIO if one is taken in part. Byte i of the stream is i modulo 251.
+/// Writes 400 messages of 64 KiB to the network without waiting. Repeats each until it is taken,
+/// and fails with EIO if one is taken partially. Byte i of the stream is i modulo 251.
 const WHOLE_TO_NETWORK: &str = "
     (local $i i32) (local $written i32) (local $errno i32)
     (drop (call $set_flags (global.get $net) (i32.const 4)))

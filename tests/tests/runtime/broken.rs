@@ -1,5 +1,5 @@
-//! Whoever looks at the other side of a connection can tell an end from a failure: what failed gets
-//! there as a reset, behind what came before it, and never as an end of stream.
+//! Both ends of a connection can tell an end from a failure. A failure arrives as a reset, after
+//! the data before it, and never as an end of stream.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,13 +13,13 @@ use watm_wasmer::{
     Builder, Conn, Dialer, Errno, Listener, Relay, RelayHandle, TransportError, TransportModule,
 };
 
-/// How a worker can fail.
+/// The ways in which a worker can fail.
 const FAILURES: [&str; 3] = [
     // An error number.
     "(i32.const -29)",
     // A trap.
     "(unreachable)",
-    // It closes everything first, as programs do that hand errors up.
+    // An error after closing everything, as programs do that return errors upwards.
     "(drop (call $fd_close (global.get $net)))
      (drop (call $fd_close (global.get $internal)))
      (i32.const -29)",
@@ -158,7 +158,7 @@ fn clients_of_a_relay_that_cannot_be_served_are_reset() {
     // Nobody listens there.
     let refused = relay(Relay::builder(&plain).remote(refusing.address()));
     assert_eq!(read_to_reset(&connect(refused.local_addr())), b"");
-    // The client never says what the module waits for.
+    // The client never sends what the module waits for.
     let (_remote, address) = listener();
     let silent = Relay::builder(&built("handshake")).remote(&address);
     let silent = relay(silent.handshake_timeout(Duration::from_millis(200)));
@@ -180,20 +180,20 @@ fn clients_of_a_listener_whose_handshake_fails_are_reset() {
         .handshake_timeout(Duration::from_millis(200))
         .acceptor();
     let acceptor = acceptor.expect("an acceptor");
-    // One is silent, the other says something else.
+    // One is silent, the other sends something else.
     for said in [&b""[..], b"sixteen wrong bytes"] {
         let (client, server) = tcp_pair();
         client.set_read_timeout(Some(SHORT)).expect("a timeout");
         (&client).write_all(said).expect("room");
         acceptor.accept(server).expect_err("no handshake");
-        // What the module had sent before its own part failed may come first.
+        // Data that the module sent before it failed may come first.
         read_to_reset(&client);
     }
 }
 
 #[test]
 fn a_guest_that_takes_a_reset_for_an_end_does_not_make_it_one() {
-    // Reads until there is nothing more, whatever the reason is, and returns 0.
+    // Reads until there is nothing more, whatever the reason, and returns 0.
     let swallows = "(loop $more
            (if (i32.eqz (call $read (global.get $net) (i32.const 16384) (i32.const 1000)))
              (then (if (i32.load (i32.const 8)) (then
@@ -222,7 +222,7 @@ fn a_guest_that_takes_a_reset_for_an_end_does_not_make_it_one() {
             "{then}: {error}"
         );
 
-        // An end is one.
+        // An end is reported as an end.
         let pair = Pair::dial(&module);
         (&pair.peer).write_all(b"the last").expect("room");
         drop(pair.peer);

@@ -11,12 +11,11 @@ use watm_wasmer::{Conn, DialError, Dialer, End, Errno, Listener, TransportError,
 
 const GRACE: Duration = Duration::from_millis(300);
 
-/// What an end may take beyond its grace period before something is broken: the promise is 100 ms,
-/// and the machine may be busy. With it, a grace period is still told from the three seconds that
-/// there are by default.
+/// How much longer than its grace period an end may take. The promise is 100 ms, but the machine
+/// may be busy. The sum is still less than the default grace period of three seconds.
 const SLACK: Duration = Duration::from_millis(2500);
 
-/// The same for a handshake, which has 30 seconds by default.
+/// The same for a handshake, whose default limit is 30 seconds.
 const HANDSHAKE_SLACK: Duration = Duration::from_secs(20);
 
 /// Closes a connection whose transport does not end by itself.
@@ -80,8 +79,8 @@ fn a_blocking_read_and_a_blocking_write_are_stopped_in_their_sleep() {
 
 #[test]
 fn a_write_that_is_refused_for_ever_parks_and_is_stopped() {
-    // The same write again and again, to a peer that never reads. The guest has asked for room
-    // once, so that it is told of refusals.
+    // The guest repeats the same write to a peer that never reads. It has asked for room once, so
+    // that writes are refused.
     let spinning = with_worker(
         "(drop (call $set_flags (global.get $net) (i32.const 4)))
          (drop (call $wait (global.get $net) (i32.const 2)))
@@ -139,7 +138,7 @@ fn dropping_a_connection_never_waits_for_a_guest_that_does_not_cooperate() {
     let pair = Pair::dial(&with_loop());
     let started = Instant::now();
     drop(pair.conn);
-    // The grace period is three seconds.
+    // The default grace period is three seconds.
     assert!(started.elapsed() < Duration::from_secs(3));
     expect_reset(&pair.peer);
 }
@@ -176,7 +175,7 @@ fn the_control_descriptor_gives_one_byte_of_0_and_no_more() {
 
 #[test]
 fn control_is_silent_while_nobody_closes() {
-    // A read without waiting between two messages of the application.
+    // A non-blocking read between two messages of the application.
     let module = with_worker(
         "(drop (call $set_flags (global.get $control) (i32.const 4)))
          (drop (call $read (global.get $internal) (i32.const 16384) (i32.const 16)))
@@ -199,7 +198,7 @@ fn a_guest_that_waits_for_control_alone_ends_within_the_grace_period() {
     let pair = Pair::dial(&built("err_positive"));
     let started = Instant::now();
     assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
-    // One that had to be interrupted would be no clean end.
+    // An interrupted transport would not end cleanly.
     assert!(
         started.elapsed() < Duration::from_secs(3) + SLACK,
         "{:?}",
@@ -209,8 +208,8 @@ fn a_guest_that_waits_for_control_alone_ends_within_the_grace_period() {
 
 #[test]
 fn a_guest_that_does_not_care_for_the_end_of_stream_is_told_over_control() {
-    // It drops what it reads, goes on after the end, and listens to control: half of the grace
-    // period is for the end of stream, the other half for control.
+    // The guest drops what it reads, continues after the end of stream, and listens to control.
+    // Half of the grace period is for the end of stream, and the other half for control.
     let module = with_worker(
         "(loop $next
            (drop (call $wait (global.get $control) (i32.const 1)))
@@ -231,7 +230,7 @@ fn a_guest_that_does_not_care_for_the_end_of_stream_is_told_over_control() {
 
 #[test]
 fn a_transport_that_goes_on_after_control_keeps_its_grace_period() {
-    // It hears of control, takes its time until the peer has answered, and ends well.
+    // The guest learns from control, waits until the peer has answered, and ends cleanly.
     let module = with_worker(
         "(drop (call $wait (global.get $control) (i32.const 1)))
          (call $text (global.get $net))
@@ -312,14 +311,14 @@ fn an_accepted_socket_whose_handshake_never_ends_costs_the_handshake_timeout() {
 
 #[test]
 fn a_handshake_timeout_does_not_touch_a_connection_that_is_set_up() {
-    // Enough for a handshake on a machine that is busy.
+    // Enough for a handshake on a busy machine.
     let limit = Duration::from_secs(2);
     let builder = Dialer::builder(&built("plain")).handshake_timeout(limit);
     let pair = Pair::with(builder);
     pair.conn
         .set_read_timeout(Some(limit + GRACE))
         .expect("a timeout");
-    // Longer than the handshake might have taken.
+    // Waits longer than the handshake may take.
     (&pair.conn).read(&mut [0; 1]).expect_err("nothing comes");
     alternate(&pair.conn, &pair.peer, 1024, |_| {});
 }

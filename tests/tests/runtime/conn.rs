@@ -15,7 +15,8 @@ use watm_wasmer::{
 };
 
 const BRIEF: Duration = Duration::from_millis(100);
-/// What a wait may take beyond its limit on a busy machine; without a limit it takes longer.
+/// How much longer than its limit a wait may take on a busy machine. Without a limit it takes
+/// longer.
 const SLACK: Duration = Duration::from_secs(20);
 
 #[test]
@@ -68,7 +69,7 @@ fn a_write_that_waited_long_enough_times_out_and_loses_nothing() {
     let written = pattern.position() - pending.len() as u64;
     pair.conn.set_write_timeout(None).expect("no timeout");
     std::thread::scope(|scope| {
-        // What the failed write had not taken is written now.
+        // Now writes what the failed write had not taken.
         scope.spawn(|| (&pair.conn).write_all(&pending).expect("room"));
         expect_pattern(&pair.peer, 1, written + pending.len() as u64);
     });
@@ -167,7 +168,7 @@ fn two_threads_use_both_directions_of_one_connection() {
 
 #[test]
 fn several_threads_may_write_and_no_write_of_a_message_is_torn() {
-    // Each message fits, so a write takes it whole; their order is free.
+    // Each message fits, so a write takes it whole. The order of the messages is free.
     let pair = Pair::dial(&built("plain"));
     std::thread::scope(|scope| {
         for i in 1..=4u8 {
@@ -275,8 +276,8 @@ fn a_shutdown_of_both_directions_ends_a_transport_that_ends_with_its_source() {
 
 #[test]
 fn a_small_question_and_its_answer_do_not_wait_for_more_bytes() {
-    // Write-behind and Nagle's delay would each show as tens of milliseconds a round. So does a
-    // machine that is busy, but then in the rounds of a plain connection to another thread as well.
+    // Write-behind or Nagle's delay would show as tens of milliseconds per round. So does a busy
+    // machine, but then it also slows the rounds of a plain connection to another thread.
     let pair = Pair::dial(&built("plain"));
     alternate(&pair.conn, &pair.peer, 64, |_| {});
     let plain = connect(EchoServer::start().address());
@@ -295,7 +296,7 @@ fn a_small_question_and_its_answer_do_not_wait_for_more_bytes() {
         beside += between.elapsed();
     }
     let (each, plain) = (through / rounds, beside / rounds);
-    // Four turns of a thread in place of two.
+    // Four thread switches instead of two.
     assert!(
         each < Duration::from_millis(10) + 4 * plain,
         "{each:?} a round, {plain:?} of a plain connection"
@@ -311,9 +312,9 @@ fn a_connection_tells_what_it_moved_and_what_that_took() {
     eventually("all is counted", || pair.conn.stats().sent >= 1 << 20);
     let stats = pair.conn.stats();
     assert!(stats.received >= 1 << 20, "{stats:?}");
-    // The module takes 16 KiB at once, so each way has at least 64 reads and as many writes.
+    // The module takes 16 KiB at once, so each direction has at least 64 reads and 64 writes.
     assert!(stats.host_calls >= 256, "{stats:?}");
-    // Bytes leave and come in pieces of 128 KiB at most.
+    // Bytes leave and arrive in pieces of at most 128 KiB.
     assert!(stats.system_calls >= 16, "{stats:?}");
     assert!(
         !stats.guest_time.is_zero() && !stats.host_time.is_zero(),

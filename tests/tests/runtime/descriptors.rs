@@ -1,4 +1,4 @@
-//! Contract, section 3: the descriptors that a guest is given, and what each call does to them.
+//! Contract, section 3: the descriptors that a guest gets, and what each call does to them.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -15,7 +15,7 @@ const SOCKET_STREAM: i32 = 6;
 const NONBLOCK: i32 = 4;
 const ESPIPE: i32 = 70;
 
-/// What a small guest reports of itself.
+/// What a small guest reports about itself.
 #[track_caller]
 fn report(module: &watm_wasmer::TransportModule) -> Vec<i32> {
     let pair = Pair::dial(module);
@@ -36,9 +36,9 @@ fn every_kind_is_a_blocking_stream_socket_whose_flags_can_be_set_and_that_cannot
         0,
         NONBLOCK, // set
         0,
-        0, // and taken back
+        0, // and cleared
         0,
-        EAGAIN, // non-blocking, and nothing there
+        EAGAIN, // non-blocking, and no data
         ESPIPE,
         ESPIPE,
         ESPIPE,
@@ -75,7 +75,7 @@ fn receiving_sending_and_shutting_down_work_and_check_their_flags() {
 
 #[test]
 fn closed_and_renumbered_descriptors_follow_the_rules() {
-    // It dials a second time.
+    // The guest dials a second time.
     let (_listener, address) = listener();
     let dialer = Dialer::builder(&wat("close_twice"))
         .build()
@@ -83,7 +83,8 @@ fn closed_and_renumbered_descriptors_follow_the_rules() {
     let conn = dialer.dial(&address).expect("a connection");
     let found = read_numbers(&read_vec(&conn, 17 * 4)[..]);
     assert_eq!(found, [0, 8, 8, 8, 8, 8, 8, 1, 0, 8, 0, 6, 0, 6, 0, 8, 0]);
-    // Its last call closes the internal descriptor a second time, and it returns what that said.
+    // Its last call closes the internal descriptor a second time. It returns the result of this
+    // call.
     let error = conn.close().expect_err("it returns -8");
     assert_eq!(error.errno(), watm_wasmer::Errno::Badf);
 }
@@ -91,8 +92,8 @@ fn closed_and_renumbered_descriptors_follow_the_rules() {
 #[test]
 fn only_its_own_numbers_mean_something_to_a_guest() {
     let found = report(&wat("fd_guess"));
-    // Standard output and error take the byte. All others say that they are bad; standard input may
-    // also say that it is not for writing.
+    // Standard output and error take the byte. All others fail with EBADF, except that standard
+    // input may also say that it cannot be written.
     assert_eq!(found[0], 2, "{found:?}");
     assert!(found[2] <= 1, "{found:?}");
     assert_eq!(found[..3].iter().sum::<i32>(), 2002 - 3, "{found:?}");
@@ -123,7 +124,7 @@ fn numbers_are_below_what_select_can_take_and_all_different() {
 
 #[test]
 fn a_guest_gets_as_many_descriptors_as_the_limit_says() {
-    // The internal one and control are two of them.
+    // Two of them are the internal descriptor and control.
     for (limit, count) in [(3, 1), (64, 62), (480, 478)] {
         let (_listener, address) = listener();
         let alias = format!("limited_{limit}");
@@ -131,7 +132,7 @@ fn a_guest_gets_as_many_descriptors_as_the_limit_says() {
         let dialer = Dialer::builder(&copy_as("dialmany", &alias)).descriptor_limit(limit);
         let conn = dialer.build().expect("a dialer").dial(&address);
         assert_eq!(logs.after("dialled "), format!("{count} then errno 33"));
-        // Control was kept for it, so that it can be told to end.
+        // The host has kept a descriptor for control, so that the guest can be told to end.
         let conn = conn.expect("a connection");
         conn.close().expect("a clean end");
     }
@@ -151,11 +152,11 @@ fn a_file_never_has_the_number_of_a_connection() {
                 .descriptor_limit(limit);
             let pair = Pair::with(dialer);
             assert_eq!(read_vec(&pair.conn, 6), b"hello\n");
-            // Before its connection is open, and while it is, as many as it gets.
+            // As many as it gets, before its connection is open and while it is open.
             let opened = logs.after("opened: ");
             assert_eq!(opened, format!("{limit} errno 33"), "{alias}");
             assert_eq!(logs.after("clash: "), "none");
-            // The lowest that is free, as on other systems: that of a file that was closed.
+            // The lowest free number, as on other systems: that of a closed file.
             assert_ne!(logs.after("reused: "), "none");
             alternate(&pair.conn, &pair.peer, 1024, |_| {});
         }
@@ -165,8 +166,8 @@ fn a_file_never_has_the_number_of_a_connection() {
 #[test]
 fn a_file_that_was_moved_among_the_hosts_numbers_keeps_its_number() {
     // The worker opens the configuration, moves it to a number above that of its connection, and
-    // dials until there is no more: none of the new ones may be that number, and the file still
-    // reads.
+    // dials until that fails. No new connection may get that number, and the file must still be
+    // readable.
     let module = text(
         r#"(module
   (import "env" "water_dial_fixed" (func $dial (result i32)))
@@ -238,7 +239,8 @@ fn a_file_that_was_moved_among_the_hosts_numbers_keeps_its_number() {
 
 #[test]
 fn a_connection_can_take_the_place_of_a_standard_stream() {
-    // Internal becomes standard output: what is written there arrives, and the old number is bad.
+    // Internal becomes standard output. What is written there arrives, and the old number is
+    // invalid.
     let module = with_worker(
         "(call $put (call $renumber (global.get $internal) (i32.const 1)))
          (call $put (call $write (global.get $internal) (i32.const 16) (i32.const 3)))
@@ -250,7 +252,7 @@ fn a_connection_can_take_the_place_of_a_standard_stream() {
 
 #[test]
 fn a_standard_stream_that_was_closed_is_gone() {
-    // What the host has under the same numbers must not show.
+    // The host's own descriptors of the same numbers must not show.
     let module = with_worker(
         "(local $fd i32)
          (loop $next
@@ -289,7 +291,7 @@ fn blocking_descriptors_wait_in_the_data_phase() {
     };
     #[track_caller]
     fn pass(mut from: impl Write, mut to: impl Read, message: &[u8]) {
-        // In two pieces: the reader of one call waits while the other is on its way.
+        // In two pieces: a reader waits in one call while the second piece is on its way.
         from.write_all(&message[..3]).expect("room");
         from.write_all(&message[3..]).expect("room");
         let mut found = vec![0; message.len()];
@@ -318,7 +320,7 @@ fn the_posix_layer_of_wasi_libc_works_on_them() {
     let logs = Logs::of_module("on_posix");
     let pair = Pair::dial(&copy_as("posix", "on_posix"));
     let mut pattern = Pattern::new(1);
-    // WAITALL: 8 bytes in one call although they come one by one.
+    // WAITALL reads 8 bytes in one call, although they come one by one.
     for _ in 0..8 {
         (&pair.conn).write_all(&pattern.take(1)).expect("room");
     }
@@ -337,7 +339,7 @@ fn the_posix_layer_of_wasi_libc_works_on_them() {
 
 #[test]
 fn a_message_written_alone_is_one_read_whatever_its_size() {
-    // 60,000 bytes do not divide what the pipe holds, so that messages also lie across its end.
+    // 60,000 bytes do not divide the pipe's capacity, so some messages wrap around its end.
     let logs = Logs::of_module("one_read");
     let pair = Pair::with(Dialer::builder(&copy_as("bigwrite", "one_read")).config(*b"1 0"));
     let lengths = [
@@ -372,7 +374,7 @@ fn a_message_of_the_network_written_alone_is_one_read() {
 
 #[test]
 fn a_read_returns_what_is_there_and_0_only_at_the_end() {
-    // The first read asks for more than there is; a read of no bytes says 0 and takes nothing.
+    // The first read asks for more than there is. A read of no bytes returns 0 and takes nothing.
     let module = with_worker(
         "(drop (call $wait (global.get $internal) (i32.const 1)))
          (call $put (call $read (global.get $internal) (i32.const 16384) (i32.const 0)))
@@ -394,7 +396,7 @@ fn a_read_returns_what_is_there_and_0_only_at_the_end() {
 
 #[test]
 fn peeking_leaves_the_bytes_on_every_kind() {
-    // sock_recv with PEEK twice, then without, on internal and net; three bytes each.
+    // Three bytes each, on internal and net: sock_recv twice with PEEK, then once without.
     let module = with_worker(
         "(local $fd i32) (local $round i32) (local $flags i32)
          (local.set $fd (global.get $internal))
@@ -432,7 +434,7 @@ fn peeking_leaves_the_bytes_on_every_kind() {
 
 #[test]
 fn waiting_for_all_takes_what_comes_piece_by_piece_on_every_kind() {
-    // 8 bytes each from internal and net, then they are reported.
+    // Reads 8 bytes each from internal and net, and reports them.
     let module = with_worker(
         "(i32.store (i32.const 0) (i32.const 16384))
          (i32.store (i32.const 4) (i32.const 8))
@@ -457,7 +459,7 @@ fn waiting_for_all_takes_what_comes_piece_by_piece_on_every_kind() {
 
 #[test]
 fn several_buffers_are_gathered_and_scattered_in_order() {
-    // Reads into three buffers, of 3, 0 and 10 bytes, and writes them in the other order.
+    // Reads into three buffers, of 3, 0 and 10 bytes, and writes them in reverse order.
     let module = with_worker(
         "(i64.store (i32.const 256) (i64.const 0x0000_0003_0000_4000))
          (i64.store (i32.const 264) (i64.const 0x0000_0000_0000_0000))
@@ -486,7 +488,7 @@ fn a_write_after_a_shutdown_says_that_the_pipe_is_broken() {
          (i32.const -11)",
     );
     let pair = Pair::dial(&module);
-    // The worker goes on, and both sides have read the end already.
+    // The worker continues, and both sides have already read the end.
     assert_eq!(read_numbers(&pair.conn), [0, EPIPE]);
     expect_end(&pair.peer);
     assert!(pair.conn.outcome().is_none());

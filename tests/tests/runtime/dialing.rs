@@ -12,9 +12,8 @@ use watm_wasmer::{
     TransportError, TransportModule,
 };
 
-/// What a limit in time may be exceeded by on a busy machine before something is broken. With it,
-/// the limit is still told from those that there are by default: 10 seconds to connect, 30 for a
-/// handshake.
+/// How much longer than a limit something may take on a busy machine. The sum is still less than
+/// the default limits: 10 seconds to connect, and 30 for a handshake.
 const SLACK: Duration = Duration::from_secs(5);
 
 #[track_caller]
@@ -87,7 +86,7 @@ fn a_peer_that_stays_silent_in_the_handshake_costs_the_handshake_timeout() {
         other => panic!("{other:?}"),
     }
     assert!(elapsed >= limit && elapsed < limit + SLACK, "{elapsed:?}");
-    // The worker is stopped, and lets go of the socket.
+    // The worker is stopped, and drops the socket.
     let peer = accept_one(&listener);
     assert_eq!(read_vec(&peer, 16), b"WATM-HELLO-00001");
     expect_reset(&peer);
@@ -211,7 +210,7 @@ fn an_ipv6_address_may_have_a_zone_whoever_chooses_it() {
 
 #[test]
 fn a_text_that_is_no_address_is_refused_before_anything_runs() {
-    // A module that could not be dialled in time, so that only the address can end this.
+    // A module that never finishes dialling, so that only the address can end this.
     let dialer = Dialer::builder(&wat("loop_main"))
         .build()
         .expect("a dialer");
@@ -304,7 +303,7 @@ fn a_reset_by_the_peer_is_the_error_of_the_connection() {
     for name in ["plain", "halfclose", "rust_plain", "rust_tcp", "posix"] {
         let pair = Pair::dial(&built(name));
         if name == "posix" {
-            // It reads the first bytes from the application alone.
+            // It first reads only from the application.
             (&pair.conn).write_all(b"12345678").expect("room");
             read_vec(&pair.peer, 8);
         }
@@ -397,11 +396,11 @@ fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
 #[test]
 fn the_time_in_the_stock_is_not_that_of_the_handshake() {
     let echo = EchoServer::start();
-    // Enough for a handshake on a machine that is busy.
+    // Enough for a handshake on a busy machine.
     let limit = Duration::from_secs(2);
     let builder = Dialer::builder(&built("plain")).stock(2);
     let dialer = builder.handshake_timeout(limit).build().expect("a dialer");
-    // The very thing that is tested: instances that are older than that.
+    // Instances older than that are what this tests.
     std::thread::sleep(limit + limit / 2);
     for _ in 0..4 {
         let conn = dialer.dial(&echo.address()).expect("a connection");

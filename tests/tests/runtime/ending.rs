@@ -1,4 +1,4 @@
-//! The end of a connection: who learns of it, in which order, and that no byte is lost to it.
+//! The end of a connection: who learns of it, in which order, and that it loses no byte.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use watm_tests::{
 };
 use watm_wasmer::{Conn, Dialer, End, Errno, GuestError, Listener, TransportError};
 
-/// The modules that know half-close; the last of them needs 8 bytes from the application first.
+/// The modules with half-close. The last one first needs 8 bytes from the application.
 const HALF_CLOSING: [&str; 3] = ["halfclose", "rust_tcp", "posix"];
 
 fn transport_error(error: &std::io::Error) -> &TransportError {
@@ -93,7 +93,7 @@ fn a_close_delivers_all_that_the_buffers_took_to_a_peer_that_reads_late() {
     for name in ["plain16k", "halfclose"] {
         let pair = Pair::with(Dialer::builder(&built(name)).close_grace(Duration::from_secs(20)));
         let written = fill(&pair.conn);
-        // Only now does the peer begin to read.
+        // The peer begins to read only now.
         std::thread::scope(|scope| {
             let closing = scope.spawn(|| pair.conn.close());
             expect_pattern(&pair.peer, 1, written);
@@ -103,7 +103,7 @@ fn a_close_delivers_all_that_the_buffers_took_to_a_peer_that_reads_late() {
     }
 }
 
-/// Writes until nothing more goes in, however long it is waited; returns how much went in.
+/// Writes until nothing more fits, even after a wait. Returns the number of bytes written.
 fn fill(conn: &Conn) -> u64 {
     let mut pattern = Pattern::new(1);
     let mut pending = Vec::new();
@@ -142,7 +142,7 @@ fn a_connection_that_is_dropped_delivers_what_was_written() {
 fn the_peers_last_bytes_arrive_before_the_end_at_an_application_that_reads_late() {
     for name in ["plain", "plain16k", "halfclose", "rust_tcp"] {
         let pair = Pair::dial(&built(name));
-        // The buffers on the way hold this much, so that the peer is gone before the first read.
+        // The buffers between the ends hold this much, so the peer is gone before the first read.
         send_pattern(&pair.peer, 2, 400_000, 64 * 1024);
         drop(pair.peer);
         expect_pattern(&pair.conn, 2, 400_000);
@@ -153,7 +153,7 @@ fn the_peers_last_bytes_arrive_before_the_end_at_an_application_that_reads_late(
 
 #[test]
 fn what_a_worker_wrote_before_it_returned_arrives_on_both_sides() {
-    // 100,000 bytes, more than a socket takes at once from a write of that size, and the return.
+    // Writes 100,000 bytes, more than a socket takes from one such write, and returns.
     let module = with_worker(
         "(local $errno i32)
          (memory.fill (i32.const 65536) (i32.const 7) (i32.const 100000))
@@ -176,8 +176,8 @@ fn what_a_worker_wrote_before_it_returned_arrives_on_both_sides() {
 
 #[test]
 fn what_a_worker_wrote_before_it_returned_waits_for_a_peer_that_reads_late() {
-    // It writes without waiting until nothing more is taken, tells how often it was, and returns.
-    // It has asked for room before, so that it is told when there is none.
+    // Writes without waiting until nothing more is taken, reports the number of writes, and
+    // returns. It has asked for room before, so that writes are refused when there is none.
     let module = with_worker(
         "(local $taken i32)
          (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))
@@ -198,7 +198,7 @@ fn what_a_worker_wrote_before_it_returned_waits_for_a_peer_that_reads_late() {
         pair.conn.outcome().expect("it has ended").expect("well"),
         End::Completed
     );
-    // Only now does the peer read, and what the host still held comes behind what the system did.
+    // The peer reads only now. What the host still held comes after what the system held.
     for _ in 0..taken {
         assert!(read_vec(&pair.peer, 65_536).iter().all(|byte| *byte == 7));
     }
@@ -339,7 +339,7 @@ fn a_shutdown_for_reading_drops_what_comes_and_leaves_writing_alone() {
     let pair = Pair::dial(&built("plain"));
     pair.conn.shutdown(Shutdown::Read).expect("a shutdown");
     expect_end(&pair.conn);
-    // Far more than the pipe holds: it would stop the module if it were kept.
+    // Far more than the pipe holds. If it were kept, it would stop the module.
     send_pattern(&pair.peer, 2, 3_000_000, 64 * 1024);
     send_pattern(&pair.conn, 1, 300_000, 5000);
     expect_pattern(&pair.peer, 1, 300_000);
@@ -371,8 +371,8 @@ fn a_panic_in_the_guest_ends_its_connection_alone_and_says_so() {
 
 #[test]
 fn a_close_delivers_its_bytes_although_the_peer_still_sends() {
-    // Unread bytes in a socket that closes are a reset, which would overtake what is under way. The
-    // pipe holds what is written here: nobody reads what the peer sends, which stops some modules.
+    // Unread bytes in a closing socket cause a reset, which would overtake the bytes in flight. The
+    // pipe holds what is written here. Nobody reads what the peer sends, which stops some modules.
     for name in ["plain16k", "halfclose", "rust_tcp"] {
         for _ in 0..10 {
             let Pair { conn, peer } = Pair::dial(&built(name));
@@ -381,7 +381,7 @@ fn a_close_delivers_its_bytes_although_the_peer_still_sends() {
                 scope.spawn(move || while sending.write_all(&[7; 10_000]).is_ok() {});
                 scope.spawn(|| {
                     send_pattern(&conn, 1, 100_000, 50_000);
-                    // With the peer's bytes under way, how it ends is free.
+                    // With bytes of the peer in flight, either end is correct.
                     let _ = conn.close();
                 });
                 expect_pattern(&peer, 1, 100_000);
@@ -426,7 +426,7 @@ fn a_reset_behind_some_bytes_is_told_behind_them() {
     );
     let mut pair = Pair::dial(&module);
     pair.peer.write_all(b"abc").expect("room");
-    // The bytes are read, and the guest waits for the rest.
+    // The bytes have been read, and the guest waits for the rest.
     eventually("the bytes are acknowledged", || {
         unacknowledged(&pair.peer) == 0
     });
@@ -434,10 +434,10 @@ fn a_reset_behind_some_bytes_is_told_behind_them() {
     assert_eq!(read_numbers_to_reset(&pair.conn), [0, 3, ECONNRESET]);
 }
 
-/// The bytes that the other system has not acknowledged yet.
+/// Number of bytes that the other system has not yet acknowledged.
 fn unacknowledged(stream: &std::net::TcpStream) -> libc::c_int {
     let mut len = 0;
-    // SAFETY: the descriptor is open, and the request writes one int, which lives here.
+    // SAFETY: the descriptor is open, and the request writes only one int, to a local variable.
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut len) };
     assert_eq!(result, 0);
     len
@@ -453,7 +453,7 @@ fn a_close_that_could_not_deliver_everything_is_no_success() {
         // The peer reads nothing at all.
         let result = pair.conn.close();
         let elapsed = started.elapsed();
-        // Less than the three seconds that there are by default.
+        // Less than the default of three seconds.
         assert!(
             elapsed < grace + Duration::from_millis(2500),
             "{name}: {elapsed:?}"

@@ -1,6 +1,6 @@
-//! What the network does wrong: it breaks after any byte, takes and gives bytes in crumbs, goes on
-//! when all is over. Whatever it does, what arrives is a right beginning of what was sent, and the
-//! end comes in bounded time as one of the ends that are documented.
+//! Faults of the network: it breaks after any byte, takes and delivers bytes one by one, and
+//! continues when everything is over. In each case, the bytes that arrive are a correct prefix of
+//! what was sent. The connection ends in bounded time, in one of the documented ways.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -27,7 +27,7 @@ const REPLY: &[u8] = b"WATM-REPLY-00001";
 /// How a peer ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// An orderly end of its own direction; it goes on reading.
+    /// An orderly end of its own direction. It continues to read.
     Half,
     /// An orderly end of both directions.
     Close,
@@ -42,7 +42,7 @@ impl Cut {
     fn apply(self, peer: TcpStream) -> Option<TcpStream> {
         match self {
             Cut::Half => {
-                // Fails if the other side has ended already.
+                // Fails if the other side has already ended.
                 let _ = peer.shutdown(Shutdown::Write);
                 return Some(peer);
             }
@@ -53,7 +53,7 @@ impl Cut {
     }
 }
 
-/// Reads to the end, whatever it is; the error is one of those that a broken network may cause.
+/// Reads to the end of any kind. An error must be one that a broken network may cause.
 #[track_caller]
 fn read_all(mut conn: &Conn) -> (Vec<u8>, Option<ErrorKind>) {
     let mut all = Vec::new();
@@ -90,8 +90,8 @@ fn is_broken(error: &io::Error) -> ErrorKind {
     kind
 }
 
-/// The numbers of bytes after which a connection is cut: around the sizes of the buffers of the
-/// module and of the host, and some between.
+/// The positions at which a connection is cut: around the sizes of the buffers of the module and of
+/// the host, and some between.
 fn cuts() -> impl Iterator<Item = usize> {
     let around = [1, 16, 1024, 4096, 64 * 1024, 128 * 1024];
     let around = around
@@ -151,7 +151,7 @@ fn a_peer_that_ends_after_it_has_read_any_byte_has_read_the_right_ones() {
                     cut.apply(peer);
                     found
                 });
-                // It writes until the transport takes no more, which is told in bounded time.
+                // Writes until the transport takes no more, which must be reported in bounded time.
                 let mut pattern = Pattern::new(7);
                 let (error, conn) = within(SHORT, move || {
                     loop {
@@ -230,7 +230,7 @@ fn a_client_that_ends_within_the_handshake_never_reaches_accept_or_the_remote() 
                         Ok(len) => panic!("{len} bytes for half a greeting"),
                     }
                 }
-                // A few at once. Memcheck has address space for no more than fifteen guests.
+                // A few at once: Memcheck has address space for only fifteen guests.
                 clients += 1;
                 if clients % 4 == 0 {
                     let results = logs.all_after("handshake: hello read, result ", clients);
@@ -239,7 +239,7 @@ fn a_client_that_ends_within_the_handshake_never_reaches_accept_or_the_remote() 
             }
         }
     }
-    // Whoever comes next is the first that accept sees.
+    // The first accepted connection is the next client.
     let mut client = connect(listening.local_addr());
     client.write_all(HELLO).expect("room");
     assert_eq!(read_vec(&client, REPLY.len()), REPLY);
@@ -249,7 +249,7 @@ fn a_client_that_ends_within_the_handshake_never_reaches_accept_or_the_remote() 
     drop(remote);
 }
 
-/// Returns a socket that the test has made.
+/// Returns a socket that the test has prepared.
 struct Prepared(Mutex<Option<Stream>>);
 
 impl DialHook for Prepared {
@@ -270,15 +270,15 @@ fn dial_into(builder: Builder<Dialer>, stream: impl Into<Stream>) -> Conn {
     conn
 }
 
-/// Makes the buffers of a socket of this size, or as small as the system lets them be.
+/// Sets the buffer sizes of a socket, or the smallest sizes that the system allows.
 fn narrow(socket: &impl AsFd, size: usize) {
     let socket = SockRef::from(socket);
     socket.set_send_buffer_size(size).expect("an option");
     socket.set_recv_buffer_size(size).expect("an option");
 }
 
-/// A TCP connection whose buffers have been narrow from its start. If they become so later, or are
-/// as small as can be, the system itself waits 200 ms between segments.
+/// A TCP connection with small buffers from its start. If the buffers became small later, or were
+/// as small as possible, the system would wait 200 ms between segments.
 fn narrow_tcp_pair() -> (TcpStream, TcpStream) {
     let socket = || {
         let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
@@ -341,14 +341,14 @@ fn blocking_guests_get_through_crumbs_too() {
 fn a_peer_that_vanishes_without_a_word_costs_a_close_its_grace_period() {
     let grace = Duration::from_millis(300);
     for name in ["plain", "halfclose"] {
-        // Nobody reads, and nobody ever ends: as if the cable was cut.
+        // Nobody reads, and nobody ends the connection, as if the cable were cut.
         let (ours, silent) = unix_pair();
         narrow(&ours, 1);
         let conn = dial_into(Dialer::builder(&built(name)).close_grace(grace), ours);
         conn.set_nonblocking(true).expect("a mode");
         let mut written = 0;
         let started = Instant::now();
-        // More than the system and the host hold is refused, not kept.
+        // What exceeds the buffers of the system and the host is refused, not kept.
         let refused = loop {
             match (&conn).write(&[7; 8192]) {
                 Ok(len) => written += len,
@@ -396,7 +396,7 @@ fn a_peer_that_sends_when_all_is_over_is_turned_away() {
             }
         });
         is_broken(&error);
-        // A connection that is still held, and told of its end.
+        // A connection that is still held learns of its end.
         assert!(pair.conn.wait(Some(SHORT)).is_some(), "{what}");
     }
 }
@@ -411,8 +411,7 @@ fn what_a_peer_sends_behind_its_own_end_of_reading_arrives() {
     expect_end(&pair.conn);
 }
 
-/// A socket that can do nothing at all, or not what is wanted.
-/// Urgent data ends a read before the bytes behind it, which come without any further event.
+/// Urgent data ends a read before the bytes that follow it, and these come without a further event.
 #[test]
 fn urgent_data_of_a_peer_hides_nothing_that_comes_behind_it() {
     for name in ["plain16k", "halfclose"] {
@@ -420,7 +419,7 @@ fn urgent_data_of_a_peer_hides_nothing_that_comes_behind_it() {
         pair.conn.set_read_timeout(Some(SHORT)).expect("a timeout");
         let urgent = SockRef::from(&pair.peer);
         for round in 0..200 {
-            // All three are there before the worker looks, more often than not.
+            // Usually, all three are there before the worker looks.
             (&pair.peer).write_all(b"before").expect("room");
             urgent.send_out_of_band(b"!").expect("room");
             (&pair.peer).write_all(b"behind").expect("room");
@@ -434,6 +433,7 @@ fn urgent_data_of_a_peer_hides_nothing_that_comes_behind_it() {
     }
 }
 
+/// Sockets that can do nothing at all, or not what is needed.
 fn useless() -> Vec<(&'static str, Socket)> {
     let tcp = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let (listening, _) = listener();

@@ -1,8 +1,8 @@
-//! Contract, section 3: a write never follows a read in vain. The three generations of the TinyGo
-//! library, each of which loses the connection or bytes if one does, in every role, under readers
-//! that are slower than the writers; and the same for modules of standard Go.
+//! Contract, section 3: a write that follows a read is never refused. Each of the three generations
+//! of the TinyGo library would lose the connection or bytes otherwise. They run in every role, with
+//! readers that are slower than the writers. So do modules of standard Go.
 //!
-//! `WATM_FLOOD=256` moves 256 MB each way in the last step, in place of 2.
+//! `WATM_FLOOD=256` moves 256 MB in each direction in the last step, instead of 2.
 
 use std::io::Read;
 

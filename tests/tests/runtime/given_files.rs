@@ -1,4 +1,5 @@
-//! Contract, section 6: the files and directories that a guest is given, and that it finds no others.
+//! Contract, section 6: the files and directories that a guest is given, and that it finds no
+//! others.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,7 +10,7 @@ use watm_wasmer::{Builder, ConfigError, Conn, DialOptions, Dialer, Errno};
 
 use super::surroundings::xor;
 
-/// A directory with a secret beside it.
+/// A directory, with a secret beside it.
 fn data() -> (tempfile::TempDir, std::path::PathBuf) {
     let outside = tempfile::tempdir().expect("a directory");
     std::fs::write(outside.path().join("secret"), "s").expect("a file");
@@ -20,8 +21,8 @@ fn data() -> (tempfile::TempDir, std::path::PathBuf) {
     (outside, data)
 }
 
-/// What the modules `files` and `rust_files` report of the directory that holds the greeting, and
-/// that these attempts of theirs, and others that are always forbidden, have failed.
+/// Checks what the modules `files` and `rust_files` report about the directory with the greeting.
+/// These attempts, and others that are always forbidden, must have failed.
 #[track_caller]
 fn expect_report(logs: &Logs, name: &str, forbidden: &[&str]) {
     assert_eq!(logs.after("greeting: "), "hello", "{name}");
@@ -78,12 +79,12 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// `known` is a file of the directory meant.
+    /// `known` is a file that identifies the directory.
     #[track_caller]
     pub(crate) fn new(builder: Builder<Dialer>, known: &str) -> Self {
         let conn = Pair::with(builder).conn;
         let mut opener = Self { conn, directory: 0 };
-        // The directories stand behind the standard streams.
+        // The numbers of the directories follow the standard streams.
         let found = (3..10).find(|directory| {
             opener.directory = *directory;
             opener.read(known).is_ok()
@@ -92,7 +93,7 @@ impl Opener {
         opener
     }
 
-    /// Asks, and returns what was read, or the errno of opening, reading or writing.
+    /// Sends a request. Returns what was read, or the errno of opening, reading or writing.
     #[track_caller]
     pub(crate) fn ask(&self, letter: char, path: &str) -> Result<Vec<u8>, i32> {
         let request = format!("{letter}{}{path}", self.directory);
@@ -306,13 +307,13 @@ fn a_directory_at_the_root_is_found_and_the_others_in_it() {
         assert_eq!(read_vec(&pair.conn, 6), b"hello\n");
         assert_eq!(logs.after("entries: "), "another,greeting.txt", "{name}");
         assert_eq!(logs.after("stat: "), "file 6", "{name}");
-        // It lies beside it, in what was given.
+        // It lies beside the directory, within what was given.
         assert_eq!(logs.after("escape: "), "opened", "{name}");
         for what in ["passwd", "create"] {
             let line = logs.after(&format!("{what}: "));
             assert!(line.starts_with("errno "), "{name} {what}: {line}");
         }
-        // One with a longer path comes before it, in whatever order.
+        // A directory with a longer path takes precedence, in either order.
         for first in [true, false] {
             let builder = Dialer::builder(&built(name));
             let builder = match first {
@@ -323,7 +324,7 @@ fn a_directory_at_the_root_is_found_and_the_others_in_it() {
         }
     }
     assert_eq!(std::fs::read_dir(&data).expect("a listing").count(), 2);
-    // The configuration is not that of the directory.
+    // The configuration does not come from the directory.
     let builder = Dialer::builder(&built("xor")).dir(outside.path(), "/");
     let pair = Pair::with(builder.clone().config(*b"key"));
     (&pair.conn).write_all(b"hello there").expect("room");
@@ -350,7 +351,7 @@ fn files_from_memory_are_found_read_and_not_written_or_left() {
         let pair = Pair::with(builder);
         assert_eq!(read_vec(&pair.conn, 6), b"hello\n");
         expect_report(&logs, name, &["passwd", "create", "config write"]);
-        // It was given.
+        // This file was given.
         assert_eq!(logs.after("escape: "), "opened", "{name}");
         alternate(&pair.conn, &pair.peer, 1024, |_| {});
     }
@@ -393,7 +394,7 @@ fn the_directories_on_the_way_to_a_file_from_memory_are_there() {
     assert_eq!(etc.read("hosts/"), Err(notdir));
     let isdir = i32::from(Errno::Isdir.raw());
     for directory in [".", "ssl", "ssl/certs", "ssl/"] {
-        // It can be opened, and not be read as a file.
+        // A directory can be opened, but not read as a file.
         assert_eq!(etc.read(directory), Err(isdir), "{directory}");
     }
     let usr = Opener::new(builder, "share/names");

@@ -1,5 +1,5 @@
-//! Modules that mean no good, or are broken: each ends its own connection, in bounded time, with an
-//! error that says what happened. The host and all other connections go on.
+//! Malicious or broken modules: each ends its own connection in bounded time, with an error that
+//! says what happened. The host and all other connections continue.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -18,7 +18,7 @@ const EAGAIN: i32 = 6;
 const EFAULT: i32 = 21;
 const EINVAL: i32 = 28;
 
-/// That an honest connection of the same process still works.
+/// Checks that an honest connection of the same process still works.
 #[track_caller]
 fn others_go_on() {
     static SERVER: OnceLock<EchoServer> = OnceLock::new();
@@ -192,7 +192,7 @@ fn a_huge_table_or_memory_is_refused() {
     ] {
         let module = wat_text("no_wasi").replace("(memory (export \"memory\") 2)", declaration);
         match TransportModule::from_bytes(module) {
-            // Either the file is refused already,
+            // Either the file is refused,
             Err(LoadError::TooComplex(_)) => {}
             Err(other) => panic!("{other:?}"),
             // or its instances are.
@@ -221,7 +221,7 @@ fn arrays_and_buffers_outside_of_memory_are_refused_one_by_one() {
     let refused = |errno: &i32| matches!(*errno, EFAULT | EINVAL);
     for (i, errno) in found.iter().enumerate() {
         match i {
-            // An empty buffer, with its result outside; no buffers at all.
+            // An empty buffer with its result outside memory, and no buffers at all.
             7 | 8 => assert!(
                 refused(errno) || matches!(*errno, 0 | EAGAIN),
                 "{i}: {errno}"
@@ -260,7 +260,7 @@ fn a_text_and_its_length_in_place_of_an_array_are_invalid() {
 
 #[test]
 fn a_module_that_grows_its_memory_by_a_lot_stays_within_the_limit() {
-    // All at once, and far beyond what is there.
+    // All at once, and far beyond what exists.
     let module = with_worker(
         "(call $put (memory.grow (i32.const 0xffff)))
          (call $put (memory.grow (i32.const -1)))
@@ -275,7 +275,7 @@ fn a_module_that_grows_its_memory_by_a_lot_stays_within_the_limit() {
 
 #[test]
 fn memory_that_moved_while_the_host_looked_away_is_found_again() {
-    // Grows between two host calls on buffers at its old and at its new end.
+    // Grows memory between two host calls, on buffers at its old and at its new end.
     let module = with_worker(
         "(local $at i32)
          (call $text (global.get $internal))
@@ -312,7 +312,7 @@ fn a_guest_that_opens_all_the_connections_it_can_is_told_to_end_like_others() {
 
 #[test]
 fn closing_everything_leaves_nothing_to_crash_on() {
-    // Closes every descriptor that there may be, and goes on using them.
+    // Closes every possible descriptor, and continues to use them.
     let module = with_worker(
         "(local $fd i32)
          (loop $next
@@ -334,7 +334,7 @@ fn closing_everything_leaves_nothing_to_crash_on() {
 
 #[test]
 fn renumbering_at_random_leaves_nothing_to_crash_on() {
-    // Every pair of the numbers that mean something, and of some that do not.
+    // Every pair of valid numbers, and of some invalid ones.
     let module = with_worker(
         "(local $from i32) (local $to i32)
          (loop $outer
@@ -361,7 +361,7 @@ fn renumbering_at_random_leaves_nothing_to_crash_on() {
 
 #[test]
 fn absurd_arguments_are_answered_by_every_function_of_wasi() {
-    // Each function in a process of its own: what goes wrong here may well end the process.
+    // Each function in a separate process, which a mistake may end.
     let names: Vec<_> = watm_abi::imports()
         .filter(|(module, name, _)| *module != "env" && *name != "proc_exit")
         .map(|(_, name, _)| name)
@@ -384,7 +384,8 @@ fn absurd_arguments_are_answered_by_every_function_of_wasi() {
     others_go_on();
 }
 
-/// A dialer whose functions do nothing but `body` at one stage, and what fails if it ends there.
+/// A dialer whose functions do nothing but `body` at one stage. Also returns the function that
+/// fails if the guest ends there.
 fn misbehaves_at(stage: &str, body: &str) -> (TransportModule, &'static str) {
     let at = |this: &str| if stage == this { body } else { "" };
     let (main, name) = match stage {
@@ -574,7 +575,7 @@ fn a_module_that_is_cut_at_any_place_is_refused_or_loads_and_nothing_else() {
         match TransportModule::from_bytes(&whole[..len]) {
             Ok(_) => {}
             Err(LoadError::NotAModule(_) | LoadError::Malformed(_)) => refused += 1,
-            // Without its exports.
+            // The prefix lacks its exports.
             Err(LoadError::Interface(_)) => refused += 1,
             Err(other) => panic!("{len}: {other:?}"),
         }

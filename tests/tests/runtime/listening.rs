@@ -39,8 +39,8 @@ fn greet(mut client: &TcpStream) {
     assert_eq!(read_vec(client, REPLY.len()), REPLY);
 }
 
-/// Waits until the host has dropped a client: the end of stream, or a reset if bytes were under
-/// way.
+/// Waits until the host has dropped a client. The client reads the end of stream, or a reset if
+/// bytes were in flight.
 #[track_caller]
 fn expect_dropped(mut client: &TcpStream) {
     match client.read(&mut [0; 64]) {
@@ -95,7 +95,7 @@ fn a_silent_client_does_not_delay_the_next() {
         started.elapsed()
     );
     alternate(&conn, &client, 1024, |_| {});
-    // The silent ones were not dropped for it, and may still come in.
+    // The silent ones were not dropped for it, and may still complete their handshakes.
     for client in silent {
         greet(&client);
         alternate(&accept(&listener), &client, 64, |_| {});
@@ -104,7 +104,7 @@ fn a_silent_client_does_not_delay_the_next() {
 
 #[test]
 fn handshakes_run_side_by_side() {
-    // All begin, and only then all end, in the other order.
+    // All begin. Only then do they finish, in the reverse order.
     let listener = listen(&built("handshake"));
     let clients: Vec<_> = (0..8)
         .map(|_| {
@@ -155,7 +155,7 @@ fn one_handshake_too_many_drops_the_oldest() {
 
 #[test]
 fn a_handshake_that_takes_too_long_is_dropped_and_one_in_time_is_not() {
-    // Enough for a handshake on a machine that is busy.
+    // Enough for a handshake on a busy machine.
     let limit = Duration::from_secs(2);
     let builder = Listener::builder(&built("handshake")).handshake_timeout(limit);
     let listener = Arc::new(builder.bind("127.0.0.1:0").expect("a listener"));
@@ -163,9 +163,9 @@ fn a_handshake_that_takes_too_long_is_dropped_and_one_in_time_is_not() {
     let silent = connect(listener.local_addr());
     expect_dropped(&silent);
     let elapsed = started.elapsed();
-    // The connection may be a little older than its handshake.
+    // The connection may be slightly older than its handshake.
     assert!(elapsed >= limit, "{elapsed:?}");
-    // It is 30 seconds by default.
+    // The default is 30 seconds.
     assert!(elapsed < limit + Duration::from_secs(10), "{elapsed:?}");
     let client = connect(listener.local_addr());
     greet(&client);
@@ -211,7 +211,7 @@ fn close_unblocks_accept_in_every_thread() {
         let error = within(SHORT, move || thread.join().expect("it returns")).expect_err("closed");
         assert!(matches!(error, AcceptError::Closed), "{error:?}");
     }
-    // Also afterwards, and a second time.
+    // The same applies afterwards, and a second time.
     listener.close();
     let again = within(SHORT, move || listener.accept());
     assert!(matches!(again.expect_err("closed"), AcceptError::Closed));
@@ -229,7 +229,7 @@ fn a_listener_whose_socket_fails_says_so_to_all_who_accept() {
             std::thread::spawn(move || listener.accept())
         })
         .collect();
-    // A socket that was shut down accepts no more.
+    // A socket that was shut down accepts no more connections.
     broken
         .shutdown(std::net::Shutdown::Both)
         .expect("a shutdown");
@@ -274,7 +274,7 @@ fn close_frees_the_port_and_drops_who_is_not_accepted_yet() {
     let ready = connect(address);
     greet(&ready);
     let silent = connect(address);
-    // Its handshake is under way: the host has it.
+    // Its handshake is in progress, so the host has it.
     (&silent).write_all(&HELLO[..4]).expect("room");
     listener.close();
     expect_dropped(&ready);
@@ -282,7 +282,7 @@ fn close_frees_the_port_and_drops_who_is_not_accepted_yet() {
     let refused = TcpStream::connect(address).expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     TcpListener::bind(address).expect("the port is free");
-    // Who was accepted lives on.
+    // Accepted connections continue.
     alternate(&conn, &accepted, 1024, |_| {});
 }
 
@@ -329,7 +329,7 @@ fn an_address_that_is_taken_is_named() {
 fn a_socket_that_the_application_has_bound_is_listened_on() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("an address");
-    // Somebody is waiting in it already.
+    // A client already waits in the socket's queue.
     let early = connect(address);
     let listener = Listener::builder(&built("plain"))
         .listen(socket)
@@ -360,8 +360,8 @@ fn connections_that_nobody_accepts_wait_up_to_the_backlog_and_the_rest_in_the_sy
             client
         })
         .collect();
-    // At least so many get their handshake without an accept; how many more is free, up to those
-    // that were under way when the second was ready.
+    // At least this many get through their handshake without an accept. More may do so, up to those
+    // that were in progress when the second was ready.
     for client in &clients[..2] {
         assert_eq!(read_vec(client, REPLY.len()), REPLY);
     }
@@ -401,7 +401,7 @@ fn a_unix_socket_can_be_handed_in() {
     client.set_read_timeout(Some(SHORT)).expect("a timeout");
     let conn = acceptor.accept(server).expect("a connection");
     alternate(&conn, &client, 16_384, |_| {});
-    // It has no address to tell.
+    // A Unix socket has no address to report.
     for address in [conn.local_addr(), conn.peer_addr()] {
         assert_eq!(
             address.expect_err("none").kind(),
@@ -423,7 +423,7 @@ fn a_handshake_over_a_socket_handed_in_returns_when_it_is_done() {
         acceptor.accept(server).expect("a connection")
     });
     alternate(&conn, &client, 64, |_| {});
-    // And says why if it cannot be done.
+    // Reports why if that fails.
     let (mut client, server) = tcp_pair();
     client.write_all(b"not what is expected").expect("room");
     match acceptor.accept(server).expect_err("a wrong greeting") {
@@ -492,8 +492,7 @@ fn a_dialer_meets_a_listener_of_the_same_module() {
     }
 }
 
-/// A listener that has stopped accepting, a client that is at its handshake, and a thread that
-/// accepts.
+/// A listener that has stopped accepting, a client in its handshake, and a thread that accepts.
 fn stopped_in_a_handshake() -> (
     Arc<Listener>,
     TcpStream,
@@ -551,7 +550,7 @@ fn a_listener_that_drains_waits_for_connections_to_end_by_themselves() {
         "{stats:?}"
     );
     assert!(stats.received > 0 && stats.sent > 0, "{stats:?}");
-    // Nothing is left to be cut.
+    // Nothing is left to cut.
     listener.shutdown();
     assert_eq!(listener.stats(), stats);
 }
@@ -567,7 +566,7 @@ fn a_shutdown_cuts_connections_which_both_sides_see() {
         let client = connect(listener.local_addr());
         let conn = accept(&listener);
         alternate(&client, &conn, 64, |_| {});
-        // Set up, but accepted by nobody.
+        // Set up, but not accepted.
         let waiting = connect(listener.local_addr());
         eventually("both are there", || listener.stats().active == 2);
         listener.shutdown();

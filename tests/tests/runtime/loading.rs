@@ -1,4 +1,5 @@
-//! Contract, section 1: what is a module, what is not and why, and in which order it is called.
+//! Contract, section 1: what is a module, what is not and why, and in which order the host calls
+//! it.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ fn problems(file: &str) -> Vec<InterfaceError> {
     }
 }
 
-/// The one problem of a module, with all that its message has to say.
+/// Returns the only problem of a module, whose message must contain all of `texts`.
 #[track_caller]
 fn problem(file: &str, texts: &[&str]) -> InterfaceError {
     let mut problems = problems(file);
@@ -260,7 +261,7 @@ fn the_functions_of_each_role_are_called_in_order() {
 
 #[test]
 fn an_instance_serves_one_connection_and_no_other() {
-    // The worker counts up a global and tells it.
+    // The worker increments a global and reports it.
     let module = text(
         &wat_text("order")
             .replace(
@@ -327,7 +328,7 @@ fn a_module_without_wasi_loads_and_dials() {
     pair.conn.close().expect("a clean end");
 }
 
-/// The WASI functions of the public modules, and those that modules from Rust's std add.
+/// The WASI functions that public modules import, and those that Rust's std adds.
 const WASI: [&str; 26] = [
     "args_get",
     "args_sizes_get",
@@ -506,8 +507,8 @@ fn a_start_section_that_traps_or_never_ends_fails_the_dial() {
 
 #[test]
 fn the_worker_runs_only_after_the_control_pipe_was_given() {
-    // The worker reads a byte from control without waiting: nothing is there, and it is a
-    // descriptor.
+    // The worker reads a byte from control without waiting. There is nothing, and the descriptor
+    // exists.
     let module = with_worker(
         "(call $put (call $set_flags (global.get $control) (i32.const 4)))
          (call $put (call $read (global.get $control) (i32.const 16384) (i32.const 1)))

@@ -1,7 +1,7 @@
-//! The runtime with real modules over real sockets, a file for each topic.
+//! Runs real modules over real sockets, with one file per topic.
 //!
-//! Tests here run side by side. Those that measure the whole process are in `resources.rs`, those
-//! about signals in `signals.rs`.
+//! The tests here run concurrently. Tests that measure the whole process are in `resources/`, and
+//! tests about signals are in `signals.rs`.
 
 mod attacks;
 mod backpressure;

@@ -1,5 +1,5 @@
-//! What applications do that nobody meant them to: many threads at one end, calls from inside an
-//! async runtime or with signals blocked, panics in hooks, things dropped in any order.
+//! Unintended uses by applications: many threads at one end, calls from inside an async runtime or
+//! with signals blocked, panics in hooks, values dropped in any order.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use watm_tests::{
 };
 use watm_wasmer::{Conn, DialError, DialHook, Dialer, Listener, Relay, TransportError};
 
-/// Drops a value on a thread of its own.
+/// Drops a value on another thread.
 fn drop_elsewhere<T: Send + 'static>(value: T) {
     within(SHORT, move || drop(value));
 }
@@ -41,7 +41,7 @@ fn two_readers_at_once_share_the_bytes_and_none_is_lost_or_doubled() {
         let pieces = readers.map(|reader| reader.join().expect("it reads"));
         pieces.concat()
     });
-    // Each read gave bytes that stood together, and all of them together are all.
+    // Each read returned adjacent bytes, and all reads together returned all bytes.
     let sent = Pattern::new(3).take(TOTAL);
     let places: HashMap<&[u8], usize> = sent.windows(8).enumerate().map(|(i, w)| (w, i)).collect();
     assert_eq!(places.len(), TOTAL - 7, "each place is known by its bytes");
@@ -71,7 +71,7 @@ fn two_readers_at_once_share_the_bytes_and_none_is_lost_or_doubled() {
 #[test]
 fn a_close_ends_every_call_that_waits_in_another_thread() {
     for _ in 0..20 {
-        // The peer reads nothing: writers wait, readers wait, those who wait for the end wait.
+        // The peer reads nothing, so writers, readers and those who wait for the end all wait.
         let builder = Dialer::builder(&built("plain")).close_grace(Duration::from_millis(50));
         let pair = Pair::with(builder);
         let conn = Arc::new(pair.conn);
@@ -129,7 +129,7 @@ fn everything_may_be_dropped_in_any_order_on_any_thread() {
             Box::new(move || drop(relay)),
             Box::new(move || drop((conn, waiting))),
         ];
-        // Every order of the four.
+        // Drops the four in every order.
         let mut left = order;
         for size in (1..=4).rev() {
             let thing = things.remove(left % size);
@@ -137,7 +137,7 @@ fn everything_may_be_dropped_in_any_order_on_any_thread() {
             within(SHORT, thing);
         }
         drop(module);
-        // What does not depend on them goes on.
+        // What does not depend on them continues.
         echo_messages(&other);
         drop_elsewhere((accepted, other));
     }
@@ -204,7 +204,7 @@ struct Unprepared(AtomicBool);
 impl DialHook for Unprepared {
     fn prepare(&self, _: &Socket, _: SocketAddr) -> io::Result<()> {
         if !self.0.swap(true, Ordering::SeqCst) {
-            // Without the message of a panic, which would only fill the output.
+            // Avoids the message of a panic, which would only fill the output.
             std::panic::resume_unwind(Box::new("on purpose"));
         }
         Ok(())
@@ -235,7 +235,7 @@ fn use_all() {
     conn.set_read_timeout(Some(LONG)).expect("a timeout");
     echo_messages(&conn);
     conn.close().expect("a clean end");
-    // With files, whose functions have a runtime of their own.
+    // With files, whose functions once had their own runtime.
     let module = built("xor");
     let pair = Pair::with(Dialer::builder(&module).config(*b"key"));
     (&pair.conn).write_all(b"text").expect("room");
@@ -287,7 +287,7 @@ fn it_works_inside_of_an_async_runtime() {
         let _entered = runtime.enter();
         use_all();
     });
-    // And what was made inside is dropped there, and outside.
+    // What was created inside is dropped there, and also outside.
     within(LONG, move || {
         let runtime = many();
         let server = EchoServer::start();
@@ -301,8 +301,8 @@ fn it_works_inside_of_an_async_runtime() {
 #[test]
 fn a_thread_with_all_signals_blocked_can_use_and_interrupt_everything() {
     within(LONG, || {
-        // SAFETY: the set lives here, and is initialised before it is read; only this thread is
-        // concerned, and it ends here.
+        // SAFETY: the set is a local variable that is initialised before it is read. The call
+        // affects only this thread, which ends here.
         unsafe {
             let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
             libc::sigfillset(set.as_mut_ptr());

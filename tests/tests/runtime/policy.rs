@@ -1,4 +1,4 @@
-//! Which addresses a module may choose, and the hook through which all connections go.
+//! Which addresses a module may choose, and the hook that makes all connections.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ fn policy(allow: &[&str], deny: &[&str]) -> AddressPolicy {
     deny.iter().map(entry).fold(policy, AddressPolicy::deny)
 }
 
-/// Has a module dial an address of its own choice.
+/// Has a module dial an address that it chooses.
 fn dial_fixed(policy: AddressPolicy, network: &str, address: &str) -> Result<(), DialError> {
     let dialer = FixedDialer::builder(&built("fixed"))
         .policy(policy)
@@ -105,9 +105,9 @@ fn entries_allow_by_address_block_name_port_and_network() {
         (&named, "tcp", &localhost, true),
         (&named_wrong, "tcp", &localhost, false),
         ("otherhost", "tcp", &localhost, false),
-        // A name allows no bare address, and a bare address any name for it.
+        // A name allows no bare address, and a bare address allows no name for it.
         ("localhost", "tcp", &address, false),
-        // What a name stands for is not asked for the sake of an address.
+        // No name is looked up on account of an address entry.
         ("127.0.0.1", "tcp", &localhost, false),
         (&four, "tcp4", &address, true),
         ("tcp6://*", "tcp", &address, false),
@@ -190,7 +190,7 @@ fn a_denied_address_is_not_contacted_in_any_of_its_forms() {
     }
     watm_tests::assert_would_block(listener.accept());
 
-    // All that are of this machine reach it if it is another address that is denied.
+    // All addresses of this machine reach it if another address is denied.
     listener.set_nonblocking(false).expect("a mode");
     let server = EchoServer::serve(listener);
     for host in v4.iter().chain(&["[::1]", "[::]"]) {
@@ -269,7 +269,7 @@ fn a_network_that_is_not_known_is_not_dialled() {
 
 // ---- the hook --------------------------------------------------------------------------------
 
-/// What a hook was shown.
+/// What a hook was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     network: Network,
@@ -374,7 +374,7 @@ fn a_hook_may_connect_elsewhere_than_it_was_asked_to() {
     let dialer = FixedDialer::builder(&built("fixed"))
         .config(format!("tcp {}", nobody.address()))
         .dial_hook(Elsewhere(server.address()));
-    // What the module asks for has to be allowed; where the hook goes is its own business.
+    // The policy applies to what the module asks for. The hook may connect elsewhere.
     let error = dialer
         .clone()
         .build()
@@ -450,7 +450,7 @@ fn a_socket_that_a_hook_does_not_like_is_not_connected_and_the_reason_is_kept() 
         DialError::Connect { source, .. } => {
             assert_eq!(source.to_string(), "this socket is not protected");
         }
-        // That would blame the policy.
+        // Other errors would blame the policy.
         other => panic!("{other:?}"),
     }
     watm_tests::assert_would_block(listener.accept());
@@ -548,7 +548,7 @@ fn a_hook_that_blocks_costs_the_handshake_timeout() {
         .expect_err("it blocks");
     let elapsed = started.elapsed();
     assert!(matches!(error, DialError::TimedOut { .. }), "{error:?}");
-    // It is 30 seconds by default.
+    // The default is 30 seconds.
     assert!(
         elapsed >= limit && elapsed < limit + Duration::from_secs(10),
         "{elapsed:?}"
@@ -558,7 +558,7 @@ fn a_hook_that_blocks_costs_the_handshake_timeout() {
 
 #[test]
 fn a_hook_that_goes_through_a_proxy_hands_over_what_the_proxy_has_said_already() {
-    // The stream that it returns is connected and in use: nothing of it may be lost.
+    // The stream that the hook returns is connected and in use. None of its bytes may be lost.
     struct Proxied(String);
     impl DialHook for Proxied {
         fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
@@ -586,7 +586,7 @@ fn a_hook_that_goes_through_a_proxy_hands_over_what_the_proxy_has_said_already()
     alternate(&conn, &proxy, 1024, |_| {});
 }
 
-/// Keeps a second handle of each socket, and may turn its keep-alive on.
+/// Keeps a second handle of each socket, and may enable its keep-alive.
 #[derive(Default)]
 struct Kept {
     sockets: Arc<Mutex<Vec<Socket>>>,

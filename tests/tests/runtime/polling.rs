@@ -43,12 +43,12 @@ fn clocks_of_every_kind_wait_as_long_as_they_say() {
         );
         let took = Duration::from_nanos(long(24));
         let least = Duration::from_millis(if waits[i] { 5 } else { 0 });
-        // The clocks are read apart from each other, so some microseconds may be missing.
+        // The clocks are read at different times, so a few microseconds may be missing.
         assert!(
             took + Duration::from_micros(200) >= least,
             "poll {i}: {took:?}"
         );
-        // Less than if a unit were taken for the next larger one.
+        // A unit that is mistaken for the next larger one would take longer.
         assert!(took < least + Duration::from_secs(4), "poll {i}: {took:?}");
         assert_eq!(number(32), 1, "poll {i}: the second slot is as it was");
     }
@@ -92,7 +92,7 @@ fn absurd_polls_are_refused_and_leave_everything_as_it_was() {
     assert_eq!(subscription[1..], untouched);
     assert_eq!(count[0], EFAULT);
     assert_eq!(kind[0], EINVAL);
-    // Either the call or the event says so.
+    // Either the call or the event reports it.
     assert!(clock[0] == EINVAL || *clock == [0, 1, EINVAL], "{clock:?}");
 }
 
@@ -112,8 +112,9 @@ fn only_the_slots_of_events_are_written() {
     assert_eq!(found[71..74], [0xaaaa_aaaa_u32.cast_signed(), 0xaaaa, 0xaa]);
 }
 
-/// Polls a descriptor for reading again and again, and reads one byte of three now and then; each
-/// number is the errno of a poll in hundreds, its events in tens and the event's error.
+/// Polls a descriptor for reading repeatedly, and sometimes reads one of three bytes. Each number
+/// has the errno of a poll in hundreds, the number of events in tens, and the event's error in
+/// ones.
 fn levels(fd: &str) -> String {
     format!(
         "(local $round i32)
@@ -142,7 +143,7 @@ fn what_is_ready_stays_ready_until_it_is_read() {
     assert_eq!(read_numbers(&pair.conn), [10; 30]);
 }
 
-/// Waits for reading, reports the event, reads, and reports what that said.
+/// Waits for reading, reports the event, reads, and reports the result.
 fn event_then_read(fd: &str, reads: usize) -> String {
     let once = format!(
         "(call $put (call $wait (global.get {fd}) (i32.const 1)))
@@ -186,7 +187,7 @@ fn bytes_before_the_end_are_a_readable_event_that_tells_how_many() {
         }
         let found = read_numbers(&pair.conn);
         assert_eq!(found[..5], [0, 1, 0, READ, 5], "{fd}: {found:?}");
-        // Whether the end behind them is told already is free.
+        // The event may or may not report the end after these bytes already.
         assert!(matches!(found[5], 0 | HANGUP), "{fd}: {found:?}");
         assert_eq!(found[6..8], [0, 5], "{fd}: {found:?}");
         assert_eq!(
@@ -226,13 +227,13 @@ fn control_wakes_a_worker_that_waits_for_nothing_else() {
     let pair = Pair::dial(&wat("control_echo"));
     let started = Instant::now();
     assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
-    // The grace period is three seconds, and it was not used up.
+    // The grace period of three seconds was not used up.
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
 fn a_poll_for_writing_waits_until_there_is_room() {
-    // Writes 64 KiB at a time without waiting, polls for writing when refused, 100 times.
+    // Writes 64 KiB at a time without waiting, and polls for writing after a refusal, 100 times.
     let module = with_worker(
         "(local $left i32) (local $errno i32)
          (local.set $left (i32.const 100))
@@ -279,7 +280,7 @@ fn a_yield_takes_in_what_has_come() {
 
 #[test]
 fn a_guest_that_reads_without_ever_polling_gets_its_bytes() {
-    // eagain_spin throws away what it reads; that it does shows in the room that it makes.
+    // eagain_spin discards what it reads. The room that it makes shows that it reads.
     let pair = Pair::dial(&wat("eagain_spin"));
     send_pattern(&pair.conn, 1, 3_000_000, 64 * 1024);
     drop(pair.conn);
@@ -327,7 +328,7 @@ fn polling_a_standard_stream_or_a_file_never_waits() {
 
 #[test]
 fn the_part_of_an_event_that_a_poll_does_not_fill_in_is_as_it_was() {
-    // A poll that fails writes nothing.
+    // A failed poll writes nothing.
     let module = with_worker(
         "(call $put (call $wait (global.get $net) (i32.const 9)))
          (call $put (i32.load16_u (i32.const 136)))

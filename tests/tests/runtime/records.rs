@@ -1,5 +1,5 @@
-//! Guests that read records, a head and then its body, and take for granted that one is there as a
-//! whole: over a network it comes in pieces.
+//! Guests that read records, a head and then its body. They assume that a record is there as a
+//! whole, but over a network it comes in pieces.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,16 +8,16 @@ use std::thread;
 use watm_tests::{Pair, Pattern, built};
 use watm_wasmer::{Conn, Listener};
 
-/// Bytes in each direction.
+/// Number of bytes in each direction.
 const LEN: usize = 1_000_000;
 
-/// Sends a pattern in records, cut into pieces that have nothing to do with them.
+/// Sends a pattern in records, cut into pieces that do not match the records.
 fn send(mut peer: &TcpStream) {
     peer.set_nodelay(true).expect("an option");
     let (mut pattern, mut sent, mut cut) = (Pattern::new(7), 0, 1);
     let mut stream = Vec::new();
     while sent < LEN {
-        // All sizes, the smallest and the largest among them.
+        // Various sizes, including the smallest and the largest.
         let len = [1, 16, 900, 16_384, 5_000][sent % 5].min(LEN - sent);
         stream.extend(u16::try_from(len).expect("it fits").to_be_bytes());
         stream.extend(pattern.take(len));
@@ -27,7 +27,7 @@ fn send(mut peer: &TcpStream) {
     while !rest.is_empty() {
         let (piece, left) = rest.split_at(cut.min(rest.len()).max(2));
         peer.write_all(piece).expect("it reads");
-        // So that the next comes in a segment of its own, and the guest is often there before it.
+        // Puts the next piece into a separate segment. The guest often reads before it arrives.
         thread::yield_now();
         (rest, cut) = (left, cut * 7 % 1_999 + 1);
     }
@@ -47,7 +47,7 @@ fn receive(mut peer: &TcpStream) {
     }
 }
 
-/// Both directions at once; the application begins to read when it has written.
+/// Uses both directions at once. The application begins to read when it has written.
 fn carry(conn: &Conn, peer: &TcpStream) {
     thread::scope(|scope| {
         scope.spawn(|| send(peer));

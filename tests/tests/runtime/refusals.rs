@@ -1,4 +1,4 @@
-//! Files that are not loaded: what they are called, and how little is read of them before.
+//! Files that are not loaded: how they are reported, and how little of them is read.
 
 use std::error::Error;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn a_file_without_an_end_is_read_no_further_than_the_limit() {
     let loader = ModuleLoader::new().max_size(1000);
-    // Its size is told as 0.
+    // The system reports its size as 0.
     let error = loader
         .load_file("/proc/self/smaps")
         .expect_err("it has no end");
@@ -77,7 +77,7 @@ fn a_file_without_an_end_is_read_no_further_than_the_limit() {
     assert!(matches!(error, LoadError::Read { .. }), "{error:?}");
 }
 
-/// What this thread has read so far.
+/// Number of bytes that this thread has read so far.
 fn bytes_read() -> u64 {
     let counts = std::fs::read_to_string("/proc/thread-self/io").expect("the counts");
     let line = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
@@ -131,7 +131,7 @@ fn with_functions(functions: &str) -> Vec<u8> {
 
 #[test]
 fn a_long_text_is_refused_before_it_is_read() {
-    // Eighty times as many bytes of memory for each.
+    // Each takes eighty times as many bytes of memory.
     let functions = "(func)".repeat(90_000);
     for text in [
         text_with_functions(&functions),
@@ -153,7 +153,7 @@ fn a_module_with_a_million_functions_is_refused_before_it_is_compiled() {
     assert!(error.to_string().contains("functions, more than 100000"));
 }
 
-/// Each of these takes memory for each connection, beside the linear memory that is bounded.
+/// Each of these takes memory per connection, besides the linear memory, which has a limit.
 #[test]
 fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
     type Make = fn(usize) -> String;
@@ -162,7 +162,7 @@ fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
             "(global i64 (i64.const 0))".repeat(count)
         }),
         ("exports", 10_000, |count| {
-            // Those of the interface are there already.
+            // Those of the interface already exist.
             (5..count).fold(String::new(), |all, i| {
                 all + &format!("(export \"{i}\" (memory 0))")
             })
@@ -191,8 +191,8 @@ fn a_module_with_too_many_items_of_a_kind_is_refused_before_it_is_compiled() {
     expect_refused("elements", module, 1 << 20);
 }
 
-/// These take time to compile for each function and each type, where giving up is not looked at: 8
-/// KiB were worth seconds, and a megabyte minutes.
+/// These take compile time per function and per type, at points where the compiler does not check
+/// its time limit. 8 KiB took seconds, and a megabyte took minutes.
 #[test]
 fn a_module_with_too_many_parameters_or_locals_is_refused_before_it_is_compiled() {
     let wide = "i32 ".repeat(1000);
@@ -407,7 +407,7 @@ fn relaxed_simd_is_supported() {
         "i64x2.relaxed_laneselect",
         "i32x4.relaxed_dot_i8x16_i7x16_add_s",
     ];
-    // Of zeros, all are zero.
+    // From zeros, all results are zero.
     let zeros = "(v128.const i64x2 0 0) ";
     let mut all = String::from("(i32.const 0)");
     let operators = unary.iter().map(|operator| (operator, 1));

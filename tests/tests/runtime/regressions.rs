@@ -1,4 +1,4 @@
-//! What was broken once, here or in what the runtime is made of, and must not break again.
+//! What was broken once, here or in a dependency, and must not break again.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use watm_wasmer::{DialError, Dialer, Errno, TransportError, TransportModule};
 
 #[test]
 fn who_has_read_the_end_of_a_transport_cannot_write_to_it_any_more() {
-    // The end became visible to readers a moment before it did to writers.
+    // The end became visible to readers slightly before writers saw it.
     for _ in 0..20 {
         let pair = Pair::dial(&built("plain"));
         drop(pair.peer);
@@ -22,8 +22,8 @@ fn who_has_read_the_end_of_a_transport_cannot_write_to_it_any_more() {
 
 #[test]
 fn a_guest_that_closes_its_descriptors_before_it_fails_still_fails() {
-    // As those do that hold them in types of std: the streams are dropped before the error is
-    // returned. The application took the closed descriptor for a clean end.
+    // Drops the streams before it returns the error, as guests do that hold them in types of std.
+    // The application took the closed descriptor for a clean end.
     let module = with_worker(
         "(local $i i32)
          (drop (call $fd_close (global.get $internal)))
@@ -44,7 +44,7 @@ fn a_guest_that_closes_its_descriptors_before_it_fails_still_fails() {
 
 #[test]
 fn a_guest_that_closes_its_internal_descriptor_and_goes_on_holds_nobody_up() {
-    // It waits for the network, and the application must read the end meanwhile.
+    // The guest waits for the network. Meanwhile the application must read the end.
     let module = with_worker(
         "(call $text (global.get $internal))
          (drop (call $fd_close (global.get $internal)))
@@ -62,7 +62,7 @@ fn a_guest_that_closes_its_internal_descriptor_and_goes_on_holds_nobody_up() {
 
 #[test]
 fn a_start_section_that_never_ends_times_out_like_everything_else() {
-    // It was an interruption or a timeout, by chance.
+    // This was an interruption or a timeout at random.
     let module = TransportModule::from_bytes(
         r#"(module
             (import "env" "water_dial_fixed" (func $dial (result i32)))
@@ -86,7 +86,8 @@ fn a_start_section_that_never_ends_times_out_like_everything_else() {
 
 #[test]
 fn a_reset_that_a_write_has_met_is_told_to_the_read_behind_it() {
-    // The system tells it once. The write was taken already, and the read found a clean end.
+    // The system reports a reset once. The write received it, and the read after it found a clean
+    // end.
     const ECONNRESET: i32 = 15;
     let module = with_worker(
         "(drop (call $read (global.get $internal) (i32.const 16384) (i32.const 16)))
@@ -109,7 +110,8 @@ fn a_reset_that_a_write_has_met_is_told_to_the_read_behind_it() {
 
 #[test]
 fn the_host_s_standard_streams_do_not_show_behind_a_guest_s_own() {
-    // Closing or moving its own descriptor uncovered the host's under the same number.
+    // When a guest closed or moved its own descriptor, the host's descriptor of the same number
+    // appeared.
     let module = with_worker(
         "(drop (call $fd_close (i32.const 1)))
          (call $put (call $write (i32.const 1) (i32.const 16) (i32.const 0)))
@@ -125,7 +127,7 @@ fn the_host_s_standard_streams_do_not_show_behind_a_guest_s_own() {
 
 #[test]
 fn a_clock_of_nothing_does_not_wait_for_ever() {
-    // It does in the implementation of WASI below.
+    // An earlier WASI implementation waited for ever.
     let module = with_worker(
         "(i32.store (i32.const 80) (i32.const 1))
          (call $put (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 8)))
@@ -138,7 +140,7 @@ fn a_clock_of_nothing_does_not_wait_for_ever() {
 
 #[test]
 fn a_reset_is_not_taken_for_the_end_of_a_stream() {
-    // It is in the implementation of WASI below.
+    // An earlier WASI implementation reported an end.
     let pair = Pair::dial(&built("plain"));
     reset(pair.peer);
     let error = (&pair.conn).read(&mut [0; 8]).expect_err("a reset");

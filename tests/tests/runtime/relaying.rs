@@ -1,4 +1,4 @@
-//! Relays: accept, wrap, dial on; the application only watches.
+//! Relays: they accept, wrap and dial on, while the application only watches.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,8 +16,8 @@ use watm_wasmer::{
 };
 
 const GRACE: Duration = Duration::from_millis(300);
-/// What an end may come late by on a busy machine. With it, the grace period is still told from the
-/// three seconds that there are by default.
+/// How late an end may come on a busy machine. Together with the grace period, this is still less
+/// than the default of three seconds.
 const SLACK: Duration = Duration::from_millis(2500);
 
 #[track_caller]
@@ -109,7 +109,7 @@ fn a_relay_greets_both_ways_between_a_dialer_and_a_listener() {
 
 #[test]
 fn a_relay_to_an_address_that_its_module_chooses_asks_the_policy() {
-    // The module's own remote, by water_dial, in its associate.
+    // The module chooses its remote, with water_dial in its associate function.
     let server = EchoServer::start();
     let port = server
         .address()
@@ -194,7 +194,7 @@ fn the_counters_tell_what_happened() {
     eventually("one has ended well", || relay.stats().completed == 1);
     let stats = relay.stats();
     assert_eq!((stats.received, stats.sent), (10_300, 10_300));
-    // Through, so that the reset cannot come while it is still being set up.
+    // Waits for a round trip, so that the reset cannot come during set-up.
     alternate(&other, &resetting, 1, |_| {});
     reset(resetting);
     expect_dropped(&other);
@@ -267,7 +267,7 @@ fn a_shutdown_ends_all_connections_and_stops_listening() {
     assert_eq!((stats.cut, stats.active, ended), (10, 0, 0));
     let refused = TcpStream::connect(relay.local_addr()).expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    // Again, which does nothing.
+    // A second call does nothing.
     relay.shutdown();
 }
 
@@ -277,13 +277,14 @@ fn a_shutdown_delivers_what_was_under_way() {
     let relay = relay(&built("plain16k"), &address);
     let (client, server) = through(&relay, &remote);
     send_pattern(&client, 1, 50_000, 50_000);
-    // It has arrived at the remote's system; nobody has read it yet.
+    // The byte has arrived at the remote's system, but nobody has read it.
     server.peek(&mut [0]).expect("a byte");
     std::thread::scope(|scope| {
         let ending = scope.spawn(|| relay.shutdown());
         let found = read_to_reset(&server);
         ending.join().expect("it returns");
-        // What the module had read is there whole, from the start; control ends it in between.
+        // What the module had read arrives completely, from the start. Control ends it at some
+        // point.
         watm_tests::Pattern::new(1).check(&found);
         assert!(!found.is_empty());
     });
@@ -311,7 +312,7 @@ fn a_relay_that_drains_lets_its_connections_end_by_themselves() {
     });
     let stats = relay.stats();
     assert_eq!((stats.completed, stats.cut, stats.failed), (1, 0, 0));
-    // Nothing is left to be cut.
+    // Nothing is left to cut.
     relay.shutdown();
     assert_eq!(relay.stats(), stats);
 }
@@ -334,7 +335,7 @@ fn a_shutdown_interrupts_modules_that_do_not_cooperate() {
             expect_dropped(client);
             expect_dropped(server);
         }
-        // A worker that had not quite begun counts as refused.
+        // A worker that had not fully started counts as refused.
         let stats = relay.stats();
         assert_eq!((stats.cut + stats.refused, stats.completed), (3, 0));
         assert_eq!(stats.active, 0);
@@ -383,10 +384,10 @@ fn a_silent_client_does_not_delay_the_next_and_one_handshake_too_many_drops_the_
     }
 }
 
-/// Connects only when it is told to.
+/// Connects only when told to.
 #[derive(Default)]
 struct Held {
-    /// How many connects have begun, and whether they may go on.
+    /// How many connects have begun, and whether they may continue.
     state: Mutex<(usize, bool)>,
     changed: Condvar,
 }
@@ -521,7 +522,7 @@ fn clients_beyond_the_limit_wait_until_one_has_ended() {
     let (client, server) = through(&relay, &remote);
     let other = through(&relay, &remote);
     let waiting = connect(relay.local_addr());
-    // Long enough for it to be accepted, if it were.
+    // Long enough for a client to be accepted, if the relay accepted it.
     alternate(&client, &server, 256 * 1024, |_| {});
     assert_eq!((relay.stats().accepted, relay.stats().active), (2, 2));
     drop(other);
@@ -559,7 +560,7 @@ fn a_relay_whose_socket_fails_says_so_and_goes_on_with_what_is_open() {
     let (client, server) = through(&relay, &remote);
     let relay = Arc::new(relay);
     let waiting = Arc::clone(&relay);
-    // A socket that was shut down accepts no more.
+    // A socket that was shut down accepts no more connections.
     broken.shutdown(Shutdown::Both).expect("a shutdown");
     within(SHORT, move || waiting.wait()).expect_err("it failed");
     alternate(&client, &server, 1024, |_| {});
@@ -608,7 +609,7 @@ fn a_socket_that_the_application_has_bound_is_relayed_from() {
         .listen(socket);
     let relay = relay.expect("a relay");
     assert_eq!(relay.local_addr(), address);
-    // Before it is spawned, a client waits in the system's queue.
+    // Before the relay is spawned, a client waits in the system's queue.
     let early = connect(address);
     let relay = relay.spawn().expect("a thread");
     assert_eq!(relay.local_addr(), address);

@@ -1,4 +1,4 @@
-//! Contract, section 2: what the numbers mean that guests return, and those that they are given.
+//! Contract, section 2: the meaning of the numbers that guests return and get.
 
 use watm_tests::{
     FullBacklog, Logs, Pair, ReservedPort, built, copy_as, eventually, expect_end, expect_reset,
@@ -158,7 +158,7 @@ fn a_connection_that_the_guest_has_closed_already_is_no_result() {
     ));
 }
 
-/// Has a guest dial every line, "network address", and returns what it logs of each.
+/// Has a guest dial every line, "network address", and returns what it logs about each.
 #[track_caller]
 fn dial_all(alias: &str, policy: AddressPolicy, lines: &[String]) -> Vec<String> {
     let logs = Logs::of_module(alias);
@@ -166,7 +166,7 @@ fn dial_all(alias: &str, policy: AddressPolicy, lines: &[String]) -> Vec<String>
         .policy(policy)
         .config(lines.join("\n"))
         .connect_timeout(std::time::Duration::from_secs(1));
-    // An error if none of them worked.
+    // This is an error if no line worked.
     let conn = dialer.build().expect("a fixed dialer").dial();
     let found = logs.all_after("dial ", lines.len());
     drop(conn);
@@ -258,7 +258,7 @@ fn a_forbidden_address_is_forbidden_however_it_is_spelled() {
     for (line, found) in lines.iter().zip(&found) {
         assert!(found.contains("-> errno "), "{line}: {found}");
     }
-    // Nobody came.
+    // Nobody has connected.
     listener.set_nonblocking(true).expect("a mode");
     let error = listener.accept().expect_err("nobody comes");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
@@ -303,14 +303,14 @@ fn the_functions_of_the_other_role_say_that_there_is_no_device() {
     let found = read_numbers(&dialer.dial(&address).expect("a connection"));
     assert_eq!(found[0], nodev);
     assert!(found[1] > 2, "{found:?}");
-    // A listener has nothing to dial, and one connection alone was accepted.
+    // A listener has no address to dial, and may accept only one connection.
     let found = read_numbers(&Pair::accepted(Listener::builder(&module)).conn);
     assert_eq!(found, [nodev, nodev]);
 }
 
 #[test]
 fn a_role_function_that_does_not_dial_at_all_needs_no_connection() {
-    // It fails with its own error, and the host made no connection for it.
+    // The guest fails with its own error, and the host made no connection for it.
     let (listener, _) = listener();
     listener.set_nonblocking(true).expect("a mode");
     let address = listener.local_addr().expect("an address").to_string();

@@ -1,4 +1,5 @@
-//! Every role with every module that has it: one test each, so that a failure names both.
+//! Every role with every module that supports it. Each combination is one test, so that a failure
+//! names both.
 
 use std::io::Write;
 
@@ -7,7 +8,7 @@ use watm_tests::{
 };
 use watm_wasmer::{AddressPolicy, Builder, Dialer, FixedDialer, Listener, Relay, TransportModule};
 
-/// A module, and what it has to be configured with to dial an address of its own.
+/// A module, and the configuration with which it dials a given address.
 struct Guest {
     module: TransportModule,
     fixed_config: fn(&str) -> String,
@@ -17,7 +18,7 @@ struct Guest {
 fn guest(name: &str) -> Guest {
     let (fixed_config, config): (fn(&str) -> String, _) = match name {
         "xor" => (|address| format!("key\n{address}"), "key"),
-        // It reads the number of its steps from the start of the address.
+        // It reads the number of its steps from the start of the line.
         "compute" => (str::to_owned, "1"),
         "fixed" => (|address| format!("tcp {address}"), ""),
         _ => (str::to_owned, ""),
@@ -43,8 +44,8 @@ impl Guest {
     }
 }
 
-/// Messages both ways at once, each long enough for the modules that want some bytes first, and
-/// short enough for those that change each piece.
+/// Sends messages in both directions at once. Each is long enough for the modules that first want
+/// some bytes, and short enough for those that change each piece.
 #[track_caller]
 fn talk(mut a: impl Write, b: impl Write, reads: (impl std::io::Read, impl std::io::Read)) {
     let mut b = b;
@@ -63,7 +64,7 @@ fn dials_and_listens(name: &str) {
         guest.configured(Listener::builder(&guest.module)),
     );
     if name == "compute" {
-        // Its note is not for the other side; both send it, and both read it.
+        // Its note is for the network. Both instances send it, and both applications read it.
         assert_eq!(read_vec(&duo.dialer, 9), b"computing");
         assert_eq!(read_vec(&duo.listener, 9), b"computing");
     }

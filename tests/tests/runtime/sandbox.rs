@@ -1,5 +1,5 @@
-//! What a hostile guest tries against the host through the functions of WASI, at its init: the
-//! result of each attempt comes back as the error of the dial.
+//! What a hostile guest tries against the host through WASI functions during its init. The error of
+//! the dial reports the result of each attempt.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn guest(fields: &str, body: &str) -> TransportModule {
     ))
 }
 
-/// What the guest's init returned, as the error number that it is.
+/// The result of the guest's init, as an error number.
 #[track_caller]
 fn init_error(builder: Builder<Dialer>) -> Option<Errno> {
     let server = EchoServer::start();
@@ -56,8 +56,8 @@ fn init_error(builder: Builder<Dialer>) -> Option<Errno> {
 
 #[test]
 fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
-    // An interrupt that unwound the engine's own code, between guest and host, left its locks
-    // taken: after some hundred of them the process was aborted or hung.
+    // An interrupt once unwound the engine's own code between guest and host, and left its locks
+    // held. After some hundred interrupts the process aborted or hung.
     let server = EchoServer::start();
     for call in [
         "(call $args_sizes_get (i32.const 64) (i32.const 68))",
@@ -85,7 +85,7 @@ fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
 
 #[test]
 fn a_guest_that_only_fills_memory_is_interrupted_too() {
-    // Filling is done in library code, where an interrupt is not let through at first.
+    // Filling happens in library code, where an interrupt is held back at first.
     let module = with_worker(
         "(drop (memory.grow (i32.const 1000)))
          (loop $for_ever (memory.fill (i32.const 1024) (i32.const 7) (i32.const 60000000)) (br $for_ever))
@@ -94,14 +94,14 @@ fn a_guest_that_only_fills_memory_is_interrupted_too() {
     let pair = Pair::with(Dialer::builder(&module).close_grace(Duration::from_millis(50)));
     let error = pair.conn.close().expect_err("it has to be interrupted");
     assert!(matches!(error, TransportError::Interrupted), "{error:?}");
-    // Known only once the worker has ended.
+    // The result is known only once the worker has ended.
     assert!(pair.conn.wait(Some(Duration::from_secs(20))).is_some());
 }
 
 #[test]
 fn links_are_withheld() {
-    // WASI's implementation kept them in memory without a bound, and a link to its own directory
-    // made it wait for itself or panic.
+    // An earlier WASI implementation kept links in memory without a bound. A link to its own
+    // directory made it deadlock or panic.
     for call in [
         "(call $path_link (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 4) (i32.const 110) (i32.const 9))",
         "(call $path_symlink (i32.const 100) (i32.const 4) (i32.const 4) (i32.const 110) (i32.const 9))",
@@ -115,7 +115,7 @@ fn links_are_withheld() {
 
 #[test]
 fn nothing_is_reachable_but_through_what_was_given() {
-    // The standard streams, what could be the root, and the internal descriptor are no directories.
+    // The standard streams, a possible root and the internal descriptor are not directories.
     for fd in [0, 1, 2, 4, 5, 511, 512, -1] {
         for call in [
             format!(
@@ -141,7 +141,8 @@ fn nothing_is_reachable_but_through_what_was_given() {
 
 #[test]
 fn a_file_of_a_directory_given_for_reading_is_not_removed_through_its_handle() {
-    // WASI's implementation removed an open file through its handle, past the directory's rights.
+    // An earlier WASI implementation removed an open file through its handle, regardless of the
+    // directory's rights.
     for (path, len) in [(100, 4), (110, 9), (130, 10), (150, 12)] {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("file"), "kept").expect("a file");
@@ -160,15 +161,15 @@ fn a_file_of_a_directory_given_for_reading_is_not_removed_through_its_handle() {
 
 #[test]
 fn no_trick_uses_up_the_numbers_of_descriptors() {
-    // An answer that could not be written left a file open that nobody counted, and a preopened
-    // directory that was closed again and again lowered the count.
+    // A result that could not be written used to leave a file open but uncounted. A preopened
+    // directory that was closed repeatedly lowered the count.
     let open_at = |at: u32| {
         format!(
             "(call $path_open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const {at}))"
         )
     };
     let (nowhere, somewhere) = (open_at(70_000), open_at(64));
-    // A preopened directory that is opened again was never closed again.
+    // A preopened directory that was opened again was never closed.
     let again = somewhere.replace(
         "(i32.const 100) (i32.const 4)",
         "(i32.const 150) (i32.const 1)",
@@ -202,7 +203,7 @@ fn no_trick_uses_up_the_numbers_of_descriptors() {
 
 #[test]
 fn a_start_function_that_calls_wasi_is_answered() {
-    // There were no surroundings yet, and the worker panicked.
+    // There were no surroundings at this point, and the worker panicked.
     let module = guest(
         "(global $answer (mut i32) (i32.const 0))
          (func $early (global.set $answer (call $args_sizes_get (i32.const 64) (i32.const 68))))
@@ -225,7 +226,7 @@ fn memories_and_tables_cannot_be_multiplied() {
 
 #[test]
 fn errors_that_guests_do_not_know_never_reach_them() {
-    // WASI's implementation has a number of its own for an address outside of memory.
+    // An earlier WASI implementation had its own error number for an address outside memory.
     let module = guest(
         "",
         "(i32.sub (i32.const 0) (call $args_sizes_get (i32.const 70000) (i32.const 64)))",
@@ -235,7 +236,7 @@ fn errors_that_guests_do_not_know_never_reach_them() {
 
 #[test]
 fn a_directory_that_was_closed_is_not_there_any_more() {
-    // WASI's implementation kept it, also as a copy among the numbers of connections.
+    // An earlier WASI implementation kept it, also as a copy among the numbers of connections.
     let stat =
         |fd: &str| format!("(i32.sub (i32.const 0) (call $fd_fdstat_get {fd} (i32.const 64)))");
     for body in [
@@ -261,7 +262,7 @@ fn a_directory_that_was_closed_is_not_there_any_more() {
 
 #[test]
 fn a_standard_stream_that_was_closed_is_not_there_any_more() {
-    // WASI's implementation went on describing it.
+    // An earlier WASI implementation continued to describe it.
     for fd in 0..3 {
         let module = guest(
             "",
@@ -276,8 +277,8 @@ fn a_standard_stream_that_was_closed_is_not_there_any_more() {
 
 #[test]
 fn moving_things_around_reaches_nothing_outside_of_a_directory() {
-    // WASI's implementation moved what was behind a link: out of where it was, into the guest's
-    // hands.
+    // An earlier WASI implementation moved what was behind a link: away from its place, into the
+    // guest's reach.
     let rename = |from: (u32, u32), to: (u32, u32)| {
         format!(
             "(call $path_rename (i32.const 3) (i32.const {}) (i32.const {}) (i32.const 3) (i32.const {}) (i32.const {}))",
@@ -339,7 +340,8 @@ fn moving_things_around_reaches_nothing_outside_of_a_directory() {
 
 #[test]
 fn what_is_moved_from_one_directory_to_another_is_not_copied() {
-    // WASI's implementation did so, in a call that nothing can stop: a sparse file of a terabyte.
+    // An earlier WASI implementation copied the file, in a call that nothing can stop. Here it is a
+    // sparse file of a terabyte.
     let outside = "(call $path_rename (i32.const 3) (i32.const 100) (i32.const 4) (i32.const 3) (i32.const 200) (i32.const 14))";
     let between = "(call $path_rename (i32.const 3) (i32.const 100) (i32.const 4) (i32.const 4) (i32.const 100) (i32.const 4))";
     for (call, works) in [(outside, false), (between, true)] {
@@ -390,11 +392,12 @@ fn directories_of_any_depth_are_made_and_moved() {
 
 #[test]
 fn rights_that_were_given_up_on_a_directory_are_gone() {
-    // Only the rights of files were looked at: the directory was made.
+    // Only the rights of files were checked, so the directory was created.
     let set = |base: &str| {
         format!("(call $fd_fdstat_set_rights (i32.const 3) {base} (i64.load (i32.const 80)))")
     };
-    // What `fd_fdstat_get` has written: all of it, and without that to create directories.
+    // The rights that `fd_fdstat_get` has written: all of them, and then without the right to
+    // create directories.
     let all = set("(i64.load (i32.const 72))");
     let fewer = set("(i64.and (i64.load (i32.const 72)) (i64.const -513))");
     let given_up = format!("(drop {fewer})");
@@ -407,7 +410,7 @@ fn rights_that_were_given_up_on_a_directory_are_gone() {
         (&given_up, make, refused),
         (&given_up, &all, refused),
         (&given_up_for_good, make, refused),
-        // A file is another thing.
+        // A file has other rights.
         (&given_up, open, None),
     ] {
         let module = guest(
@@ -427,7 +430,7 @@ fn rights_that_were_given_up_on_a_directory_are_gone() {
 
 #[test]
 fn standard_streams_that_are_logged_are_no_terminals() {
-    // They were character devices, so that programs wrote colours into the log.
+    // They were character devices, so programs wrote colours into the log.
     for (function, at) in [("fd_fdstat_get", 64), ("fd_filestat_get", 80)] {
         for fd in 0..3 {
             let module = guest(
@@ -437,7 +440,7 @@ fn standard_streams_that_are_logged_are_no_terminals() {
                      (i32.sub (i32.const 0) (i32.load8_u (i32.const {at})))"
                 ),
             );
-            // The type of a file that is nothing else is 0.
+            // Type 0 is a file of no other type.
             assert_eq!(
                 init_error(Dialer::builder(&module)),
                 None,

@@ -1,8 +1,8 @@
-//! Random schedules: both sides of a connection write, read, wait and end in any order and with
-//! any sizes, and a simple model says after each step what may have come of it.
+//! Random schedules: both sides of a connection write, read, wait and end in any order and with any
+//! sizes. After each step, a simple model says which results are possible.
 //!
-//! Each schedule is printed when it fails, shrunk to what is needed for that. `PROPTEST_CASES` asks
-//! for another number of them, `PROPTEST_RNG_SEED` for the same ones again.
+//! A failed schedule is printed after it has been shrunk. `PROPTEST_CASES` sets the number of
+//! schedules. `PROPTEST_RNG_SEED` repeats the same ones.
 
 mod driver;
 mod model;
@@ -20,26 +20,26 @@ use watm_wasmer::{Builder, Dialer, Listener};
 use driver::{Driver, Ending, Op, Patience, Socket, get_timely};
 use model::{Manner, Side, Wait};
 
-/// Sizes around those of all buffers on the way, and beyond.
+/// Sizes around those of all buffers between the ends, and beyond.
 const SIZES: [usize; 22] = [
     1, 2, 3, 7, 63, 64, 65, 100, 1023, 1024, 1025, 5000, 16_383, 16_384, 16_385, 65_535, 65_536,
     65_537, 131_071, 131_072, 131_073, 300_000,
 ];
 
-/// What one side writes in a schedule at most, through a buffer that is large enough for it.
+/// Maximum number of bytes that one side writes in a schedule, through a large enough buffer.
 const BUDGET: u64 = 1_500_000;
 
-/// The same for each byte of a module's buffer, since each piece costs the module some calls.
+/// The same per byte of a module's buffer, because each piece costs the module several calls.
 const PIECES: u64 = 20_000;
 
-/// A module and its surroundings.
+/// A module and its configuration.
 #[derive(Clone, Debug)]
 struct Guest {
     name: &'static str,
     manner: Manner,
-    /// The size of its buffer, if it wants to be told.
+    /// The size of its buffer, if it must be configured.
     buffer: Option<usize>,
-    /// Whether it accepts in place of dialling.
+    /// Whether it accepts instead of dialling.
     accepts: bool,
 }
 
@@ -47,7 +47,7 @@ impl Guest {
     fn connect(&self) -> Pair {
         let module = built(self.name);
         let config = self.buffer.map(|size| size.to_string()).unwrap_or_default();
-        // So long that no close is cut short, however busy the machine is.
+        // Long enough that no close is cut short on a busy machine.
         if self.accepts {
             let listener = Listener::builder(&module).config(config);
             narrow(listener.close_grace(SHORT))
@@ -56,15 +56,15 @@ impl Guest {
         }
     }
 
-    /// How many bytes each side may write, so that a schedule takes milliseconds.
+    /// Number of bytes that each side may write, so that a schedule takes milliseconds.
     fn budget(&self, most: u64) -> u64 {
         self.buffer
             .map_or(most, |size| most.min(size as u64 * PIECES))
     }
 }
 
-/// An accepted connection whose systems hold little of what is sent, so that sends are taken in
-/// part or not at all. A dialled one holds megabytes.
+/// An accepted connection whose systems buffer little of what is sent, so that they take sends
+/// partially or not at all. A dialled connection would buffer megabytes.
 fn narrow(builder: Builder<Listener>) -> Pair {
     let (peer, socket) = tcp_pair();
     for end in [&peer, &socket] {
@@ -86,7 +86,7 @@ fn library_guests() -> impl Strategy<Value = Guest> {
     })
 }
 
-/// Those that lose bytes, or the connection, if a write that follows a read is refused.
+/// Guests that lose bytes, or the connection, if a write that follows a read is refused.
 fn guests_that_cannot_wait() -> impl Strategy<Value = Guest> {
     let names = select(vec!["generation1", "generation2", "generation3"]);
     let sizes: Vec<_> = SIZES.into_iter().filter(|size| *size <= 131_072).collect();
@@ -123,7 +123,7 @@ fn guests_of_any_size() -> impl Strategy<Value = Guest> {
 fn guests_that_take_turns() -> impl Strategy<Value = Guest> {
     any::<bool>().prop_map(|accepts| Guest {
         name: "blocking",
-        // Whoever called speaks first.
+        // The caller speaks first.
         manner: Manner::TakesTurns(if accepts {
             Side::Peer
         } else {
@@ -164,7 +164,7 @@ fn endings() -> impl Strategy<Value = Ending> {
     ]
 }
 
-/// So many cases, unless the environment asks for another number.
+/// This number of cases, unless the environment asks for another.
 fn cases(cases: u32) -> Config {
     let mut config = Config {
         failure_persistence: None,
@@ -229,7 +229,7 @@ proptest! {
     }
 }
 
-/// What one side does at full speed: the sizes of its writes and reads, over and over.
+/// What one side does at full speed: a cycle of write sizes and of read sizes.
 #[derive(Clone, Debug)]
 struct Pace {
     writes: Vec<usize>,
@@ -237,7 +237,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// How many bytes go each way at most, so that they take a moment.
+    /// Maximum number of bytes in each direction, so that they take only a moment.
     fn budget(&self) -> u64 {
         let mean = |sizes: &[usize]| sizes.iter().sum::<usize>() / sizes.len();
         mean(&self.writes).min(mean(&self.reads)).max(1) as u64 * PIECES
@@ -248,9 +248,9 @@ fn paces() -> impl Strategy<Value = Pace> {
     (vec(sizes(), 1..8), vec(sizes(), 1..8)).prop_map(|(writes, reads)| Pace { writes, reads })
 }
 
-/// Writes `total` bytes of one stream and its end, and reads as much of the other, without ever
-/// waiting in one while the other can go on. `moves` counts for both sides together: the module
-/// may well look at one for as long as the other gives it bytes.
+/// Writes `total` bytes of one stream and its end, and reads as many of the other. Never waits in
+/// one while the other can continue. `moves` counts for both sides together, because the module may
+/// serve one side for as long as that side has bytes.
 fn keep_pace(socket: &dyn Socket, pace: &Pace, seeds: (u64, u64), total: u64, moves: &AtomicU64) {
     let (mut out, mut back) = (Pattern::new(seeds.0), Pattern::new(seeds.1));
     let (mut writes, mut reads) = (pace.writes.iter().cycle(), pace.reads.iter().cycle());
@@ -292,7 +292,7 @@ fn keep_pace(socket: &dyn Socket, pace: &Pace, seeds: (u64, u64), total: u64, mo
     assert_eq!(back.position(), total, "the stream ended elsewhere");
 }
 
-/// What a call moved; nothing if it would have had to wait.
+/// The number of bytes that a call moved. `None` if it would have to wait.
 #[track_caller]
 fn ready(result: std::io::Result<usize>) -> Option<usize> {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
@@ -325,17 +325,18 @@ proptest! {
     }
 }
 
-/// One message, after which its writer does nothing: how long it waited before it, and its size.
+/// A message after which its writer does nothing: the pause before it, and its size.
 #[derive(Clone, Debug)]
 struct Message {
     from: Side,
-    /// Microseconds, so that the module is met in all states between busy and asleep.
+    /// In microseconds. The pauses vary, so that the module is met in all states between busy and
+    /// asleep.
     pause: u64,
     len: usize,
 }
 
 fn messages() -> impl Strategy<Value = Message> {
-    // What the buffers take at once, whatever the module does.
+    // Sizes that the buffers take at once, whatever the module does.
     let sizes = prop_oneof![
         8 => 1usize..100,
         2 => select(&SIZES[..17]),

@@ -66,7 +66,7 @@ fn connections_with_different_configurations_live_side_by_side() {
 
 #[test]
 fn without_a_configuration_opening_it_fails_and_the_guest_goes_on() {
-    // This one says that it cannot do without.
+    // This module requires a configuration.
     let (_listener, address) = watm_tests::listener();
     let dialer = Dialer::builder(&built("xor")).build().expect("a dialer");
     match dialer.dial(&address).expect_err("no key") {
@@ -76,7 +76,7 @@ fn without_a_configuration_opening_it_fails_and_the_guest_goes_on() {
         }
         other => panic!("{other:?}"),
     }
-    // These have nothing to read there, and do not mind.
+    // These modules do without one.
     let pair = Pair::dial(&built("err_positive"));
     assert!(pair.conn.outcome().is_none());
     let logs = Logs::of_module("no_config");
@@ -96,7 +96,7 @@ fn a_fixed_dialer_without_a_configuration_is_told_that_there_is_no_file() {
         .expect_err("no address")
     {
         DialError::Transport(TransportError::Failed { error, .. }) => {
-            // wasi-libc says that no directory has it, or that it is not in there.
+            // wasi-libc reports that no directory has it, or that it is not in there.
             let known = [Errno::Noent, Errno::Notcapable].map(GuestError::Errno);
             assert!(known.contains(&error), "{error}");
         }
@@ -111,8 +111,9 @@ fn the_configuration_cannot_be_written() {
     let _pair = Pair::with(builder);
     let line = logs.after("config write: ");
     assert!(line.starts_with("errno "), "{line}");
-    // Not created anew, not cut, and nothing beside it. (wasi-libc does not even ask for the right
-    // to write that the directory does not have, so its programs find out when they write.)
+    // The file is not created anew or truncated, and nothing is created beside it. wasi-libc does
+    // not even ask for the write right, which the directory does not have, so its programs learn of
+    // this when they write.
     let opener = Opener::new(
         Dialer::builder(&wat("open_path")).config(*b"constant"),
         "watm.cfg",
@@ -281,10 +282,10 @@ fn what_a_module_logs_is_escaped_cut_and_bounded() {
             .filter(|line| line.text.ends_with("lines were dropped"));
         let number = |text: &str| text.split(' ').next()?.parse::<u64>().ok();
         let dropped: u64 = dropped.filter_map(|line| number(&line.text)).sum();
-        // 100,000 short lines, and 1 MiB without an end in pieces of 1 KiB.
+        // 100,000 short lines, and 1 MiB without a newline in pieces of 1 KiB.
         (dropped + lines.len() as u64 > 101_000).then(|| lines.to_vec())
     });
-    // 200 for each second that has begun, and what was dropped in it.
+    // 200 lines for each second that has begun, and one about the dropped lines.
     let most = 201 * (started.elapsed().as_secs() as usize + 2);
     assert!(lines.len() <= most, "{} lines", lines.len());
     for line in &lines {
@@ -356,7 +357,7 @@ fn limits_may_be_as_good_as_none() {
     let pair = Pair::accepted(listener.backlog(usize::MAX));
     alternate(&pair.conn, &pair.peer, 1024, |_| {});
 
-    // More than a clock can count is no limit either.
+    // A duration that exceeds the clock's range is not a limit either.
     let endless = Dialer::builder(&built("plain"))
         .connect_timeout(Duration::MAX)
         .handshake_timeout(Duration::MAX)

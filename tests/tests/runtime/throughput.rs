@@ -1,4 +1,4 @@
-//! Many bytes, both ways at once, and none lost, doubled or out of place.
+//! Many bytes in both directions at once: none lost, duplicated or out of place.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -10,7 +10,7 @@ use watm_wasmer::{Dialer, End, Listener, TransportModule};
 
 const MEGABYTES: u64 = 1_000_000;
 
-/// 64 KiB, and numbers that divide no buffer.
+/// 64 KiB, and a number that divides no buffer.
 const PIECES: [usize; 2] = [64 * 1024, 10_007];
 
 #[track_caller]
@@ -56,8 +56,8 @@ fn a_listener_passes_both_ways_exactly() {
 
 #[test]
 fn a_dialer_and_a_listener_back_to_back_pass_both_ways_at_once_exactly() {
-    // Not with the library's worker: two of them, each writing to the other and reading nothing
-    // meanwhile, wait for each other for ever once the buffers between them are full.
+    // Not with the library's worker. Two of them, each writing to the other and reading nothing
+    // meanwhile, deadlock once the buffers between them are full.
     let duo = Duo::new(&built("halfclose"));
     exchange(&duo.dialer, &duo.listener, 50 * MEGABYTES, PIECES[0]);
     duo.dialer.close().expect("a clean end");
@@ -114,7 +114,7 @@ fn several_connections_at_once_do_not_mix() {
 
 #[test]
 fn a_message_written_alone_reaches_the_guest_in_one_read() {
-    // The module reverses what each of its reads brought, so a split message comes out wrong.
+    // The module reverses what each of its reads returned, so a split message comes out wrong.
     for module in [built("reverse"), built("rust_reverse")] {
         let pair = Pair::dial(&module);
         alternate(&pair.conn, &pair.peer, 1024, |message| message.reverse());
@@ -131,7 +131,7 @@ fn what_one_module_reverses_another_puts_right() {
 
 #[test]
 fn data_leaves_while_the_guest_computes() {
-    // Some seconds of steps: far more than the data needs, and the close ends them.
+    // Several seconds of steps, far more than the data needs. The close ends them.
     let computing = || Dialer::builder(&built("compute")).config(*b"100000000000 both");
     let pair = Pair::with(computing().close_grace(std::time::Duration::from_millis(100)));
     assert_eq!(read_vec(&pair.peer, 9), b"computing");

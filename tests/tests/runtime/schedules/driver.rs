@@ -1,7 +1,7 @@
-//! Drives both sides of one connection from one thread and tells the model what came of it.
+//! Drives both sides of one connection from one thread and tells the model about each result.
 //!
-//! No call here waits longer than it is told to, so that a schedule always comes to its end: a
-//! module that has stopped is found by what never arrives.
+//! No call here waits longer than it is told to, so a schedule always ends. If a module has
+//! stopped, its bytes never arrive, which the checks notice.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -19,11 +19,11 @@ const BRIEFLY: Duration = Duration::from_millis(1);
 /// One step of a schedule.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    /// One write of so many bytes.
+    /// One write of this many bytes.
     Write(Side, usize, Wait),
-    /// One read into a buffer of so many bytes.
+    /// One read into a buffer of this many bytes.
     Read(Side, usize, Wait),
-    /// A read of so many bytes that waits, if the model says that there must be something.
+    /// A read of this many bytes that waits, if the model says that something must come.
     Await(Side, usize),
     /// A shutdown for writing.
     Shutdown(Side),
@@ -31,10 +31,10 @@ pub(super) enum Op {
     Close(Side),
 }
 
-/// How a connection is ended when its schedule is over.
+/// How a connection ends after its schedule.
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
-    /// This side shuts down writing first, and then the other.
+    /// This side shuts down writing first, then the other does.
     Shutdown(Side),
     /// This side closes.
     Close(Side),
@@ -44,7 +44,7 @@ pub(super) enum Ending {
 
 /// What both kinds of ends can do.
 pub(super) trait Socket {
-    /// Sets how long the calls to come wait.
+    /// Sets how long later calls wait.
     fn set_wait(&self, wait: Wait);
     /// One read.
     fn get(&self, buf: &mut [u8]) -> io::Result<usize>;
@@ -73,7 +73,7 @@ macro_rules! socket {
             }
 
             fn end(&self) {
-                // The peer's fails if the connection has been reset, which its reads say.
+                // On the peer's side this fails after a reset, which the peer's reads report.
                 let _ = self.shutdown(Shutdown::Write);
             }
         }
@@ -83,8 +83,8 @@ macro_rules! socket {
 socket!(Conn);
 socket!(TcpStream);
 
-/// One read. Who waits until its time is over finds what has come meanwhile, and that nobody woke
-/// it.
+/// Does one read. A read that waits until its timeout finds data that arrived without waking it,
+/// which is an error.
 #[track_caller]
 pub(super) fn get_timely(socket: &dyn Socket, buf: &mut [u8]) -> io::Result<usize> {
     let started = Instant::now();
@@ -110,7 +110,7 @@ impl Patience {
         }
     }
 
-    /// Takes in what has moved so far, in any unit.
+    /// Records how much has moved so far, in any unit.
     #[track_caller]
     pub(super) fn note(&mut self, moves: u64, what: impl std::fmt::Debug) {
         if moves != self.moves {
@@ -124,14 +124,14 @@ impl Patience {
     }
 }
 
-/// Both sides of a connection, and the model of it.
+/// Both sides of a connection, and its model.
 pub(super) struct Driver {
     conn: Option<Arc<Conn>>,
     peer: Option<TcpStream>,
     closing: Option<JoinHandle<Result<End, TransportError>>>,
     model: Model,
     manner: Manner,
-    /// How much each side writes at most.
+    /// Maximum number of bytes that each side writes.
     budget: u64,
 }
 
@@ -169,7 +169,7 @@ impl Driver {
         }
     }
 
-    /// Reads all that is still to come, ends the connection, and checks how that went.
+    /// Reads everything that is still to come, ends the connection, and checks the result.
     pub(super) fn finish(mut self, ending: &Ending) {
         self.drain();
         let side = match *ending {
@@ -182,7 +182,7 @@ impl Driver {
         }
     }
 
-    /// Brings a module that takes turns to the place where it reads from `side` next.
+    /// Brings a module that takes turns to the point where it reads from `side` next.
     fn end_in_turns(mut self, first: Side, side: Side, ending: &Ending) {
         let goals = self.model.turns_end((side != first).then_some(first));
         let mut patience = Patience::new();
@@ -226,7 +226,7 @@ impl Driver {
             return;
         };
         if self.closing.is_some() && side == Side::Application {
-            // From when on writes fail is for the closing thread to say.
+            // Only the closing thread knows when writes begin to fail.
             return;
         }
         socket.set_wait(wait);
@@ -236,7 +236,7 @@ impl Driver {
         }
     }
 
-    /// One read; says whether anything came, a byte or the end.
+    /// Does one read. Returns whether anything came, bytes or the end.
     fn read(&mut self, side: Side, len: usize, wait: Wait) -> bool {
         let Some(socket) = self.socket(side) else {
             return false;
@@ -270,14 +270,15 @@ impl Driver {
         }
     }
 
-    /// Closes on a thread of its own, since it waits for the peer to take what is under way.
+    /// Closes on a separate thread, because the close waits for the peer to take the bytes in
+    /// flight.
     fn close_conn(&mut self) {
         let Some(conn) = self.conn.clone().filter(|_| self.closing.is_none()) else {
             return;
         };
         let closing = Arc::clone(&conn);
         self.closing = Some(thread::spawn(move || closing.close()));
-        // It has begun when a read says so, behind whatever comes before.
+        // The close has begun once a read says so, after all earlier bytes.
         conn.set_wait(Wait::Long);
         let mut buf = vec![0; 64 * 1024];
         while !self.model.is_gone(Side::Application) {
@@ -319,7 +320,8 @@ impl Driver {
         }
     }
 
-    /// Both streams have ended: so does the transport, and well, unless the model knows why not.
+    /// Both streams have ended, so the transport must end too. It must end cleanly, unless the
+    /// model knows a reason.
     fn check_outcome(mut self) {
         let Some(conn) = self.conn.take() else { return };
         let closed = self.closing.is_some();

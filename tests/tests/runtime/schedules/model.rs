@@ -1,25 +1,27 @@
-//! What a pass-through module owes its two sides: a queue of bytes each way, and an end of each.
+//! What a pass-through module owes its two sides: a queue of bytes in each direction, and an end of
+//! each.
 //!
-//! The model knows no sockets and no threads. It is told what was called and what came back, and
-//! panics if that could not be.
+//! The model knows no sockets and no threads. It learns what was called and what came back, and
+//! panics if that is not possible.
 
 use std::io::{Error, ErrorKind};
 
 use watm_tests::Pattern;
 
-/// A module that has at most this much under way in one direction certainly looks at the other:
-/// both the pipe to the application and the one to the network take it, and a piece of the module.
+/// With no more than this in flight in one direction, a module certainly serves the other. The pipe
+/// to the application and the one to the network both hold this much, and so does a piece of the
+/// module.
 const NEVER_STUCK: u64 = 64 * 1024;
 
-/// The lengths of frames, over and over: up to the longest that the module takes.
+/// A cycle of frame lengths, up to the longest that the module takes.
 const FRAMES: [usize; 8] = [1, 1000, 0, 65_536, 63, 16_385, 2, 1025];
 
 /// A side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// The one that holds the `Conn`.
+    /// The side that holds the `Conn`.
     Application,
-    /// The one that holds the plain socket.
+    /// The side that holds the plain socket.
     Peer,
 }
 
@@ -37,28 +39,28 @@ impl Side {
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// It is non-blocking.
+    /// It does not wait.
     Not,
-    /// Some milliseconds.
+    /// A few milliseconds.
     Briefly,
-    /// Until it has something.
+    /// Until there is something.
     Long,
 }
 
-/// What a module makes of the two streams.
+/// How a module treats the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// The first end of either stream ends the transport, and what is under way the other way is
-    /// lost.
+    /// The first end of either stream ends the transport, and loses what is in flight in the other
+    /// direction.
     EndsAtOnce,
     /// Each stream ends by itself.
     HalfCloses,
-    /// Whole frames, strictly in turns, this side first; otherwise as `EndsAtOnce`.
+    /// Whole frames, strictly in turns, this side first. Otherwise like `EndsAtOnce`.
     TakesTurns(Side),
 }
 
-/// The bytes of a stream and a position in it. A byte follows from its place, so that a writer and
-/// a reader need no storage between them.
+/// The bytes of a stream and a position in it. The position determines each byte, so that a writer
+/// and a reader need no storage between them.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     pattern: Pattern,
@@ -75,7 +77,7 @@ impl Stream {
         }
     }
 
-    /// Takes the next bytes: of a framed stream, lengths and bodies in turn.
+    /// Takes the next bytes. In a framed stream, lengths and bodies alternate.
     fn take(&mut self, len: usize) -> Vec<u8> {
         if !self.framed {
             self.position += len as u64;
@@ -114,7 +116,7 @@ impl Stream {
     }
 }
 
-/// The frame that a position of a framed stream lies in, and the place within it.
+/// The frame that contains a position of a framed stream, and the offset within it.
 fn frame_at(position: u64) -> (usize, usize) {
     let mut left = position;
     for index in 0.. {
@@ -127,7 +129,7 @@ fn frame_at(position: u64) -> (usize, usize) {
     unreachable!("every position lies in a frame")
 }
 
-/// The position behind so many frames.
+/// The position after this many frames.
 fn behind_frames(count: usize) -> u64 {
     (0..count)
         .map(|index| 4 + FRAMES[index % FRAMES.len()] as u64)
@@ -141,9 +143,9 @@ struct Direction {
     received: Stream,
     /// The writer has shut it down.
     ended: bool,
-    /// The reader was told of the end.
+    /// The reader has been told of the end.
     end_seen: bool,
-    /// It may end before all has arrived, and the writer may be refused.
+    /// The direction may end before everything has arrived, and the writer may be refused.
     may_lose: bool,
     /// The reader is gone.
     unread: bool,
@@ -172,7 +174,7 @@ pub(super) struct Model {
     manner: Manner,
     by_application: Direction,
     by_peer: Direction,
-    /// The peer has gone while bytes were on their way to it: what is told of that is free.
+    /// The peer has gone while bytes were on their way to it, so any report of that is correct.
     broken: bool,
 }
 
@@ -203,32 +205,32 @@ impl Model {
 
     // ---- what there is to do ------------------------------------------------------------------
 
-    /// How many bytes this side has written.
+    /// Number of bytes that this side has written.
     pub(super) fn written(&self, writer: Side) -> u64 {
         self.by(writer).sent.position
     }
 
-    /// The next bytes that this side has to write.
+    /// The next bytes that this side must write.
     pub(super) fn next(&self, writer: Side, len: usize) -> Vec<u8> {
         self.by(writer).sent.clone().take(len)
     }
 
-    /// Whether the manner of the module allows an end at any time.
+    /// Whether the module may end at any time.
     pub(super) fn may_end(&self) -> bool {
         !matches!(self.manner, Manner::TakesTurns(_))
     }
 
-    /// Whether this side reads no more.
+    /// Whether this side no longer reads.
     pub(super) fn is_gone(&self, reader: Side) -> bool {
         self.by(reader.other()).unread
     }
 
-    /// Whether the connection is in no good order, so that how it ends is free.
+    /// Whether the connection is broken, so that any end is correct.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// How far this side's stream arrives, if everybody reads and nobody writes any more.
+    /// How far this side's stream arrives if everybody reads and nobody writes any more.
     fn arrives(&self, writer: Side) -> u64 {
         let sent = self.by(writer).sent.position;
         let Manner::TakesTurns(first) = self.manner else {
@@ -240,14 +242,14 @@ impl Model {
         behind_frames(own.min(turns))
     }
 
-    /// Whether this side must get something, a byte or the end, if it waits.
+    /// Whether this side must get something, bytes or the end, if it waits.
     pub(super) fn is_due(&self, reader: Side) -> bool {
         let direction = self.by(reader.other());
         let stuck = self.by(reader).under_way() > NEVER_STUCK && !self.by(reader).unread;
         !stuck && !self.broken && !direction.may_lose && !self.is_settled(reader)
     }
 
-    /// Whether this side has all that it must ever get as things stand.
+    /// Whether this side has everything that it must get in the current state.
     pub(super) fn is_settled(&self, reader: Side) -> bool {
         let direction = self.by(reader.other());
         if direction.unread || direction.end_seen {
@@ -260,8 +262,8 @@ impl Model {
         direction.received.position == self.arrives(reader.other())
     }
 
-    /// How long both streams are as soon as both have the same number of whole frames, of which
-    /// `longer` has one more.
+    /// The lengths at which both streams have the same number of whole frames. If `longer` is set,
+    /// that side has one more frame.
     pub(super) fn turns_end(&self, longer: Option<Side>) -> [u64; 2] {
         let whole = Side::BOTH.map(|side| {
             let (count, at) = frame_at(self.by(side).sent.position);
@@ -273,7 +275,7 @@ impl Model {
 
     // ---- what has happened --------------------------------------------------------------------
 
-    /// A write took so many bytes.
+    /// A write took `len` bytes.
     #[track_caller]
     pub(super) fn wrote(&mut self, writer: Side, len: usize, of: usize) {
         assert!(len > 0 && len <= of, "a write of {of} bytes took {len}");
@@ -296,7 +298,7 @@ impl Model {
             return;
         }
         if direction.ended {
-            // Afterwards the peer may have met a reset as well, since nobody takes its bytes.
+            // After that, the peer may also have met a reset, because nobody takes its bytes.
             let free = writer == Side::Peer && direction.may_lose;
             assert!(
                 error.kind() == ErrorKind::BrokenPipe || free,
@@ -322,7 +324,7 @@ impl Model {
         }
     }
 
-    /// A read returned these bytes; none is the end.
+    /// A read returned these bytes. No bytes means the end.
     #[track_caller]
     pub(super) fn read(&mut self, reader: Side, found: &[u8]) {
         let writer = reader.other();
@@ -376,14 +378,14 @@ impl Model {
     pub(super) fn shut_down(&mut self, writer: Side) {
         self.by_mut(writer).ended = true;
         if self.manner != Manner::HalfCloses {
-            // The module looks at the other stream no more, or it has seen the end of that one and
-            // looks at this one no more.
+            // The module no longer reads the other stream. Or it has seen the other stream's end
+            // and no longer reads this one.
             let other = self.by_mut(writer.other());
             other.may_lose |= !other.end_seen;
         }
     }
 
-    /// This side closed: it writes no more and reads no more.
+    /// This side closed: it neither writes nor reads any more.
     pub(super) fn closed(&mut self, side: Side) {
         self.shut_down(side);
         let other = self.by_mut(side.other());
@@ -391,20 +393,20 @@ impl Model {
         other.may_lose |= !other.end_seen;
         other.unread = true;
         if side == Side::Peer && lost {
-            // What the application does not read is dropped by the host, but the peer's own system
-            // answers unread bytes with a reset.
+            // The host drops what the application does not read. But the peer's own system answers
+            // unread bytes with a reset.
             self.breaks();
         }
     }
 
-    /// A reset has gone to the module, which overtakes what the peer had sent.
+    /// A reset has gone to the module. It overtakes what the peer has sent.
     fn breaks(&mut self) {
         self.broken = true;
         self.by_peer.may_lose = true;
     }
 }
 
-/// How a call that must not wait longer says so.
+/// The error of a call that may not wait any longer.
 fn refusal(side: Side, wait: Wait) -> ErrorKind {
     match (side, wait) {
         (Side::Application, Wait::Briefly | Wait::Long) => ErrorKind::TimedOut,
