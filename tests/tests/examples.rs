@@ -1,6 +1,6 @@
-//! The examples of the library, each as a program of its own, and the program of the README.
+//! The examples of the library, each as a separate program, and the program in the README.
 //!
-//! `cargo test --workspace` builds them; `cargo test --test examples` alone runs what was built last.
+//! `cargo test --workspace` builds them. `cargo test --test examples` alone runs the last build.
 
 use std::fs;
 use std::io::Read;
@@ -28,11 +28,10 @@ fn sources() -> Vec<PathBuf> {
     files
 }
 
-/// Runs an example, which must end well and say nothing on its standard error, and returns what it
-/// printed.
+/// Runs an example, which must succeed without output on standard error. Returns its output.
 #[track_caller]
 fn run(name: &str, arguments: &[&str]) -> String {
-    // It stands beside the directory of the tests.
+    // The examples are in a directory beside that of the tests.
     let test = std::env::current_exe().expect("a path");
     let profile = test.ancestors().nth(2).expect("the directory of the build");
     let program = profile.join("examples").join(name);
@@ -66,7 +65,7 @@ fn promised(source: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Whether a line is as promised: `[..]` stands for anything.
+/// Whether a line is as promised. `[..]` stands for anything.
 fn fits(promised: &str, line: &str) -> bool {
     let mut parts = promised.split("[..]");
     let first = parts.next().unwrap_or_default();
@@ -123,7 +122,7 @@ fn the_program_of_the_readme_delivers_everything_whenever_it_is_run() {
     let module = path_of("xor");
     let module = module.to_str().expect("text");
     for round in 0..20 {
-        // Nobody is in a hurry to receive, and the program has to wait for that.
+        // The test is slow to receive, and the program must wait for that.
         assert_eq!(run("readme", &[&address, module]), "");
         let mut conn = listener.accept().expect("a connection");
         let received = within(LONG, move || {
@@ -139,7 +138,7 @@ fn the_program_of_the_readme_is_an_example() {
     let readme = read(&root().join("README.md"));
     let example = read(&root().join("crates/watm-wasmer/examples/readme.rs"));
     let example: Vec<&str> = example.lines().map(str::trim).collect();
-    // The example has the file and the address from its command line.
+    // The example takes the file and the address from its command line.
     let readme = readme
         .replace("\"transport.wasm\"", "file")
         .replace("\"192.0.2.1:443\"", "&address");

@@ -1,6 +1,6 @@
-//! Every system call of a worker fails once, at each of its calls in turn: a connection carries
-//! all of its bytes then, or ends with an error that says why. The faults are made by a library
-//! that is preloaded into a program of its own (`src/injector`).
+//! Makes each system call of a worker fail once, at each of its calls in turn. The connection must
+//! then carry all of its bytes, or end with an error that says why. A library that is preloaded
+//! into a separate program injects the faults (`src/injector`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use watm_tests::{LONG, within};
 
-/// Calls that are tried at most. After a few dozen of them every kind of place was hit.
+/// Maximum number of calls to try. After a few dozen, every kind of call site has been hit.
 const MOST_CALLS: u32 = 40;
 
 fn injector() -> &'static Path {
@@ -27,7 +27,7 @@ fn injector() -> &'static Path {
     library
 }
 
-/// How the program ended with this fault, and whether the fault was met.
+/// How the program ended with this fault, and whether the fault was hit.
 #[track_caller]
 fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_one_conversation"));
@@ -50,8 +50,8 @@ fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
     (said, told.contains("injected"))
 }
 
-/// Lets each call of each of these functions fail in turn, with its error, until there are no more,
-/// and hands what came of it to `expect`.
+/// Makes each call of each function fail in turn with its error, until there are no more calls.
+/// Passes each result to `expect`.
 #[track_caller]
 fn for_each_call(faults: &[(&str, i32)], expect: impl Fn(&str) -> bool) {
     for &(call, error) in faults {
@@ -62,7 +62,7 @@ fn for_each_call(faults: &[(&str, i32)], expect: impl Fn(&str) -> bool) {
     }
 }
 
-/// Returns how many calls there were to fail.
+/// Returns the number of calls that failed.
 #[track_caller]
 fn fail_each(module: &str, call: &str, error: i32, expect: impl Fn(&str) -> bool) -> u32 {
     for at in 1..=MOST_CALLS {

@@ -1,5 +1,5 @@
-//! Signals, which are the application's, and the standard streams of the process: each test is a
-//! process of its own.
+//! Signals, which belong to the application, and the standard streams of the process. Each test is
+//! a separate process.
 
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -76,11 +76,11 @@ fn a_guest_can_have_the_standard_streams_of_the_process() {
     assert_eq!(errors, "abc");
 }
 
-/// The two ends of a terminal: who types, and the program.
+/// The two ends of a terminal: the user's and the program's.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut ours, mut theirs) = (-1, -1);
     let none = std::ptr::null_mut();
-    // SAFETY: the two numbers are filled in with descriptors that are nobody else's.
+    // SAFETY: `openpty` fills in two new descriptors, which nobody else owns.
     unsafe {
         let opened = libc::openpty(
             &raw mut ours,

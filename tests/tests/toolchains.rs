@@ -1,5 +1,5 @@
-//! Modules of toolchains that are not those of the committed guests: standard Go with `crypto/tls`,
-//! tokio, Zig. `tests/toolchains` builds them and runs this.
+//! Modules from toolchains other than those of the committed guests: standard Go with `crypto/tls`,
+//! tokio, Zig. `tests/toolchains` builds them and runs these tests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -46,7 +46,7 @@ fn every_toolchain_ends_when_it_is_told_to_and_passes_resets_on() {
     ] {
         let pair = Pair::dial(&module);
         alternate(&pair.conn, &pair.peer, 1000, |_| {});
-        // Longer than it would take by itself: control ends it.
+        // It would not end by itself in this time: control ends it.
         let end = pair.conn.close();
         assert!(
             matches!(end, Ok(End::Cancelled | End::Completed)),
@@ -62,7 +62,7 @@ fn every_toolchain_ends_when_it_is_told_to_and_passes_resets_on() {
     }
 }
 
-/// Connections with nothing to do, each of which has moved something.
+/// Idle connections, each of which has carried some data.
 fn idle(module: &TransportModule, count: usize) -> Vec<(Conn, std::net::TcpStream)> {
     let (remote, address) = listener();
     let dialer = Dialer::builder(module).build().expect("a dialer");
@@ -85,7 +85,7 @@ fn idle_costs_next_to_nothing(name: &str, module: &TransportModule) {
     let before = resident_bytes();
     let pairs = idle(module, COUNT);
     let memory = resident_bytes().saturating_sub(before) / COUNT as u64;
-    // What is measured is the time that passes while nothing happens, once everybody rests.
+    // Measures the time in which nothing happens, once everything is at rest.
     std::thread::sleep(Duration::from_secs(2));
     let (started, busy) = (Instant::now(), processor_time());
     std::thread::sleep(Duration::from_secs(3));
@@ -115,8 +115,7 @@ fn idle_connections_of_zig_cost_next_to_nothing() {
     alone(|| idle_costs_next_to_nothing("Zig", &of_toolchain("zig_plain")));
 }
 
-/// `openssl s_server` with a certificate of its own, which sends back what it gets, line by line
-/// and each line reversed.
+/// `openssl s_server` with a self-signed certificate. It sends back each line reversed.
 struct TlsServer {
     child: Child,
     address: String,
@@ -180,7 +179,7 @@ impl TlsServer {
                     .map(str::to_owned)
             })
             .expect("the address");
-        // Nobody reads what else it says, which is little.
+        // Nobody reads the rest of its output, which is short.
         std::thread::spawn(move || lines.count());
         Self {
             certificate: std::fs::read_to_string(&certificate).expect("a certificate"),
@@ -224,7 +223,7 @@ fn tls_of_standard_go_talks_to_openssl() {
     expect_end(&conn);
     conn.close().expect("a good end");
 
-    // Another name than the certificate's.
+    // The certificate is for another name.
     let dialer = Dialer::builder(&module).config(config("example.org"));
     let dialer = dialer.build().expect("a dialer");
     dialer.dial(&server.address).expect_err("not that server");

@@ -44,7 +44,7 @@ fn no_descriptor_of_the_runtime_reaches_a_process_that_the_application_starts() 
             for kind in ["socket:", "anon_inode:", "/data"] {
                 assert!(!listing.contains(kind), "{listing}");
             }
-            // And what is open goes on.
+            // What is already open continues.
             echo_messages(&conn);
             alternate(&accepted, &client, 64, |_| {});
         }
@@ -52,7 +52,7 @@ fn no_descriptor_of_the_runtime_reaches_a_process_that_the_application_starts() 
     });
 }
 
-/// A dialer whose `watm_init_v1` is `body`, with the file functions at hand.
+/// A dialer whose `watm_init_v1` is `body`. The file functions are imported.
 fn looking(body: &str) -> TransportModule {
     text(&format!(
         r#"(module
@@ -129,7 +129,7 @@ fn looking_for_and_making_any_number_of_files_does_not_grow_the_process() {
         let module = times(count, body);
         let before = resident_bytes();
         let peak = std::sync::atomic::AtomicU64::new(0);
-        // Within one connection, so that nothing is given back before the look.
+        // Within one connection, so that nothing is given back before the measurement.
         std::thread::scope(|scope| {
             let using = scope.spawn(|| use_it(&module));
             while !using.is_finished() {
@@ -148,7 +148,7 @@ fn a_path_or_an_array_of_buffers_of_absurd_size_is_refused_at_once() {
     alone(|| {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("file"), "content").expect("a file");
-        // A path of 100 MiB with as many parts as it can have; 8 million buffers over one place.
+        // A path of 100 MiB with as many parts as possible, and 8 million buffers at one address.
         let fill = "(drop (memory.grow (i32.const 1700)))
                 (loop $fill
                   (i64.store (i32.add (i32.const 65536) (local.get $i)) (i64.const 0x2f612f612f612f61))
@@ -213,8 +213,8 @@ fn a_first_dial_that_found_no_thread_leaves_later_ones_bounded_in_time() {
 #[test]
 fn a_guest_that_loops_through_the_engines_library_is_interrupted_and_nothing_else() {
     alone(|| {
-        // These instructions are carried out in library code, some of it with locks taken. An
-        // interrupt that unwound it there left them taken, and every other guest waited for them.
+        // Library code executes these instructions, partly while it holds locks. An interrupt that
+        // unwound this code left the locks held, and every other guest waited for them.
         let server = EchoServer::start();
         let before = threads("watm-worker");
         for instruction in [
@@ -267,7 +267,7 @@ fn a_guest_that_loops_through_the_engines_library_is_interrupted_and_nothing_els
                 });
             });
         }
-        // Dials return on time whatever happens; it counts that their workers have ended.
+        // Dials return on time in any case. What matters is that their workers have ended.
         eventually("no worker is left over", || {
             threads("watm-worker") <= before
         });
@@ -295,7 +295,7 @@ fn many_connections_at_once_leave_no_memory_behind() {
         let most = resident_bytes();
         assert!(most > before.resident + 8 * SLACK, "{most}: {before:?}");
         drop(conns);
-        // A second after they have ended.
+        // This happens one second after they have ended.
         eventually("memory is given back", || {
             resident_bytes() <= before.resident + SLACK
         });
@@ -307,7 +307,7 @@ fn many_connections_at_once_leave_no_memory_behind() {
 fn a_program_can_wait_for_the_connections_that_it_dropped() {
     alone(|| {
         assert_eq!(drain(Duration::ZERO), 0);
-        // The peer takes little until it reads, so that much waits when the connection is dropped.
+        // The peer takes little until it reads, so much data waits when the connection is dropped.
         let pair = Pair::narrow(Dialer::builder(&built("plain16k")).close_grace(Duration::MAX));
         (&pair.conn).write_all(&vec![7; 250_000]).expect("room");
         let Pair { conn, peer } = pair;
@@ -321,7 +321,7 @@ fn a_program_can_wait_for_the_connections_that_it_dropped() {
         let received = reading.join().expect("no panic");
         assert_eq!(received.expect("an end in order"), 250_000);
 
-        // The connections of a relay too, whose module does not end before it is interrupted.
+        // Also counts the connections of a relay, whose module ends only when it is interrupted.
         let (remote, address) = listener();
         let relay = Relay::builder(&built("ctrl_ignore")).remote(&address);
         let relay = relay
@@ -352,7 +352,7 @@ fn a_guest_that_asks_for_room_all_the_time_leaves_the_core_alone() {
         );
         let pair = Pair::dial(&module);
         let busy = processor_time();
-        // What is measured is the time that passes while nothing happens.
+        // Measures the processor time while nothing happens.
         std::thread::sleep(Duration::from_secs(1));
         let busy = processor_time() - busy;
         assert!(busy < Duration::from_millis(300), "{busy:?} of a second");

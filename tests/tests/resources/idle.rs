@@ -1,4 +1,4 @@
-//! What is idle costs no processor time, and everything a bounded amount of memory.
+//! What is idle uses no processor time, and everything uses a bounded amount of memory.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use super::MEBIBYTE;
 use super::SLACK;
 use super::Uses;
 
-/// Lets all threads of the runtime be for a second and returns what the busiest of them used, in
+/// Leaves all threads of the runtime alone for a second. Returns what the busiest of them used, in
 /// ticks of 10 ms.
 pub(crate) fn ticks_of_a_second() -> u64 {
     let before = ThreadTimes::of("watm-");
-    // The very thing that is measured: a second in which nothing happens.
+    // Measures a second in which nothing happens.
     std::thread::sleep(Duration::from_secs(1));
     ThreadTimes::of("watm-").most_since(&before)
 }
 
-/// Of the hundred in a second, what a thread with nothing to do may use: it may still be on its way
-/// to its sleep, and a tick may fall to it that was not its own.
+/// How many of the hundred ticks in a second an idle thread may use. It may still be going to
+/// sleep, and may be charged for a tick that was not its own.
 pub(crate) const IDLE_TICKS: u64 = 10;
 
 #[test]
@@ -70,7 +70,8 @@ fn workers_with_nothing_to_do_sleep() {
 #[test]
 fn a_worker_whose_streams_have_half_ended_sleeps_too() {
     alone(|| {
-        // Level-triggered ends would keep it awake if the guest asked for them; this one does not.
+        // Level-triggered ends would keep the guest awake if it subscribed to them. This one does
+        // not.
         for name in ["halfclose", "rust_tcp"] {
             let pair = Pair::dial(&built(name));
             pair.peer
@@ -102,7 +103,7 @@ fn a_guest_that_repeats_a_refused_write_is_parked_until_there_is_room() {
             assert!(used <= IDLE_TICKS, "{name} used {used} ticks");
             assert!(read_vec(&pair.peer, written).iter().all(|byte| *byte == 7));
         }
-        // The other way: the application does not read.
+        // In the other direction, the application does not read.
         let pair = Pair::dial(&built("plain"));
         let mut peer = pair.peer.try_clone().expect("a clone");
         peer.set_write_timeout(Some(Duration::from_millis(300)))
@@ -144,7 +145,7 @@ fn an_idle_connection_costs_little() {
         let now = Uses::now();
         let each = (now.resident - before.resident) / count;
         assert!(each < 512 * 1024, "{} KiB each", each / 1024);
-        // Its own socket, its poll and its waker; and the peer's socket, which is the test's.
+        // The connection's socket, poll and waker, and the peer's socket, which is the test's own.
         let descriptors = (now.descriptors - before.descriptors) as u64;
         assert!(descriptors <= 5 * count, "{descriptors} descriptors");
         drop((warm, pairs));
@@ -175,7 +176,7 @@ fn a_connection_that_stands_still_holds_a_bounded_amount() {
 #[test]
 fn a_flood_of_log_lines_does_not_grow_the_process() {
     alone(|| {
-        // Without a logger: what is measured is the runtime alone.
+        // Without a logger, to measure only the runtime.
         let module = copy_as("stderr_flood.wat", "a_flood");
         expect_end(&Pair::dial(&module).conn);
         let before = resident_bytes();

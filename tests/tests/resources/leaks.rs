@@ -16,7 +16,7 @@ use super::MEBIBYTE;
 use super::SLACK;
 use super::Uses;
 
-/// A life of a connection, with one of several ends.
+/// Opens a connection and ends it in one of several ways.
 pub(crate) fn live_and_end(module: &TransportModule, how: usize) {
     let pair = Pair::dial(module);
     (&pair.conn).write_all(b"12345678").expect("room");
@@ -35,7 +35,7 @@ pub(crate) fn live_and_end(module: &TransportModule, how: usize) {
             let _ = (&pair.conn).read(&mut [0; 8]);
         }
         _ => {
-            // Both at once, with bytes under way.
+            // Both ends at once, with bytes in flight.
             (&pair.conn).write_all(&[0; 50_000]).expect("room");
             drop(pair);
         }
@@ -69,7 +69,7 @@ fn modules_that_are_loaded_again_and_again_leave_no_code_behind() {
             for i in 0..count {
                 let module = loader.load_file(path_of("rust_tcp")).expect("a module");
                 if i % 10 == 0 {
-                    // The last that needs its code is a connection.
+                    // A connection is the last user of the module's code.
                     let pair = Pair::dial(&module);
                     drop(module);
                     alternate(&pair.conn, &pair.peer, 64, |_| {});
@@ -99,7 +99,7 @@ fn many_connections_at_once_leave_nothing_behind() {
             }
             drop(pairs);
             eventually("they have ended", || threads("watm-worker") == 0);
-            // The allocator keeps some of what 200 threads had at once.
+            // The allocator keeps some of what 200 threads used at once.
             before.expect_back(64 * MEBIBYTE);
         }
     });
@@ -116,7 +116,7 @@ fn clients_of_a_listener_leave_nothing_behind() {
             for i in 0..count {
                 let mut client = connect(listener.local_addr());
                 if i % 3 == 0 {
-                    // Its handshake fails.
+                    // The handshake fails.
                     client.write_all(b"not the greeting").expect("room");
                     continue;
                 }
@@ -170,7 +170,7 @@ struct Panicking;
 
 impl DialHook for Panicking {
     fn dial(&self, _: &DialAttempt<'_>) -> std::io::Result<Stream> {
-        // Without the message of a panic, which would only fill the output.
+        // Avoids the message of a panic, which would only fill the output.
         std::panic::resume_unwind(Box::new("on purpose"));
     }
 }
@@ -256,7 +256,7 @@ fn a_thread_ends_whose_guest_had_to_be_interrupted() {
             let pair = Pair::with(Dialer::builder(&wat(name)).close_grace(grace));
             assert_eq!(threads("watm-worker"), 1);
             pair.conn.close().expect_err("it does not end by itself");
-            // The close itself waits for it, and what is left is the end of the thread.
+            // The close itself waits for the worker, so only the end of the thread is left.
             eventually("its thread has ended", || threads("watm-worker") == 0);
         }
         let pairs: Vec<_> = (0..20)
@@ -290,8 +290,8 @@ fn a_connection_that_is_dropped_ends_with_its_grace_period_although_the_peer_nev
 #[test]
 fn bytes_that_nobody_takes_hold_an_ended_transport_no_longer_than_the_drain_timeout() {
     alone(|| {
-        // It writes without waiting until it is refused, which it is since it has asked for room,
-        // and returns with its buffer full.
+        // It writes without waiting until a write is refused, and returns with its buffer full.
+        // Writes are refused because it has asked for room.
         let module = with_worker(
             "(drop (call $set_flags (global.get $net) (i32.const 4)))
          (drop (call $wait (global.get $net) (i32.const 2)))
@@ -303,10 +303,10 @@ fn bytes_that_nobody_takes_hold_an_ended_transport_no_longer_than_the_drain_time
         let limit = Duration::from_millis(300);
         let pair = Pair::with(Dialer::builder(&module).drain_timeout(limit));
         let started = Instant::now();
-        // The application is not held up by that.
+        // This does not delay the application.
         expect_end(&pair.conn);
         eventually("its thread has ended", || threads("watm-worker") == 0);
-        // It is 30 seconds by default.
+        // The default is 30 seconds.
         assert!(
             started.elapsed() < Duration::from_secs(20),
             "{:?}",

@@ -1,5 +1,5 @@
-//! What connections cost the process, and that they give it back. Each test measures the whole
-//! process, so it has one of its own, and they take turns.
+//! What connections cost the process, and that they give it back. Each test measures a whole
+//! process. So each runs in its own process, and they take turns.
 
 mod bounds;
 mod idle;
@@ -17,8 +17,8 @@ pub(crate) struct Uses {
     pub(crate) resident: u64,
 }
 
-/// The threads of the runtime but for its supervisor, which stays once it is there, and which may
-/// be there for a while before it has its name.
+/// The threads of the runtime except its supervisor. The supervisor stays once it exists, and may
+/// exist for a while before it has its name.
 pub(crate) fn passing_threads() -> usize {
     threads("watm-").saturating_sub(threads("watm-supervisor"))
 }
@@ -32,7 +32,7 @@ impl Uses {
         }
     }
 
-    /// That threads and descriptors are as before, and memory nearly.
+    /// Checks that threads and descriptors are as before, and memory almost.
     #[track_caller]
     pub(crate) fn expect_back(&self, growth: u64) {
         eventually("no thread is left over", || {
@@ -53,5 +53,5 @@ impl Uses {
 
 pub(crate) const MEBIBYTE: u64 = 1 << 20;
 
-/// What memory may grow by that only the allocator still holds.
+/// How much memory may grow because the allocator still holds it.
 pub(crate) const SLACK: u64 = 4 * MEBIBYTE;

@@ -1,4 +1,4 @@
-//! What happens when the system has no more of something.
+//! What happens when a resource of the system runs out.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -15,22 +15,22 @@ use watm_wasmer::{DialError, Dialer, Listener, Relay};
 use super::SLACK;
 use super::Uses;
 
-/// Leaves the process only `spare` more descriptors, until it is dropped.
+/// Leaves the process only `spare` more descriptors. Dropping it ends the shortage.
 struct Shortage {
     before: Rlimit,
 }
 
 impl Shortage {
     fn of(spare: usize) -> Self {
-        // Whatever the test has used before is still about to end.
+        // What the test has used before may still be ending.
         let mut open = 0;
         eventually("descriptors are no longer given back", || {
             let before = std::mem::replace(&mut open, open_descriptors());
             std::thread::sleep(Duration::from_millis(10));
             open == before
         });
-        // The numbers that are given out next. No list of what is open tells them: a thread that
-        // waits for a connection has reserved one.
+        // Opens the numbers that are assigned next. No list of open descriptors shows them: a
+        // thread that waits for a connection has reserved one.
         let next: Vec<File> = (0..=spare)
             .map(|_| File::open("/dev/null").expect("a descriptor"))
             .collect();
@@ -64,7 +64,7 @@ fn a_lack_of_descriptors_stops_accepting_for_as_long_as_it_lasts_and_costs_no_pr
         let relay = Relay::builder(&module).remote(address).bind("127.0.0.1:0");
         let relay = relay.expect("a relay").spawn().expect("a thread");
         eventually("the first one has ended", || threads("watm-worker") == 0);
-        // They are connected by the system, and nobody can accept them.
+        // The system connects these clients, but nobody can accept them.
         let clients = [listening.local_addr(), relay.local_addr()].map(|address| {
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
             (socket.expect("a socket"), address)
@@ -76,7 +76,7 @@ fn a_lack_of_descriptors_stops_accepting_for_as_long_as_it_lasts_and_costs_no_pr
             for (client, address) in &clients {
                 client.connect(&(*address).into()).expect("a connection");
             }
-            // What is measured.
+            // Measures this time.
             std::thread::sleep(Duration::from_millis(500));
         }
         let used = ThreadTimes::of("watm-accept").most_since(&before);
@@ -91,7 +91,7 @@ fn a_lack_of_descriptors_stops_accepting_for_as_long_as_it_lasts_and_costs_no_pr
     });
 }
 
-/// Takes all of the process's memory mappings but one in `part`.
+/// Uses up all of the process's memory mappings except one in `part`.
 struct Mappings {
     at: *mut libc::c_void,
     len: usize,
@@ -107,8 +107,8 @@ impl Mappings {
         let used = std::fs::read_to_string("/proc/self/maps").expect("the mappings");
         let wanted = limit - limit / part - used.lines().count();
         let len = wanted * 4096;
-        // SAFETY: new pages, of nobody else, that nobody touches. Each second one gets other
-        // rights, so that none is of a piece with the next.
+        // SAFETY: these are new pages, which nobody else knows and nobody accesses. Every other
+        // page gets different rights, so that no two neighbours share a mapping.
         unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
             let at = libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0);
@@ -124,7 +124,7 @@ impl Mappings {
 
 impl Drop for Mappings {
     fn drop(&mut self) {
-        // SAFETY: the pages are ours, and nobody has a reference into them.
+        // SAFETY: the pages are ours, and there are no references into them.
         unsafe { libc::munmap(self.at, self.len) };
     }
 }
@@ -142,7 +142,7 @@ fn a_process_with_few_mappings_left_starts_no_connection_and_lives_on() {
         let relay = Relay::builder(&module).remote(&address).bind("127.0.0.1:0");
         let relay = relay.expect("a relay").spawn().expect("a thread");
 
-        // With less than this left, threads and allocations of anybody may abort the process.
+        // With fewer left, threads and allocations anywhere may abort the process.
         let shortage = Mappings::all_but_one_in(9);
         let mut tries = 0;
         let error = loop {
@@ -160,7 +160,7 @@ fn a_process_with_few_mappings_left_starts_no_connection_and_lives_on() {
             }
             other => panic!("{other:?}"),
         }
-        // Clients wait to be accepted, and what is open goes on.
+        // Clients wait to be accepted, and open connections continue.
         let early = [listening.local_addr(), relay.local_addr()].map(connect);
         alternate(&conn, &peer, 64 * 1024, |_| {});
         assert_eq!(relay.stats().accepted, 0);
@@ -209,15 +209,15 @@ fn any_lack_of_descriptors_fails_dials_and_clients_alone_and_leaves_nothing_behi
                 .connect(&listening.local_addr().into())
                 .expect("a connection");
             drop(shortage);
-            // The client is dropped, or served now or then.
+            // The client is dropped, or may be served at some point.
             drop(client);
             eventually("it is over", || threads("watm-worker") == 0);
         }
         assert!(failed > 1 && worked > 0, "{failed} failed, {worked} worked");
-        // With those that were served and that nobody has accepted.
+        // Also drops the connections that were set up but not accepted.
         drop(listening);
         before.expect_back(SLACK);
-        // All is well again.
+        // Everything works again.
         let server = EchoServer::start();
         echo_messages(&dialer.dial(&server.address()).expect("a connection"));
     });
@@ -274,18 +274,18 @@ fn half_finished_handshakes_by_the_thousand_keep_no_honest_client_out() {
             let mut silent = Vec::new();
             for i in 0..1000 {
                 let mut client = connect(address);
-                // Each stops at another place.
+                // Each stops at a different byte.
                 let _ = client.write_all(&b"WATM-HELLO-00001"[..i % 16]);
                 silent.push(client);
                 if i % 50 == 49 {
                     most = most.max(threads("watm-worker"));
-                    // The oldest is dropped when the last has come in.
+                    // The oldest is dropped once the last has come in.
                     match (&silent[i - limit]).read(&mut [0]) {
                         Ok(0) => {}
                         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
                         other => panic!("it is not dropped: {other:?}"),
                     }
-                    // Those who were dropped take a moment to end, a busy machine a longer one.
+                    // Dropped clients take a moment to end, and longer on a busy machine.
                     eventually("the oldest are gone", || {
                         threads("watm-worker") <= 2 * limit + 2
                     });
@@ -307,7 +307,7 @@ fn half_finished_handshakes_by_the_thousand_keep_no_honest_client_out() {
                 threads("watm-worker") <= 2 * limit + 2
             });
         }
-        // The limits, an honest client each, and those who came since the last look.
+        // The limits, one honest client each, and the clients since the last look.
         assert!(most <= 2 * limit + 2 + 50, "{most} workers at a time");
     });
 }

@@ -1,4 +1,4 @@
-//! Stocks of instances are given back, and cost what they say.
+//! Stocks of instances are given back, and cost what the documentation says.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use super::leaks::live_and_end;
 fn a_stock_fills_up_serves_connections_and_is_given_back() {
     alone(|| {
         let module = built("plain16k");
-        // The first also starts what all share.
+        // The first one also starts what all share.
         live_and_end(&module, 0);
         let before = Uses::now();
         let (listener, address) = listener();
         let dialer = Dialer::builder(&module).stock(4).build().expect("a dialer");
         eventually("the stock is full", || threads("watm-worker") == 4);
-        // More than it holds, so that some make their own instance.
+        // More than the stock holds, so that some make their own instance.
         let open: Vec<_> = (0..12)
             .map(|_| {
                 let conn = dialer.dial(&address).expect("a connection");
@@ -66,7 +66,7 @@ fn a_stock_that_waits_uses_no_processor() {
         let dialer = Dialer::builder(&built("plain")).stock(3).build();
         let _dialer = dialer.expect("a dialer");
         eventually("the stock is full", || threads("watm-worker") == 3);
-        // What fills it may still be on its way to sleep.
+        // The thread that fills the stock may still be going to sleep.
         eventually("nothing is used in half a second", || {
             let before = ThreadTimes::of("watm-");
             std::thread::sleep(Duration::from_millis(500));
