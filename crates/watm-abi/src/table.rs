@@ -281,7 +281,7 @@ impl<T> FdTable<T> {
 mod tests {
     use super::*;
 
-    /// A table for the numbers 64 to 69 that holds at most four descriptors.
+    /// A table of the numbers 64 to 69 that holds at most four descriptors.
     fn table() -> FdTable<char> {
         FdTable::new(64..70, 4)
     }
@@ -343,7 +343,7 @@ mod tests {
         // The range is empty: its ends are in the wrong order, or beyond the limit.
         #[expect(
             clippy::reversed_empty_ranges,
-            reason = "what a mistaken caller passes"
+            reason = "a caller may pass such ranges by mistake"
         )]
         for range in [9..3, 2000..3000, 0..0] {
             assert_eq!(FdTable::new(range, 9).insert('a'), Err(Errno::Mfile));
@@ -366,7 +366,7 @@ mod tests {
             assert_eq!(table.insert('b'), Ok(65));
             assert_eq!(table.renumber(64, to), Ok(None));
             assert_eq!(table.insert('c'), Err(Errno::Mfile), "{to}");
-            // One moves onto the other, which is gone.
+            // One replaces the other, which is gone.
             assert_eq!(table.renumber(65, to), Ok(Some('a')));
             assert_eq!(table.insert('c'), Ok(64));
             assert_eq!(table.insert('d'), Err(Errno::Mfile));
@@ -385,11 +385,11 @@ mod tests {
         assert_eq!(table.renumber(0, 65), Ok(None));
         assert_eq!(table.insert('c'), Ok(64));
         assert_eq!(table.insert('d'), Err(Errno::Mfile));
-        // A given one moves onto one that counts, which is gone.
+        // A given one replaces one that counts, which is gone.
         assert_eq!(table.renumber(65, 64), Ok(Some('c')));
         assert_eq!(table.insert('d'), Ok(65));
         assert_eq!(table.insert('e'), Err(Errno::Mfile));
-        // One that counts moves onto a given one, and still counts.
+        // One that counts replaces a given one, and still counts.
         assert_eq!(table.renumber(65, 66), Ok(Some('b')));
         assert_eq!(table.insert('e'), Err(Errno::Mfile));
         assert_open(&table, &[(64, 'a'), (66, 'd')]);

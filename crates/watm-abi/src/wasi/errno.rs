@@ -300,7 +300,7 @@ mod tests {
         for (number, errno) in Errno::ALL.iter().enumerate() {
             assert_eq!(usize::from(errno.raw()), number);
         }
-        // The ones that the interface names, and the two ends of each stretch between them.
+        // The errors that the interface names, and both ends of each range between them.
         for (errno, number) in [
             (Errno::Again, 6),
             (Errno::Badf, 8),
@@ -333,7 +333,7 @@ mod tests {
                     .iter()
                     .all(|other| other.name() != errno.name())
             );
-            // `E2BIG` is the one that no identifier can be called after.
+            // No variant can be named after `E2BIG`: identifiers do not start with a digit.
             if *errno != Errno::TooBig {
                 assert_eq!(format!("E{errno:?}").to_uppercase(), errno.name());
             }

@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn more_bytes_than_a_u32_counts_are_invalid() {
-        /// All of the 32-bit address space, of which only a page is really there.
+        /// The whole 32-bit address space, of which only one page exists.
         struct Huge(Vec<u8>);
 
         impl GuestMemory for Huge {

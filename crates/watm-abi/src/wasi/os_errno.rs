@@ -418,8 +418,7 @@ mod tests {
         );
     }
 
-    // What the standard library knows about the numbers of this system is an opinion of its own to
-    // compare with.
+    // Compares with what the standard library knows about the numbers of this system.
     #[cfg(unix)]
     #[test]
     fn the_table_of_this_system_agrees_with_the_standard_library() {
@@ -428,7 +427,7 @@ mod tests {
         for (raw, errno) in os.table() {
             let kind = io::Error::from_raw_os_error(*raw).kind();
             let of_kind = Errno::from_io(&kind.into());
-            // The standard library has no public kind for the others.
+            // The standard library has no public kind for the other numbers.
             if of_kind != Errno::Io {
                 assert_eq!(errno.io_kind(), kind, "{raw} {errno:?}");
                 compared += 1;

@@ -186,7 +186,7 @@ mod tests {
     fn what_one_lane_writes_another_reads() {
         let (one, other) = pair();
         let lanes = [Lane::write(&one, 1000), Lane::read(&other, 500)];
-        // On a busy machine each has its turn in it.
+        // Even on a busy machine, each lane gets its turn in this time.
         let rates = rates(lanes, 25 * WINDOW).expect("they move");
         assert!(rates.iter().all(|rate| *rate > 0.0), "{rates:?}");
     }

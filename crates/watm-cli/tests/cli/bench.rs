@@ -1,4 +1,4 @@
-//! `watm bench`: what it measures and tells; never how fast that is.
+//! `watm bench`: what it measures and reports, but never how fast that is.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn measured(module: &str, options: &[&str]) -> Value {
     serde_json::from_str(&ended.stdout).expect("JSON")
 }
 
-/// The rows of a name, of which there has to be one at least.
+/// The rows with this name. There must be at least one.
 #[track_caller]
 fn rows<'a>(report: &'a Value, name: &str) -> Vec<&'a Value> {
     let rows = report["rows"].as_array().expect("rows");
@@ -23,7 +23,7 @@ fn rows<'a>(report: &'a Value, name: &str) -> Vec<&'a Value> {
     found
 }
 
-/// The one note that begins like this.
+/// The note with this start.
 #[track_caller]
 fn note<'a>(report: &'a Value, start: &str) -> &'a str {
     let notes = report["notes"].as_array().expect("notes");
@@ -32,7 +32,7 @@ fn note<'a>(report: &'a Value, start: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("no note {start}: {report}"))
 }
 
-/// Rows that stand beside raw TCP, or a relay that only copies.
+/// Rows that are compared with raw TCP, or with a relay that only copies.
 const COMPARED: [&str; 20] = [
     "out",
     "in",
@@ -115,7 +115,7 @@ fn each_size_has_its_row() {
     assert_eq!(sizes("round trip"), [4, 64, 1024]);
     assert_eq!(rows(&report, "relay, round trips")[0]["connections"], 16);
     let number = |name: &str| rows(&report, name)[0]["module"].as_f64();
-    // A thread a connection.
+    // One thread per connection.
     let threads = number("idle threads");
     assert!(
         threads.is_some_and(|threads| (0.8..=1.2).contains(&threads)),
@@ -207,6 +207,6 @@ fn no_process_of_a_measurement_outlives_it() {
     let mut watm = Watm::start(&["bench", &built("plain"), "--glance", "-v"]);
     watm.await_log("listening on");
     watm.signal(libc::SIGKILL);
-    // Standard error is that of all its processes, and ends with the last of them.
+    // All processes of the command share its standard error, which ends with the last of them.
     assert_eq!(watm.end().code, None);
 }

@@ -1,4 +1,4 @@
-//! Broken endings pass through the commands as such: what came before, then a reset.
+//! The commands pass a broken end on as such: the data before it, then a reset.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,18 +8,18 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::peers::{Server, connect, free_address, hanging_address, reset, round_trip};
 use crate::process::{LIMIT, Watm, built, wat};
 
-/// Too long for a name, so that nobody has to be asked about it.
+/// Too long for a name, so no resolver is asked.
 const NO_NAME: &str =
     "no-name-no-name-no-name-no-name-no-name-no-name-no-name-no-name-no-name.invalid:80";
 
-/// The commands that carry plain connections, each with the option that says where to.
+/// The commands that carry plain connections, each with the option for the destination.
 const COMMANDS: [(&str, &str); 3] = [
     ("dial", "--remote"),
     ("listen", "--forward"),
     ("relay", "--remote"),
 ];
 
-/// What came before the end, and whether that was a reset.
+/// The data before the end, and whether the end was a reset.
 fn ending(mut stream: &TcpStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let is_reset = match stream.read_to_end(&mut bytes) {
@@ -43,7 +43,7 @@ fn commands(server: &str) -> [(&'static str, Watm, String); 3] {
     })
 }
 
-/// A server that greets and tells how each connection ended.
+/// A server that greets, and reports how each connection ended.
 fn watching() -> (Server, Receiver<(Vec<u8>, bool)>) {
     let (told, heard) = bounded(16);
     let server = Server::start(move |client| {
@@ -108,7 +108,7 @@ fn a_command_that_is_told_to_end_lets_a_transfer_that_is_nearly_done_complete() 
         "--remote",
         &server.address,
     ];
-    // So long that nothing is cut off, however busy the machine is.
+    // Long enough that nothing is cut off on a busy machine.
     let listen = ["--listen", "127.0.0.1:0", "--close-grace", "60s"];
     let (mut watm, address) = Watm::listening(&[&args[..], &listen].concat());
     let client = connect(&address);
@@ -156,14 +156,14 @@ fn what_cannot_be_connected_is_a_failure_on_standard_streams() {
     }
 }
 
-/// The ways in which a worker fails once it has written, and what is said of each.
+/// The ways in which a worker fails after its writes, and the message for each.
 const FAILURES: [(&str, &str); 3] = [
     ("(unreachable)", "trap"),
     ("(call $proc_exit (i32.const 3)) (i32.const 0)", "exit"),
     ("(i32.const -29)", "error 29"),
 ];
 
-/// The module `fails`, failing in another way, as a file.
+/// The module `fails` with another failure, as a file.
 fn failing(how: &str) -> tempfile::NamedTempFile {
     let text = std::fs::read_to_string(wat("fails")).expect("a module");
     assert!(text.contains("(unreachable)"), "{text}");
@@ -217,7 +217,7 @@ fn a_module_that_fails_is_a_failure_on_standard_streams_behind_what_it_wrote() {
 
 #[test]
 fn a_handshake_that_fails_or_takes_too_long_is_a_reset_for_the_client() {
-    // A server that says nothing, for the sides that wait for it.
+    // A silent server, for the sides that wait for it.
     let silent = Server::start(|client| {
         let _ = ending(&client);
     });

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::process::{Ended, Watm, built};
 
-/// A file through `module`, there and back, with the compiled form kept in `directory`.
+/// Sends a file through `module` and back, with the compiled module cached in `directory`.
 fn demo(module: &str, directory: &Path, options: &[&str]) -> Ended {
     let directory = directory.to_str().expect("text");
     let mut args = vec!["demo", module, "--size", "100K", "--cache-dir", directory];
@@ -22,10 +22,10 @@ fn cache(directory: &Path, options: &[&str]) -> Ended {
     ended
 }
 
-/// A module that is large enough that compiling it is announced.
+/// A module that is so large that the command announces its compilation.
 fn large(directory: &Path) -> String {
     let mut wasm = fs::read(built("plain")).expect("a module");
-    // A custom section without a name: 0, its length as LEB128, the length of its name, bytes.
+    // A custom section without a name: 0, its length in LEB128, the length of its name, bytes.
     wasm.extend([0, 0x81, 0x80, 0x20, 0]);
     wasm.extend(vec![0; 0x20 << 14]);
     let path = directory.join("large.wasm");

@@ -11,13 +11,13 @@ fn port(address: &str) -> &str {
     address.rsplit_once(':').expect("a port").1
 }
 
-/// A server on the loopback address of IPv6, where there is one.
+/// A server on the IPv6 loopback address, if there is one.
 fn echo_on_ipv6() -> Option<Server> {
     let listener = TcpListener::bind("[::1]:0").ok()?;
     Some(Server::echo_on(listener))
 }
 
-/// Starts a command with `args` that listens on as many addresses as `count` says.
+/// Starts a command with `args` that listens on `count` addresses.
 fn listening(args: &[&str], count: usize) -> (Watm, Vec<String>) {
     let (mut watm, first) = Watm::listening(args);
     let mut addresses = vec![first];
@@ -136,7 +136,7 @@ fn every_address_option_takes_a_zone() {
     let (_listen, last) = Watm::listening(&[&args[..], &["--forward", &forward]].concat());
     let (mut address, mut running) = (last, Vec::new());
     for command in ["relay", "dial"] {
-        // By its number as well.
+        // Also by the number of the zone.
         let remote = format!("[::1%1]:{}", port(&address));
         let args = [
             command,

@@ -1,4 +1,4 @@
-//! `watm demo`: what the newcomer runs first.
+//! `watm demo`: what a newcomer runs first.
 
 use crate::peers::{pattern, sha256};
 use crate::process::{Ended, Watm, built};

@@ -1,4 +1,4 @@
-//! What goes wrong before any byte moves: one message, with what to do, and exit code 1.
+//! Failures before any byte moves: one message with a hint, and exit code 1.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -105,7 +105,7 @@ fn a_refused_connection_is_said_with_the_address() {
     ]);
 }
 
-/// Runs the command with 4 GB of address space, of which one connection reserves 8 GiB.
+/// Runs the command with 4 GB of address space. One connection reserves 8 GiB.
 fn run_in_little_address_space(args: &[&str]) -> Ended {
     let limited = [
         "-c",

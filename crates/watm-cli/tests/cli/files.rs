@@ -3,7 +3,7 @@
 use crate::peers::Server;
 use crate::process::{Watm, built};
 
-/// What the module `files` finds at `/data/greeting.txt` with these options.
+/// The content that the module `files` finds at `/data/greeting.txt` with these options.
 #[track_caller]
 fn greeting(options: &[&str], len: usize) -> String {
     let server = Server::echo();
@@ -32,7 +32,7 @@ fn a_module_finds_a_file_that_was_given_and_directories_at_the_root() {
         greeting(&["--file", &file, "--file", &more], 12),
         "from memory\n"
     );
-    // It comes before what is at the root.
+    // The file takes precedence over what is in the root directory.
     let options = ["--dir", &root, "--file", &file];
     assert_eq!(greeting(&options, 12), "from memory\n");
 }

@@ -1,7 +1,8 @@
-//! Tests of the `watm` command as its users run it: the real program, real sockets, real modules.
+//! Tests the `watm` command as its users run it, with the real program, real sockets and real
+//! modules.
 //!
-//! A file for each topic; `process.rs` runs the program and `peers.rs` are those it talks to. Every
-//! wait ends, ports come from the system, and no test sleeps to let something happen.
+//! There is one file per topic. `process.rs` runs the program, and `peers.rs` has its peers. Every
+//! wait is bounded, the system chooses the ports, and no test sleeps to let something happen.
 
 mod peers;
 mod process;

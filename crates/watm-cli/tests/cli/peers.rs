@@ -1,4 +1,4 @@
-//! Those that the program talks to: plain TCP clients and servers. Their waits end too.
+//! The program's peers: plain TCP clients and servers. Their waits are bounded too.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ impl Server {
         Self::serve(TcpListener::bind("127.0.0.1:0").expect("a listener"), serve)
     }
 
-    /// The same on an address that refused connections before.
+    /// The same, at an address that refused connections before.
     pub(crate) fn start_on(
         free: FreeAddress,
         serve: impl Fn(TcpStream) + Send + Sync + 'static,
@@ -33,7 +33,7 @@ impl Server {
     fn serve(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("an address").to_string();
         let serve = std::sync::Arc::new(serve);
-        // Ends with the process of the tests.
+        // This thread ends with the test process.
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = limited(client.expect("a client"));
@@ -44,12 +44,12 @@ impl Server {
         Self { address }
     }
 
-    /// Sends back what comes on a socket that listens already.
+    /// Echoes on a listening socket.
     pub(crate) fn echo_on(listener: TcpListener) -> Self {
         Self::serve(listener, echo)
     }
 
-    /// Sends back what comes, and ends when the client has.
+    /// Echoes, and ends each connection when its client does.
     pub(crate) fn echo() -> Self {
         Self::start(echo)
     }
@@ -60,8 +60,8 @@ pub(crate) fn echo(client: TcpStream) {
     let _ = client.shutdown(Shutdown::Write);
 }
 
-/// An address that nobody listens on, and that the system gives to nobody who asks for any. Who
-/// asks for this one gets it.
+/// An address on which nobody listens. The system does not give it to anybody who asks for a free
+/// one, but somebody may ask for this one explicitly.
 pub(crate) struct FreeAddress {
     socket: Socket,
     pub(crate) address: String,
@@ -77,7 +77,7 @@ pub(crate) fn free_address() -> FreeAddress {
     FreeAddress { socket, address }
 }
 
-/// An address where nobody answers: its queue of connections is full, and stays so while this lives.
+/// An address that never answers. Its accept queue is full, until this is dropped.
 pub(crate) struct HangingAddress {
     _listener: Socket,
     _queued: Vec<Socket>,
@@ -117,7 +117,7 @@ fn limited(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Ends a connection with a reset in place of an end of stream.
+/// Ends a connection with a reset instead of an end of stream.
 pub(crate) fn reset(stream: TcpStream) {
     let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     linger.expect("an option");
@@ -131,7 +131,7 @@ pub(crate) fn round_trip(mut stream: &TcpStream, message: &[u8]) {
     assert_eq!(answer, message);
 }
 
-/// Bytes in which every piece differs from every other.
+/// Bytes in which no two pieces are equal.
 pub(crate) fn pattern(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -149,7 +149,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// Writes on a thread of its own, so that the test can read at the same time.
+/// Writes on a separate thread, so that the test can read at the same time.
 pub(crate) fn write_aside(mut to: impl Write + Send + 'static, bytes: Vec<u8>) -> Receiver<bool> {
     let (sender, done) = bounded(1);
     thread::spawn(move || {

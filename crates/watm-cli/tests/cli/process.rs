@@ -1,5 +1,5 @@
-//! Runs the program and reads what it says, with a limit to every wait. It is killed when the test
-//! ends, however that is.
+//! Runs the program and reads its output, with a limit for every wait. The program is killed when
+//! the test ends, however it ends.
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 
-/// Longer than anything here takes on a machine that is busy with other things.
+/// Longer than anything here takes on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The path of a built test module.
@@ -34,7 +34,7 @@ fn guests(path: &str) -> String {
 /// One of the output streams of a running program.
 struct Output {
     pieces: Receiver<Vec<u8>>,
-    /// Read from the stream, but not asked for yet.
+    /// Read from the stream, but not yet requested.
     rest: Vec<u8>,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Watm {
     stdin: Option<ChildStdin>,
     stdout: Output,
     stderr: Output,
-    /// All of standard error, to show when a test fails.
+    /// All of standard error, to show if a test fails.
     log: Arc<Mutex<String>>,
 }
 
-/// What a program that has ended left.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -77,7 +77,7 @@ impl Output {
         }
     }
 
-    /// Reads more; false at the end of the stream.
+    /// Reads more. Returns false at the end of the stream.
     #[track_caller]
     fn more(&mut self, deadline: Instant, log: &Mutex<String>) -> bool {
         match self.pieces.recv_deadline(deadline) {
@@ -142,13 +142,13 @@ impl Watm {
         Self::start_with(args, Stdio::piped())
     }
 
-    /// Starts the program with a file or the like as its standard input.
+    /// Starts the program with the given standard input, such as a file.
     #[track_caller]
     pub(crate) fn start_with<A: AsRef<str> + Debug>(args: &[A], stdin: impl Into<Stdio>) -> Self {
         Self::start_as(env!("CARGO_BIN_EXE_watm"), args, stdin)
     }
 
-    /// Starts another program, which runs this one.
+    /// Starts another program that runs this one.
     #[track_caller]
     pub(crate) fn start_as<A: AsRef<str>>(
         program: &str,
@@ -158,7 +158,7 @@ impl Watm {
         let mut child = Command::new(program)
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("RUST_LOG")
-            // Not the cache of the person who runs the tests.
+            // Avoids the cache of the user who runs the tests.
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -189,13 +189,13 @@ impl Watm {
         watm.end()
     }
 
-    /// Starts a program that listens, and returns the address that its first line names.
+    /// Starts a program that listens, and returns the address from its first line.
     #[track_caller]
     pub(crate) fn listening<A: AsRef<str> + Debug>(args: &[A]) -> (Self, String) {
         Self::listening_as(env!("CARGO_BIN_EXE_watm"), args)
     }
 
-    /// The same by way of another program, which runs it.
+    /// The same through another program that runs it.
     #[track_caller]
     pub(crate) fn listening_as<A: AsRef<str>>(program: &str, args: &[A]) -> (Self, String) {
         let mut watm = Self::start_as(program, args, Stdio::piped());
@@ -206,14 +206,14 @@ impl Watm {
         (watm, address)
     }
 
-    /// Starts a command with a module, listening on a free port; `more` are its other options.
+    /// Starts a command with a module, listening on a free port. `more` are other options.
     #[track_caller]
     pub(crate) fn serving(command: &str, module: &str, more: &[&str]) -> (Self, String) {
         let common = [command, "--module", module, "--listen", "127.0.0.1:0"];
         Self::listening(&[&common, more].concat())
     }
 
-    /// Its standard input, to write on another thread.
+    /// Takes its standard input, to write on another thread.
     pub(crate) fn take_stdin(&mut self) -> ChildStdin {
         self.stdin.take().expect("it was not taken")
     }
@@ -256,8 +256,8 @@ impl Watm {
 
     pub(crate) fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a process number");
-        // SAFETY: the call touches no memory, and the child was not waited for, so that its
-        // number is still its own.
+        // SAFETY: the call accesses no memory. The child has not been waited for, so its id is
+        // still valid.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "the signal is sent");
     }
@@ -265,7 +265,7 @@ impl Watm {
     /// Waits until it has ended by itself.
     #[track_caller]
     pub(crate) fn end(&mut self) -> Ended {
-        // The streams end with the process, so the wait below does not take long.
+        // The streams end with the process, so the wait below is short.
         let stdout = self.stdout.rest_to_end(&self.log);
         let stderr = self.stderr.rest_to_end(&self.log);
         let code = self.child.wait().expect("it ends").code();
@@ -279,14 +279,14 @@ impl Watm {
 
 impl Drop for Watm {
     fn drop(&mut self) {
-        // Fails if it has ended already.
+        // Fails if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Ended {
-    /// Checks that it ended well, without complaint.
+    /// Checks that it succeeded without an error message.
     #[track_caller]
     pub(crate) fn success(&self) {
         assert_eq!(self.code, Some(0), "{self:?}");
@@ -303,7 +303,7 @@ impl Ended {
         }
     }
 
-    /// Checks that it failed without a word.
+    /// Checks that it failed without any output.
     #[track_caller]
     pub(crate) fn silent_failure(&self) {
         assert_eq!(self.code, Some(1), "{self:?}");

@@ -1,4 +1,4 @@
-//! `watm relay`: accepts, wraps, dials on.
+//! `watm relay`: it accepts, wraps and dials on.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

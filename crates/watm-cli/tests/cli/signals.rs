@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: cleanly at the first, at once at the second.
+//! SIGINT, SIGTERM and SIGHUP: the first ends the command cleanly, the second at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -40,7 +40,7 @@ fn open_connections_are_ended() {
     round_trip(&client, b"hello");
     watm.signal(libc::SIGTERM);
     watm.end().success();
-    // Cut off, which is no end of stream.
+    // Cut off, which must not look like an end of stream.
     let reset = (&client).read(&mut [0]).expect_err("a reset");
     assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
 }
@@ -110,7 +110,7 @@ fn who_hangs_up_is_told_nothing() {
 
 #[test]
 fn a_dial_that_hangs_does_not_hold_the_end_up() {
-    // Takes the connection and never answers the handshake.
+    // Accepts the connection and never answers the handshake.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = silent.local_addr().expect("an address").to_string();
     let module = built("handshake");
@@ -131,7 +131,7 @@ fn a_hang_up_that_is_ignored_from_the_start_stays_so() {
     let server = Server::echo();
     let (plain, remote) = (built("plain"), &server.address);
     let watm = env!("CARGO_BIN_EXE_watm");
-    // What `nohup` does.
+    // As `nohup` does.
     let script = format!(
         "trap '' HUP; exec {watm} dial --module {plain} --remote {remote} --listen 127.0.0.1:0"
     );
@@ -176,7 +176,7 @@ fn a_command_that_is_killed_is_no_end_for_those_it_serves() {
 
 #[test]
 fn clients_that_are_being_connected_may_still_be_served() {
-    // Answers the handshake when the command has been told to end.
+    // Answers the handshake after the command has been told to end.
     let (sender, exit) = unbounded();
     let server = Server::start(move |client| {
         let _ = sender.send(client);

@@ -108,7 +108,7 @@ fn the_end_of_what_arrives_closes_standard_output_while_input_goes_on() {
 
 #[test]
 fn a_socket_as_input_and_output_is_shut_down_for_writing() {
-    // As `inetd` and the like start programs: both are one socket, which closing one leaves open.
+    // As `inetd` starts programs: both streams are one socket. Closing one leaves the socket open.
     let server = Server::start(|client| {
         (&client).write_all(b"bye").expect("written");
         client.shutdown(Shutdown::Write).expect("a shutdown");
@@ -154,7 +154,7 @@ fn a_remote_that_is_gone_ends_the_command_though_input_stays_open() {
 fn input_that_the_transport_did_not_take_is_a_failure() {
     let server = Server::echo();
     let directory = tempfile::tempdir().expect("a directory");
-    // A transport that ends at once, and more input than any buffer before it holds.
+    // A transport that ends at once, and more input than all buffers before it hold.
     let module = directory.path().join("ends.wat");
     let ends = std::fs::read_to_string(wat("unreachable_start")).expect("a module");
     let ends = ends.replace("(unreachable)", "(i32.const 0)");

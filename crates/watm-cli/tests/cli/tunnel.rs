@@ -1,4 +1,5 @@
-//! `watm listen --forward` and `watm dial --listen` back to back: a tunnel for plain connections.
+//! `watm listen --forward` and `watm dial --listen` back to back, as a tunnel for plain
+//! connections.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -20,7 +21,8 @@ struct Tunnel {
     entrance: String,
 }
 
-/// A command that accepts plain connections, or those of its module, for `remote`; and where.
+/// Starts a command that accepts connections, plain or from its module, for `remote`. Also returns
+/// its address.
 fn accepting(command: &str, module: &str, remote: &str, options: &[&str]) -> (Watm, String) {
     let mut args = vec![command, "--module", module, "--remote", remote];
     args.extend(["--listen", "127.0.0.1:0"]);
@@ -29,7 +31,7 @@ fn accepting(command: &str, module: &str, remote: &str, options: &[&str]) -> (Wa
 }
 
 impl Tunnel {
-    /// A tunnel to `server`, through `module` with further options.
+    /// A tunnel to `server`, through `module` with additional options.
     fn to(server: &Server, module: &str, options: &[&str]) -> Self {
         let forward = &server.address;
         let mut args = vec!["listen", "--module", module, "--listen", "127.0.0.1:0"];
@@ -45,8 +47,8 @@ impl Tunnel {
     }
 }
 
-/// Ten megabytes each way, one after the other, since the module does not read while it waits to
-/// write; and the hashes of both.
+/// Sends ten megabytes in each direction and compares the hashes. One direction follows the other,
+/// because the module does not read while it waits to write.
 #[track_caller]
 fn ten_megabytes_in_turns(module: &str, options: &[&str]) {
     let (there, back) = (pattern(TEN_MB, 3), pattern(TEN_MB, 4));
@@ -205,7 +207,7 @@ fn a_transport_that_fails_resets_its_client_and_is_logged() {
 
 #[test]
 fn what_came_before_an_error_arrives_before_the_reset() {
-    // More than fits in the buffers between here and there, so that some is always on its way.
+    // More than the buffers in between hold, so that some bytes are always in flight.
     const LEN: usize = 3_000_000;
     let (go, begins) = bounded::<()>(0);
     let server = Server::start(move |client| {
@@ -257,7 +259,7 @@ fn a_client_beyond_the_limit_waits_for_its_turn() {
 fn a_shortage_of_descriptors_passes() {
     let server = Server::echo();
     let module = built("halfclose");
-    // A shell sets the limit, hard and soft, for the program that it becomes.
+    // A shell sets the hard and the soft limit, and then becomes the program.
     let mut child = std::process::Command::new("sh")
         .args([
             "-c",
@@ -275,8 +277,8 @@ fn a_shortage_of_descriptors_passes() {
     let len = stdout.read(&mut line).expect("a line");
     let line = String::from_utf8_lossy(&line[..len]).into_owned();
     let entrance = line.trim().strip_prefix("listening ").expect("an address");
-    // More than it has descriptors for. Those that it could not serve it drops, or leaves
-    // waiting; when the others have gone, there is room again.
+    // More clients than it has descriptors for. It drops those that it cannot serve, or leaves them
+    // waiting. When the others have gone, there is room again.
     let clients: Vec<_> = (0..40).map(|_| connect(entrance)).collect();
     drop(clients);
     let given_up = Instant::now() + LIMIT;

@@ -1,5 +1,5 @@
-//! Command lines that make no sense are refused with exit code 2 before anything is done; help and
-//! version are no failure.
+//! Command lines that make no sense are refused with exit code 2 before anything happens. Help and
+//! version are not failures.
 
 use crate::process::{Watm, built};
 
@@ -42,7 +42,7 @@ fn what_makes_no_sense_is_refused() {
     );
     refused("demo m --size 1X", "K, M or G");
     refused("demo m --size 1M --send f", "--send");
-    // What it was called before there were files for the module.
+    // The former name of the option, before modules could be given files.
     refused("demo m --file f", "HOST:GUEST");
     refused(
         "dial --module m --remote h:1 --connect-timeout 5",

@@ -142,7 +142,7 @@ mod tests {
                 "{pointers} {bytes}"
             );
         }
-        // The last position that fits.
+        // The last position at which they fit.
         strings.write(&mut [0; 32][..], 24, 0).expect("room");
         strings.write(&mut [0; 32][..], 0, 24).expect("room");
         // An empty list needs no room.
@@ -167,7 +167,7 @@ mod tests {
         let arg = |arg: String| Arguments::new("m", &[arg], &[]).map(drop);
         arg(String::new()).expect("it may be empty");
         arg("\0".into()).expect_err("a zero byte");
-        // "m" and two zero bytes make up the rest.
+        // "m" and two zero bytes are the rest.
         arg("x".repeat(LIMIT - 3)).expect("just small enough");
         arg("x".repeat(LIMIT - 2)).expect_err("one too many");
         let odd = Arguments::new("a\0b", &[], &[]).expect("a name");

@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn a_standard_stream_is_a_terminal_only_where_it_is_one() {
         let f = fixture();
-        // In this fixture, the output of the standard streams is dropped.
+        // This fixture drops the output of the standard streams.
         for fd in 0..3 {
             let stat = f.host.descriptors.fdstat(fd).expect("it is open");
             assert_eq!(stat.file_type, FileType::Unknown);

@@ -288,7 +288,7 @@ mod tests {
             SubscriptionKind::FdRead { fd: f.internal },
             SubscriptionKind::FdRead { fd: f.net },
         ];
-        // The end of the network side is visible once the first poll has slept, if not before.
+        // The end of the network side is visible after the first poll has slept, or earlier.
         let both = (0..100).any(|_| {
             let events = f.poll(&kinds).expect("events");
             assert!(

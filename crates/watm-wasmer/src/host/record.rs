@@ -86,7 +86,7 @@ impl Records {
 mod tests {
     use super::*;
 
-    /// Each read is (turn, asked, got). Returns for each whether it would have waited.
+    /// Each read is (turn, asked, got). Returns whether each would have waited.
     fn waits(reads: &[(u32, u32, u32)]) -> Vec<bool> {
         let mut records = Records::default();
         reads

@@ -1,4 +1,4 @@
-//! What the tests of this folder share: a host with everything that a guest has.
+//! What the tests in this folder share: a host with everything that a guest has.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub(super) fn fixture() -> Fixture {
         internal: Some(guest),
     });
     let tree = Tree::default();
-    // Two files. A poll may not ask for the second.
+    // Two files. The guest may not poll the second.
     for (fd, rights) in [
         (40, Rights::POLL_FD_READWRITE | Rights::FD_READ),
         (41, Rights::NONE),
@@ -109,13 +109,13 @@ impl Fixture {
         }
     }
 
-    /// Makes the guest one that polls for room to write, so it is told of refusals.
+    /// Makes the guest poll for room to write, so that its writes can be refused.
     pub(super) fn polls_for_room(&mut self) {
         let kinds = [SubscriptionKind::FdWrite { fd: self.net }];
         assert_eq!(self.poll(&kinds).expect("room").len(), 1);
     }
 
-    /// Whether there is anything to read, according to a poll that does not wait.
+    /// Whether a poll that does not wait reports data or an end.
     pub(super) fn is_readable(&mut self, fd: u32) -> bool {
         let kinds = [SubscriptionKind::FdRead { fd }, clock(0)];
         let events = self.poll(&kinds).expect("events");
@@ -123,7 +123,7 @@ impl Fixture {
     }
 
     /// Moves pieces like a guest whose writes follow its reads, until there is nothing to read. No
-    /// write may be refused or cut short.
+    /// write may be refused or shortened.
     #[track_caller]
     pub(super) fn pump(&mut self, from: u32, to: u32, len: u32) -> usize {
         let mut moved = 0;
@@ -202,7 +202,7 @@ pub(super) fn clock(nanos: u64) -> SubscriptionKind {
     }
 }
 
-/// Fills the buffer to the network, until no write of 60,000 bytes fits any more.
+/// Fills the buffer to the network until a write of 60,000 bytes no longer fits.
 pub(super) fn fill_net(f: &mut Fixture) {
     f.nonblocking();
     f.polls_for_room();

@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
     use std::fmt::Write as _;
 
-    /// A module with a memory of two pages and these segments.
+    /// A module with two pages of memory and these segments.
     fn module(segments: &[(u32, Vec<u8>)], more: &str) -> Vec<u8> {
         let mut text = String::from("(module (memory (export \"memory\") 2)");
         for (at, bytes) in segments {
@@ -200,7 +200,7 @@ mod tests {
         wat::parse_str(text + more + ")").expect("a module")
     }
 
-    /// The segments of a module: where each is written, and its bytes.
+    /// The segments of a module: the address and the bytes of each.
     fn segments(wasm: &[u8]) -> Vec<(u32, Vec<u8>)> {
         let mut segments = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -252,7 +252,7 @@ mod tests {
         let wasm = joined(module(&many(), "")).expect("a module");
         assert_eq!(segments(&wasm).len(), 1);
         wasmparser::validate(&wasm).expect("it is valid");
-        // The last byte of the largest memory. Its address is a negative number.
+        // The last byte of the largest memory. Its address is a negative `i32`.
         let mut far = Vec::new();
         signed_leb(&mut far, -1);
         assert_eq!(far, [0x7f]);

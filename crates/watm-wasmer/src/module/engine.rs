@@ -280,7 +280,7 @@ impl Tunables for Limits {
 pub(crate) fn compiled(text: &str) -> (Compiled, Store) {
     let module = wat::parse_str(text).expect("a module");
     let artifact = compile(&module, Instant::now(), COMPILE_TIMEOUT).expect("an artifact");
-    // SAFETY: it was just compiled.
+    // SAFETY: `compile` has just made this artifact.
     let compiled = unsafe { Compiled::load(artifact) }.expect("a module");
     let (store, _) = compiled.store(1 << 20);
     (compiled, store)

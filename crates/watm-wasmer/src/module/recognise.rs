@@ -180,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(describe(bytes), None, "{bytes:?}");
         }
-        // The text is cut within a character.
+        // The text is cut in the middle of a character.
         let long = "\u{e4}".repeat(START);
         assert_eq!(describe(&long.as_bytes()[..START + 1]), None);
         assert_eq!(describe(&long.as_bytes()[1..]), None);

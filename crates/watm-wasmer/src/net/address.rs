@@ -247,7 +247,7 @@ mod tests {
         };
         assert_eq!(loopback("fe80::1%7").scope_id(), 7);
         assert_eq!(loopback("fe80::1%7").ip().segments()[0], 0xfe80);
-        // The first interface of a Linux system is that of the loopback addresses.
+        // The first interface of a Linux system is the loopback interface.
         #[cfg(target_os = "linux")]
         assert_eq!(loopback("::1%lo").scope_id(), 1);
         let long = format!("fe80::1%{}", "x".repeat(300));

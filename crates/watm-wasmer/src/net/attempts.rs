@@ -217,7 +217,7 @@ mod tests {
                     .collect();
                 prop_assert!(places.is_sorted());
             }
-            // As long as addresses of both families are left, no family comes twice in a row.
+            // While addresses of both families are left, the families alternate.
             let families: Vec<_> = ordered.iter().map(SocketAddr::is_ipv4).collect();
             let rest = (1..families.len()).find(|at| families[*at] == families[at - 1]);
             let uniform = |at: usize| families[at..].iter().all(|family| *family == families[at]);
@@ -298,7 +298,7 @@ mod tests {
         let winners = Winners::default();
         let now = Instant::now();
         for i in 0..2 * REMEMBERED {
-            // One of them wins all the time, so it stays.
+            // One entry keeps winning, so it stays.
             winners.put("kept.example", 80, v4(1), now);
             winners.put(&format!("{i}.example"), 80, v4(2), now);
         }

@@ -120,7 +120,7 @@ mod tests {
             ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
             ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
             ("64:ff9b::/96", "64:ff9b::192.0.2.33"),
-            // The contents of bits 64 to 71, and of the bits after the IPv4 address, do not matter.
+            // Bits 64 to 71, and the bits after the IPv4 address, do not matter.
             ("2001:db8:122::/48", "2001:db8:122:c000:ff02:21ff:ffff:ffff"),
         ] {
             let ip: Ipv6Addr = ip.parse().expect("an address");

@@ -410,7 +410,7 @@ mod tests {
         let looked_at = Arc::clone(&out);
         std::thread::spawn(move || {
             for seen in [None, Some(7)] {
-                // The supervisor will look again, even if this was to be the last look.
+                // The supervisor looks again, even if this was meant to be the last look.
                 let age = looked_at.do_older(seen, true);
                 let _ = told.send(matches!(age, Age::Waits(at) if at == seen.unwrap_or_default()));
             }

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn more_clients_than_the_standard_library_lets_in_wait_to_be_accepted() {
-        // As many as the system allows: it may be told to keep fewer.
+        // As many as the system allows, which may be fewer.
         let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
             .ok()
             .and_then(|text| text.trim().parse::<usize>().ok())

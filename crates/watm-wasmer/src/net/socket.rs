@@ -389,7 +389,7 @@ mod tests {
         let mut buf = [0; 16];
         assert_eq!(net.read(&mut buf), Err(Errno::Again));
         peer.write_all(b"x").expect("room");
-        // The reactor has not said so yet.
+        // The reactor has not reported it yet.
         assert_eq!(net.read(&mut buf), Err(Errno::Again));
         assert!(!net.poll_read());
         wait(&mut reactor, &mut net);

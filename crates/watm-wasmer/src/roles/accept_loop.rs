@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(rest.left(), None);
         rest.begin(Duration::ZERO);
         assert_eq!(rest.left(), None);
-        // Longer than anything that keeps the test from going on.
+        // Longer than any delay of the test.
         rest.begin(Duration::from_secs(60));
         assert!(!rest.is_over());
         assert!(rest.left().is_some_and(|left| left > Duration::ZERO));

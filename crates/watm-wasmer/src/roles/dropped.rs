@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn connections_that_have_ended_are_not_kept() {
-        // Other tests of this process may have dropped some, but not thousands.
+        // Other tests in this process may have dropped some, but not thousands.
         for _ in 0..10_000 {
             let link = Arc::<Link>::default();
             add(&link);

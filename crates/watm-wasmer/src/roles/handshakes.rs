@@ -113,7 +113,7 @@ mod tests {
         handshakes.begin(&first);
         handshakes.begin(&second);
         assert!(first.is_stopping() && first.is_displaced());
-        // It was set up, and its end is about to be told.
+        // It is set up, but the end of its handshake has not been reported yet.
         assert!(second.advance(Stage::SettingUp, Stage::Established));
         handshakes.begin(&third);
         assert!(!second.is_stopping() && second.is_established());
@@ -136,10 +136,10 @@ mod tests {
                 .iter()
                 .all(|link| !link.is_stopping())
         );
-        // Back from connecting there is one too many, which is nobody's loss yet.
+        // After connecting there is one too many, but nothing is dropped yet.
         connecting.resume_handshake();
         assert!(!connecting.is_stopping());
-        // A later one takes the place of the oldest, and of no other.
+        // A later one replaces the oldest, and no other.
         handshakes.begin(&third);
         assert!(connecting.is_displaced() && !first.is_stopping());
         handshakes.make_room();

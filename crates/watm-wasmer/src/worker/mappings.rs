@@ -151,7 +151,7 @@ mod tests {
             let error = room.find(look).err().expect("no room");
             assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
             assert!(error.to_string().contains("vm.max_map_count"), "{error}");
-            // Longer than anything that could delay the test.
+            // Longer than any delay of the test.
             room.pause_until = room.pause_until.map(|end| end + 1000 * PAUSE);
         }
         room.pause_until = Some(Instant::now());

@@ -198,7 +198,7 @@ mod tests {
     use crate::TransportModule;
     use crate::channel::link::Stage;
 
-    /// Long enough for a machine that is busy with other things.
+    /// Long enough for a busy machine.
     const LIMIT: Duration = Duration::from_secs(30);
 
     const MODULE: &str = concat!(

@@ -151,7 +151,7 @@ fn moving_what_holds_a_link_touches_nothing_behind_it() {
     let host = Host::new();
     host.link(&host.secrets, "sub/link");
     let given = host.given(true);
-    // The previous implementation moved what the link pointed to.
+    // An earlier implementation moved what the link points to.
     given
         .rename("sub", &given, "other/sub")
         .expect("a directory to move");
@@ -226,7 +226,7 @@ fn pipes_and_devices_are_not_opened_and_not_waited_for() {
         }
         assert_eq!(devices.open("null", how).err(), Some(Errno::Perm));
     }
-    // They are not opened for this either, although it needs a descriptor.
+    // Setting times does not open them either, although it needs a descriptor.
     let refused = Err(Errno::Perm);
     let (done, awaited) = std::sync::mpsc::channel();
     let times = Times::default();
@@ -303,7 +303,7 @@ fn a_directory_is_listed_from_any_place_on() {
         let refused = listing.read(0, |_| Err(Errno::Overflow));
         assert_eq!(refused, Err(Errno::Overflow));
         for from in [1, 1 << 31, 1 << 62, i64::MAX as u64, u64::MAX] {
-            // What the guest receives here is its own affair, but the listing ends.
+            // What the guest gets here does not matter, but the listing must end.
             let mut count = 0;
             let _ = listing.read(from, |_| {
                 count += 1;

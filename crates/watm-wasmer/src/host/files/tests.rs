@@ -31,7 +31,7 @@ const DIRECTORY: Opening = Opening {
     inheriting: u64::MAX,
     ..READ
 };
-/// Where things are in the guest's memory.
+/// Addresses in the guest's memory.
 const BUFFERS: u32 = 1024;
 const BYTES: u32 = 4096;
 
@@ -610,7 +610,7 @@ fn directories_are_listed_in_pieces_of_any_size() {
                 .list(&mut guest.memory, WRITING, (BYTES, len), next);
             let used = used.expect("a listing");
             let piece = names(guest.memory.slice(BYTES, used).expect("bytes"));
-            // Removed between the pieces. A listing that has begun goes on.
+            // Removed between two pieces. A listing that has begun must continue.
             let _ = fs::remove_file(guest.host.path().join("writing/a"));
             assert_eq!(guest.descriptors.listing.is_some(), used == len);
             let Some((last, _)) = piece.last() else { break };
@@ -719,7 +719,7 @@ fn things_are_made_moved_and_removed_between_directories_for_writing() {
     files
         .remove_directory(memory, directory)
         .expect("an empty one");
-    // Not from a read-only directory, nor to one.
+    // Neither from a read-only directory nor to one.
     let reading = At {
         fd: READING,
         ..from

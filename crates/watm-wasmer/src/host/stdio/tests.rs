@@ -5,10 +5,10 @@ use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
-/// Long enough for a machine that is busy with other things.
+/// Long enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A terminal that nobody looks at. Whoever did would be the first.
+/// A terminal that nobody reads.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut theirs, mut ours) = (-1, -1);
     let none = std::ptr::null_mut();
@@ -43,7 +43,7 @@ fn a_stream_that_nobody_reads_holds_no_guest() {
     for (stream, other) in streams() {
         let stream = Arc::new(stream);
         let (done, awaited) = mpsc::channel();
-        // Lines, which a terminal makes longer than they were.
+        // Lines, which a terminal lengthens.
         for data in [[b'\n'; 3000], [b'x'; 3000]].repeat(16) {
             let (stream, done) = (Arc::clone(&stream), done.clone());
             thread::spawn(move || {
@@ -71,7 +71,7 @@ fn a_stream_that_nobody_reads_holds_no_guest() {
 #[test]
 fn a_stream_that_has_something_for_one_guest_holds_no_other() {
     for (stream, other) in streams() {
-        // The input of a terminal comes from whoever types.
+        // The input of a terminal comes from its user.
         let (stream, other) = if stream.is_terminal() {
             (stream, other)
         } else {
@@ -97,7 +97,7 @@ fn a_stream_that_has_something_for_one_guest_holds_no_other() {
                     (Err(errno), _) => assert_eq!(errno, Errno::Again),
                 }
             }
-            // A reader that came late may find the line in the next round.
+            // A late reader may find the line in the next round.
             assert!(b"a line\n".repeat(round).starts_with(&found), "{found:?}");
         }
     }

@@ -57,13 +57,13 @@ fn a_guest_that_reads_on_and_on_is_told_of_nothing_once_the_other_side_waits() {
     f.host.reads.streak = long(f.net);
     assert_eq!(f.read(f.net, 1), Err(AGAIN));
     assert_eq!(f.read(f.net, 1).expect("once only"), b"b");
-    // And the other way round, where the system still holds the bytes.
+    // The same in the other direction, where the system still holds the bytes.
     f.peer.write_all(b"d").expect("room");
     assert_eq!(f.read(f.net, 8).expect("bytes"), b"c");
     f.host.reads.streak = long(f.internal);
     assert_eq!(f.read(f.internal, 1), Err(AGAIN));
     assert_eq!(f.read(f.internal, 1).expect("once only"), b"x");
-    // A guest that polls neglects nobody.
+    // A guest that polls does not neglect the other side.
     f.app.write(b"y", Patience::None).expect("room");
     f.host.reads.streak = long(f.internal);
     let _ = f.poll(&[clock(0)]).expect("events");
@@ -158,7 +158,7 @@ fn a_side_has_nothing_to_read_while_the_other_has_no_room() {
         let mut f = fixture();
         f.nonblocking();
         if polls {
-            // A guest that could cope with a refusal is spared it too.
+            // A guest that could handle a refusal is spared one too.
             f.polls_for_room();
         }
         // To the network.
@@ -184,7 +184,7 @@ fn a_side_has_nothing_to_read_while_the_other_has_no_room() {
             f.host.flush();
         }
         assert_eq!(received, sent);
-        // And to the application.
+        // To the application.
         let mut sent = 0;
         loop {
             sent += f.peer.write(&data).unwrap_or(0);
@@ -216,7 +216,7 @@ fn an_end_or_a_failure_has_not_to_wait_for_room() {
     f.app.shutdown_write();
     assert!(f.is_readable(f.internal));
     assert_eq!(f.read(f.internal, 16).expect("the end"), b"");
-    // From the network too.
+    // The same from the network.
     let mut f = fixture();
     f.nonblocking();
     f.polls_for_room();
@@ -241,14 +241,14 @@ fn a_side_that_takes_no_more_holds_nobody_back() {
     while f.write(f.internal, &[5; 60_000]).is_ok() {}
     f.peer.write_all(b"abc").expect("room");
     assert!(!f.is_readable(f.net));
-    // The application reads no more.
+    // The application no longer reads.
     f.app.shutdown_read();
     assert_eq!(f.read(f.net, 2).expect("bytes"), b"ab");
     let mut f = fixture();
     fill_net(&mut f);
     f.app.write(b"abc", Patience::None).expect("room");
     assert!(!f.is_readable(f.internal));
-    // The guest closes the other side, so one is left.
+    // The guest closes the other side, so only one is left.
     f.host.close(f.net).expect("it is open");
     assert_eq!(f.read(f.internal, 16).expect("bytes"), b"abc");
 }
@@ -276,7 +276,7 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
         peer.read_exact(&mut received).expect("all of it");
         assert!(received.iter().all(|byte| *byte == 5));
     });
-    // More than fits, and its end is not cut short.
+    // More than fits. Its end is not cut off.
     for _ in 0..20 {
         assert_eq!(f.write(f.net, &[5; 200_000]), Ok(200_000));
     }
@@ -284,7 +284,7 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
     f.host.end_guest();
     f.host.drain(Duration::from_secs(20)).expect("all leaves");
     reader.join().expect("all came");
-    // A guest that is told to end is no longer held up.
+    // A guest that is told to end is no longer delayed.
     let mut f = fixture();
     f.nonblocking();
     let link = Arc::clone(&f.link);
@@ -293,7 +293,7 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
     embedder.join().expect("it ends");
 }
 
-/// Guest memory whose worker is told to stop as soon as anything is written into it.
+/// Guest memory that tells the worker to stop as soon as anything is written to it.
 struct Stopping<'a> {
     bytes: &'a mut [u8],
     link: &'a Link,
@@ -317,7 +317,7 @@ impl GuestMemory for Stopping<'_> {
 #[test]
 fn a_receive_that_never_has_to_sleep_ends_when_it_should() {
     let mut f = fixture();
-    // More than one try takes, all of it there before the first try.
+    // More than one attempt takes. All bytes are there before the first attempt.
     f.peer.write_all(&[7; 100_000]).expect("room");
     let mut bytes = memory(50_000);
     bytes.write_u32(8, 1024 + 50_000).expect("in memory");
@@ -355,7 +355,7 @@ fn one_message_is_one_read_across_several_buffers() {
     assert_eq!(&memory[3000..3019], b"essage of one write");
 }
 
-/// Reads until there are `len` bytes, like a guest that takes them for granted.
+/// Reads until there are `len` bytes, like a guest that expects them to be there.
 fn read_exactly(f: &mut Fixture, len: u32) -> Call<u32> {
     let mut done = 0;
     while done < len {

@@ -14,7 +14,7 @@ fn small_artifact() -> Result<Vec<u8>, LoadError> {
     engine::compile(&module, Instant::now(), engine::COMPILE_TIMEOUT)
 }
 
-/// Loads a module over the cache and says whether it had to be compiled.
+/// Loads a module with the cache. Returns whether it had to be compiled.
 fn compiles(cache: &ArtifactCache, hash: u8) -> bool {
     let compiled = Cell::new(false);
     cache
@@ -96,7 +96,7 @@ fn a_damaged_file_is_compiled_again_whatever_byte_it_was() {
         assert_eq!(fs::read(&path).expect("a file").len(), whole.len());
         assert!(!compiles(&cache, 1), "it was repaired");
     }
-    // Larger than anything that could be read.
+    // Larger than any file that could be read.
     let file = OpenOptions::new().write(true).open(&path);
     file.and_then(|file| file.set_len(1 << 40)).expect("a size");
     assert!(compiles(&cache, 1));

@@ -55,7 +55,7 @@ fn blocks_are_counted_with_those_that_instructions_are_made_of() {
 fn values_that_live_across_blocks_are_counted_at_each() {
     let carried = |body| function("(param i32) (local i32)", body).carried;
     assert_eq!(carried("block end"), 0);
-    // Written and read within a piece, or read before there is another.
+    // Written and read within one piece, or read before the second piece begins.
     for body in [
         "(drop (local.get 0)) block end",
         "block end (local.set 1 (i32.const 1)) (drop (local.get 1))",
@@ -68,7 +68,7 @@ fn values_that_live_across_blocks_are_counted_at_each() {
         10
     );
     let both = "(local.set 1 (local.get 0)) (local.get 0) if (local.set 1 (i32.const 1)) else (drop (local.get 1)) end";
-    // The condition, still on the stack, counts as well.
+    // The condition is still on the stack, so it also counts.
     assert_eq!(carried(both), 7 + 2);
     // On the stack, below the blocks.
     assert_eq!(
@@ -197,7 +197,7 @@ fn too_much_of_anything_is_refused_with_the_function_and_the_numbers() {
 fn a_function_is_measured_until_there_is_too_much_of_anything() {
     let wide = "i32 ".repeat(1000);
     for (body, most) in [
-        // A thousand values for three bytes, and for each target of a branch.
+        // A thousand values for three bytes, and for each branch target.
         (
             format!(
                 "unreachable {}",

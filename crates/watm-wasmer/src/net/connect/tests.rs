@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Longer than anything takes on a busy machine, and shorter than a share of the timeout.
+/// Longer than anything takes on a busy machine, but shorter than a share of the timeout.
 const SOON: Duration = Duration::from_secs(8);
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A listening socket that lets connections wait without an answer, since its queue is full.
+/// A listening socket with a full queue. Connections to it wait without an answer.
 fn silent() -> (Socket, SocketAddr, Vec<Socket>) {
     let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let listener = socket();
@@ -35,7 +35,7 @@ fn live(ip: impl Into<std::net::IpAddr>) -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address that refuses.
+/// An address that refuses connections.
 fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -66,7 +66,7 @@ fn connect(outgoing: &Outgoing, chosen_by_module: bool) -> io::Result<SocketAddr
     stream.map(|stream| stream.peer_addr().expect("an address"))
 }
 
-/// Notes for which addresses there were sockets.
+/// Records the addresses for which sockets were prepared.
 #[derive(Default)]
 struct Watching(Mutex<Vec<SocketAddr>>);
 
@@ -90,7 +90,7 @@ fn an_address_that_never_answers_costs_a_moment_and_the_next_time_nothing() {
     assert!(elapsed >= Duration::from_millis(250), "{elapsed:?}");
     assert!(elapsed < SOON, "{elapsed:?}");
     assert_eq!(connect(&outgoing, false).expect("it answers"), live);
-    // Each was prepared when its turn came, and the one that worked was alone the second time.
+    // Each was prepared when its turn came. The second time, only the one that worked was prepared.
     assert_eq!(*watching.0.lock().expect("no panic"), [silent, live, live]);
 }
 
@@ -103,7 +103,7 @@ fn an_address_that_refuses_costs_nothing() {
     let started = Instant::now();
     let found = connect(&resolving_to(&found), false);
     assert_eq!(found.expect("it answers"), live);
-    // Thirty pauses would be more.
+    // Thirty pauses would take longer.
     assert!(started.elapsed() < Duration::from_secs(7));
 }
 
@@ -189,7 +189,7 @@ fn a_stop_ends_all_attempts_at_once() {
 #[test]
 fn what_an_address_has_answered_is_told_and_not_that_the_other_family_is_missing() {
     let (_socket, refusing) = refusing();
-    // A zone that does not exist: the system has no way there.
+    // A zone that does not exist, so the system has no route.
     let unreachable = "[fe80::1%4000000000]:80".parse().expect("an address");
     for found in [[refusing, unreachable], [unreachable, refusing]] {
         let error = connect(&resolving_to(&found), false).expect_err("nobody listens");

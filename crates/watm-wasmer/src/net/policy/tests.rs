@@ -72,7 +72,7 @@ fn names_that_no_entry_could_allow_are_known_before_they_are_resolved() {
     let policy = AddressPolicy::deny_all().allow(entry("tcp4://10.0.0.0/8"));
     assert!(policy.could_permit(Network::Tcp, "10.0.0.1", 1));
     assert!(!policy.could_permit(Network::Tcp, "11.0.0.1", 1));
-    // Looking it up would send it out.
+    // A lookup would send the name out.
     assert!(!policy.could_permit(Network::Tcp, "key-0123.a.name", 1));
     let policy = AddressPolicy::deny_all().allow(entry("tcp4://*"));
     assert!(policy.could_permit(Network::Tcp, "a.name", 1));
@@ -86,7 +86,7 @@ fn names_that_no_entry_could_allow_are_known_before_they_are_resolved() {
     assert!(policy.could_permit(Network::Tcp, "other.example", 81));
 }
 
-/// Everything is allowed but `entry`: each address is denied.
+/// Checks each address with a policy that allows everything but `entry`.
 #[track_caller]
 fn check_denied(entry_text: &str, addresses: &[&str]) {
     let policy = AddressPolicy::allow_all()
@@ -142,7 +142,7 @@ fn an_entry_denies_what_is_written_and_what_it_leads_to() {
     ] {
         check_denied(text, &loopback);
     }
-    // As it is written, whatever it leads to.
+    // Matched as written, wherever it leads.
     for (text, address) in [
         ("64:ff9b::/97", "[64:ff9b::127.0.0.1]:80"),
         ("2001:db8:64::/48", "[2001:db8:64:a00:1::]:80"),
@@ -195,14 +195,14 @@ fn an_entry_allows_only_what_it_leads_to() {
         check(&policy("10.0.0.0/8"), "a.name", form, true);
         check(&policy("::ffff:10.0.0.0/104"), "a.name", form, true);
     }
-    // The server alone is in the block, or the client alone.
+    // Only the server is in the block, or only the client.
     for form in [
         "[2001:0:a00:1:8000:63bf:3fff:fdd2]:80",
         "[2001:0:4136:e378:8000:63bf:f5ff:fffe]:80",
     ] {
         check(&policy("10.0.0.0/8"), "a.name", form, false);
     }
-    // Blocks that nobody writes but for what they carry.
+    // Blocks that are only useful for the addresses that they carry.
     for (text, form, other) in [
         (
             "64:ff9b::/96",
@@ -220,7 +220,7 @@ fn an_entry_allows_only_what_it_leads_to() {
         check(&policy(text), "a.name", form, true);
         check(&policy(text), "a.name", other, false);
     }
-    // Without the prefix it is a block like others.
+    // Without the prefix it is an ordinary block.
     let unset = AddressPolicy::deny_all().allow(entry("2001:db8::/32"));
     let form = "[2001:db8:64::10.0.0.1]:80";
     check(&unset, "a.name", form, true);

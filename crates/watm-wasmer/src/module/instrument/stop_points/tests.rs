@@ -69,7 +69,7 @@ fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_ch
         assert!(lock(&flag).is_some());
         let result = function.call(&mut store, &[Value::I32(1)]);
         assert_eq!(result.is_ok(), name == "straight", "{name}: {result:?}");
-        // And from now on at the start of any function.
+        // From now on, every function stops at its start.
         function
             .call(&mut store, &[Value::I32(0)])
             .expect_err("it was stopped");
@@ -78,9 +78,9 @@ fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_ch
     }
 }
 
-/// How long a thread has run.
+/// Processor time of a thread.
 fn processor_time<T>(thread: &JoinHandle<T>) -> Duration {
-    // SAFETY: the thread has a handle, so its number is its own; the places are there.
+    // SAFETY: the thread has not been joined, so its id is valid. Both pointers are to locals.
     let time = unsafe {
         let mut clock = 0;
         let mut time = std::mem::zeroed::<libc::timespec>();
@@ -123,12 +123,12 @@ fn no_loop_goes_on_whatever_the_compiler_makes_of_it() {
             let flag = StopFlag::of(&instance, &mut store).expect("a flag");
             flags.send(flag).expect("somebody listens");
             let result = function.call(&mut store, &[Value::I32(0)]);
-            // Whoever listened may have given up.
+            // The receiver may have given up.
             let _ = ended.send(result.is_err());
         });
         let limit = Duration::from_secs(30);
         let flag = flag.recv_timeout(limit).expect("it is made");
-        // It is in its loop, since there is nothing else that takes so long.
+        // Only its loop takes this long.
         let begun = processor_time(&guest);
         let given_up = Instant::now() + limit;
         while processor_time(&guest) < begun + Duration::from_millis(5) {

@@ -1,4 +1,5 @@
-/// A large table that cannot grow is one that can for the engine; for the guest nothing is other.
+/// The engine treats a large table that cannot grow like one that can. The guest sees no
+/// difference.
 #[test]
 fn a_table_without_room_to_grow_does_not_grow_however_large_it_is() {
     for size in [1, FIXED_LIMIT, FIXED_LIMIT + 1] {
@@ -39,8 +40,8 @@ use std::fmt::Write as _;
 use super::*;
 use crate::module::engine;
 
-/// All that is checked, with memory of 1 page of at most 3, and tables of 10 functions and of
-/// 7 external references.
+/// Everything that is checked, with a memory of 1 page and at most 3, and with tables of 10
+/// functions and of 7 external references.
 const ALL: &str = r#"(module
     (memory (export "memory") 1 3) (table $f (export "functions") 10 12 funcref)
     (table $x 7 8 externref)
@@ -79,7 +80,7 @@ const ALL: &str = r#"(module
     (func (export "table.init declared") (param i32 i32 i32)
       (table.init $f $declared (local.get 0) (local.get 1) (local.get 2))))"#;
 
-/// What the instructions do according to the specification.
+/// The effect of the instructions according to the specification.
 struct Model {
     memory: Vec<u8>,
     /// Which elements are functions.
@@ -261,9 +262,9 @@ fn instructions_do_and_refuse_what_the_specification_says() {
     assert!(refused > 1000);
 }
 
-/// With how little room a guest may end: nearly as little as it needs itself. What overflows the
-/// stack beyond that may be the engine's library, with its locks taken; there is room only for
-/// asking for the size of memory or a table, which takes none.
+/// A guest can trap with almost no stack left. If a trap needed more, the stack might overflow in
+/// the engine's library while that holds locks. The tolerance only allows querying the size of
+/// memory or of a table, which takes no locks.
 #[test]
 fn a_trap_needs_no_stack() {
     for instruction in [
@@ -318,7 +319,7 @@ fn a_trap_needs_no_stack() {
                 &mut least
             }) = depth;
         }
-        // A frame takes 16 bytes at least.
+        // A frame takes at least 16 bytes.
         assert!(
             !overflows(least - 40, 1),
             "{instruction} at a depth of {least}"
@@ -327,7 +328,7 @@ fn a_trap_needs_no_stack() {
     }
 }
 
-/// A frame that reaches over the guard page behind the stack.
+/// A frame that extends beyond the guard page after the stack.
 #[test]
 fn a_recursion_of_large_frames_is_a_trap() {
     const VALUES: usize = 3000;
@@ -354,7 +355,7 @@ fn a_recursion_of_large_frames_is_a_trap() {
     let run = instance.exports.get_function("run").expect("one").clone();
     let mut run = |depth: i64| run.call(&mut store, &[Value::I64(depth)]);
     run(20).expect("the stack suffices");
-    // Its frames take more than a page, then.
+    // Its frames take more than a page.
     let error = run(1000).expect_err("the stack does not suffice");
     assert!(error.message().contains("stack"), "{error}");
     run(20).expect("nothing was harmed");
