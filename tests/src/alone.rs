@@ -43,10 +43,10 @@ pub fn alone<F: FnOnce()>(test: F) {
         // Indented, because the output contains a test result too.
         println!("    {line}");
     }
-    assert!(status.success(), "in a process of its own: {status}");
+    assert!(status.success(), "in a separate process: {status}");
     assert!(
         output.contains("test result: ok. 1 passed; 0 failed;"),
-        "{name} was not found in a process of its own"
+        "{name} was not found in a separate process"
     );
 }
 

@@ -55,7 +55,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(
             started.elapsed() < SHORT,
-            "it did not come about within {SHORT:?} that {what}"
+            "this did not happen within {SHORT:?}: {what}"
         );
         thread::sleep(Duration::from_millis(2));
     }

@@ -139,7 +139,7 @@ impl Carrier<'_> {
                 drop(near);
                 eventually("it has ended well", || relay.stats().completed == 1);
             }
-            (Side::Socket(_), None) => unreachable!("a socket is a relay's client"),
+            (Side::Socket(_), None) => unreachable!("only a relay has a socket here"),
         }
     }
 }
@@ -225,7 +225,7 @@ impl Checked {
         let mut buf = vec![0; len];
         let left = self.total - self.found - self.received.len() as u64;
         if left == 0 {
-            assert!(self.received.is_empty(), "the rest is no piece");
+            assert!(self.received.is_empty(), "the rest is not a piece");
             return false;
         }
         let most = usize::try_from(left).unwrap_or(len).min(len);

@@ -94,7 +94,7 @@ pub fn send_pattern(mut to: impl Write, seed: u64, total: u64, piece: usize) {
         let len = (total - at).min(piece as u64) as usize;
         pattern.fill(&mut buf[..len]);
         if let Err(error) = to.write_all(&buf[..len]) {
-            panic!("writing failed behind byte {at} of {total}: {error}");
+            panic!("writing failed after byte {at} of {total}: {error}");
         }
     }
 }

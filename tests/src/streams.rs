@@ -10,7 +10,7 @@ use crate::{Pattern, expect_pattern, send_pattern};
 pub fn read_vec(mut from: impl Read, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     if let Err(error) = from.read_exact(&mut bytes) {
-        panic!("{len} bytes were expected: {error}");
+        panic!("expected {len} bytes: {error}");
     }
     bytes
 }
@@ -21,8 +21,8 @@ pub fn expect_end(mut from: impl Read) {
     let mut buf = [0; 64];
     match from.read(&mut buf) {
         Ok(0) => {}
-        Ok(len) => panic!("the end was expected, but there is {:?}", &buf[..len]),
-        Err(error) => panic!("the end was expected: {error}"),
+        Ok(len) => panic!("expected the end, but got {:?}", &buf[..len]),
+        Err(error) => panic!("expected the end: {error}"),
     }
 }
 
@@ -32,11 +32,8 @@ pub fn read_to_reset(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     match from.read_to_end(&mut bytes) {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => bytes,
-        Err(error) => panic!("a reset was expected: {error}"),
-        Ok(_) => panic!(
-            "a reset was expected, not an end after {} bytes",
-            bytes.len()
-        ),
+        Err(error) => panic!("expected a reset: {error}"),
+        Ok(_) => panic!("expected a reset, not an end after {} bytes", bytes.len()),
     }
 }
 
@@ -46,7 +43,7 @@ pub fn expect_reset(from: impl Read) {
     let bytes = read_to_reset(from);
     assert!(
         bytes.is_empty(),
-        "a reset was expected, but there are {} bytes",
+        "expected a reset, but got {} bytes",
         bytes.len()
     );
 }
@@ -56,7 +53,7 @@ pub fn expect_reset(from: impl Read) {
 pub fn assert_would_block<T: Debug>(result: io::Result<T>) {
     match result {
         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        other => panic!("it would have to wait, but it gave {other:?}"),
+        other => panic!("expected it to wait, but got {other:?}"),
     }
 }
 
@@ -67,7 +64,7 @@ pub fn expect_nothing_more(mut from: impl Read) {
     match from.read_to_end(&mut rest) {
         Ok(0) => {}
         Ok(len) => panic!("{len} more bytes came: {:?}", &rest[..len.min(64)]),
-        Err(error) => panic!("the end was expected: {error}"),
+        Err(error) => panic!("expected the end: {error}"),
     }
 }
 
@@ -89,7 +86,11 @@ pub fn read_numbers_to_reset(from: impl Read) -> Vec<i32> {
 #[track_caller]
 fn numbers(bytes: &[u8]) -> Vec<i32> {
     let (numbers, rest) = bytes.as_chunks::<4>();
-    assert!(rest.is_empty(), "{} bytes are no numbers", bytes.len());
+    assert!(
+        rest.is_empty(),
+        "{} bytes are not whole numbers",
+        bytes.len()
+    );
     numbers
         .iter()
         .map(|number| i32::from_le_bytes(*number))

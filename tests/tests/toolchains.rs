@@ -79,7 +79,7 @@ fn idle(module: &TransportModule, count: usize) -> Vec<(Conn, std::net::TcpStrea
 }
 
 /// What 100 idle connections of a module take.
-#[expect(clippy::print_stdout, reason = "who runs this wants to know")]
+#[expect(clippy::print_stdout, reason = "shown to whoever runs this")]
 fn idle_costs_next_to_nothing(name: &str, module: &TransportModule) {
     const COUNT: usize = 100;
     let before = resident_bytes();

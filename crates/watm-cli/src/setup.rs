@@ -167,7 +167,7 @@ mod tests {
         fs::write(file.path(), "key").expect("a file");
         assert_eq!(read(file.path(), CONFIG_LIMIT).expect("a key"), b"key");
         file.as_file().set_len(CONFIG_LIMIT).expect("a size");
-        let most = read(file.path(), CONFIG_LIMIT).expect("just as much as may be");
+        let most = read(file.path(), CONFIG_LIMIT).expect("exactly the limit");
         assert_eq!(most.len() as u64, CONFIG_LIMIT);
         file.as_file().set_len(1 << 40).expect("a sparse file");
         for path in [file.path(), Path::new("/dev/zero")] {

@@ -423,7 +423,10 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
     let needed = needed(name, flags[0]);
     if errno == 0 {
         for ([had, _], needed) in before.into_iter().zip(needed) {
-            assert!(had.contains(needed), "{name} took no right: {had:?}");
+            assert!(
+                had.contains(needed),
+                "{name} succeeded without a right: {had:?}"
+            );
         }
     }
     if name == "fd_fdstat_set_rights" {

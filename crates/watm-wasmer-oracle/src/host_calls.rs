@@ -331,7 +331,7 @@ impl Table {
         let counted = self.0.values().filter(|open| **open != Open::Given);
         assert!(
             counted.count() <= DESCRIPTOR_LIMIT,
-            "more are open than may be: {:?}",
+            "too many are open: {:?}",
             self.0
         );
     }

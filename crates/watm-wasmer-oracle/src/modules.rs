@@ -175,5 +175,5 @@ fn carry(mut conn: &Conn) {
         panic!("the host failed: {error}");
     }
     let ended = conn.wait(Some(MARGIN));
-    assert!(ended.is_some(), "the worker goes on after its close");
+    assert!(ended.is_some(), "the worker continues after its close");
 }

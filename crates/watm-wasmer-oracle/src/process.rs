@@ -48,7 +48,7 @@ pub(crate) fn look_now_and_then() {
     }
     assert!(
         descriptors() <= first,
-        "{} descriptors are open, {first} were after {SETTLED} cases",
+        "{} descriptors are open, but only {first} after {SETTLED} cases",
         descriptors()
     );
 }

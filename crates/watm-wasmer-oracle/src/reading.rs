@@ -323,7 +323,7 @@ pub enum Until {
 /// Panics if that takes more memory or time than the size of the file allows, or if an error
 /// message is too long. Also panics if the program has not installed `watm_meter::Meter`.
 pub fn reading_of(file: &[u8], until: Until) -> ReadingEnd {
-    assert!(watm_meter::is_installed(), "nothing measures");
+    assert!(watm_meter::is_installed(), "the meter is not installed");
 
     let measurement = Measurement::begin();
     let looked = ModuleInfo::parse(file);
@@ -394,7 +394,10 @@ fn tell(error: &dyn Error) {
             message.chars().take(200).collect::<String>()
         );
         let form = format!("{error:?}").len();
-        assert!(form <= LONGEST_FORM, "an error has a form of {form} bytes");
+        assert!(
+            form <= LONGEST_FORM,
+            "the debug form of an error has {form} bytes"
+        );
         cause = error.source();
     }
 }

@@ -181,7 +181,7 @@ impl Remote {
         let ended = self.conn.wait(Some(Duration::from_secs(10)));
         assert!(
             ended.is_some(),
-            "the worker goes on after its close: {result:?}"
+            "the worker continues after its close: {result:?}"
         );
         result
     }

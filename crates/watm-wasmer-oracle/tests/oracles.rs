@@ -136,7 +136,7 @@ fn whatever_a_module_declares_reading_it_takes_what_its_size_allows() {
         ReadingEnd::TooComplex,
         ReadingEnd::Read,
     ] {
-        assert!(ends.contains_key(&end), "none ended so: {ends:?}");
+        assert!(ends.contains_key(&end), "no case ended this way: {ends:?}");
     }
 }
 

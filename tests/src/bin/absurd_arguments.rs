@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         .close_grace(Duration::from_secs(20));
     match Pair::with(builder).conn.close() {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => panic!("the guest did not end well: {error}"),
+        Err(error) => panic!("the guest failed: {error}"),
     }
 }
 

@@ -36,17 +36,17 @@ fn converse(name: &str) -> String {
     let end = conn.close();
     assert!(
         conn.wait(Some(LIMIT)).is_some(),
-        "the worker goes on after its close"
+        "the worker continues after its close"
     );
     drop(conn);
     if came == BYTES {
         // The peer got exactly what it sent back, so nothing was lost on the way there either.
         let echoed = peer.join().expect("the peer");
-        assert_eq!(echoed, BYTES, "the peer got another number of bytes");
+        assert_eq!(echoed, BYTES, "the peer got a different number of bytes");
         return format!("whole: {end:?}");
     }
     match (error, end) {
-        (None, Ok(end)) => panic!("{came} bytes of {BYTES}, and all is well: {end:?}"),
+        (None, Ok(end)) => panic!("{came} bytes of {BYTES}, but no error: {end:?}"),
         (error, end) => format!("cut: {error:?}, {end:?}"),
     }
 }

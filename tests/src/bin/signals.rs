@@ -76,7 +76,7 @@ fn main() {
             a_guest_that_may_write_learns_of_the_limit();
             data_passes();
         }
-        other => panic!("{other:?} is no scenario"),
+        other => panic!("{other:?} is not a scenario"),
     }
 }
 
@@ -235,7 +235,7 @@ fn a_module_that_cannot_be_kept_is_still_loaded() {
     assert_eq!(cache.artifacts().expect("a listing").len(), 0);
     let files = std::fs::read_dir(cache.directory()).expect("a listing");
     let sizes = files.map(|file| file.expect("an entry").metadata().expect("a file").len());
-    assert_eq!(sizes.sum::<u64>(), 0, "nothing half done stays");
+    assert_eq!(sizes.sum::<u64>(), 0, "no partial file stays");
 }
 
 #[track_caller]

@@ -312,7 +312,7 @@ fn a_program_can_wait_for_the_connections_that_it_dropped() {
         (&pair.conn).write_all(&vec![7; 250_000]).expect("room");
         let Pair { conn, peer } = pair;
         drop(conn);
-        assert_eq!(drain(Duration::from_millis(1)), 1, "it is under way");
+        assert_eq!(drain(Duration::from_millis(1)), 1, "it is in progress");
         let reading = std::thread::spawn(move || {
             let mut received = Vec::new();
             (&peer).read_to_end(&mut received).map(|_| received.len())

@@ -45,7 +45,7 @@ impl Uses {
         let grown = now.resident.saturating_sub(self.resident);
         assert!(
             grown <= growth,
-            "{} KiB more are in use: {self:?}, {now:?}",
+            "{} more KiB are in use: {self:?}, {now:?}",
             grown / 1024
         );
     }

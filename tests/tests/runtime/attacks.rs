@@ -380,7 +380,7 @@ fn messages_quote_200_characters_of_a_module_at_most() {
         format!("(modul\"\u{1b}[31m{long}"),
     ];
     for module in modules {
-        let error = TransportModule::from_bytes(&module).expect_err("it is no module");
+        let error = TransportModule::from_bytes(&module).expect_err("not a module");
         let text = error.to_string();
         // A module may have several problems, and each may quote two names and a type.
         let problems = match &error {
@@ -470,7 +470,7 @@ fn a_write_of_gigabytes_to_a_standard_stream_ends_when_it_should() {
         pair.conn.close().expect_err("it goes on");
         // One call used to take minutes.
         let ended = pair.conn.wait(Some(Duration::from_secs(20)));
-        assert!(ended.is_some(), "the worker goes on");
+        assert!(ended.is_some(), "the worker continues");
     }
 }
 

@@ -89,7 +89,7 @@ fn a_timeout_of_nothing_is_refused() {
         .set_write_timeout(Some(Duration::ZERO))
         .expect_err("no time at all");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert_eq!(pair.conn.read_timeout(), Some(BRIEF), "it is as it was");
+    assert_eq!(pair.conn.read_timeout(), Some(BRIEF), "it is unchanged");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn an_error_of_the_transport_can_be_asked_what_it_is() {
     );
     let inner = error.get_ref().expect("the transport's error");
     assert!(inner.is::<TransportError>());
-    assert!(inner.source().is_some(), "the number is behind it");
+    assert!(inner.source().is_some(), "its source is the number");
 }
 
 #[test]

@@ -63,12 +63,12 @@ fn a_descriptor_that_does_not_exist_is_bad_for_every_call() {
 #[test]
 fn receiving_sending_and_shutting_down_work_and_check_their_flags() {
     let found = report(&wat("fdops"));
-    assert_eq!(found[74], EAGAIN, "sock_recv with nothing there");
+    assert_eq!(found[74], EAGAIN, "sock_recv without data");
     assert_eq!(found[75..77], [0, 1], "sock_send of one byte");
     assert_eq!(
         found[77..79],
         [28, 28],
-        "sock_shutdown in no known direction"
+        "sock_shutdown with an unknown direction"
     );
     assert_ne!(found[79], 0, "nobody writes to control");
 }
@@ -368,7 +368,7 @@ fn a_message_of_the_network_written_alone_is_one_read() {
         assert_eq!(read_vec(&pair.conn, 4), len.to_le_bytes());
     }
     pair.peer.shutdown(Shutdown::Write).expect("a shutdown");
-    assert_eq!(read_vec(&pair.conn, 4), [0; 4], "0 at the end alone");
+    assert_eq!(read_vec(&pair.conn, 4), [0; 4], "0 only at the end");
     expect_end(&pair.conn);
 }
 

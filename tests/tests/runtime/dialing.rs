@@ -172,7 +172,7 @@ fn a_name_is_resolved() {
 
 #[test]
 fn an_ipv6_address_in_brackets_is_dialled() {
-    let listener = std::net::TcpListener::bind("[::1]:0").expect("the loopback of IPv6");
+    let listener = std::net::TcpListener::bind("[::1]:0").expect("an IPv6 loopback address");
     let server = EchoServer::serve(listener);
     assert!(server.address().starts_with("[::1]:"));
     echo_messages(&dial(&built("plain"), &server.address()).expect("a connection"));
@@ -181,7 +181,7 @@ fn an_ipv6_address_in_brackets_is_dialled() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_ipv6_address_may_have_a_zone_whoever_chooses_it() {
-    let listener = std::net::TcpListener::bind("[::1]:0").expect("the loopback of IPv6");
+    let listener = std::net::TcpListener::bind("[::1]:0").expect("an IPv6 loopback address");
     let port = listener.local_addr().expect("an address").port();
     let _server = EchoServer::serve(listener);
     for zone in ["lo", "1"] {

@@ -405,7 +405,7 @@ fn a_reset_while_bytes_are_written_is_never_a_clean_end() {
             let outcome = conn.close();
             outcome
                 .err()
-                .unwrap_or_else(|| panic!("{name} ended well after a reset"));
+                .unwrap_or_else(|| panic!("{name} ended cleanly after a reset"));
         }
     }
 }

@@ -121,7 +121,7 @@ fn a_peer_that_ends_behind_any_byte_leaves_exactly_these_and_a_documented_end() 
                 let peer = sending.join().expect("it sends");
                 assert!(
                     found == sent[..found.len()],
-                    "{cut:?} behind {count}: other bytes"
+                    "{cut:?} after {count}: different bytes"
                 );
                 if cut != Cut::Reset {
                     assert_eq!((found.len(), error), (count, None), "{cut:?}");
@@ -130,7 +130,7 @@ fn a_peer_that_ends_behind_any_byte_leaves_exactly_these_and_a_documented_end() 
                 if let Err(error) = end {
                     assert!(
                         cut == Cut::Reset && matches!(error, TransportError::Failed { .. }),
-                        "{cut:?} behind {count}: {error:?}"
+                        "{cut:?} after {count}: {error:?}"
                     );
                 }
                 drop(peer);
@@ -199,7 +199,7 @@ fn a_peer_that_ends_within_the_handshake_fails_the_dial_at_once() {
                         ..
                     })
                 ),
-                "{cut:?} behind {count}: {error:?}"
+                "{cut:?} after {count}: {error:?}"
             );
             peer.join().expect("its part");
         }

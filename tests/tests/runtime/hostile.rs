@@ -449,7 +449,7 @@ fn a_recursion_a_trap_and_an_exit_are_told_with_their_stage_whichever_it_is() {
             let error = within(SHORT, move || match dialer.dial(&address) {
                 Err(DialError::Transport(error)) => error,
                 Err(other) => panic!("{stage}: {body}: {other:?}"),
-                Ok(conn) => conn.close().expect_err("it does not end well"),
+                Ok(conn) => conn.close().expect_err("it does not end cleanly"),
             });
             match error {
                 TransportError::Trapped {

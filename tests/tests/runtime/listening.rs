@@ -522,7 +522,7 @@ fn a_listener_that_accepts_no_more_hands_out_those_who_are_on_their_way() {
 }
 
 #[test]
-fn who_accepts_is_told_when_the_last_handshake_has_failed() {
+fn whoever_accepts_is_told_when_the_last_handshake_has_failed() {
     let (listener, client, accepted) = stopped_in_a_handshake();
     drop(client);
     let accepted = within(SHORT, move || accepted.join()).expect("no panic");

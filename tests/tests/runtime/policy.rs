@@ -124,7 +124,7 @@ fn entries_allow_by_address_block_name_port_and_network() {
 
 #[test]
 fn ipv6_addresses_are_matched_like_others() {
-    let listener = std::net::TcpListener::bind("[::1]:0").expect("the loopback of IPv6");
+    let listener = std::net::TcpListener::bind("[::1]:0").expect("an IPv6 loopback address");
     let server = EchoServer::serve(listener);
     let address = server.address();
     let bracketed = format!("[::/64]:{}", port_of(&address));

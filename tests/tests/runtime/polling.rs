@@ -50,7 +50,7 @@ fn clocks_of_every_kind_wait_as_long_as_they_say() {
         );
         // A unit that is mistaken for the next larger one would take longer.
         assert!(took < least + Duration::from_secs(4), "poll {i}: {took:?}");
-        assert_eq!(number(32), 1, "poll {i}: the second slot is as it was");
+        assert_eq!(number(32), 1, "poll {i}: the second slot is unchanged");
     }
 }
 

@@ -226,7 +226,7 @@ fn a_function_that_would_take_minutes_to_compile_is_refused() {
     // Ten bytes of code each.
     let more = "(drop (i32.add (i32.const 70000) (i32.const 70000)))".repeat(60_000);
     let module = with_functions(&format!("(func {more})"));
-    let error = TransportModule::from_bytes(module).expect_err("too large a function");
+    let error = TransportModule::from_bytes(module).expect_err("the function is too large");
     assert!(matches!(&error, LoadError::TooComplex(_)), "{error:?}");
     assert!(error.to_string().contains("more than 524288"), "{error}");
 }
@@ -326,7 +326,7 @@ fn bytes_that_are_no_module_are_malformed() {
         &whole[..whole.len() / 2],
         component,
     ] {
-        let error = TransportModule::from_bytes(bytes).expect_err("no module");
+        let error = TransportModule::from_bytes(bytes).expect_err("not a module");
         assert!(
             matches!(error, LoadError::NotAModule(_) | LoadError::Malformed(_)),
             "{:?}: {error:?}",
@@ -336,7 +336,7 @@ fn bytes_that_are_no_module_are_malformed() {
     let mut broken = whole.clone();
     let middle = broken.len() / 2;
     broken[middle..middle + 64].fill(0xff);
-    TransportModule::from_bytes(broken).expect_err("no module any more");
+    TransportModule::from_bytes(broken).expect_err("no longer a module");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use watm_tests::{
 use watm_wasmer::{DialError, Dialer, Errno, TransportError, TransportModule};
 
 #[test]
-fn who_has_read_the_end_of_a_transport_cannot_write_to_it_any_more() {
+fn whoever_has_read_the_end_of_a_transport_cannot_write_to_it_any_more() {
     // The end became visible to readers slightly before writers saw it.
     for _ in 0..20 {
         let pair = Pair::dial(&built("plain"));

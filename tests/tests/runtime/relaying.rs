@@ -475,7 +475,7 @@ fn a_relay_warns_of_clients_that_it_drops_and_of_transports_that_fail() {
 }
 
 #[test]
-fn a_handshake_that_lost_its_place_is_told_as_that() {
+fn a_handshake_that_lost_its_place_is_reported_as_that() {
     let logs = Logs::of_target("watm_wasmer::roles::relay");
     let (_remote, address) = listener();
     let module = built("handshake");

@@ -275,7 +275,7 @@ fn what_a_module_logs_is_escaped_cut_and_bounded() {
     let started = Instant::now();
     let pair = Pair::dial(&copy_as("stderr_flood.wat", "flooding"));
     expect_end(&pair.conn);
-    pair.conn.close().expect("a flood is no error");
+    pair.conn.close().expect("a flood is not an error");
     let lines = logs.wait("how much it dropped", |lines| {
         let dropped = lines
             .iter()

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_process_uses_something() {
-        let usage = Usage::now().expect("Linux tells");
+        let usage = Usage::now().expect("Linux reports it");
         assert!(usage.memory > 1e5 && usage.threads >= 1.0 && usage.descriptors >= 3.0);
     }
 }

@@ -97,7 +97,7 @@ fn a_conversation_that_is_cut_short_is_a_failure() {
 }
 
 #[test]
-fn who_hangs_up_is_told_nothing() {
+fn whoever_hangs_up_is_told_nothing() {
     // As ssh does with its `ProxyCommand` at the end of each session.
     let server = Server::echo();
     let module = built("halfclose");

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_refused_within_a_record_and_goes_on_can_bear_it() {
+    fn a_guest_that_was_refused_within_a_record_and_goes_on_can_bear_it() {
         let mut records = Records::default();
         records.read(1, 18, 18);
         assert!(records.continues(1, 900));

@@ -308,7 +308,7 @@ mod tests {
             &self,
             _: LocalFunctionIndex,
         ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
-            panic!("what a compiler does not expect")
+            panic!("a mistake of the compiler")
         }
     }
 

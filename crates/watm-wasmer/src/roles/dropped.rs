@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_ended_is_counted_and_waited_for_no_longer_than_asked() {
+    fn whoever_has_not_ended_is_counted_and_waited_for_no_longer_than_asked() {
         let link = Arc::<Link>::default();
         add(&link);
         assert!(drain(Duration::ZERO) >= 1);

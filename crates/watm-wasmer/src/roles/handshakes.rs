@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_begun_or_is_connecting_takes_no_place() {
+    fn whoever_has_not_begun_or_is_connecting_takes_no_place() {
         let handshakes = Handshakes::new(2);
         let [making, connecting, first, second, third] = links(&handshakes);
         handshakes.begin(&connecting);

@@ -273,7 +273,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 fn expect_end(mut from: &End) {
     match from.read(&mut [0; 64]) {
         Ok(0) => {}
-        other => panic!("there was to be the end: {other:?}"),
+        other => panic!("expected the end: {other:?}"),
     }
 }
 

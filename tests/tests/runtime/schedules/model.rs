@@ -281,7 +281,7 @@ impl Model {
         assert!(len > 0 && len <= of, "a write of {of} bytes took {len}");
         assert!(
             !self.by(writer).ended,
-            "{writer:?} wrote {len} bytes behind its end"
+            "{writer:?} wrote {len} bytes after its end"
         );
         let _ = self.by_mut(writer).sent.take(len);
         if writer == Side::Application && self.by_application.unread {
@@ -302,12 +302,12 @@ impl Model {
             let free = writer == Side::Peer && direction.may_lose;
             assert!(
                 error.kind() == ErrorKind::BrokenPipe || free,
-                "{writer:?} wrote behind its end: {error:?}"
+                "{writer:?} wrote after its end: {error:?}"
             );
         } else if error.kind() == refusal(writer, wait) {
             assert!(
                 writer == Side::Peer || direction.under_way() > 0 || direction.may_lose,
-                "there was no room although nothing was under way: {error:?}"
+                "there was no room although nothing was in flight: {error:?}"
             );
         } else {
             let told = match writer {
@@ -342,14 +342,14 @@ impl Model {
         } else {
             assert!(
                 !direction.end_seen,
-                "{reader:?} got {} bytes behind the end",
+                "{reader:?} got {} bytes after the end",
                 found.len()
             );
             direction.received.check(found);
             let got = direction.received.position;
             assert!(
                 got <= limit,
-                "{reader:?} got {got} bytes where {limit} can be"
+                "{reader:?} got {got} bytes, but at most {limit} are possible"
             );
         }
     }
@@ -366,7 +366,7 @@ impl Model {
             );
             assert!(
                 !self.by(reader.other()).end_seen,
-                "{reader:?} had to wait behind the end"
+                "{reader:?} had to wait after the end"
             );
             return;
         }

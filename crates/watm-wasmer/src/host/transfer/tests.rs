@@ -282,8 +282,10 @@ fn a_refused_write_waits_for_a_guest_that_never_polled_for_room() {
     }
     f.host.flush();
     f.host.end_guest();
-    f.host.drain(Duration::from_secs(20)).expect("all leaves");
-    reader.join().expect("all came");
+    f.host
+        .drain(Duration::from_secs(20))
+        .expect("everything is sent");
+    reader.join().expect("everything arrives");
     // A guest that is told to end is no longer delayed.
     let mut f = fixture();
     f.nonblocking();
@@ -406,7 +408,7 @@ fn a_read_within_a_record_waits_no_longer_than_the_guest_should_run() {
 }
 
 #[test]
-fn who_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
+fn a_guest_that_can_bear_a_refusal_within_a_record_waits_once_and_not_for_long() {
     let mut f = fixture();
     f.nonblocking();
     f.host.reads.patience = Duration::from_millis(20);

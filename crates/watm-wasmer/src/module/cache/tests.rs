@@ -126,7 +126,7 @@ fn what_others_could_have_written_is_not_used() {
 
     fs::remove_file(&path).expect("it is there");
     fs::create_dir(&path).expect("a directory");
-    assert!(compiles(&cache, 1), "no file at all");
+    assert!(compiles(&cache, 1), "not a file");
     fs::remove_dir(&path).expect("it is there");
 
     assert!(compiles(&cache, 1));

@@ -90,7 +90,7 @@ fn processor_time<T>(thread: &JoinHandle<T>) -> Duration {
     };
     Duration::new(
         time.tv_sec.try_into().expect("a time"),
-        time.tv_nsec.try_into().expect("a part of a second"),
+        time.tv_nsec.try_into().expect("nanoseconds"),
     )
 }
 
