@@ -166,7 +166,7 @@ fn a_stop_ends_all_attempts_at_once() {
         }
     }
     let outgoing = Outgoing {
-        hook: Arc::new(Counting(Arc::clone(&begun))),
+        hook: Some(Arc::new(Counting(Arc::clone(&begun)))),
         ..outgoing
     };
     let stopped = Arc::clone(&link);
