@@ -1,40 +1,3 @@
-/// The engine treats a large table that cannot grow like one that can. The guest sees no
-/// difference.
-#[test]
-fn a_table_without_room_to_grow_does_not_grow_however_large_it_is() {
-    for size in [1, FIXED_LIMIT, FIXED_LIMIT + 1] {
-        let (instance, mut store) = engine::instance(&format!(
-            r#"(module
-            (table $t {size} {size} funcref) (table $free 5 funcref) (elem (i32.const 0) $one)
-            (memory (export "memory") 1)
-            (func $one (result i32) (i32.const 1))
-            (func (export "grow") (param i32) (result i32)
-              (table.grow $t (ref.null func) (local.get 0)))
-            (func (export "grow_free") (param i32) (result i32)
-              (table.grow $free (ref.null func) (local.get 0)))
-            (func (export "size") (param i32) (result i32) (table.size $t))
-            (func (export "call") (param i32) (result i32)
-              (call_indirect $t (result i32) (local.get 0))))"#
-        ));
-        let mut call = |name: &str, argument: i32| {
-            let function = instance.exports.get_function(name).expect(name);
-            match function.call(&mut store, &[Value::I32(argument)]) {
-                Ok(results) => Ok(results[0].unwrap_i32()),
-                Err(error) => Err(error.message()),
-            }
-        };
-        let whole = i32::try_from(size).expect("a size");
-        assert_eq!(call("grow", 1), Ok(-1));
-        assert_eq!(call("grow", -1), Ok(-1));
-        assert_eq!(call("grow", 0), Ok(whole));
-        assert_eq!(call("size", 0), Ok(whole));
-        assert_eq!(call("grow_free", 3), Ok(5));
-        assert_eq!(call("grow_free", 0), Ok(8));
-        assert_eq!(call("call", 0), Ok(1));
-        assert!(call("call", whole).is_err());
-    }
-}
-
 use std::fmt::Write as _;
 
 use super::*;
@@ -359,4 +322,41 @@ fn a_recursion_of_large_frames_is_a_trap() {
     let error = run(1000).expect_err("the stack does not suffice");
     assert!(error.message().contains("stack"), "{error}");
     run(20).expect("nothing was harmed");
+}
+
+/// The engine treats a large table that cannot grow like one that can. The guest sees no
+/// difference.
+#[test]
+fn a_table_without_room_to_grow_does_not_grow_however_large_it_is() {
+    for size in [1, FIXED_LIMIT, FIXED_LIMIT + 1] {
+        let (instance, mut store) = engine::instance(&format!(
+            r#"(module
+            (table $t {size} {size} funcref) (table $free 5 funcref) (elem (i32.const 0) $one)
+            (memory (export "memory") 1)
+            (func $one (result i32) (i32.const 1))
+            (func (export "grow") (param i32) (result i32)
+              (table.grow $t (ref.null func) (local.get 0)))
+            (func (export "grow_free") (param i32) (result i32)
+              (table.grow $free (ref.null func) (local.get 0)))
+            (func (export "size") (param i32) (result i32) (table.size $t))
+            (func (export "call") (param i32) (result i32)
+              (call_indirect $t (result i32) (local.get 0))))"#
+        ));
+        let mut call = |name: &str, argument: i32| {
+            let function = instance.exports.get_function(name).expect(name);
+            match function.call(&mut store, &[Value::I32(argument)]) {
+                Ok(results) => Ok(results[0].unwrap_i32()),
+                Err(error) => Err(error.message()),
+            }
+        };
+        let whole = i32::try_from(size).expect("a size");
+        assert_eq!(call("grow", 1), Ok(-1));
+        assert_eq!(call("grow", -1), Ok(-1));
+        assert_eq!(call("grow", 0), Ok(whole));
+        assert_eq!(call("size", 0), Ok(whole));
+        assert_eq!(call("grow_free", 3), Ok(5));
+        assert_eq!(call("grow_free", 0), Ok(8));
+        assert_eq!(call("call", 0), Ok(1));
+        assert!(call("call", whole).is_err());
+    }
 }
