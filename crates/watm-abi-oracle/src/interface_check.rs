@@ -145,34 +145,73 @@ fn check_message(problem: &InterfaceError) {
 
 /// The expected answer, found one question at a time.
 fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
-    let exported = |name: &str| exports.iter().find(|export| export.name == name);
-    if exported("_water_v0").is_some() {
+    let is_exported = |name: &str| exported(exports, name).is_some();
+    if is_exported("_water_v0") {
         return Err(vec![InterfaceError::Version0]);
     }
-    if exported("watm_userpipe_v1").is_some() {
+    if is_exported("watm_userpipe_v1") {
         return Err(vec![InterfaceError::DraftV1]);
     }
 
-    let mut problems = Vec::new();
-    match exported("memory").map(|export| &export.kind) {
+    let mut problems = problems_of_memory(exports);
+    problems.extend(problems_of_functions(exports));
+    problems.extend(problems_of_imports(imports));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+
+    let roles = Role::ALL
+        .iter()
+        .copied()
+        .filter(|role| is_exported(role.export()));
+    let kind = if is_exported("_initialize") {
+        ModuleKind::Reactor
+    } else if is_exported("_start") {
+        ModuleKind::Command
+    } else {
+        ModuleKind::Plain
+    };
+    Ok(Entry {
+        roles: roles.collect(),
+        kind,
+    })
+}
+
+/// The first export of this name.
+fn exported<'e>(exports: &'e [ExportDecl], name: &str) -> Option<&'e ItemKind> {
+    let export = exports.iter().find(|export| export.name == name)?;
+    Some(&export.kind)
+}
+
+fn problems_of_memory(exports: &[ExportDecl]) -> Vec<InterfaceError> {
+    let name = "memory".to_owned();
+    match exported(exports, "memory") {
         Some(ItemKind::Memory {
             shared, memory64, ..
         }) => {
-            problems.extend(memory64.then_some(InterfaceError::Memory64));
-            problems.extend(shared.then_some(InterfaceError::SharedMemory));
+            let problems = [
+                memory64.then_some(InterfaceError::Memory64),
+                shared.then_some(InterfaceError::SharedMemory),
+            ];
+            problems.into_iter().flatten().collect()
         }
-        Some(kind) => problems.push(InterfaceError::ExportKind {
-            name: "memory".to_owned(),
+        Some(kind) => vec![InterfaceError::ExportKind {
+            name,
             expected: "a memory",
             found: kind.to_string(),
-        }),
-        None => problems.push(InterfaceError::MissingExport {
-            name: "memory".to_owned(),
+        }],
+        None => vec![InterfaceError::MissingExport {
+            name,
             expected: None,
-        }),
+        }],
     }
+}
+
+/// Problems of the functions that the host calls: those that every module needs, those of the
+/// roles, and those of WASI.
+fn problems_of_functions(exports: &[ExportDecl]) -> Vec<InterfaceError> {
     let wrong_type = |name: &str| {
-        let kind = &exported(name)?.kind;
+        let kind = exported(exports, name)?;
         let expected = export_signature(name)?;
         let wrong = *kind != ItemKind::Function(expected.clone());
         wrong.then(|| InterfaceError::ExportSignature {
@@ -181,9 +220,10 @@ fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<In
             found: kind.to_string(),
         })
     };
+    let mut problems = Vec::new();
     for name in ["watm_init_v1", "watm_ctrlpipe_v1", "watm_start_v1"] {
         problems.extend(wrong_type(name));
-        if exported(name).is_none() {
+        if exported(exports, name).is_none() {
             let expected = export_signature(name);
             problems.push(InterfaceError::MissingExport {
                 name: name.to_owned(),
@@ -198,62 +238,47 @@ fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<In
         "watm_associate_v1",
     ];
     problems.extend(role_names.iter().filter_map(|name| wrong_type(name)));
-    if role_names.iter().all(|name| exported(name).is_none()) {
-        problems.push(InterfaceError::NoRole {
-            names: role_names.clone(),
-        });
+    let is_missing = |name: &&str| exported(exports, name).is_none();
+    if role_names.iter().all(is_missing) {
+        problems.push(InterfaceError::NoRole { names: role_names });
     }
     problems.extend(["_initialize", "_start"].into_iter().filter_map(wrong_type));
-    let mut imports_that_do_not_fit = Vec::new();
-    for ImportDecl { module, name, kind } in imports {
-        let provided = import_signature(module, name);
-        let cut = |name: &str| name.chars().take(201).collect::<String>();
-        let (found, module, name) = (kind.to_string(), cut(module), cut(name));
-        match (provided, kind) {
-            (None, _) => imports_that_do_not_fit.push(InterfaceError::ImportUnknown {
-                module,
-                name,
-                found,
-            }),
-            (Some(right), ItemKind::Function(signature)) if right == *signature => {}
-            (Some(expected), ItemKind::Function(_)) => {
-                imports_that_do_not_fit.push(InterfaceError::ImportSignature {
-                    module,
-                    name,
-                    expected,
-                    found,
-                });
-            }
-            (Some(_), _) => imports_that_do_not_fit.push(InterfaceError::ImportKind {
-                module,
-                name,
-                found,
-            }),
-        }
-    }
-    let count = imports_that_do_not_fit.len().saturating_sub(20);
-    imports_that_do_not_fit.truncate(20);
-    problems.extend(imports_that_do_not_fit);
-    problems.extend((count > 0).then_some(InterfaceError::MoreImports { count }));
+    problems
+}
 
-    if !problems.is_empty() {
-        return Err(problems);
+/// Problems of the imports: the first 20, and the number of the others.
+fn problems_of_imports(imports: &[ImportDecl]) -> Vec<InterfaceError> {
+    let mut problems: Vec<_> = imports.iter().filter_map(problem_of_import).collect();
+    let count = problems.len().saturating_sub(20);
+    problems.truncate(20);
+    problems.extend((count > 0).then_some(InterfaceError::MoreImports { count }));
+    problems
+}
+
+fn problem_of_import(import: &ImportDecl) -> Option<InterfaceError> {
+    let ImportDecl { module, name, kind } = import;
+    let provided = import_signature(module, name);
+    let cut = |name: &str| name.chars().take(201).collect::<String>();
+    let (found, module, name) = (kind.to_string(), cut(module), cut(name));
+    match (provided, kind) {
+        (None, _) => Some(InterfaceError::ImportUnknown {
+            module,
+            name,
+            found,
+        }),
+        (Some(right), ItemKind::Function(signature)) if right == *signature => None,
+        (Some(expected), ItemKind::Function(_)) => Some(InterfaceError::ImportSignature {
+            module,
+            name,
+            expected,
+            found,
+        }),
+        (Some(_), _) => Some(InterfaceError::ImportKind {
+            module,
+            name,
+            found,
+        }),
     }
-    let roles = Role::ALL
-        .iter()
-        .copied()
-        .filter(|role| exported(role.export()).is_some());
-    let kind = if exported("_initialize").is_some() {
-        ModuleKind::Reactor
-    } else if exported("_start").is_some() {
-        ModuleKind::Command
-    } else {
-        ModuleKind::Plain
-    };
-    Ok(Entry {
-        roles: roles.collect(),
-        kind,
-    })
 }
 
 impl InterfaceCase {

@@ -338,6 +338,84 @@ fn needed(name: &str, flags: u64) -> [Rights; 2] {
     [one, none]
 }
 
+/// The parts that the arguments of an operation consist of.
+struct Material {
+    fds: [u64; 2],
+    /// The address and the length of each.
+    paths: [[u64; 2]; 2],
+    flags: [u64; 2],
+    number: u64,
+    /// The rights of the first descriptor, and those that it passes on.
+    rights: [Rights; 2],
+}
+
+impl Material {
+    /// The arguments of a function.
+    fn arguments(&self, name: &str) -> Vec<u64> {
+        let Self { fds, flags, .. } = *self;
+        let (fd, number, result) = (fds[0], self.number, u64::from(RESULT));
+        let [[path, len], [other, other_len]] = self.paths;
+        let buffers = [fd, BUFFERS.into(), 1];
+        match name {
+            "path_open" => self.arguments_of_opening(),
+            "path_rename" => vec![fd, path, len, fds[1], other, other_len],
+            "path_unlink_file" | "path_create_directory" | "path_remove_directory" => {
+                vec![fd, path, len]
+            }
+            "path_filestat_get" => vec![fd, flags[0] & 1, path, len, result],
+            "path_filestat_set_times" => {
+                let times = [number, number >> 7, flags[1] & 15];
+                [&[fd, flags[0] & 1, path, len], &times[..]].concat()
+            }
+            "path_readlink" => vec![fd, path, len, BYTES.into(), flags[0], result],
+            "fd_readdir" => vec![fd, BYTES.into(), BYTES_LEN.into(), flags[0], result],
+            "fd_read" | "fd_write" => [&buffers[..], &[result]].concat(),
+            "fd_pread" | "fd_pwrite" => [&buffers[..], &[number, result]].concat(),
+            "fd_seek" => vec![fd, number, flags[0] & 3, result],
+            "fd_tell" | "fd_filestat_get" => vec![fd, result],
+            "fd_close" | "fd_sync" | "fd_datasync" => vec![fd],
+            "fd_advise" => vec![fd, number, number, flags[0] & 7],
+            // A subset of its rights, or any.
+            "fd_fdstat_set_rights" => {
+                let of_those = if flags[0] & 1 == 0 { u64::MAX } else { 0 };
+                let [base, inheriting] = self.rights.map(|rights| rights.bits() | !of_those);
+                vec![fd, base & number, inheriting & number.rotate_left(30)]
+            }
+            "path_link" => vec![fd, 0, path, len, fds[1], other, other_len],
+            "path_symlink" => vec![path, len, fds[1], other, other_len],
+            "fd_renumber" => fds.to_vec(),
+            "fd_filestat_set_size" => vec![fd, number],
+            "fd_filestat_set_times" => vec![fd, number, number >> 7, flags[0] & 15],
+            "fd_allocate" => vec![fd, number, flags[0]],
+            "fd_fdstat_set_flags" => vec![fd, flags[0] & 31],
+            other => panic!("{other} has no arguments here"),
+        }
+    }
+
+    /// All rights, or any. Then creating, truncating and the like. Then appending and the like.
+    fn arguments_of_opening(&self) -> Vec<u64> {
+        let ([fd, _], [[path, len], _]) = (self.fds, self.paths);
+        let [creating, appending] = self.flags;
+        let rights = if self.number.is_multiple_of(2) {
+            (1 << 30) - 1
+        } else {
+            self.number
+        };
+        vec![
+            fd,
+            appending & 1,
+            path,
+            len,
+            creating & 15,
+            rights,
+            rights,
+            appending >> 1 & 31,
+            RESULT.into(),
+        ]
+    }
+}
+
+/// Has a guest run an operation, and checks its answer.
 fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Option<()> {
     let name = FUNCTIONS[usize::from(operation.function) % FUNCTIONS.len()];
     let texts = operation.paths.map(Location::text);
@@ -353,92 +431,22 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
         let connections = [guest.internal, guest.net, guest.control];
         given.number(opened, connections)
     });
-    let paths = [0, 1].map(|path| [u64::from(PATHS[path]), texts[path].len() as u64]);
-    let flags = operation.flags.map(u64::from);
-    let (number, result) = (operation.number, u64::from(RESULT));
-    let buffers = [fds[0], BUFFERS.into(), 1];
-    let [fd, path] = [fds[0], paths[0][0]];
-    let len = paths[0][1];
     let before = [rights(guest, fds[0])?, rights(guest, fds[1])?];
-    let arguments = match name {
-        "path_open" => {
-            // All rights, or any. Then creating, truncating and the like. Then appending and the
-            // like.
-            let rights = if number % 2 == 0 {
-                (1 << 30) - 1
-            } else {
-                number
-            };
-            vec![
-                fd,
-                flags[1] & 1,
-                path,
-                len,
-                flags[0] & 15,
-                rights,
-                rights,
-                flags[1] >> 1 & 31,
-                result,
-            ]
-        }
-        "path_rename" => vec![fd, path, len, fds[1], paths[1][0], paths[1][1]],
-        "path_unlink_file" | "path_create_directory" | "path_remove_directory" => {
-            vec![fd, path, len]
-        }
-        "path_filestat_get" => vec![fd, flags[0] & 1, path, len, result],
-        "path_filestat_set_times" => vec![
-            fd,
-            flags[0] & 1,
-            path,
-            len,
-            number,
-            number >> 7,
-            flags[1] & 15,
-        ],
-        "path_readlink" => vec![fd, path, len, BYTES.into(), flags[0], result],
-        "fd_readdir" => vec![fd, BYTES.into(), BYTES_LEN.into(), flags[0], result],
-        "fd_read" | "fd_write" => [&buffers[..], &[result]].concat(),
-        "fd_pread" | "fd_pwrite" => [&buffers[..], &[number, result]].concat(),
-        "fd_seek" => vec![fd, number, flags[0] & 3, result],
-        "fd_tell" | "fd_filestat_get" => vec![fd, result],
-        "fd_close" | "fd_sync" | "fd_datasync" => vec![fd],
-        "fd_advise" => vec![fd, number, number, flags[0] & 7],
-        // A subset of its rights, or any.
-        "fd_fdstat_set_rights" => {
-            let of_those = if flags[0] & 1 == 0 { u64::MAX } else { 0 };
-            let [base, inheriting] = before[0].map(|rights| rights.bits() | !of_those);
-            vec![fd, base & number, inheriting & number.rotate_left(30)]
-        }
-        "path_link" => vec![fd, 0, path, len, fds[1], paths[1][0], paths[1][1]],
-        "path_symlink" => vec![path, len, fds[1], paths[1][0], paths[1][1]],
-        "fd_renumber" => fds.to_vec(),
-        "fd_filestat_set_size" => vec![fd, number],
-        "fd_filestat_set_times" => vec![fd, number, number >> 7, flags[0] & 15],
-        "fd_allocate" => vec![fd, number, flags[0]],
-        "fd_fdstat_set_flags" => vec![fd, flags[0] & 31],
-        other => panic!("{other} has no arguments here"),
+    let material = Material {
+        fds,
+        paths: [0, 1].map(|path| [u64::from(PATHS[path]), texts[path].len() as u64]),
+        flags: operation.flags.map(u64::from),
+        number: operation.number,
+        rights: before[0],
     };
-    let errno = call(guest, name, &arguments)?;
-    assert!((0..=LAST_ERRNO).contains(&errno), "{name} answered {errno}");
-    let needed = needed(name, flags[0]);
-    if errno == 0 {
-        for ([had, _], needed) in before.into_iter().zip(needed) {
-            assert!(
-                had.contains(needed),
-                "{name} succeeded without a right: {had:?}"
-            );
-        }
-    }
+    let errno = call(guest, name, &material.arguments(name))?;
+    check(name, errno, before, material.flags[0]);
     if name == "fd_fdstat_set_rights" {
-        let after = rights(guest, fd)?;
+        let after = rights(guest, fds[0])?;
         for (before, after) in before[0].into_iter().zip(after) {
             assert!(before.contains(after), "{before:?} became {after:?}");
         }
     }
-    assert!(
-        errno != 0 || !matches!(name, "path_link" | "path_symlink"),
-        "{name} made a link"
-    );
     if name == "path_open" && errno == 0 {
         let memory = came(guest.memory())?;
         let at = RESULT as usize;
@@ -446,4 +454,23 @@ fn run(operation: &FileOperation, guest: &Remote, opened: &mut Vec<u32>) -> Opti
         opened.push(u32::from_le_bytes(bytes));
     }
     Some(())
+}
+
+/// Checks that an answer is a known one, and that a successful operation had the rights that it
+/// needs.
+fn check(name: &str, errno: i32, before: [[Rights; 2]; 2], flags: u64) {
+    assert!((0..=LAST_ERRNO).contains(&errno), "{name} answered {errno}");
+    if errno != 0 {
+        return;
+    }
+    for ([had, _], needed) in before.into_iter().zip(needed(name, flags)) {
+        assert!(
+            had.contains(needed),
+            "{name} succeeded without a right: {had:?}"
+        );
+    }
+    assert!(
+        !matches!(name, "path_link" | "path_symlink"),
+        "{name} made a link"
+    );
 }

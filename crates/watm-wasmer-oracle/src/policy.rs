@@ -167,87 +167,25 @@ pub struct PolicyEnd {
 /// quotes too much.
 pub fn policy(case: &PolicyCase) -> PolicyEnd {
     anything(&case.text);
-    let mut refused = false;
-    let mut set = Vec::new();
-    let mut prefixes = Vec::new();
-    for choice in case.prefixes.iter().take(3) {
-        let (prefix, wrong) = choice.build();
-        let parsed = prefix.to_string().parse::<Nat64Prefix>();
-        assert_eq!(parsed.is_err(), wrong, "{prefix}: {parsed:?}");
-        refused |= wrong;
-        if let Ok(parsed) = parsed {
-            prefixes.push(prefix);
-            set.push(parsed);
-        }
-    }
-    let mut entries = |choices: &[EntryChoice]| -> Vec<(AddressEntry, Entry)> {
-        let built = choices.iter().take(4).filter_map(|choice| {
-            let (text, entry) = choice.build(case, &prefixes);
-            let (start, end) = text.split_at(case.around as usize % text.len());
-            anything(&format!("{start}{}{end}", case.text));
-            anything(start);
-            let parsed = text.parse::<AddressEntry>();
-            assert_eq!(parsed.is_ok(), entry.is_some(), "{text}: {parsed:?}");
-            refused |= parsed.is_err();
-            parsed.ok().zip(entry)
-        });
-        built.collect()
-    };
-    let (allow, deny) = (entries(&case.allow), entries(&case.deny));
-
-    let start = || match case.allow_others {
-        true => AddressPolicy::allow_all(),
-        false => AddressPolicy::deny_all(),
-    };
-    let with_prefixes = |policy| {
-        set.iter()
-            .copied()
-            .fold(policy, AddressPolicy::nat64_prefix)
-    };
-    let with_entries = |policy| {
-        let taken = |entries: &[(AddressEntry, Entry)]| -> Vec<AddressEntry> {
-            entries.iter().map(|(entry, _)| entry.clone()).collect()
-        };
-        let policy = taken(&deny).into_iter().fold(policy, AddressPolicy::deny);
-        taken(&allow).into_iter().fold(policy, AddressPolicy::allow)
-    };
-    let policies = [
-        with_entries(with_prefixes(start())),
-        with_prefixes(with_entries(start())),
-    ];
-
+    let (prefixes, wrong_prefixes) = prefixes(case);
+    let (allow, wrong_allow) = entries(case, &case.allow, &prefixes.models);
+    let (deny, wrong_deny) = entries(case, &case.deny, &prefixes.models);
+    let policies = policies(case, &prefixes.parsed, &allow.parsed, &deny.parsed);
     let mut end = PolicyEnd {
-        refused,
+        refused: wrong_prefixes || wrong_allow || wrong_deny,
         allowed: false,
         denied: false,
     };
-    let port = case.port.number();
-    let forms = [
-        Form::Plain,
-        Form::Mapped,
-        Form::WellKnown,
-        Form::Set(0),
-        Form::Set(1),
-        Form::Set(2),
-        Form::SixToFour,
-        Form::TeredoServer,
-        Form::TeredoClient,
-        Form::Last,
-        Form::Other,
-    ];
-    for form in forms {
-        let address = form.build(case, &prefixes);
-        let ip = address.ip();
+    for form in Form::ALL {
+        let address = form.build(case, &prefixes.models);
+        let (ip, port) = (address.ip(), case.port.number());
         let host = case
             .host
             .map_or_else(|| ip.to_string(), |name| name.text().to_owned());
-        let denied = deny
-            .iter()
-            .any(|(_, e)| e.denies(&host, address, port, &prefixes));
-        let allowed = allow
-            .iter()
-            .any(|(_, e)| e.allows(&host, address, port, &prefixes));
-        let expected = !denied && (case.allow_others || allowed);
+        let denies = |entry: &Entry| entry.denies(&host, address, port, &prefixes.models);
+        let allows = |entry: &Entry| entry.allows(&host, address, port, &prefixes.models);
+        let expected = !deny.models.iter().any(denies)
+            && (case.allow_others || allow.models.iter().any(allows));
         for policy in &policies {
             let permitted = policy.permits(&host, SocketAddr::new(ip, port));
             assert_eq!(
@@ -259,6 +197,74 @@ pub fn policy(case: &PolicyCase) -> PolicyEnd {
         end.denied |= !expected;
     }
     end
+}
+
+/// What the runtime has parsed, and its models.
+struct Taken<T, M> {
+    parsed: Vec<T>,
+    models: Vec<M>,
+}
+
+/// The prefixes of a case, and whether one was refused.
+fn prefixes(case: &PolicyCase) -> (Taken<Nat64Prefix, Prefix>, bool) {
+    let (mut parsed, mut models, mut refused) = (Vec::new(), Vec::new(), false);
+    for choice in case.prefixes.iter().take(3) {
+        let (prefix, wrong) = choice.build();
+        let result = prefix.to_string().parse::<Nat64Prefix>();
+        assert_eq!(result.is_err(), wrong, "{prefix}: {result:?}");
+        refused |= wrong;
+        if let Ok(result) = result {
+            parsed.push(result);
+            models.push(prefix);
+        }
+    }
+    (Taken { parsed, models }, refused)
+}
+
+/// The entries of a case, and whether one was refused.
+fn entries(
+    case: &PolicyCase,
+    choices: &[EntryChoice],
+    prefixes: &[Prefix],
+) -> (Taken<AddressEntry, Entry>, bool) {
+    let (mut parsed, mut models, mut refused) = (Vec::new(), Vec::new(), false);
+    for choice in choices.iter().take(4) {
+        let (text, entry) = choice.build(case, prefixes);
+        let (start, end) = text.split_at(case.around as usize % text.len());
+        anything(&format!("{start}{}{end}", case.text));
+        anything(start);
+        let result = text.parse::<AddressEntry>();
+        assert_eq!(result.is_ok(), entry.is_some(), "{text}: {result:?}");
+        refused |= result.is_err();
+        parsed.extend(result);
+        models.extend(entry);
+    }
+    (Taken { parsed, models }, refused)
+}
+
+/// The policy of a case, built in two orders.
+fn policies(
+    case: &PolicyCase,
+    prefixes: &[Nat64Prefix],
+    allow: &[AddressEntry],
+    deny: &[AddressEntry],
+) -> [AddressPolicy; 2] {
+    let start = || match case.allow_others {
+        true => AddressPolicy::allow_all(),
+        false => AddressPolicy::deny_all(),
+    };
+    let with_prefixes = |policy| {
+        let prefixes = prefixes.iter().copied();
+        prefixes.fold(policy, AddressPolicy::nat64_prefix)
+    };
+    let with_entries = |policy| {
+        let policy = deny.iter().cloned().fold(policy, AddressPolicy::deny);
+        allow.iter().cloned().fold(policy, AddressPolicy::allow)
+    };
+    [
+        with_entries(with_prefixes(start())),
+        with_prefixes(with_entries(start())),
+    ]
 }
 
 /// Parses arbitrary text as an entry and as a prefix. An error must show the text on one line.
@@ -380,6 +386,20 @@ impl PrefixChoice {
 }
 
 impl Form {
+    const ALL: [Self; 11] = [
+        Self::Plain,
+        Self::Mapped,
+        Self::WellKnown,
+        Self::Set(0),
+        Self::Set(1),
+        Self::Set(2),
+        Self::SixToFour,
+        Self::TeredoServer,
+        Self::TeredoClient,
+        Self::Last,
+        Self::Other,
+    ];
+
     fn build(self, case: &PolicyCase, prefixes: &[Prefix]) -> Address {
         let base = u128::from(case.base.number());
         let around = |len| Range::around(v6(u128::MAX), len).first ^ u128::MAX;

@@ -1,7 +1,6 @@
 //! A remote-controlled guest. Its worker reads orders from the internal descriptor, calls any host
 //! function with any arguments, and fills and shows its memory.
 
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -187,129 +186,140 @@ impl Remote {
     }
 }
 
+/// The guest, in the text format.
 fn text() -> String {
-    let mut text = String::from("(module\n");
-    for (number, function) in functions().iter().enumerate() {
-        let _ = write!(
-            text,
-            "(import \"{}\" \"{}\" (func $f{number}",
-            function.module, function.name
-        );
-        for param in function.signature.params.iter() {
-            let _ = write!(text, " (param {})", type_name(*param));
-        }
-        for result in function.signature.results.iter() {
-            let _ = write!(text, " (result {})", type_name(*result));
-        }
-        text.push_str("))\n");
-    }
-    let number_of = |name: &str| {
-        functions()
-            .iter()
-            .position(|function| function.name == name)
-            .expect("it is a function of the host")
-    };
-    let (read, write, dial) = (
-        number_of("fd_read"),
-        number_of("fd_write"),
-        number_of("water_dial_fixed"),
-    );
-    let _ = write!(
-        text,
-        r#"(memory (export "memory") 3)
+    let numbered = || functions().iter().enumerate();
+    let imports: String = numbered().map(|(number, f)| import(number, f)).collect();
+    let calls: String = numbered().map(|(number, f)| call(number, f)).collect();
+    format!(
+        r#"(module
+        {imports}
+        (memory (export "memory") 3)
         (global $internal (mut i32) (i32.const 0))
         (global $net (mut i32) (i32.const 0))
         (global $control (mut i32) (i32.const 0))
-        (func $move (param $write i32) (param $at i32) (param $left i32) (result i32) (local $errno i32)
+        {}
+        (func $call (param $function i32) (result i32)
+        {calls}
+        (i32.const 0))
+        {})"#,
+        move_function(),
+        exported_functions(),
+    )
+}
+
+/// Imports a function under its number.
+fn import(number: usize, function: &Function) -> String {
+    let Function {
+        module,
+        name,
+        signature,
+    } = function;
+    let types = |what: &str, types: &[ValType]| -> String {
+        types
+            .iter()
+            .map(|ty| format!(" ({what} {})", ty.name()))
+            .collect()
+    };
+    let params = types("param", &signature.params);
+    let results = types("result", &signature.results);
+    format!("(import \"{module}\" \"{name}\" (func $f{number}{params}{results}))\n")
+}
+
+/// Calls a function with the arguments of the order, if the order asks for this function.
+fn call(number: usize, function: &Function) -> String {
+    let argument = |(index, param): (usize, &ValType)| {
+        let at = ORDER as usize + 8 + 8 * index;
+        match param {
+            ValType::I64 => format!(" (i64.load (i32.const {at}))"),
+            _ => format!(" (i32.wrap_i64 (i64.load (i32.const {at})))"),
+        }
+    };
+    let params = function.signature.params.iter().enumerate();
+    let arguments: String = params.map(argument).collect();
+    let returned = if function.signature.results.is_empty() {
+        "(return (i32.const 0))"
+    } else {
+        "(return)"
+    };
+    format!(
+        "(if (i32.eq (local.get $function) (i32.const {number}))
+          (then (call $f{number}{arguments}) {returned}))\n"
+    )
+}
+
+/// The number of a host function.
+fn number_of(name: &str) -> usize {
+    functions()
+        .iter()
+        .position(|function| function.name == name)
+        .expect("it is a host function")
+}
+
+/// A function that moves a whole piece of memory to or from the internal descriptor.
+fn move_function() -> String {
+    format!(
+        r#"(func $move (param $write i32) (param $at i32) (param $left i32) (result i32) (local $errno i32)
           (loop $more
             (if (i32.eqz (local.get $left)) (then (return (i32.const 0))))
             (i32.store (i32.const {IOVEC}) (local.get $at))
-            (i32.store (i32.const {}) (local.get $left))
-            (i32.store (i32.const {}) (i32.const 0))
+            (i32.store (i32.const {length}) (local.get $left))
+            (i32.store (i32.const {moved}) (i32.const 0))
             (local.set $errno (if (result i32) (local.get $write)
-              (then (call $f{write} (global.get $internal) (i32.const {IOVEC}) (i32.const 1) (i32.const {})))
-              (else (call $f{read} (global.get $internal) (i32.const {IOVEC}) (i32.const 1) (i32.const {})))))
+              (then (call $f{write} (global.get $internal) (i32.const {IOVEC}) (i32.const 1) (i32.const {moved})))
+              (else (call $f{read} (global.get $internal) (i32.const {IOVEC}) (i32.const 1) (i32.const {moved})))))
             ;; It may have been made non-blocking.
             (br_if $more (i32.eq (local.get $errno) (i32.const 6)))
             (if (local.get $errno) (then (return (local.get $errno))))
-            (if (i32.eqz (i32.load (i32.const {}))) (then (return (i32.const 1))))
-            (local.set $at (i32.add (local.get $at) (i32.load (i32.const {}))))
-            (local.set $left (i32.sub (local.get $left) (i32.load (i32.const {}))))
+            (if (i32.eqz (i32.load (i32.const {moved}))) (then (return (i32.const 1))))
+            (local.set $at (i32.add (local.get $at) (i32.load (i32.const {moved}))))
+            (local.set $left (i32.sub (local.get $left) (i32.load (i32.const {moved}))))
             (br $more))
-          (unreachable))
-        (func $call (param $function i32) (result i32)
-"#,
-        IOVEC + 4,
-        IOVEC + 8,
-        IOVEC + 8,
-        IOVEC + 8,
-        IOVEC + 8,
-        IOVEC + 8,
-        IOVEC + 8,
-    );
-    for (number, function) in functions().iter().enumerate() {
-        let _ = write!(
-            text,
-            "(if (i32.eq (local.get $function) (i32.const {number})) (then (call $f{number}"
-        );
-        for (index, param) in function.signature.params.iter().enumerate() {
-            let at = ORDER as usize + 8 + 8 * index;
-            let _ = match param {
-                ValType::I64 => write!(text, " (i64.load (i32.const {at}))"),
-                _ => write!(text, " (i32.wrap_i64 (i64.load (i32.const {at})))"),
-            };
-        }
-        let returned = if function.signature.results.is_empty() {
-            "(return (i32.const 0))"
-        } else {
-            "(return)"
-        };
-        let _ = writeln!(text, ") {returned}))");
-    }
-    let _ = write!(
-        text,
-        r#"(i32.const 0))
-        (func (export "{}") (result i32) (i32.const 0))
-        (func (export "{}") (param i32) (result i32)
+          (unreachable))"#,
+        length = IOVEC + 4,
+        moved = IOVEC + 8,
+        write = number_of("fd_write"),
+        read = number_of("fd_read"),
+    )
+}
+
+/// The exports. The worker sends its descriptors, and then carries out one order after the other.
+fn exported_functions() -> String {
+    format!(
+        r#"(func (export "{init}") (result i32) (i32.const 0))
+        (func (export "{dial}") (param i32) (result i32)
           (global.set $internal (local.get 0))
-          (global.set $net (call $f{dial}))
+          (global.set $net (call $f{dial_fixed}))
           (global.get $net))
-        (func (export "{}") (param i32) (result i32) (global.set $control (local.get 0)) (i32.const 0))
-        (func (export "{}") (result i32) (local $what i32) (local $at i32) (local $len i32) (local $errno i32)
+        (func (export "{ctrlpipe}") (param i32) (result i32) (global.set $control (local.get 0)) (i32.const 0))
+        (func (export "{start}") (result i32) (local $what i32) (local $at i32) (local $len i32) (local $errno i32)
           (i32.store (i32.const {ANSWER_AT}) (global.get $internal))
-          (i32.store (i32.const {}) (global.get $net))
-          (i32.store (i32.const {}) (global.get $control))
+          (i32.store (i32.const {second_answer}) (global.get $net))
+          (i32.store (i32.const {third_answer}) (global.get $control))
           (drop (call $move (i32.const 1) (i32.const {ANSWER_AT}) (i32.const 12)))
           (loop $next
             (if (call $move (i32.const 0) (i32.const {ORDER}) (i32.const {ORDER_SIZE})) (then (return (i32.const 0))))
             (local.set $what (i32.load (i32.const {ORDER})))
-            (local.set $at (i32.wrap_i64 (i64.load (i32.const {}))))
-            (local.set $len (i32.wrap_i64 (i64.load (i32.const {}))))
+            (local.set $at (i32.wrap_i64 (i64.load (i32.const {first_argument}))))
+            (local.set $len (i32.wrap_i64 (i64.load (i32.const {second_argument}))))
             (if (i32.eqz (local.get $what)) (then
-              (i32.store (i32.const {ANSWER_AT}) (call $call (i32.load (i32.const {}))))
+              (i32.store (i32.const {ANSWER_AT}) (call $call (i32.load (i32.const {function}))))
               (local.set $what (i32.const 2))
               (local.set $at (i32.const {ANSWER_AT}))
               (local.set $len (i32.const 4))))
             (local.set $errno (call $move (i32.eq (local.get $what) (i32.const 2)) (local.get $at) (local.get $len)))
             (br_if $next (i32.eqz (local.get $errno)))
             (return (i32.const 0)))
-          (unreachable)))"#,
-        names::INIT,
-        names::DIAL,
-        names::CTRLPIPE,
-        names::START,
-        ANSWER_AT + 4,
-        ANSWER_AT + 8,
-        ORDER + 8,
-        ORDER + 16,
-        ORDER + 4,
-    );
-    text
-}
-
-fn type_name(ty: ValType) -> &'static str {
-    match ty {
-        ValType::I64 => "i64",
-        _ => "i32",
-    }
+          (unreachable))"#,
+        init = names::INIT,
+        dial = names::DIAL,
+        ctrlpipe = names::CTRLPIPE,
+        start = names::START,
+        dial_fixed = number_of("water_dial_fixed"),
+        second_answer = ANSWER_AT + 4,
+        third_answer = ANSWER_AT + 8,
+        function = ORDER + 4,
+        first_argument = ORDER + 8,
+        second_argument = ORDER + 16,
+    )
 }

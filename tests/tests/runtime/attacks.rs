@@ -128,9 +128,30 @@ fn an_import_that_is_repeated_thousands_of_times_is_one_function() {
 
 #[test]
 fn what_a_module_declares_is_counted_before_it_is_kept() {
+    for (what, sections) in [many_items(), large_instances()].concat() {
+        let file = binary(&sections);
+        for error in [
+            ModuleInfo::parse(&file).expect_err(what),
+            TransportModule::from_bytes(&file).expect_err(what),
+        ] {
+            assert!(
+                matches!(error, LoadError::TooComplex(_)),
+                "{what}: {error:?}"
+            );
+            assert!(error.to_string().contains(what), "{what}: {error}");
+        }
+    }
+}
+
+/// What a refused module has too much of, in the words of the error, and its sections.
+type Refused = (&'static str, Vec<Vec<u8>>);
+
+/// More items, or items with more values, than a module may have.
+fn many_items() -> Vec<Refused> {
     let (no_name, function) = ([0, 0], [0, 0]);
     let import = [&no_name[..], &function].concat();
-    for (what, sections) in [
+    let claims = |id| vec![section(id, &leb(u32::MAX as usize))];
+    vec![
         (
             "100000 imports",
             vec![wide_types(1), items(2, 100_000, &import)],
@@ -158,77 +179,34 @@ fn what_a_module_declares_is_counted_before_it_is_kept() {
         ("1000000 functions", vec![items(3, 1_000_000, &[0])]),
         ("1000000 memories", vec![items(5, 1_000_000, &[0, 0])]),
         // Only the count claims this many.
-        (
-            "4294967295 types",
-            vec![section(1, &leb(u32::MAX as usize))],
-        ),
-        (
-            "4294967295 imports",
-            vec![section(2, &leb(u32::MAX as usize))],
-        ),
-        (
-            "4294967295 global",
-            vec![section(6, &leb(u32::MAX as usize))],
-        ),
-        (
-            "4294967295 exports",
-            vec![section(7, &leb(u32::MAX as usize))],
-        ),
-        (
-            "4294967295 element",
-            vec![section(9, &leb(u32::MAX as usize))],
-        ),
-        (
-            "4294967295 data",
-            vec![section(11, &leb(u32::MAX as usize))],
-        ),
-        // What each instance has, or computes.
-        (
-            "elements in its tables",
-            vec![section(4, &[vec![1, 0x70, 0], leb((1 << 20) + 1)].concat())],
-        ),
-        (
-            "elements in its tables",
-            vec![items(
-                4,
-                2,
-                &[vec![0x70, 1], leb(600_000), leb(600_000)].concat(),
-            )],
-        ),
+        ("4294967295 types", claims(1)),
+        ("4294967295 imports", claims(2)),
+        ("4294967295 global", claims(6)),
+        ("4294967295 exports", claims(7)),
+        ("4294967295 element", claims(9)),
+        ("4294967295 data", claims(11)),
+    ]
+}
+
+/// Tables, constant expressions and names that would make each instance too large or too slow.
+fn large_instances() -> Vec<Refused> {
+    let table = [vec![1, 0x70, 0], leb((1 << 20) + 1)].concat();
+    let half_a_table = [vec![0x70, 1], leb(600_000), leb(600_000)].concat();
+    let sum = [
+        vec![0x7f, 0, 0x41, 0],
+        [0x41, 0, 0x6a].repeat(8),
+        vec![0x0b],
+    ];
+    let named = [leb(99_999), vec![b'x'; 99_999], vec![2, 0]];
+    vec![
+        ("elements in its tables", vec![section(4, &table)]),
+        ("elements in its tables", vec![items(4, 2, &half_a_table)]),
         (
             "instructions in a constant expression",
-            vec![items(
-                6,
-                1,
-                &[
-                    vec![0x7f, 0, 0x41, 0],
-                    [0x41, 0, 0x6a].repeat(8),
-                    vec![0x0b],
-                ]
-                .concat(),
-            )],
+            vec![items(6, 1, &sum.concat())],
         ),
-        (
-            "bytes in the names",
-            vec![items(
-                7,
-                11,
-                &[leb(99_999), vec![b'x'; 99_999], vec![2, 0]].concat(),
-            )],
-        ),
-    ] {
-        let file = binary(&sections);
-        for error in [
-            ModuleInfo::parse(&file).expect_err(what),
-            TransportModule::from_bytes(&file).expect_err(what),
-        ] {
-            assert!(
-                matches!(error, LoadError::TooComplex(_)),
-                "{what}: {error:?}"
-            );
-            assert!(error.to_string().contains(what), "{what}: {error}");
-        }
-    }
+        ("bytes in the names", vec![items(7, 11, &named.concat())]),
+    ]
 }
 
 #[test]

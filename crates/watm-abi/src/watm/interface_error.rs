@@ -114,53 +114,24 @@ impl fmt::Display for InterfaceError {
                 "the module was built for an unreleased later draft of v1 \
                  (it exports `watm_userpipe_v1`), but only the published WATM v1 is supported",
             ),
-            Self::MissingExport { name, expected } => {
-                let name = Quoted(name);
-                write!(
-                    f,
-                    "the module does not export {name}, which WATM v1 requires"
-                )?;
-                match expected {
-                    Some(expected) => write!(f, " as {expected}"),
-                    None => Ok(()),
-                }
-            }
+            Self::MissingExport { name, expected } => write_missing(f, name, expected.as_ref()),
             Self::ExportSignature {
                 name,
                 expected,
                 found,
-            } => {
-                let name = Quoted(name);
-                write!(
-                    f,
-                    "the module exports {name} as {found}, but WATM v1 requires {expected}"
-                )
-            }
+            } => write_export(f, name, found, expected),
             Self::ExportKind {
                 name,
                 expected,
                 found,
-            } => {
-                let name = Quoted(name);
-                write!(
-                    f,
-                    "the module exports {name} as {found}, but WATM v1 requires {expected}"
-                )
-            }
+            } => write_export(f, name, found, expected),
             Self::SharedMemory => f.write_str(
                 "the module exports a shared memory, but WATM v1 requires one that is not shared",
             ),
             Self::Memory64 => {
                 f.write_str("the module exports a 64-bit memory, but WATM v1 requires a 32-bit one")
             }
-            Self::NoRole { names } => {
-                f.write_str("the module has no role: WATM v1 requires one of the exports ")?;
-                for (index, name) in names.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { ", " };
-                    write!(f, "{separator}{}", Quoted(name))?;
-                }
-                Ok(())
-            }
+            Self::NoRole { names } => write_no_role(f, names),
             Self::ImportUnknown {
                 module,
                 name,
@@ -203,6 +174,44 @@ impl fmt::Display for InterfaceError {
 }
 
 impl std::error::Error for InterfaceError {}
+
+fn write_missing(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    expected: Option<&Signature>,
+) -> fmt::Result {
+    let name = Quoted(name);
+    write!(
+        f,
+        "the module does not export {name}, which WATM v1 requires"
+    )?;
+    match expected {
+        Some(expected) => write!(f, " as {expected}"),
+        None => Ok(()),
+    }
+}
+
+fn write_export(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    found: &str,
+    expected: &dyn fmt::Display,
+) -> fmt::Result {
+    let name = Quoted(name);
+    write!(
+        f,
+        "the module exports {name} as {found}, but WATM v1 requires {expected}"
+    )
+}
+
+fn write_no_role(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
+    f.write_str("the module has no role: WATM v1 requires one of the exports ")?;
+    for (index, name) in names.iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        write!(f, "{separator}{}", Quoted(name))?;
+    }
+    Ok(())
+}
 
 fn write_import(f: &mut fmt::Formatter<'_>, module: &str, name: &str, found: &str) -> fmt::Result {
     let (module, name) = (Quoted(module), Quoted(name));

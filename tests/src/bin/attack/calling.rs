@@ -12,10 +12,17 @@ const COUNT: u32 = 1024;
 const LENGTH: u32 = (4 << 20) - 1;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [calls(), paths(), computing(), ends()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        calls(),
+        writes(),
+        vec![files()],
+        paths(),
+        computing(),
+        ends(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A case whose guest is run by `watm dial-fixed`. It may take twice its time limit, and
@@ -51,15 +58,14 @@ fn at_init(imports: &[&str], init: String) -> Guest {
     }
 }
 
+/// An array of 1,024 buffers, all over the same 4 MiB.
+fn array() -> String {
+    buffers(1024, COUNT, 65536, LENGTH)
+}
+
+/// The largest calls of single functions, repeated for ever.
 fn calls() -> Vec<Case> {
-    let array = buffers(1024, COUNT, 65536, LENGTH);
-    let lines = filled(PAGES, b'\n');
-    let write = |fd: u32| {
-        format!(
-            "(drop (call $fd_write (i32.const {fd}) (i32.const 1024) (i32.const {COUNT}) (i32.const 8)))"
-        )
-    };
-    let mut cases = vec![
+    vec![
         case(
             "random numbers in all of memory, for ever",
             at_init(
@@ -88,7 +94,9 @@ fn calls() -> Vec<Case> {
             at_init(
                 &["water_dial"],
                 format!(
-                    "{lines} {array} {}",
+                    "{} {} {}",
+                    filled(PAGES, b'\n'),
+                    array(),
                     for_ever(&format!(
                         "(drop (call $water_dial (i32.const 1024) (i32.const {COUNT})
                             (i32.const 1024) (i32.const {COUNT})))"
@@ -106,7 +114,18 @@ fn calls() -> Vec<Case> {
                 ))),
             ),
         ),
-    ];
+    ]
+}
+
+/// Large writes to the standard streams, which turn them into log lines.
+fn writes() -> Vec<Case> {
+    let array = array();
+    let write = |fd: u32| {
+        format!(
+            "(drop (call $fd_write (i32.const {fd}) (i32.const 1024) (i32.const {COUNT}) (i32.const 8)))"
+        )
+    };
+    let mut cases = Vec::new();
     for (fd, what) in [(1, "output"), (2, "error")] {
         for (value, bytes) in [(b'\n', "newlines"), (1, "control characters")] {
             let content = filled(PAGES, value);
@@ -114,6 +133,7 @@ fn calls() -> Vec<Case> {
             let name = format!("4 GiB of {bytes} to standard {what} in one call");
             cases.push(with_args(&name, once, "-v"));
         }
+        let lines = filled(PAGES, b'\n');
         let again = at_init(
             &["fd_write"],
             format!("{lines} {array} {}", for_ever(&write(fd))),
@@ -134,12 +154,12 @@ fn calls() -> Vec<Case> {
         let name = format!("3,000 control characters to standard {what}, for ever");
         cases.push(with_args(&name, short, "-v"));
     }
-    cases.push(files(&array));
     cases
 }
 
 /// A guest that writes and reads 4 GiB of a file in one call each.
-fn files(array: &str) -> Case {
+fn files() -> Case {
+    let array = array();
     let arguments = format!("(i32.const 1024) (i32.const {COUNT})");
     let file = "(i32.load (i32.const 8))";
     let guest = at_init(

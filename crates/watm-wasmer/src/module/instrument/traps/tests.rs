@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
 
+use wasmer::Function;
+
 use super::*;
 use crate::module::engine;
 
@@ -61,6 +63,32 @@ fn range(start: u32, count: u32, length: usize) -> Option<std::ops::Range<usize>
 }
 
 impl Model {
+    /// The state of a new instance.
+    fn new() -> Self {
+        let mut model = Self {
+            memory: vec![0; 65536],
+            functions: vec![false; 10],
+            external: 7,
+            data: b"abcde",
+            elements: 3,
+            nulls: 2,
+        };
+        model.memory[100..106].copy_from_slice(b"active");
+        model.functions[4] = true;
+        model
+    }
+
+    /// Has the function of this name grow or drop something.
+    fn change(&mut self, name: &str) {
+        match name {
+            "memory.grow" => self.memory.resize(131_072, 0),
+            "table.grow" => self.functions.push(false),
+            "data.drop" => self.data = b"",
+            "elem.drop" => (self.elements, self.nulls) = (0, 0),
+            _ => unreachable!("{name}"),
+        }
+    }
+
     /// Whether an instruction succeeds.
     fn run(&mut self, name: &str, a: u32, b: u32, c: u32) -> bool {
         self.try_run(name, a, b, c).is_some()
@@ -122,25 +150,110 @@ impl Model {
     }
 }
 
+/// An instance and its model.
+struct Compared {
+    instance: Instance,
+    store: Store,
+    model: Model,
+    /// Number of calls that were refused.
+    refused: u32,
+}
+
+impl Compared {
+    fn new() -> Self {
+        let (instance, store) = engine::instance(ALL);
+        Self {
+            instance,
+            store,
+            model: Model::new(),
+            refused: 0,
+        }
+    }
+
+    fn function(&self, name: &str) -> Function {
+        self.instance
+            .exports
+            .get_function(name)
+            .expect(name)
+            .clone()
+    }
+
+    /// The names of the functions that take three arguments.
+    fn instructions(&self) -> Vec<String> {
+        let exported = self.instance.exports.iter().functions();
+        exported
+            .filter(|(_, function)| !function.ty(&self.store).params().is_empty())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// Calls the function of this name, which grows or drops something.
+    fn change(&mut self, name: &str) {
+        self.model.change(name);
+        let function = self.function(name);
+        function.call(&mut self.store, &[]).expect(name);
+    }
+
+    /// Runs an instruction with these arguments, and compares its effect with the model.
+    fn run(&mut self, name: &str, [a, b, c]: [u32; 3], what: &str) {
+        let arguments = [a, b, c].map(|value| Value::I32(value.cast_signed()));
+        let result = self.function(name).call(&mut self.store, &arguments);
+        assert_eq!(result.is_ok(), self.model.run(name, a, b, c), "{what}");
+        if let Err(error) = result {
+            self.refused += 1;
+            assert!(error.message().contains("divide"), "{what}: {error}");
+            let message = if is_of_memory(name) {
+                "out of bounds memory access"
+            } else {
+                "undefined element: out of bounds table access"
+            };
+            let cause = cause(&self.instance, &mut self.store);
+            assert_eq!(cause, Some(message), "{what}");
+        } else if is_of_memory(name) {
+            self.compare_memory(what);
+        } else {
+            self.compare_functions(what);
+        }
+    }
+
+    fn compare_memory(&self, what: &str) {
+        let memory = self.instance.exports.get_memory("memory").expect("one");
+        let view = memory.view(&self.store);
+        assert_eq!(view.data_size(), self.model.memory.len() as u64);
+        assert!(
+            view.copy_to_vec().expect("it is there") == self.model.memory,
+            "{what}"
+        );
+    }
+
+    fn compare_functions(&mut self, what: &str) {
+        let functions = self.instance.exports.get_table("functions").expect("one");
+        for (index, is_function) in (0..).zip(&self.model.functions) {
+            let element = functions.get(&mut self.store, index).expect(what);
+            assert_eq!(
+                matches!(element, Value::FuncRef(Some(_))),
+                *is_function,
+                "{what}"
+            );
+        }
+    }
+}
+
+fn is_of_memory(instruction: &str) -> bool {
+    instruction.starts_with("memory")
+}
+
+/// All triples of these values.
+fn triples(values: &[u32]) -> impl Iterator<Item = [u32; 3]> {
+    values.iter().flat_map(move |a| {
+        values
+            .iter()
+            .flat_map(move |b| values.iter().map(move |c| [*a, *b, *c]))
+    })
+}
+
 #[test]
 fn instructions_do_and_refuse_what_the_specification_says() {
-    let (instance, mut store) = engine::instance(ALL);
-    let memory = instance.exports.get_memory("memory").expect("one").clone();
-    let functions = instance
-        .exports
-        .get_table("functions")
-        .expect("one")
-        .clone();
-    let mut model = Model {
-        memory: vec![0; 65536],
-        functions: vec![false; 10],
-        external: 7,
-        data: b"abcde",
-        elements: 3,
-        nulls: 2,
-    };
-    model.memory[100..106].copy_from_slice(b"active");
-    model.functions[4] = true;
     let small = [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 1 << 31, u32::MAX];
     let large = [
         0,
@@ -156,73 +269,24 @@ fn instructions_do_and_refuse_what_the_specification_says() {
         u32::MAX - 1,
         u32::MAX,
     ];
-    let mut refused = 0;
+    let mut compared = Compared::new();
     for step in ["", "memory.grow", "table.grow", "data.drop", "elem.drop"] {
-        match step {
-            "memory.grow" => model.memory.resize(131_072, 0),
-            "table.grow" => model.functions.push(false),
-            "data.drop" => model.data = b"",
-            "elem.drop" => (model.elements, model.nulls) = (0, 0),
-            _ => {}
-        }
         if !step.is_empty() {
-            let function = instance.exports.get_function(step).expect(step).clone();
-            function.call(&mut store, &[]).expect(step);
+            compared.change(step);
         }
-        for name in instance
-            .exports
-            .iter()
-            .functions()
-            .map(|(name, _)| name.clone())
-            .collect::<Vec<_>>()
-        {
-            let function = instance.exports.get_function(&name).expect(&name).clone();
-            if function.ty(&store).params().is_empty() {
-                continue;
-            }
-            let in_memory = name.starts_with("memory");
-            let values = if in_memory { &large[..] } else { &small[..] };
-            let message = if in_memory {
-                "out of bounds memory access"
+        for name in compared.instructions() {
+            let values = if is_of_memory(&name) {
+                &large[..]
             } else {
-                "undefined element: out of bounds table access"
+                &small
             };
-            for (a, b, c) in values.iter().flat_map(|a| {
-                values
-                    .iter()
-                    .flat_map(move |b| values.iter().map(move |c| (*a, *b, *c)))
-            }) {
-                let what = format!("{name} {a} {b} {c} after {step:?}");
-                let arguments = [a, b, c].map(|value| Value::I32(value.cast_signed()));
-                let result = function.call(&mut store, &arguments);
-                assert_eq!(result.is_ok(), model.run(&name, a, b, c), "{what}");
-                if let Err(error) = result {
-                    refused += 1;
-                    assert!(error.message().contains("divide"), "{what}: {error}");
-                    assert_eq!(cause(&instance, &mut store), Some(message), "{what}");
-                    continue;
-                }
-                if in_memory {
-                    let view = memory.view(&store);
-                    assert_eq!(view.data_size(), model.memory.len() as u64);
-                    assert!(
-                        view.copy_to_vec().expect("it is there") == model.memory,
-                        "{what}"
-                    );
-                } else {
-                    for (index, is_function) in (0..).zip(&model.functions) {
-                        let element = functions.get(&mut store, index).expect(&what);
-                        assert_eq!(
-                            matches!(element, Value::FuncRef(Some(_))),
-                            *is_function,
-                            "{what}"
-                        );
-                    }
-                }
+            for arguments in triples(values) {
+                let what = format!("{name} {arguments:?} after {step:?}");
+                compared.run(&name, arguments, &what);
             }
         }
     }
-    assert!(refused > 1000);
+    assert!(compared.refused > 1000);
 }
 
 /// A guest can trap with almost no stack left. If a trap needed more, the stack might overflow in
