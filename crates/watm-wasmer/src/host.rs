@@ -28,6 +28,7 @@ mod sleep;
 mod spin;
 pub(crate) mod stdio;
 mod stopwatch;
+mod streams;
 mod transfer;
 mod tree;
 
@@ -48,7 +49,7 @@ use crate::host::leaving::Leaving;
 use crate::host::sleep::Sleeper;
 use crate::host::stdio::StdStream;
 use crate::host::stopwatch::Measures;
-use crate::host::transfer::{Learnt, Reads, Writes};
+use crate::host::streams::{Learnt, Reads, Writes};
 use crate::net::address::Network;
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
@@ -157,7 +158,7 @@ impl Host {
 
     /// Called at the start of every call except a write.
     fn begin(&mut self) -> Call<()> {
-        self.writes.refused = None;
+        self.writes.forget_refused();
         self.check_stop()
     }
 

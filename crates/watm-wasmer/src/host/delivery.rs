@@ -38,7 +38,7 @@ impl Host {
     /// guest has met a failure of the connection, the application reads that failure instead of the
     /// end.
     pub(super) fn explain_end(&self) {
-        if let Some(errno) = self.learnt.lost {
+        if let Some(errno) = self.learnt.lost() {
             let lost = TransportError::ConnectionLost { errno };
             self.link.set_outcome(Err(lost));
         }
@@ -49,7 +49,7 @@ impl Host {
     pub(crate) fn end_guest(&mut self) {
         self.internal = None;
         drop(self.leaving.take_internal());
-        self.reads.pair = None;
+        self.reads.set_pair(None);
         if let Some(incoming) = self.connections.incoming.take()
             && !self.link.is_broken()
         {

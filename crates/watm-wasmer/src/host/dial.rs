@@ -129,7 +129,7 @@ impl Host {
             .descriptors
             .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
         // A connection that broke earlier was given up for this one.
-        self.learnt.lost = None;
+        self.learnt.forget_loss();
         self.find_pair();
         Ok(fd)
     }

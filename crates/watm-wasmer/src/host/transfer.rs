@@ -10,13 +10,9 @@ use crate::channel::link::Level;
 use crate::channel::pipe::GuestEnd;
 use crate::host::Host;
 use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
-use crate::host::record::PATIENCE;
 use crate::host::sleep::{STREAM_TICK, Waits};
 use crate::net::outbound::{self, WRITE_LIMIT};
 use crate::net::socket::NetStream;
-
-/// Number of bytes that a guest may read from one side in a row while the other side waits.
-const FAIR_SHARE: u32 = 256 * 1024;
 
 /// Maximum number of bytes that a guest writes to a standard stream: in one try, between two checks
 /// for a stop, and in one call. A line takes longer than its bytes suggest, and an array of buffers
@@ -48,8 +44,7 @@ impl Host {
         let read = self.read_from(memory, fd, iovecs, flags);
         if is_stream {
             self.note_deed(&read);
-            self.learnt.end |= read == Ok(0) && iovecs.total_len() > 0;
-            self.learnt.note(&read);
+            self.learnt.note_read(&read, iovecs.total_len());
         }
         read
     }
@@ -115,14 +110,14 @@ impl Host {
         peek: bool,
     ) -> Call<u32> {
         let asked = iovecs.total_len();
-        let (turn, is_within) = (self.reads.turn, !peek && self.continues_record(fd, asked));
+        let (turn, is_within) = (self.reads.turn(), !peek && self.continues_record(fd, asked));
         if !is_within && self.is_unfair(fd)? {
             self.flush();
             return Err(Errno::Again.into());
         }
-        self.reads.within_record = is_within.then_some(fd);
+        self.reads.set_within_record(is_within.then_some(fd));
         let read = self.try_to_read(memory, fd, iovecs, peek);
-        self.reads.within_record = None;
+        self.reads.set_within_record(None);
         if let (false, Ok(descriptor)) = (peek, self.descriptors.get_mut(fd)) {
             match read {
                 Ok(0) => {}
@@ -168,14 +163,14 @@ impl Host {
     fn continues_record(&self, fd: u32, asked: u32) -> bool {
         self.descriptors.get(fd).is_ok_and(|descriptor| {
             matches!(descriptor.kind, Kind::Net(_))
-                && descriptor.records.continues(self.reads.turn, asked)
+                && descriptor.records.continues(self.reads.turn(), asked)
         })
     }
 
     /// Sleeps until more of a record may be there. Returns false if the read is not within a
     /// record, if it has waited long enough, or once the guest should end.
     fn await_record(&mut self, fd: u32, deadline: &mut Option<Instant>) -> Call<bool> {
-        if self.reads.within_record.is_none() || self.link.level() >= Level::Cancelled {
+        if !self.reads.is_within_record(fd) || self.link.level() >= Level::Cancelled {
             return Ok(false);
         }
         let now = Instant::now();
@@ -191,10 +186,10 @@ impl Host {
     /// the other side, which has something to read. Otherwise, a guest that reads until there is
     /// nothing left would never get to the other side, as long as a fast peer goes on.
     fn is_unfair(&mut self, fd: u32) -> Call<bool> {
-        if self.reads.streak.fd != fd || self.reads.streak.len < FAIR_SHARE {
+        if !self.reads.has_fair_share(fd) {
             return Ok(false);
         }
-        self.reads.streak = Streak::default();
+        self.reads.begin_streak();
         self.refresh()?;
         let others: Vec<u32> = self
             .descriptors
@@ -234,7 +229,7 @@ impl Host {
             }
             Kind::Net(net) => {
                 let done = read_net(net, memory, spans, peek)?;
-                self.reads.more_to_read = net.has_more();
+                self.reads.set_more_to_read(net.has_more());
                 done
             }
             Kind::Control => {
@@ -289,7 +284,7 @@ impl Host {
         let written = self.write_to(memory, fd, iovecs);
         if is_stream {
             self.note_deed(&written);
-            self.learnt.note(&written);
+            self.learnt.note_failure(&written);
         }
         written
     }
@@ -304,19 +299,19 @@ impl Host {
     /// Whether the guest has reached the end of a stream without any failure of a stream. In that
     /// case, EPIPE is how the first modules say that they have ended.
     pub(crate) fn has_ended_in_order(&self) -> bool {
-        self.learnt.end && !self.learnt.failure
+        self.learnt.has_ended_in_order()
     }
 
     /// Called when the transport is set up. Whatever the guest has met on the way did not prevent
     /// that.
     pub(crate) fn begin_transport(&mut self) {
-        self.learnt.lost = None;
+        self.learnt.forget_loss();
     }
 
     /// Why a connection broke, if the guest has met that since the transport was set up and since
     /// it last dialled. Whatever the guest makes of it, this was not the end of a stream.
     pub(crate) fn lost_connection(&self) -> Option<Errno> {
-        self.learnt.lost
+        self.learnt.lost()
     }
 
     fn write_to<M: GuestMemory + ?Sized>(
@@ -325,7 +320,7 @@ impl Host {
         fd: u32,
         iovecs: &IovecArray,
     ) -> Call<u32> {
-        let refused_before = self.writes.refused.take();
+        let refused_before = self.writes.take_refused();
         let total = iovecs.total_len();
         let descriptor = self.descriptors.get(fd)?;
         descriptor.check(Rights::FD_WRITE)?;
@@ -353,7 +348,7 @@ impl Host {
                     // the core until there is room.
                     if returns && refused_before != Some(fd) {
                         self.flush();
-                        self.writes.refused = Some(fd);
+                        self.writes.refuse(fd);
                         return Err(Errno::Again.into());
                     }
                     self.sleep(fd, Direction::Write)?;
@@ -401,7 +396,7 @@ impl Host {
                     return Err(Errno::Again.into());
                 }
                 let taken = slices.map(|slice| internal.write(slice)).sum();
-                internal.write_done(self.reads.more_to_read);
+                internal.write_done(self.reads.has_more_to_read());
                 taken
             }
             Kind::Net(net) => {
@@ -452,7 +447,7 @@ impl Host {
     fn note_read(&mut self, fd: u32, len: u32) {
         if len > 0 {
             self.sleeper.moved(len);
-            self.reads.streak.read(fd, len);
+            self.reads.note(fd, len);
         }
     }
 
@@ -472,14 +467,14 @@ impl Host {
                 streams.push(fd);
             }
         }
-        self.reads.pair = streams.try_into().ok();
+        self.reads.set_pair(streams.try_into().ok());
     }
 
     /// Maximum size of the next read, in bytes. It is 0 if the read has to wait because the other
     /// side has no room for what the guest would make of it. The end of a stream never has to wait.
     pub(super) fn allowance(&mut self, fd: u32) -> usize {
         // The guest can do nothing with part of a record. Writing all of it may have to wait.
-        if self.reads.within_record == Some(fd) {
+        if self.reads.is_within_record(fd) {
             return usize::MAX;
         }
         let Some(other) = self.reads.counterpart(fd) else {
@@ -495,117 +490,6 @@ impl Host {
         self.descriptors
             .get_mut(fd)
             .map_or(usize::MAX, |descriptor| descriptor.gate.allowance(room))
-    }
-}
-
-/// What the guest has read or been told about its streams.
-#[derive(Debug, Default)]
-pub(super) struct Learnt {
-    /// One of them has come to its end.
-    end: bool,
-    /// A read or a write of one of them failed.
-    failure: bool,
-    /// Why a connection broke.
-    pub(super) lost: Option<Errno>,
-}
-
-impl Learnt {
-    fn note(&mut self, result: &Call<u32>) {
-        let Err(Abort::Errno(errno)) = result else {
-            return;
-        };
-        self.failure |= *errno != Errno::Again;
-        // Not EPIPE: the peer had already ended, and only what was sent to it later is lost.
-        if matches!(
-            errno,
-            Errno::Connreset
-                | Errno::Connaborted
-                | Errno::Timedout
-                | Errno::Hostunreach
-                | Errno::Netunreach
-                | Errno::Netdown
-                | Errno::Netreset
-        ) {
-            self.lost = Some(*errno);
-        }
-    }
-}
-
-/// How a guest reads from its two sides, and what this means for the next read.
-pub(super) struct Reads {
-    /// The two streams, if exactly two are open. Reads of each wait for room on the other.
-    pub(super) pair: Option<[u32; 2]>,
-    streak: Streak,
-    /// Changes when the guest writes or polls.
-    turn: u32,
-    /// The descriptor on which a read within a record is under way.
-    within_record: Option<u32>,
-    /// How long a read within a record waits.
-    patience: Duration,
-    /// Whether the guest's last read of the network left bytes behind.
-    more_to_read: bool,
-}
-
-impl Default for Reads {
-    fn default() -> Self {
-        Self {
-            pair: None,
-            streak: Streak::default(),
-            turn: 0,
-            within_record: None,
-            patience: PATIENCE,
-            more_to_read: false,
-        }
-    }
-}
-
-impl Reads {
-    /// Called when the guest does something other than read.
-    fn next_turn(&mut self) {
-        self.turn = self.turn.wrapping_add(1);
-    }
-
-    /// Called when the guest polls, and so neglects nobody.
-    pub(super) fn look_around(&mut self) {
-        self.streak = Streak::default();
-        self.next_turn();
-    }
-
-    /// The other one of two streams.
-    fn counterpart(&self, fd: u32) -> Option<u32> {
-        match self.pair? {
-            [one, other] if one == fd => Some(other),
-            [other, one] if one == fd => Some(other),
-            _ => None,
-        }
-    }
-}
-
-/// What has happened to a guest's writes.
-#[derive(Default)]
-pub(super) struct Writes {
-    /// Whether some write-behind buffer may hold bytes.
-    pub(super) unsent: bool,
-    /// The descriptor whose write the previous call refused, if it did.
-    pub(super) refused: Option<u32>,
-    /// Whether the guest has polled for room to write, and so can handle a refused write.
-    pub(super) polls_for_room: bool,
-}
-
-/// What a guest has read from one descriptor without looking at another.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Streak {
-    fd: u32,
-    len: u32,
-}
-
-impl Streak {
-    fn read(&mut self, fd: u32, len: u32) {
-        if self.fd == fd {
-            self.len = self.len.saturating_add(len);
-        } else {
-            *self = Self { fd, len };
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use watm_abi::FdFlags;
 
 use crate::channel::link::Link;
 use crate::channel::pipe::{PIPE_CAPACITY, Patience};
+use crate::host::streams::FAIR_SHARE;
 use crate::host::tests::{AGAIN, Fixture, clock, fill_net, fixture, iovecs, memory};
 
 #[test]
@@ -47,25 +48,21 @@ fn a_guest_that_reads_on_and_on_is_told_of_nothing_once_the_other_side_waits() {
     let mut f = fixture();
     f.nonblocking();
     f.peer.write_all(b"abc").expect("room");
-    let long = |fd| Streak {
-        fd,
-        len: FAIR_SHARE,
-    };
-    f.host.reads.streak = long(f.net);
+    f.host.reads.note(f.net, FAIR_SHARE);
     assert_eq!(f.read(f.net, 1).expect("nobody waits"), b"a");
     f.app.write(b"x", Patience::None).expect("room");
-    f.host.reads.streak = long(f.net);
+    f.host.reads.note(f.net, FAIR_SHARE);
     assert_eq!(f.read(f.net, 1), Err(AGAIN));
     assert_eq!(f.read(f.net, 1).expect("once only"), b"b");
     // The same in the other direction, where the system still holds the bytes.
     f.peer.write_all(b"d").expect("room");
     assert_eq!(f.read(f.net, 8).expect("bytes"), b"c");
-    f.host.reads.streak = long(f.internal);
+    f.host.reads.note(f.internal, FAIR_SHARE);
     assert_eq!(f.read(f.internal, 1), Err(AGAIN));
     assert_eq!(f.read(f.internal, 1).expect("once only"), b"x");
     // A guest that polls does not neglect the other side.
     f.app.write(b"y", Patience::None).expect("room");
-    f.host.reads.streak = long(f.internal);
+    f.host.reads.note(f.internal, FAIR_SHARE);
     let _ = f.poll(&[clock(0)]).expect("events");
     assert_eq!(f.read(f.internal, 1).expect("bytes"), b"y");
 }
