@@ -69,7 +69,7 @@ fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
 
 /// Runs a host function that returns an error number.
 pub(super) fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
-    errno(run(ctx, f))
+    answer(run(ctx, f))
 }
 
 /// Runs a host function with access to the guest's memory.
@@ -89,7 +89,7 @@ pub(super) fn run<T>(
 }
 
 /// An error number as WASI returns it: unsigned, with 0 for success.
-pub(super) fn errno(result: Call<()>) -> Answer {
+fn answer(result: Call<()>) -> Answer {
     match result {
         Ok(()) => Ok(0),
         Err(Abort::Errno(errno)) => Ok(i32::from(errno.raw())),
@@ -99,5 +99,5 @@ pub(super) fn errno(result: Call<()>) -> Answer {
 
 /// A function that always fails with this error number.
 pub(super) fn refuse(refusal: Errno) -> Answer {
-    errno(Err(refusal.into()))
+    answer(Err(refusal.into()))
 }

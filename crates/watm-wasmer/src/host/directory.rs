@@ -163,9 +163,9 @@ impl Directory {
             .truncate(how.truncate);
         let file = directory
             .open_with(path, &options)
-            .map_err(errno)?
+            .map_err(errno_of)?
             .into_std();
-        if !file.metadata().map_err(errno)?.is_file() {
+        if !file.metadata().map_err(errno_of)?.is_file() {
             return Err(Errno::Perm);
         }
         Ok(Found::File(file))
@@ -178,7 +178,7 @@ impl Directory {
             directory.open_dir_nofollow(path)
         };
         Ok(Found::Directory(Self {
-            place: Place::Host(Arc::new(opened.map_err(errno)?)),
+            place: Place::Host(Arc::new(opened.map_err(errno_of)?)),
             writable: self.writable,
         }))
     }
@@ -207,13 +207,13 @@ impl Directory {
         let directory = self.to_change()?;
         if follow {
             let file = open_any(directory, path)?;
-            return file.set_times(times.into()).map_err(errno);
+            return file.set_times(times.into()).map_err(errno_of);
         }
         let [accessed, modified] = [times.accessed, times.modified]
             .map(|time| time.map(|time| SystemTimeSpec::Absolute(CapTime::from_std(time))));
         directory
             .set_symlink_times(path, accessed, modified)
-            .map_err(errno)
+            .map_err(errno_of)
     }
 
     /// Begins to list the entries, including the directory itself and its parent.
@@ -232,26 +232,26 @@ impl Directory {
     }
 
     pub(crate) fn create_directory(&self, path: &str) -> Answer<()> {
-        self.to_change()?.create_dir(path).map_err(errno)
+        self.to_change()?.create_dir(path).map_err(errno_of)
     }
 
     pub(crate) fn remove_directory(&self, path: &str) -> Answer<()> {
-        self.to_change()?.remove_dir(path).map_err(errno)
+        self.to_change()?.remove_dir(path).map_err(errno_of)
     }
 
     pub(crate) fn unlink_file(&self, path: &str) -> Answer<()> {
-        self.to_change()?.remove_file(path).map_err(errno)
+        self.to_change()?.remove_file(path).map_err(errno_of)
     }
 
     pub(crate) fn rename(&self, from: &str, to_directory: &Self, to: &str) -> Answer<()> {
         let (directory, to_directory) = (self.to_change()?, to_directory.to_change()?);
-        directory.rename(from, to_directory, to).map_err(errno)
+        directory.rename(from, to_directory, to).map_err(errno_of)
     }
 
     pub(crate) fn read_link(&self, path: &str) -> Answer<String> {
         match &self.place {
             Place::Host(directory) => {
-                let target = directory.read_link_contents(path).map_err(errno)?;
+                let target = directory.read_link_contents(path).map_err(errno_of)?;
                 Ok(target.to_string_lossy().into_owned())
             }
             Place::Memory(tree, node) => tree.find(*node, path).and(Err(Errno::Inval)),
@@ -334,7 +334,7 @@ fn options(follow: bool) -> OpenOptions {
 /// Opens a file or directory for operations that only need it to be open.
 fn open_any(directory: &Dir, path: &str) -> Answer<File> {
     let is_fit = |found: &Metadata| found.is_file() || found.is_dir();
-    if !is_fit(&directory.metadata(path).map_err(errno)?) {
+    if !is_fit(&directory.metadata(path).map_err(errno_of)?) {
         return Err(Errno::Perm);
     }
     let file = directory
@@ -343,8 +343,8 @@ fn open_any(directory: &Dir, path: &str) -> Answer<File> {
             Some(libc::EACCES) => directory.open_with(path, options(true).write(true)),
             _ => Err(error),
         })
-        .map_err(errno)?;
-    if !is_fit(&file.metadata().map_err(errno)?) {
+        .map_err(errno_of)?;
+    if !is_fit(&file.metadata().map_err(errno_of)?) {
         return Err(Errno::Perm);
     }
     Ok(file.into_std())
@@ -380,7 +380,7 @@ pub(crate) fn filestat_of(file: &File) -> Answer<Filestat> {
 }
 
 fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
-    let found = found.map_err(errno)?;
+    let found = found.map_err(errno_of)?;
     let time = |seconds: i64, nanoseconds: i64| {
         u64::try_from(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)).unwrap_or(0)
     };
@@ -398,7 +398,7 @@ fn filestat(found: io::Result<Metadata>) -> Answer<Filestat> {
 
 /// The error number that a guest receives. A path that leads out of its directory is refused
 /// without asking the system. Such a path has its own error number in WASI.
-pub(crate) fn errno(error: io::Error) -> Errno {
+pub(crate) fn errno_of(error: io::Error) -> Errno {
     if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
         return Errno::Notcapable;
     }
@@ -406,7 +406,7 @@ pub(crate) fn errno(error: io::Error) -> Errno {
 }
 
 fn system(error: rustix::io::Errno) -> Errno {
-    errno(error.into())
+    errno_of(error.into())
 }
 
 #[cfg(test)]

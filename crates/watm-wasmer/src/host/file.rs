@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use watm_abi::{Errno, Filestat, GuestMemory, IovecArray};
 
-use crate::host::directory::{self, Times, errno};
+use crate::host::directory::{self, Times, errno_of};
 use crate::host::tree::Answer;
 
 /// Maximum number of bytes that one call reads or writes. The limit makes the call end soon: an
@@ -51,20 +51,20 @@ impl OpenFile {
     }
 
     pub(super) fn set_size(&self, size: u64) -> Answer<()> {
-        self.to_change()?.set_len(size).map_err(errno)
+        self.to_change()?.set_len(size).map_err(errno_of)
     }
 
     /// Makes the file at least this large.
     pub(super) fn allocate(&self, end: u64) -> Answer<()> {
         let file = self.to_change()?;
-        if file.metadata().map_err(errno)?.len() < end {
-            file.set_len(end).map_err(errno)?;
+        if file.metadata().map_err(errno_of)?.len() < end {
+            file.set_len(end).map_err(errno_of)?;
         }
         Ok(())
     }
 
     pub(super) fn set_times(&self, times: Times) -> Answer<()> {
-        self.to_change()?.set_times(times.into()).map_err(errno)
+        self.to_change()?.set_times(times.into()).map_err(errno_of)
     }
 
     /// Reads at the current position, which advances, or at another one.
@@ -76,7 +76,7 @@ impl OpenFile {
     ) -> Answer<u32> {
         transfer(iovecs, from, |buf, len, from| {
             self.read_part(memory.slice_mut(buf, len)?, from)
-                .map_err(errno)
+                .map_err(errno_of)
         })
     }
 
@@ -94,7 +94,7 @@ impl OpenFile {
                 Some(to) => file.write_at(part, to),
                 None => file.write(part),
             }
-            .map_err(errno)
+            .map_err(errno_of)
         })
     }
 
@@ -117,7 +117,7 @@ impl OpenFile {
 
     pub(super) fn seek(&mut self, to: SeekFrom) -> Answer<u64> {
         match self {
-            Self::Host(file) => file.seek(to).map_err(errno),
+            Self::Host(file) => file.seek(to).map_err(errno_of),
             Self::Memory { bytes, place, .. } => {
                 *place = match to {
                     SeekFrom::Start(to) => Some(to),
