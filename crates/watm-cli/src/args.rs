@@ -31,7 +31,6 @@ pub(crate) use load::{CacheDirectoryArgs, LoadArgs};
 pub(crate) use policy::PolicyArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
 pub(crate) use transport::{RunArgs, TransportArgs};
-pub(crate) use value::address;
 
 /// The whole command line.
 #[derive(Debug, Parser)]

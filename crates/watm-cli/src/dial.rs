@@ -28,7 +28,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
         .stock(stock(&args.accept, args.run.stock))
         .build()?;
     let remote = args.remote.clone();
-    let dial = Arc::new(move || dialer.dial(&remote));
+    let dial = Arc::new(move || dialer.dial(remote.as_str()));
     carry(dial, &args.accept, &args.run.transport)
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let listener = builder.bind_all(&args.serve.listen)?;
     announce(listener.local_addrs(), args.serve.quiet)?;
     match &args.forward {
-        Some(target) => forward(args, listener, target, &signals),
+        Some(target) => forward(args, listener, target.as_str(), &signals),
         None => carry_one(args, listener, &signals),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         .stock(args.run.stock.into())
         .policy(AddressPolicy::from(&args.policy));
     if let Some(remote) = &args.remote {
-        builder = builder.remote(remote);
+        builder = builder.remote(remote.as_str());
     }
     let signals = Signals::install()?;
     open_files::raise_limit();

@@ -50,7 +50,7 @@ use crate::host::sleep::Sleeper;
 use crate::host::stdio::StdStream;
 use crate::host::stopwatch::Measures;
 use crate::host::streams::{Learnt, Reads, Writes};
-use crate::net::address::Network;
+use crate::net::address::{Address, Network};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 use crate::net::socket::NetStream;
@@ -71,7 +71,7 @@ pub(crate) struct HostSetup {
 /// The ends of the connection that an instance serves.
 pub(crate) struct Ends {
     /// The address that `water_dial_fixed` dials.
-    pub(crate) fixed: Option<(Network, String)>,
+    pub(crate) fixed: Option<(Network, Address)>,
     /// The connection that `water_accept` returns.
     pub(crate) incoming: Option<Stream>,
     /// The application's side. A relay has none.

@@ -114,7 +114,7 @@ pub use module::info::{MemoryInfo, ModuleInfo, Producer};
 pub use module::{ModuleLoader, TransportModule};
 
 mod net;
-pub use net::address::{Network, UnknownNetwork};
+pub use net::address::{Address, AddressError, ListenAddress, Network, UnknownNetwork};
 pub use net::connect::{DialAttempt, DialHook};
 pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
 pub use net::plain;

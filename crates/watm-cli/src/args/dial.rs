@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::ArgGroup;
+use watm_wasmer::{Address, ListenAddress};
 
-use super::value::{address, count};
+use super::value::count;
 use super::{PolicyArgs, RunArgs};
 
 /// Connect to a server through a module
@@ -39,8 +40,8 @@ pub(crate) struct DialArgs {
     /// Server to dial, as HOST:PORT or [IPV6]:PORT
     ///
     /// If a name has several addresses, the first that answers is used.
-    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse)]
-    pub(crate) remote: String,
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) remote: Address,
 
     #[command(flatten)]
     pub(crate) accept: AcceptArgs,
@@ -86,8 +87,8 @@ pub(crate) struct AcceptArgs {
     ///
     /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the
     /// system choose.
-    #[arg(long, value_name = "ADDR", value_parser = address::parse_listen)]
-    pub(crate) listen: Vec<String>,
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<ListenAddress>,
 
     /// Maximum number of concurrent connections (with --listen)
     #[arg(long, value_name = "COUNT", default_value_t = 2048, requires = "listen",

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::value::{address, count};
+use watm_wasmer::{Address, ListenAddress};
+
+use super::value::count;
 use super::{PolicyArgs, RunArgs};
 
 /// The default of --max-connections.
@@ -38,8 +40,8 @@ pub(crate) struct ListenArgs {
     /// Plain TCP server to forward to, as HOST:PORT or [IPV6]:PORT
     ///
     /// If a name has several addresses, the first that answers is used.
-    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse)]
-    pub(crate) forward: Option<String>,
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) forward: Option<Address>,
 
     /// Maximum number of concurrent connections (with --forward)
     #[arg(long, value_name = "COUNT", default_value_t = CONNECTIONS, requires = "forward",
@@ -75,9 +77,9 @@ pub(crate) struct RelayArgs {
     /// Remote to dial, as HOST:PORT or [IPV6]:PORT
     ///
     /// If a name has several addresses, the first that answers is used.
-    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse,
+    #[arg(long, value_name = "HOST:PORT",
         required_unless_present_any = ["allow", "allow_all"])]
-    pub(crate) remote: Option<String>,
+    pub(crate) remote: Option<Address>,
 
     /// Maximum number of concurrent connections; others wait in the system's queue
     #[arg(long, value_name = "COUNT", default_value_t = CONNECTIONS, value_parser = count())]
@@ -101,8 +103,8 @@ pub(crate) struct ServeArgs {
     ///
     /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the
     /// system choose.
-    #[arg(long, value_name = "ADDR", required = true, value_parser = address::parse_listen)]
-    pub(crate) listen: Vec<String>,
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub(crate) listen: Vec<ListenAddress>,
 
     /// Do not print `listening` lines
     #[arg(short, long)]

@@ -74,7 +74,8 @@ fn there_may_be_several_addresses_to_listen_on() {
     let Command::Dial(args) = parse(line).expect(line).command else {
         panic!("not dial");
     };
-    assert_eq!(args.accept.listen, [":1", "[::1%lo]:2"]);
+    let listen: Vec<_> = args.accept.listen.iter().map(|one| one.as_str()).collect();
+    assert_eq!(listen, [":1", "[::1%lo]:2"]);
     for line in [
         "watm listen --module m --listen *:1 --listen h:2",
         "watm relay --module m --remote h:1 --listen :1 --listen h:2",

@@ -2,7 +2,6 @@
 //!
 //! Knows how a value is written. Must never know which command an option belongs to.
 
-pub(crate) mod address;
 mod directory;
 pub(super) mod duration;
 mod file;

@@ -3,16 +3,14 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::Ipv6Addr;
 
 use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
-    AcceptError, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
+    AcceptError, Address, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
     TransportError,
 };
 
 use super::escape::printable;
-use crate::args::address;
 
 /// What ends a command with exit code 1.
 #[derive(Debug)]
@@ -105,14 +103,13 @@ fn allow_hint(address: &str) -> Option<String> {
 
 /// `[fe80::1]:80` for `[fe80::1%eth0]:80`.
 fn without_zone(text: &str) -> String {
-    if text.starts_with('[')
-        && let Some((host, port)) = address::split(text)
-        && let Some((ip, _zone)) = host.split_once('%')
-        && ip.parse::<Ipv6Addr>().is_ok()
-    {
-        return format!("[{ip}]:{port}");
+    match text.parse::<Address>() {
+        Ok(address) if text.starts_with('[') => match address.host().split_once('%') {
+            Some((ip, _zone)) => format!("[{ip}]:{}", address.port()),
+            None => text.to_owned(),
+        },
+        _ => text.to_owned(),
     }
-    text.to_owned()
 }
 
 /// An error and its causes, in one line. A cause is not repeated if a message before it contains

@@ -1,5 +1,6 @@
 //! The connections that a guest asks for. It dials them, or takes the accepted one.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use watm_abi::{Errno, Excerpt, GuestMemory, gather_string};
 use crate::error::SetupError;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
-use crate::net::address::Network;
+use crate::net::address::{Address, Network};
 use crate::net::connect::{Outgoing, is_denied};
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
@@ -18,7 +19,7 @@ pub(super) struct Connections {
     outgoing: Outgoing,
     keepalive: Option<Duration>,
     /// The address that `water_dial_fixed` dials.
-    pub(super) fixed: Option<(Network, String)>,
+    pub(super) fixed: Option<(Network, Address)>,
     /// The connection that `water_accept` returns.
     pub(super) incoming: Option<Stream>,
     /// The reason why the last connection could not be made, unless one has been made since.
@@ -52,7 +53,10 @@ impl Host {
             log::debug!("water_dial: {error}");
             Errno::Protonosupport
         })?;
-        self.dial(network, &address, true)
+        match Address::parse(&address) {
+            Ok(address) => self.dial(network, &address, true),
+            Err(error) => Err(self.no_connection(&address, error).into()),
+        }
     }
 
     /// `water_dial_fixed`: the embedder chose the address.
@@ -76,7 +80,7 @@ impl Host {
         self.open_net(stream)
     }
 
-    fn dial(&mut self, network: Network, address: &str, chosen_by_module: bool) -> Call<u32> {
+    fn dial(&mut self, network: Network, address: &Address, chosen_by_module: bool) -> Call<u32> {
         if self.descriptors.is_full() {
             return Err(Errno::Mfile.into());
         }
@@ -99,26 +103,22 @@ impl Host {
                 self.connections.failure = None;
                 self.open_net(stream)
             }
-            Err(error) => {
-                let denied = is_denied(&error);
-                let errno = if denied {
-                    Errno::Notcapable
-                } else {
-                    Errno::from_io(&error)
-                };
-                log::debug!("no connection to {}: {error}", Excerpt(address));
-                let address = address.to_owned();
-                self.connections.failure = Some(if denied {
-                    SetupError::Denied { address }
-                } else {
-                    SetupError::Connect {
-                        address,
-                        source: error,
-                    }
-                });
-                Err(errno.into())
-            }
+            Err(error) => Err(self.no_connection(address.as_str(), error).into()),
         }
+    }
+
+    /// Keeps the reason why a connection could not be made, and returns what the guest receives.
+    fn no_connection(&mut self, address: &str, error: io::Error) -> Errno {
+        log::debug!("no connection to {}: {error}", Excerpt(address));
+        let address = address.to_owned();
+        let (failure, errno) = if is_denied(&error) {
+            (SetupError::Denied { address }, Errno::Notcapable)
+        } else {
+            let (errno, source) = (Errno::from_io(&error), error);
+            (SetupError::Connect { address, source }, errno)
+        };
+        self.connections.failure = Some(failure);
+        errno
     }
 
     pub(super) fn open_net(&mut self, stream: Stream) -> Call<u32> {
@@ -183,6 +183,7 @@ mod tests {
         assert_eq!([f.internal, f.control, f.net], [3, 4, 5]);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("an address").to_string();
+        let address = address.parse().expect("it is one");
         f.host.connections.fixed = Some((Network::Tcp, address));
         assert!(f.host.water_dial_fixed().is_ok());
         assert_eq!(f.host.water_dial_fixed(), Err(Errno::Mfile.into()));

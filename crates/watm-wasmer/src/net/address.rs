@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::ops::Range;
 use std::str::FromStr;
 
 use rustix::net::netdevice::name_to_index;
@@ -62,62 +63,270 @@ impl FromStr for Network {
     }
 }
 
-/// Splits `host:port` or `[v6]:port`; the address in brackets may have a zone (`[fe80::1%eth0]`).
-pub(crate) fn split_address(address: &str) -> io::Result<(&str, u16)> {
-    let expected = "expected host:port or [v6]:port";
-    let invalid = |problem| invalid(address, problem, expected);
-    let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once("]:")
-            .ok_or_else(|| invalid("the port is missing"))?,
-        None => address
-            .rsplit_once(':')
-            .ok_or_else(|| invalid("the port is missing"))?,
-    };
-    if host.is_empty() {
-        return Err(invalid("the host is missing"));
-    }
-    if host.contains(':') && !address.starts_with('[') {
-        return Err(invalid("an IPv6 address with a port stands in brackets"));
-    }
-    if zoned(host).is_some_and(|(_, zone)| zone.is_empty()) {
-        return Err(invalid("the zone behind the % is missing"));
-    }
-    let port = port
-        .parse()
-        .map_err(|_| invalid("the port is not a number up to 65535"))?;
-    Ok((host, port))
+/// The address of a remote: `host:port` or `[v6]:port`.
+///
+/// `host` is a name or an IPv4 address, and `v6` is an IPv6 address. An IPv6 address may have a
+/// zone, which is the name or the number of a network interface: `[fe80::1%eth0]:443`. `port` is a
+/// number from 0 to 65535, without a sign.
+///
+/// Parsing checks the form only. Names and zones are looked up when the address is dialled. Two
+/// addresses are equal if they are written alike.
+///
+/// ```
+/// use watm_wasmer::Address;
+///
+/// let address: Address = "[fe80::1%eth0]:443".parse()?;
+/// assert_eq!(address.host(), "fe80::1%eth0");
+/// assert_eq!(address.port(), 443);
+/// assert_eq!(address.as_str(), "[fe80::1%eth0]:443");
+/// # Ok::<(), watm_wasmer::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    text: Box<str>,
+    /// Where the host stands in the text.
+    host: Range<usize>,
+    port: u16,
 }
 
-/// Splits an address to listen on, which is one for [`split_address`], or `:port` or `*:port`.
-/// These two mean all addresses of this machine, and have no host.
-pub(crate) fn split_listen_address(address: &str) -> io::Result<(Option<&str>, u16)> {
-    let Some(port) = address
-        .strip_prefix("*:")
-        .or_else(|| address.strip_prefix(':'))
-        // `::1:80` begins with a colon as well.
-        .filter(|port| !port.contains(':'))
-    else {
-        return split_address(address).map(|(host, port)| (Some(host), port));
-    };
-    let port = port.parse().map_err(|_| {
-        invalid(
-            address,
-            "the port is not a number up to 65535",
-            "expected host:port, [v6]:port, or :port for all addresses",
-        )
-    })?;
-    Ok((None, port))
+impl Address {
+    /// Parses the text of an application or a module. The error quotes the text.
+    pub(crate) fn parse(text: &str) -> io::Result<Self> {
+        text.parse().map_err(|error| invalid(text, error))
+    }
+
+    /// The host, without brackets.
+    pub fn host(&self) -> &str {
+        &self.text[self.host.clone()]
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
-fn invalid(address: &str, problem: &str, expected: &str) -> io::Error {
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Parts {
+            host,
+            in_brackets,
+            port,
+        } = parts(text)?;
+        if host.contains(':') != in_brackets && !host.is_empty() {
+            return Err(AddressError::Brackets);
+        }
+        let port = port.ok_or(AddressError::NoPort)?;
+        if host.is_empty() {
+            return Err(AddressError::NoHost);
+        }
+        if in_brackets {
+            check_ipv6(host)?;
+        }
+        let port = port_number(port).ok_or(AddressError::Port)?;
+        let start = usize::from(in_brackets);
+        Ok(Self {
+            text: text.into(),
+            host: start..start + host.len(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl AsRef<str> for Address {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// An address to listen on: an [`Address`], or `:port` or `*:port`, which mean all addresses of
+/// this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenAddress(Listen);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Listen {
+    All { text: Box<str>, port: u16 },
+    At(Address),
+}
+
+impl ListenAddress {
+    /// Parses the text of an application. The error quotes the text.
+    pub(crate) fn parse(text: &str) -> io::Result<Self> {
+        text.parse().map_err(|error| invalid(text, error))
+    }
+
+    /// The host, without brackets. `None` stands for all addresses of this machine.
+    pub fn host(&self) -> Option<&str> {
+        match &self.0 {
+            Listen::All { .. } => None,
+            Listen::At(address) => Some(address.host()),
+        }
+    }
+
+    /// The port. 0 lets the system choose.
+    pub fn port(&self) -> u16 {
+        match &self.0 {
+            Listen::All { port, .. } => *port,
+            Listen::At(address) => address.port(),
+        }
+    }
+
+    /// The address as it was written.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Listen::All { text, .. } => text,
+            Listen::At(address) => address.as_str(),
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(match parts(text)? {
+            Parts {
+                host: "" | "*",
+                in_brackets: false,
+                port: Some(port),
+            } => Listen::All {
+                text: text.into(),
+                port: port_number(port).ok_or(AddressError::Port)?,
+            },
+            _ => Listen::At(text.parse()?),
+        }))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl AsRef<str> for ListenAddress {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// Why a text is not an [`Address`] or a [`ListenAddress`].
+///
+/// The message does not quote the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// There is no port.
+    #[error("the port is missing; expected HOST:PORT or [IPV6]:PORT")]
+    NoPort,
+    /// There is no host, and this is not an address to listen on.
+    #[error("the host is missing; expected HOST:PORT or [IPV6]:PORT")]
+    NoHost,
+    /// An IPv6 address is not in brackets, or something else is.
+    #[error(
+        "an IPv6 address must be in brackets, and no other host may be; \
+         expected HOST:PORT or [IPV6]:PORT"
+    )]
+    Brackets,
+    /// What is in brackets is not an IPv6 address.
+    #[error("the text in brackets is not an IPv6 address")]
+    Ipv6,
+    /// A `%` is not followed by the zone of the IPv6 address.
+    #[error("the zone after % is missing; expected the name or number of a network interface")]
+    NoZone,
+    /// The port is not a number, or too large.
+    #[error("the port must be a number from 0 to 65535")]
+    Port,
+}
+
+fn invalid(address: &str, error: AddressError) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        format!(
-            "`{}` is not an address: {problem}; {expected}",
-            Excerpt(address)
-        ),
+        format!("`{}` is not an address: {error}", Excerpt(address)),
     )
+}
+
+/// A host and an optional port, as they are written. Neither is checked.
+pub(crate) struct Parts<'t> {
+    /// Without brackets.
+    pub(crate) host: &'t str,
+    pub(crate) in_brackets: bool,
+    pub(crate) port: Option<&'t str>,
+}
+
+/// Why a text has no such parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Inseparable {
+    /// A bracket is not closed.
+    Open,
+    /// Something other than a port follows the bracket.
+    Trailing,
+}
+
+impl From<Inseparable> for AddressError {
+    fn from(_: Inseparable) -> Self {
+        Self::NoPort
+    }
+}
+
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`. A text with several colons and no brackets is
+/// a host.
+pub(crate) fn parts(text: &str) -> Result<Parts<'_>, Inseparable> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or(Inseparable::Open)?;
+        let port = after.strip_prefix(':');
+        if port.is_none() && !after.is_empty() {
+            return Err(Inseparable::Trailing);
+        }
+        return Ok(Parts {
+            host,
+            in_brackets: true,
+            port,
+        });
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) if !port.contains(':') => (host, Some(port)),
+        _ => (text, None),
+    };
+    Ok(Parts {
+        host,
+        in_brackets: false,
+        port,
+    })
+}
+
+/// The number of a port. Unlike other numbers, it has no sign.
+pub(crate) fn port_number(text: &str) -> Option<u16> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
+}
+
+fn check_ipv6(host: &str) -> Result<(), AddressError> {
+    let (ip, zone) = match host.split_once('%') {
+        Some((ip, zone)) => (ip, Some(zone)),
+        None => (host, None),
+    };
+    if ip.parse::<Ipv6Addr>().is_err() {
+        return Err(AddressError::Ipv6);
+    }
+    if zone == Some("") {
+        return Err(AddressError::NoZone);
+    }
+    Ok(())
 }
 
 /// A text as an error quotes it: not all of a long one, and nothing that moves a cursor.
@@ -186,50 +395,79 @@ mod tests {
     use std::net::Ipv4Addr;
 
     #[test]
-    fn addresses_are_split_at_the_port() {
-        for (address, expected) in [
-            ("example.com:80", ("example.com", 80)),
-            ("[::1]:443", ("::1", 443)),
-            ("[fe80::1%eth0]:80", ("fe80::1%eth0", 80)),
-            ("[fe80::1%2]:80", ("fe80::1%2", 80)),
+    fn an_address_has_a_host_and_a_port() {
+        for (text, host, port) in [
+            ("example.com:443", "example.com", 443),
+            ("127.0.0.1:0", "127.0.0.1", 0),
+            ("localhost:65535", "localhost", 65535),
+            ("a_b%c:080", "a_b%c", 80),
+            ("[::1]:80", "::1", 80),
+            ("[::ffff:127.0.0.1]:80", "::ffff:127.0.0.1", 80),
+            ("[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+            ("[fe80::1%2]:80", "fe80::1%2", 80),
         ] {
-            assert_eq!(split_address(address).expect(address), expected);
+            let address: Address = text.parse().expect(text);
+            assert_eq!((address.host(), address.port()), (host, port));
+            assert_eq!(address.to_string(), text);
+            let address: ListenAddress = text.parse().expect(text);
+            assert_eq!((address.host(), address.port()), (Some(host), port));
+            assert_eq!(address.to_string(), text);
         }
-        for bad in [
-            "",
-            "host",
-            "host:",
-            ":80",
-            "::1:80",
-            "[::1]",
-            "[::1]80",
-            "h:99999",
-            "[]:1",
-            "[fe80::1%]:80",
-            "fe80::1%eth0:80",
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_reason() {
+        use AddressError::{Brackets, Ipv6, NoHost, NoPort, NoZone, Port};
+        for (text, expected) in [
+            ("", NoPort),
+            ("host", NoPort),
+            ("[::1]", NoPort),
+            ("[::1]80", NoPort),
+            ("[::1", NoPort),
+            ("[]:1", NoHost),
+            ("::1", Brackets),
+            ("::1:80", Brackets),
+            ("::80", Brackets),
+            ("*:1:2", Brackets),
+            ("fe80::1%eth0:80", Brackets),
+            ("[host]:1", Brackets),
+            ("[127.0.0.1]:1", Brackets),
+            ("[*]:1", Brackets),
+            ("[a:b]:1", Ipv6),
+            ("[eth0%fe80::1]:80", Ipv6),
+            ("[fe80::1%]:80", NoZone),
+            ("host:", Port),
+            ("h:65536", Port),
+            ("h:-1", Port),
+            ("h:+1", Port),
+            ("h:http", Port),
+            ("[::1]:80]:90", Port),
         ] {
-            let error = split_address(bad).expect_err(bad);
+            assert_eq!(text.parse::<Address>(), Err(expected), "{text}");
+            assert_eq!(text.parse::<ListenAddress>(), Err(expected), "{text}");
+            let error = Address::parse(text).expect_err(text);
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(text), "{error}");
         }
     }
 
     #[test]
     fn an_address_to_listen_on_needs_no_host() {
-        for (address, expected) in [
-            (":8080", (None, 8080)),
-            ("*:8080", (None, 8080)),
-            (":0", (None, 0)),
-            ("[::]:80", (Some("::"), 80)),
-            ("localhost:80", (Some("localhost"), 80)),
-            ("[fe80::1%eth0]:80", (Some("fe80::1%eth0"), 80)),
-        ] {
-            assert_eq!(split_listen_address(address).expect(address), expected);
+        for (text, port) in [(":8080", 8080), ("*:8080", 8080), (":0", 0)] {
+            let address: ListenAddress = text.parse().expect(text);
+            assert_eq!((address.host(), address.port()), (None, port));
+            assert_eq!(address.as_str(), text);
         }
-        for bad in [
-            "", ":", "*:", "*", "::1:80", ":http", ":65536", "*:1:2", "::80",
+        assert_eq!(":8080".parse::<Address>(), Err(AddressError::NoHost));
+        for (text, expected) in [
+            (":", AddressError::Port),
+            ("*:", AddressError::Port),
+            (":http", AddressError::Port),
+            (":65536", AddressError::Port),
+            (":+1", AddressError::Port),
+            ("*", AddressError::NoPort),
         ] {
-            let error = split_listen_address(bad).expect_err(bad);
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(text.parse::<ListenAddress>(), Err(expected), "{text}");
         }
     }
 

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use watm_abi::Excerpt;
 
 use crate::channel::link::Link;
-use crate::net::address::{Network, resolve, split_address};
+use crate::net::address::{Address, Network, resolve};
 use crate::net::attempts::{Schedule, Winners, order};
 use crate::net::policy::AddressPolicy;
 use crate::net::reactor::Reactor;
@@ -49,7 +49,7 @@ pub trait DialHook: Send + Sync {
 /// One outgoing connection about to be made, as a [`DialHook`] sees it.
 pub struct DialAttempt<'a> {
     network: Network,
-    address: &'a str,
+    address: &'a Address,
     /// The policy that an address chosen by the module passes; none for the application's.
     policy: Option<&'a AddressPolicy>,
     outgoing: &'a Outgoing,
@@ -62,7 +62,7 @@ impl fmt::Debug for DialAttempt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DialAttempt")
             .field("network", &self.network)
-            .field("address", &self.address)
+            .field("address", &self.address())
             .field("chosen_by_module", &self.is_chosen_by_module())
             .finish_non_exhaustive()
     }
@@ -76,7 +76,7 @@ impl DialAttempt<'_> {
 
     /// The address asked for, `host:port` or `[v6]:port`.
     pub fn address(&self) -> &str {
-        self.address
+        self.address.as_str()
     }
 
     /// Whether the module chose the address (`water_dial`), not the application.
@@ -102,16 +102,16 @@ impl DialAttempt<'_> {
     /// Resolves and connects to another address, which is the hook's own choice: no policy is
     /// asked. Several addresses are treated as by [`DialAttempt::connect`].
     pub fn connect_to(&self, network: Network, address: &str) -> io::Result<Stream> {
-        self.resolve_and_connect(network, address, None)
+        self.resolve_and_connect(network, &Address::parse(address)?, None)
     }
 
     fn resolve_and_connect(
         &self,
         network: Network,
-        address: &str,
+        address: &Address,
         policy: Option<&AddressPolicy>,
     ) -> io::Result<Stream> {
-        let (host, port) = split_address(address)?;
+        let (host, port) = (address.host(), address.port());
         let mut found = (self.outgoing.resolver)(host, port)?;
         found.retain(|address| network.admits(address.ip()));
         if found.is_empty() {
@@ -384,19 +384,17 @@ impl Outgoing {
     pub(crate) fn connect(
         &self,
         network: Network,
-        address: &str,
+        address: &Address,
         chosen_by_module: bool,
         link: &Link,
         reactor: &mut Reactor,
     ) -> io::Result<Stream> {
-        if chosen_by_module {
-            let (host, port) = split_address(address)?;
-            if !self.policy.could_permit(network, host, port) {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    PolicyDenies,
-                ));
-            }
+        let (host, port) = (address.host(), address.port());
+        if chosen_by_module && !self.policy.could_permit(network, host, port) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                PolicyDenies,
+            ));
         }
         let attempt = DialAttempt {
             network,

@@ -25,7 +25,7 @@ use crate::channel::link::Link;
 use crate::error::ListenError;
 pub use crate::net::accept_errors::AcceptErrors;
 pub use crate::net::address::canonical;
-use crate::net::address::{Network, resolve, split_listen_address};
+use crate::net::address::{Address, ListenAddress, Network, resolve};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 
@@ -54,9 +54,9 @@ impl Connector {
         }
     }
 
-    /// Connects to `address` (`host:port` or `[v6]:port`; an IPv6 address may have a zone, as in
-    /// `[fe80::1%eth0]:80`), within `timeout` over all addresses that a name stands for. The system
-    /// decides how long it takes to look the name up.
+    /// Connects to `address` (`host:port` or `[v6]:port`, see [`Address`](crate::Address)), within
+    /// `timeout` over all addresses that a name stands for. The system decides how long it takes to
+    /// look the name up.
     ///
     /// The stream is non-blocking.
     ///
@@ -65,11 +65,12 @@ impl Connector {
     /// [`io::ErrorKind::InvalidInput`] if it is no address, [`io::ErrorKind::TimedOut`] if nothing
     /// has answered in time, or else what the system said of the last address that failed.
     pub fn connect(&self, address: &str, timeout: Duration) -> io::Result<TcpStream> {
+        let address = Address::parse(address)?;
         let mut outgoing = self.outgoing.clone();
         outgoing.timeout = timeout;
         let link = Link::default();
         let mut reactor = Reactor::new(&link)?;
-        let stream = outgoing.connect(Network::Tcp, address, false, &link, &mut reactor)?;
+        let stream = outgoing.connect(Network::Tcp, &address, false, &link, &mut reactor)?;
         // No worker owns this socket, so it ends like any other.
         stream.end_on_drop();
         Ok(stream.into_socket().into())
@@ -89,7 +90,8 @@ impl fmt::Debug for Connector {
 }
 
 /// Listens on `address`, as listeners and relays do: `host:port` or `[v6]:port`, or `:port` or
-/// `*:port` for all addresses of this machine, of both families. Port 0 lets the system choose.
+/// `*:port` for all addresses of this machine, of both families (see
+/// [`ListenAddress`](crate::ListenAddress)). Port 0 lets the system choose.
 ///
 /// All addresses are one socket of IPv6 that takes IPv4 too: its clients of IPv4 have mapped
 /// addresses (`::ffff:192.0.2.1`). On a machine without IPv6 it is one of IPv4. A name that stands
@@ -103,12 +105,12 @@ pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
         address: address.to_owned(),
         source,
     };
-    let (host, port) = split_listen_address(address).map_err(failed)?;
-    let Some(host) = host else {
-        return bind_all(port, bind_to).map_err(failed);
+    let wanted = ListenAddress::parse(address).map_err(failed)?;
+    let Some(host) = wanted.host() else {
+        return bind_all(wanted.port(), bind_to).map_err(failed);
     };
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for candidate in resolve(host, port).map_err(failed)? {
+    for candidate in resolve(host, wanted.port()).map_err(failed)? {
         match bind_to(candidate, false) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::net::address::{Network, quoted, zoned};
+use crate::net::address::{Inseparable, Network, Parts, parts, port_number, quoted, zoned};
 use crate::net::forms;
 use crate::net::nat64::Nat64Prefix;
 
@@ -282,21 +282,12 @@ impl FromStr for AddressEntry {
                 (Some(network), rest)
             }
         };
-        let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
-            let (host, after) = bracketed
-                .split_once(']')
-                .ok_or_else(|| error("a bracket is not closed"))?;
-            match after.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if after.is_empty() => (host, None),
-                None => return Err(error("something other than a port follows the bracket")),
-            }
-        } else if rest.matches(':').count() == 1 {
-            let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
-            (host, Some(port))
-        } else {
-            (rest, None)
-        };
+        let Parts { host, port, .. } = parts(rest).map_err(|why| {
+            error(match why {
+                Inseparable::Open => "a bracket is not closed",
+                Inseparable::Trailing => "something other than a port follows the bracket",
+            })
+        })?;
         let port = port.map(parse_port).transpose().map_err(error)?;
         let host = parse_host(host).map_err(error)?;
         match (network, &host) {
@@ -322,12 +313,10 @@ impl FromStr for AddressEntry {
 }
 
 fn parse_port(port: &str) -> Result<u16, &'static str> {
-    // A number may have a sign; a port may not.
-    let digits = port.bytes().all(|b| b.is_ascii_digit());
-    match port.parse() {
-        Ok(0) => Err("port 0 is never dialled: leave it out for all ports"),
-        Ok(port) if digits => Ok(port),
-        _ => Err("the port is not a number from 1 to 65535"),
+    match port_number(port) {
+        Some(0) => Err("port 0 is never dialled: leave it out for all ports"),
+        Some(port) => Ok(port),
+        None => Err("the port is not a number from 1 to 65535"),
     }
 }
 

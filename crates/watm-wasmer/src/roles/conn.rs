@@ -13,7 +13,7 @@ use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::host::Ends;
-use crate::net::address::Network;
+use crate::net::address::{Address, Network};
 use crate::net::stream::Stream;
 use crate::roles::dropped;
 use crate::worker::{MARGIN, Workers};
@@ -337,7 +337,7 @@ impl fmt::Debug for Conn {
 /// Sets up one connection of an application, outgoing or (with `incoming`) accepted, and waits.
 pub(crate) fn connect(
     workers: &Workers,
-    fixed: Option<(Network, String)>,
+    fixed: Option<(Network, Address)>,
     incoming: Option<Stream>,
     config: Option<Arc<[u8]>>,
 ) -> Result<Conn, SetupError> {

@@ -7,7 +7,7 @@ use watm_abi::Role;
 
 use crate::error::{ConfigError, DialError};
 use crate::module::TransportModule;
-use crate::net::address::{Network, split_address};
+use crate::net::address::{Address, Network};
 use crate::roles::builder::Builder;
 use crate::roles::conn::{Conn, connect};
 use crate::worker::Workers;
@@ -75,8 +75,8 @@ impl Dialer {
         Builder::new(module)
     }
 
-    /// Dials `address` (`host:port` or `[v6]:port`) and returns after the handshake of the module.
-    /// An IPv6 address may have a zone: `[fe80::1%eth0]:443`, or the interface's number.
+    /// Dials `address` (`host:port` or `[v6]:port`, see [`Address`](crate::Address)) and returns
+    /// after the handshake of the module.
     ///
     /// If a name has several addresses, the first that answers is used, and it is tried first the
     /// next time; see [`DialAttempt::connect`](crate::DialAttempt::connect).
@@ -94,11 +94,11 @@ impl Dialer {
     ///
     /// As [`Dialer::dial`].
     pub fn dial_with(&self, address: &str, options: DialOptions) -> Result<Conn, DialError> {
-        split_address(address).map_err(|source| DialError::Connect {
+        let remote = Address::parse(address).map_err(|source| DialError::Connect {
             address: address.to_owned(),
             source,
         })?;
-        let fixed = Some((options.network, address.to_owned()));
+        let fixed = Some((options.network, remote));
         Ok(connect(&self.workers, fixed, None, options.config)?)
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{ConfigError, ListenError, SetupError};
 use crate::guest::settings::Settings;
 use crate::host::Ends;
 use crate::module::TransportModule;
-use crate::net::address::{Network, canonical, split_address};
+use crate::net::address::{Address, Network, canonical};
 use crate::net::plain::bind;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::book::{Book, ServerStats, wait_cut};
@@ -27,7 +27,7 @@ use crate::worker::thread::Connection;
 
 struct Relaying {
     workers: Workers,
-    remote: Option<(Network, String)>,
+    remote: Option<(Network, Address)>,
     book: Book,
     handshakes: Handshakes,
     warnings: Warnings,
@@ -51,7 +51,7 @@ struct Relaying {
 /// ```
 pub struct Relay {
     settings: Arc<Settings>,
-    remote: Option<(Network, String)>,
+    remote: Option<(Network, Address)>,
     sockets: Sockets,
 }
 
@@ -305,10 +305,16 @@ impl Builder<Relay> {
         self,
         addresses: impl IntoIterator<Item = A>,
     ) -> Result<Relay, ListenError> {
-        let settings = self.check_relay()?;
+        let remote = self.parsed_remote()?;
+        let settings = self.check(Role::Relay)?;
         let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        Ok(self.relay(settings, Sockets::new(listeners)?))
+        let sockets = Sockets::new(listeners)?;
+        Ok(Relay {
+            settings,
+            remote,
+            sockets,
+        })
     }
 
     /// Listens on a socket that the application has bound.
@@ -329,25 +335,24 @@ impl Builder<Relay> {
         self,
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Result<Relay, ListenError> {
-        let settings = self.check_relay()?;
-        Ok(self.relay(settings, Sockets::new(listeners)?))
-    }
-
-    fn relay(self, settings: Arc<Settings>, sockets: Sockets) -> Relay {
-        Relay {
+        let remote = self.parsed_remote()?;
+        let settings = self.check(Role::Relay)?;
+        let sockets = Sockets::new(listeners)?;
+        Ok(Relay {
             settings,
-            remote: self.remote.map(|remote| (Network::Tcp, remote)),
+            remote,
             sockets,
-        }
+        })
     }
 
-    fn check_relay(&self) -> Result<Arc<Settings>, ConfigError> {
-        if let Some(remote) = &self.remote {
-            split_address(remote).map_err(|error| ConfigError::Invalid {
-                setting: "remote",
-                message: error.to_string(),
-            })?;
-        }
-        self.check(Role::Relay)
+    fn parsed_remote(&self) -> Result<Option<(Network, Address)>, ConfigError> {
+        let Some(remote) = &self.remote else {
+            return Ok(None);
+        };
+        let address = Address::parse(remote).map_err(|error| ConfigError::Invalid {
+            setting: "remote",
+            message: error.to_string(),
+        })?;
+        Ok(Some((Network::Tcp, address)))
     }
 }

@@ -58,7 +58,7 @@ fn connect(outgoing: &Outgoing, chosen_by_module: bool) -> io::Result<SocketAddr
     let mut reactor = Reactor::new(&link).expect("a reactor");
     let stream = outgoing.connect(
         Network::Tcp,
-        "a.example:80",
+        &"a.example:80".parse().expect("an address"),
         chosen_by_module,
         &link,
         &mut reactor,
@@ -179,7 +179,13 @@ fn a_stop_ends_all_attempts_at_once() {
     });
     let started = Instant::now();
     let error = outgoing
-        .connect(Network::Tcp, "a.example:80", false, &link, &mut reactor)
+        .connect(
+            Network::Tcp,
+            &"a.example:80".parse().expect("an address"),
+            false,
+            &link,
+            &mut reactor,
+        )
         .expect_err("it is stopped");
     assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     assert!(started.elapsed() < 2 * SOON);
