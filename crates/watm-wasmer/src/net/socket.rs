@@ -189,7 +189,8 @@ impl NetStream {
         self.out.room()
     }
 
-    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait for.
+    /// Sends what waits, as far as the socket takes it. Returns whether nothing is left to wait
+    /// for.
     pub(crate) fn flush(&self) -> bool {
         self.out.flush()
     }
