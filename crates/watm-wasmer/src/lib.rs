@@ -56,7 +56,8 @@
 //! about 15,000 connections fit in a process.
 //!
 //! A guest that never calls the host is stopped by its own code, which checks in each iteration of
-//! a loop and in each call whether it should continue. No signal is sent. From the first module on,
+//! a loop, and in each call that may lead back to its caller or take long, whether it should
+//! continue. No signal is sent. From the first module on,
 //! the engine handles SIGSEGV, SIGBUS, SIGILL and SIGFPE raised by guest code, and forwards those
 //! that other code raises to the handlers that were installed before. A handler that the
 //! application installs later must forward what it does not handle as well. The runtime does not

@@ -104,7 +104,7 @@ fn compile_with(
     }
     // Before the stop points, which belong behind what the traps put in place of an instruction.
     compiler.push_middleware(Arc::new(Traps::default()));
-    compiler.push_middleware(Arc::new(StopPoints::default()));
+    compiler.push_middleware(Arc::new(StopPoints::of(wasm)?));
     // The compiler should never panic. If it does, this module is not loaded.
     let module = catch_unwind(AssertUnwindSafe(|| {
         Module::new(&new_engine(compiler), wasm)

@@ -4,5 +4,6 @@
 //! guest sets a flag.
 
 pub(crate) mod deadline;
+pub(crate) mod placement;
 pub(crate) mod stop_points;
 pub(crate) mod traps;

@@ -1,8 +1,8 @@
 //! Places in compiled code at which a guest ends by itself after it was told to stop.
 //!
-//! The compiled code checks a flag at the start of each function, in each iteration of a loop, and
-//! after each instruction that keeps the engine's library busy for long. The flag is a global
-//! variable that is added to the module. The module's own code cannot access it, because that code
+//! The compiled code checks a flag in each iteration of a loop, at the start of the functions that
+//! [`placement`](super::placement) names, and after each instruction that keeps the engine's library
+//! busy for long. The flag is a global variable that is added to the module. The module's own code cannot access it, because that code
 //! was validated without it.
 //!
 //! The compiler does not know that another thread raises the flag. Left alone, it would check the
@@ -30,6 +30,8 @@ use wasmer::{
     Mutability, Store, StoreObjects, Type,
 };
 
+use crate::error::LoadError;
+use crate::module::instrument::placement;
 use crate::module::instrument::traps::TRAP;
 
 /// The name under which the flag is exported. It hides an export of the same name that the module
@@ -39,10 +41,26 @@ const FLAG: &str = "\0watm stop flag";
 pub(crate) const START: &str = "\0watm start function";
 
 /// Adds the flag, and the checks of it, to one module while it is compiled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StopPoints {
     /// The globals, known before the first function is compiled.
     globals: OnceLock<Globals>,
+    /// Whether a function has a stop point at its start.
+    starts: Vec<bool>,
+}
+
+impl StopPoints {
+    /// The stop points of a module.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Malformed`] if it is not valid.
+    pub(crate) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
+        Ok(Self {
+            globals: OnceLock::new(),
+            starts: placement::starts(wasm).map_err(LoadError::malformed)?,
+        })
+    }
 }
 
 /// The indices of the added globals.
@@ -56,11 +74,12 @@ struct Globals {
 impl ModuleMiddleware for StopPoints {
     fn generate_function_middleware<'a>(
         &self,
-        _function: LocalFunctionIndex,
+        function: LocalFunctionIndex,
     ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
+        let has_start = self.starts.get(function.as_u32() as usize);
         Box::new(InFunction {
             globals: self.globals.get().copied(),
-            begun: false,
+            begun: has_start == Some(&false),
         })
     }
 
@@ -91,6 +110,7 @@ impl ModuleMiddleware for StopPoints {
 #[derive(Debug)]
 struct InFunction {
     globals: Option<Globals>,
+    /// Whether the stop point at the start has been added, or there is none.
     begun: bool,
 }
 
