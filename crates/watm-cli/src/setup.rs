@@ -127,6 +127,7 @@ pub(crate) fn configure<R>(
         .drain_timeout(args.drain_timeout)
         .keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()))
         .memory_limit(args.memory_limit)
+        .memory_headroom(args.memory_headroom)
         .descriptor_limit(args.descriptor_limit.into()))
 }
 

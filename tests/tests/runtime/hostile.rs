@@ -212,6 +212,7 @@ fn arrays_and_buffers_outside_of_memory_are_refused_one_by_one() {
     let (_listener, address) = listener();
     let policy = watm_wasmer::AddressPolicy::allow_all();
     let dialer = Dialer::builder(&wat("iovec_bomb"))
+        .memory_headroom(0)
         .policy(policy)
         .build()
         .expect("a dialer");
@@ -268,7 +269,7 @@ fn a_module_that_grows_its_memory_by_a_lot_stays_within_the_limit() {
          (call $report (global.get $internal))
          (i32.const 0)",
     );
-    let pair = Pair::dial(&module);
+    let pair = Pair::with(Dialer::builder(&module).memory_headroom(0));
     assert_eq!(read_numbers(&pair.conn), [-1, -1, 4]);
     others_go_on();
 }

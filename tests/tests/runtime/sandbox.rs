@@ -168,7 +168,7 @@ fn no_trick_uses_up_the_numbers_of_descriptors() {
             "(call $path_open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const {at}))"
         )
     };
-    let (nowhere, somewhere) = (open_at(70_000), open_at(64));
+    let (nowhere, somewhere) = (open_at(2_000_000_000), open_at(64));
     // A preopened directory that was opened again was never closed.
     let again = somewhere.replace(
         "(i32.const 100) (i32.const 4)",
@@ -229,7 +229,7 @@ fn errors_that_guests_do_not_know_never_reach_them() {
     // An earlier WASI implementation had its own error number for an address outside memory.
     let module = guest(
         "",
-        "(i32.sub (i32.const 0) (call $args_sizes_get (i32.const 70000) (i32.const 64)))",
+        "(i32.sub (i32.const 0) (call $args_sizes_get (i32.const 2000000000) (i32.const 64)))",
     );
     assert_eq!(init_error(Dialer::builder(&module)), Some(Errno::Fault));
 }

@@ -400,6 +400,29 @@ fn a_module_that_declares_a_maximum_gets_no_more_than_that() {
 }
 
 #[test]
+fn a_guest_has_memory_from_the_start_beyond_what_its_module_asks_for() {
+    let grow = wat_text("grow");
+    // It tells how much it has, without growing.
+    let grows = "(br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))";
+    assert!(grow.contains(grows));
+    let size = grow.replace(grows, "");
+    let bounded = size.replace("\"memory\") 2)", "\"memory\") 2 5)");
+    let dialer = |module: &str| Dialer::builder(&text(module));
+    for (builder, pages) in [
+        (dialer(&size).memory_headroom(0), 2),
+        (dialer(&size).memory_headroom(65_535), 2),
+        (dialer(&size), 18),
+        (dialer(&size).memory_headroom(65_536 * 100), 102),
+        (dialer(&size).memory_headroom(u64::MAX), 4096),
+        (dialer(&size).memory_limit(65_536 * 3), 3),
+        (dialer(&bounded), 5),
+    ] {
+        let pair = Pair::with(builder);
+        assert_eq!(watm_tests::read_numbers(&pair.conn), [pages]);
+    }
+}
+
+#[test]
 fn a_module_that_needs_more_memory_than_the_limit_is_told_so() {
     let server = EchoServer::start();
     let dialer = Dialer::builder(&wat("grow"))

@@ -100,6 +100,11 @@ pub(crate) struct TransportArgs {
         help_heading = "Limits")]
     pub(crate) memory_limit: u64,
 
+    /// Memory that each module instance has from the start beyond what it asks for
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = size::parse,
+        help_heading = "Limits")]
+    pub(crate) memory_headroom: u64,
+
     /// Maximum number of descriptors of each module instance
     #[arg(long, value_name = "COUNT", default_value_t = 64,
         value_parser = clap::value_parser!(u16).range(3..=480), help_heading = "Limits")]

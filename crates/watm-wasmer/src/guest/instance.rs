@@ -4,7 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
-use wasmer::{Function, FunctionEnv, Imports, RuntimeError, Store, Value};
+use wasmer::sys::vm::MemoryError;
+use wasmer::{Function, FunctionEnv, Imports, Memory, Pages, RuntimeError, Store, Value};
 use watm_abi::{Excerpt, ModuleKind, names};
 
 use crate::channel::link::Link;
@@ -15,6 +16,7 @@ use crate::guest::settings::Settings;
 #[cfg(feature = "wasix")]
 use crate::guest::wasix;
 use crate::host::Host;
+use crate::module::engine::in_pages;
 use crate::module::instrument::stop_points::{self, StopFlag};
 use crate::module::instrument::traps;
 
@@ -67,6 +69,8 @@ impl Instance {
         let memory = instance
             .exports
             .get_memory(names::MEMORY)
+            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+        grow(memory, &mut store, in_pages(settings.memory_headroom))
             .map_err(|error| SetupError::Instantiate(error.to_string()))?;
         env.as_mut(&mut store).memory = Some(memory.clone());
         #[cfg(feature = "wasix")]
@@ -179,6 +183,17 @@ impl Drop for Instance {
         // The interrupt reaches into the store, so remove it first.
         self.link.set_interrupt(None);
     }
+}
+
+/// Grows a memory by so many pages, or as far as it can grow.
+fn grow(memory: &Memory, store: &mut Store, pages: Pages) -> Result<(), MemoryError> {
+    let size = memory.size(store);
+    let most = memory.ty(store).maximum.unwrap_or(size);
+    let pages = pages.0.min(most.0.saturating_sub(size.0));
+    if pages > 0 {
+        memory.grow(store, pages)?;
+    }
+    Ok(())
 }
 
 /// The error when the system has no address space for the memory of another instance. Its message

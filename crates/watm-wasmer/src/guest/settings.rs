@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) memory_limit: u64,
+    pub(crate) memory_headroom: u64,
     pub(crate) descriptor_limit: usize,
     pub(crate) handshake_limit: usize,
     pub(crate) backlog: usize,

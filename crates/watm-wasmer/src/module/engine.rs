@@ -146,16 +146,20 @@ impl Compiled {
     /// whether the system had an address for that memory.
     pub(crate) fn store(&self, memory_limit: u64) -> (Store, Unmapped) {
         let mut engine = self.engine.clone();
-        let pages =
-            u32::try_from(memory_limit / PAGE).map_or(MOST_PAGES, |pages| pages.min(MOST_PAGES));
+        let pages = in_pages(memory_limit);
         let unmapped = Unmapped::default();
         engine.set_tunables(Limits {
             base: BaseTunables::new(),
-            pages: Pages(pages),
+            pages,
             unmapped: unmapped.clone(),
         });
         (Store::new(engine), unmapped)
     }
+}
+
+/// The number of whole pages in so many bytes, as far as a memory can have them.
+pub(crate) fn in_pages(bytes: u64) -> Pages {
+    Pages(u32::try_from(bytes / PAGE).map_or(MOST_PAGES, |pages| pages.min(MOST_PAGES)))
 }
 
 /// The module that was just compiled to `artifact`.

@@ -78,6 +78,7 @@ impl<R> Builder<R> {
                 drain_timeout: Duration::from_secs(30),
                 keepalive: Some(Duration::from_secs(60)),
                 memory_limit: 256 << 20,
+                memory_headroom: 1 << 20,
                 descriptor_limit: 64,
                 handshake_limit: 256,
                 backlog: 128,
@@ -222,6 +223,16 @@ impl<R> Builder<R> {
     /// 64 KiB; 256 MiB by default.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = bytes;
+        self
+    }
+
+    /// Sets how many bytes of memory an instance has from the start beyond what its module asks
+    /// for, rounded down to pages of 64 KiB; 1 MiB by default. The memory limit takes precedence.
+    ///
+    /// A garbage collector runs more rarely in a larger heap, and some take as their heap whatever
+    /// memory is there when the module starts. Pages that the module does not touch cost nothing.
+    pub fn memory_headroom(mut self, bytes: u64) -> Self {
+        self.settings.memory_headroom = bytes;
         self
     }
 
