@@ -20,6 +20,7 @@ mod leaving;
 pub(crate) mod log_lines;
 mod paths;
 mod poll;
+mod prediction;
 pub(crate) mod preopens;
 mod preview1;
 mod record;
@@ -46,6 +47,7 @@ use crate::host::descriptors::Descriptors;
 use crate::host::dial::Connections;
 use crate::host::directory::Directory;
 use crate::host::leaving::Leaving;
+use crate::host::prediction::Prediction;
 use crate::host::sleep::Sleeper;
 use crate::host::stdio::StdStream;
 use crate::host::stopwatch::Measures;
@@ -92,6 +94,7 @@ pub(crate) struct Host {
     writes: Writes,
     learnt: Learnt,
     sleeper: Sleeper,
+    prediction: Prediction,
     leaving: Leaving,
     measures: Measures,
     /// The subscriptions and events of a poll, kept for the next poll to reuse.
@@ -117,6 +120,7 @@ impl Host {
             writes: Writes::default(),
             learnt: Learnt::default(),
             sleeper: Sleeper::default(),
+            prediction: Prediction::default(),
             leaving: Leaving::default(),
             measures: Measures::default(),
             subscriptions: Vec::new(),

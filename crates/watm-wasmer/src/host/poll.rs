@@ -29,7 +29,10 @@ impl Host {
         let mut events = std::mem::take(&mut self.events);
         let result = decode_subscriptions(memory, subscriptions_at, count, &mut subscriptions)
             .map_err(Abort::from)
-            .and_then(|()| self.wait_for_events(&subscriptions, &mut events))
+            .and_then(|()| {
+                self.prediction.polls(self.measures.calls, &subscriptions);
+                self.wait_for_events(&subscriptions, &mut events)
+            })
             .and_then(|()| Ok(write_events(memory, events_at, &events)?))
             .map(|()| u32::try_from(events.len()).unwrap_or(u32::MAX));
         subscriptions.clear();

@@ -9,7 +9,7 @@ use crate::channel::pipe::{GuestEnd, PIPE_CAPACITY};
 use crate::host::Host;
 use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
 use crate::host::rest::Rest;
-use crate::host::spin::{Looking, Spin};
+use crate::host::spin::{self, Looking, Spin};
 use crate::net::outbound::WRITE_LIMIT;
 
 /// Number of answers from cached readiness before the system is asked again.
@@ -115,7 +115,11 @@ impl Host {
         let quiet = self.end_if_quiet();
         let deadline = [deadline, quiet].into_iter().flatten().min();
         self.check_stop()?;
-        if deadline.is_none() && self.sleeper.spin.is_worth_it() && self.look_for_work(waits)? {
+        let is_far = |deadline: Instant| deadline > Instant::now() + spin::LIMIT;
+        if self.sleeper.spin.is_worth_it()
+            && deadline.is_none_or(is_far)
+            && self.look_for_work(waits)?
+        {
             return self.check_stop();
         }
         let what = self.interests(waits);

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Maximum time for which a worker looks for work.
-const LIMIT: Duration = Duration::from_micros(20);
+pub(super) const LIMIT: Duration = Duration::from_micros(20);
 /// Maximum duration of a short sleep, which looking a little longer could have avoided. Waking up
 /// alone takes some tens of microseconds.
 const SHORT: Duration = Duration::from_micros(60);

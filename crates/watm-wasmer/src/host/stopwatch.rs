@@ -41,7 +41,8 @@ impl Host {
 /// The measurements of a worker.
 #[derive(Default)]
 pub(super) struct Measures {
-    calls: u64,
+    /// Number of host calls so far, including the current one.
+    pub(super) calls: u64,
     /// The stopwatch, if it is running.
     timing: Option<Timing>,
 }

@@ -145,6 +145,7 @@ impl Fixture {
     pub(super) fn read(&mut self, fd: u32, len: u32) -> Call<Vec<u8>> {
         let mut memory = memory(len);
         let array = iovecs(&memory);
+        self.host.enter();
         let len = self
             .host
             .read(&mut memory[..], fd, &array, RiFlags::default())?;
@@ -155,6 +156,7 @@ impl Fixture {
         let mut memory = memory(data.len() as u32);
         memory[1024..1024 + data.len()].copy_from_slice(data);
         let array = iovecs(&memory);
+        self.host.enter();
         self.host.write(&memory[..], fd, &array)
     }
 
@@ -176,6 +178,7 @@ impl Fixture {
         }
         memory[65536..65536 + 32 * kinds.len()].fill(0xee);
         let count = kinds.len() as u32;
+        self.host.enter();
         let ready = self.host.poll(&mut memory[..], 4096, 65536, count)?;
         let rest = &memory[65536 + 32 * ready as usize..65536 + 32 * kinds.len()];
         assert!(

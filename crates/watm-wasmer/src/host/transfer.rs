@@ -110,14 +110,17 @@ impl Host {
         peek: bool,
     ) -> Call<u32> {
         let asked = iovecs.total_len();
-        let (turn, is_within) = (self.reads.turn(), !peek && self.continues_record(fd, asked));
+        let is_within = !peek && self.continues_record(fd, asked);
         if !is_within && self.is_unfair(fd)? {
             self.flush();
+            self.prediction.refused(self.measures.calls, fd, false);
             return Err(Errno::Again.into());
         }
         self.reads.set_within_record(is_within.then_some(fd));
         let read = self.try_to_read(memory, fd, iovecs, peek);
         self.reads.set_within_record(None);
+        // A read that slept has begun a new turn.
+        let turn = self.reads.turn();
         if let (false, Ok(descriptor)) = (peek, self.descriptors.get_mut(fd)) {
             match read {
                 Ok(0) => {}
@@ -137,7 +140,7 @@ impl Host {
         peek: bool,
     ) -> Call<u32> {
         let mut refreshed = false;
-        let mut deadline = None;
+        let mut waited = Waited::default();
         loop {
             match self.try_read(memory, fd, iovecs, 0, peek) {
                 Ok(len) => {
@@ -149,13 +152,33 @@ impl Host {
                     if !refreshed && self.sleeper.is_stale() {
                         refreshed = true;
                         self.refresh()?;
-                    } else if !self.await_record(fd, &mut deadline)? {
+                    } else if peek || !self.await_more(fd, &mut waited)? {
                         return Err(Errno::Again.into());
                     }
                 }
                 Err(abort) => return Err(abort),
             }
         }
+    }
+
+    /// Waits within a non-blocking read if the guest counts on the rest of a record, or if it would
+    /// poll next. Returns whether to try once more.
+    fn await_more(&mut self, fd: u32, waited: &mut Waited) -> Call<bool> {
+        if self.reads.is_within_record(fd) {
+            return self.await_record(fd, &mut waited.for_record);
+        }
+        let mut has_come = false;
+        if !waited.like_poll
+            && let Some(found) = self.sleep_like_poll(fd)?
+        {
+            waited.like_poll = true;
+            has_come = found;
+        }
+        if !has_come {
+            let call = self.measures.calls;
+            self.prediction.refused(call, fd, waited.like_poll);
+        }
+        Ok(has_come)
     }
 
     /// Whether the next read of `asked` bytes is within a record. This concerns only peers, which
@@ -577,6 +600,15 @@ fn spans(iovecs: &IovecArray, skip: u32, limit: usize) -> impl Iterator<Item = (
         // This is inside a checked buffer, so the sum does not overflow.
         (len > 0).then(|| (iovec.buf.wrapping_add(part), len))
     })
+}
+
+/// What a non-blocking read has waited for.
+#[derive(Default)]
+struct Waited {
+    /// When it gives up on the rest of a record.
+    for_record: Option<Instant>,
+    /// It has slept in place of the next poll.
+    like_poll: bool,
 }
 
 #[cfg(test)]
