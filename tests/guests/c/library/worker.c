@@ -9,6 +9,13 @@
 #define BUF 1024
 #endif
 
+#ifdef POLLS
+// Called before each poll.
+void guest_polls(void);
+#else
+static void guest_polls(void) {}
+#endif
+
 enum { ENDED = 1 };
 
 // Returns 0 when the descriptor has no more for now, ENDED at its end, or a negative errno.
@@ -40,6 +47,7 @@ EXPORT(watm_start_v1) int32_t watm_start(void) {
         __wasi_event_t events[3];
         __wasi_size_t count;
         memset(events, 0, sizeof events);
+        guest_polls();
         __wasi_errno_t error = __wasi_poll_oneoff(subscriptions, events, 3, &count);
         if (error != 0) return failed(error);
         // Looks at every slot, not only the first `count`, to catch a host that writes more than it
