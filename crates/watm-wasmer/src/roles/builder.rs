@@ -36,8 +36,10 @@ const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::f
 /// not choose addresses.
 pub struct Builder<R> {
     pub(crate) settings: Settings,
-    pub(crate) remote: Option<String>,
-    role: PhantomData<R>,
+    /// What the module is used as.
+    pub(super) role: Role,
+    pub(super) remote: Option<String>,
+    made: PhantomData<R>,
 }
 
 impl<R> fmt::Debug for Builder<R> {
@@ -52,14 +54,15 @@ impl<R> Clone for Builder<R> {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
+            role: self.role,
             remote: self.remote.clone(),
-            role: PhantomData,
+            made: PhantomData,
         }
     }
 }
 
 impl<R> Builder<R> {
-    pub(crate) fn new(module: &TransportModule) -> Self {
+    pub(super) fn new(module: &TransportModule, role: Role) -> Self {
         Self {
             settings: Settings {
                 module: module.clone(),
@@ -87,8 +90,9 @@ impl<R> Builder<R> {
                 stock: 0,
                 stock_refill_rate: 200,
             },
+            role,
             remote: None,
-            role: PhantomData,
+            made: PhantomData,
         }
     }
 
@@ -286,15 +290,15 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Checks all settings together, for a module that needs `role`.
-    pub(crate) fn check(&self, role: Role) -> Result<Arc<Settings>, ConfigError> {
+    /// Checks all settings together.
+    pub(crate) fn check(&self) -> Result<Arc<Settings>, ConfigError> {
         let settings = &self.settings;
         let invalid = |setting, message: &str| ConfigError::Invalid {
             setting,
             message: message.into(),
         };
-        if !settings.module.has_role(role) {
-            return Err(missing_role(role, settings.module.roles()));
+        if !settings.module.has_role(self.role) {
+            return Err(missing_role(self.role, settings.module.roles()));
         }
         if settings
             .keepalive

@@ -72,7 +72,7 @@ pub struct Dialer {
 impl Dialer {
     /// Starts the configuration of a dialer.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
-        Builder::new(module)
+        Builder::new(module, Role::Dialer)
     }
 
     /// Dials `address` (`host:port` or `[v6]:port`, see [`Address`](crate::Address)) and returns
@@ -113,7 +113,7 @@ pub struct FixedDialer {
 impl FixedDialer {
     /// Starts the configuration of a fixed dialer.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
-        Builder::new(module)
+        Builder::new(module, Role::FixedDialer)
     }
 
     /// Lets the module dial, and returns after its handshake.
@@ -142,7 +142,7 @@ impl Builder<Dialer> {
     ///
     /// [`ConfigError`] if the module is not a dialer or if a setting cannot be used.
     pub fn build(self) -> Result<Dialer, ConfigError> {
-        let settings = self.check(Role::Dialer)?;
+        let settings = self.check()?;
         Ok(Dialer {
             workers: Workers::new(settings, Role::Dialer),
         })
@@ -156,7 +156,7 @@ impl Builder<FixedDialer> {
     ///
     /// [`ConfigError`] if the module is not a fixed dialer or if a setting cannot be used.
     pub fn build(self) -> Result<FixedDialer, ConfigError> {
-        let settings = self.check(Role::FixedDialer)?;
+        let settings = self.check()?;
         Ok(FixedDialer {
             workers: Workers::new(settings, Role::FixedDialer),
         })

@@ -17,9 +17,9 @@ use crate::guest::settings::Settings;
 use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::net::address::canonical;
-use crate::net::plain::bind;
 use crate::net::stream::Stream;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::roles::binding::Binds;
 use crate::roles::book::{Book, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::conn::{Conn, connect};
@@ -85,7 +85,7 @@ pub struct Listener {
 impl Listener {
     /// Starts the configuration of a listener.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
-        Builder::new(module)
+        Builder::new(module, Role::Listener)
     }
 
     /// Waits for the next connection whose transport is set up.
@@ -343,64 +343,26 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Builder<Listener> {
-    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose. `:port`
-    /// and `*:port` mean all addresses of this machine, of both families; see
-    /// [`plain::bind`](crate::plain::bind).
-    ///
-    /// # Errors
-    ///
-    /// [`ListenError`] if the module is not a listener, if a setting cannot work, or if the address
-    /// cannot be listened on.
-    pub fn bind(self, address: &str) -> Result<Listener, ListenError> {
-        self.bind_all([address])
-    }
-
-    /// Listens on several addresses, each as in [`Builder::bind`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::bind`], and if there is no address.
-    pub fn bind_all<A: AsRef<str>>(
-        self,
-        addresses: impl IntoIterator<Item = A>,
-    ) -> Result<Listener, ListenError> {
-        let settings = self.check(Role::Listener)?;
-        let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        start(settings, Sockets::new(listeners)?)
-    }
-
-    /// Listens on a socket that the application has bound.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::bind`].
-    pub fn listen(self, listener: TcpListener) -> Result<Listener, ListenError> {
-        self.listen_all([listener])
-    }
-
-    /// Listens on several sockets that the application has bound.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::bind`], and if there is no socket.
-    pub fn listen_all(
-        self,
-        listeners: impl IntoIterator<Item = TcpListener>,
-    ) -> Result<Listener, ListenError> {
-        start(self.check(Role::Listener)?, Sockets::new(listeners)?)
-    }
-
     /// Makes an acceptor, for sockets that the application accepts.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] if the module is not a listener or a setting cannot work.
     pub fn acceptor(self) -> Result<Acceptor, ConfigError> {
-        let settings = self.check(Role::Listener)?;
+        let settings = self.check()?;
         Ok(Acceptor {
             workers: Workers::new(settings, Role::Listener),
         })
+    }
+}
+
+impl Binds for Listener {
+    fn make(
+        builder: Builder<Self>,
+        bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
+    ) -> Result<Self, ListenError> {
+        let settings = builder.check()?;
+        start(settings, Sockets::new(bind()?)?)
     }
 }
 

@@ -15,8 +15,8 @@ use crate::guest::settings::Settings;
 use crate::host::Ends;
 use crate::module::TransportModule;
 use crate::net::address::{Address, Network, canonical};
-use crate::net::plain::bind;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::roles::binding::Binds;
 use crate::roles::book::{Book, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::dropped;
@@ -58,7 +58,7 @@ pub struct Relay {
 impl Relay {
     /// Starts the configuration of a relay.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
-        Builder::new(module)
+        Builder::new(module, Role::Relay)
     }
 
     /// The address listened on; the first, if there are several.
@@ -284,67 +284,6 @@ impl Builder<Relay> {
         self
     }
 
-    /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose. `:port`
-    /// and `*:port` mean all addresses of this machine, of both families; see
-    /// [`plain::bind`](crate::plain::bind).
-    ///
-    /// # Errors
-    ///
-    /// [`ListenError`] if the module is not a relay, if a setting cannot work, or if the address
-    /// cannot be listened on.
-    pub fn bind(self, address: &str) -> Result<Relay, ListenError> {
-        self.bind_all([address])
-    }
-
-    /// Listens on several addresses, each as in [`Builder::bind`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::bind`], and if there is no address.
-    pub fn bind_all<A: AsRef<str>>(
-        self,
-        addresses: impl IntoIterator<Item = A>,
-    ) -> Result<Relay, ListenError> {
-        let remote = self.parsed_remote()?;
-        let settings = self.check(Role::Relay)?;
-        let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let sockets = Sockets::new(listeners)?;
-        Ok(Relay {
-            settings,
-            remote,
-            sockets,
-        })
-    }
-
-    /// Listens on a socket that the application has bound.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::bind`].
-    pub fn listen(self, listener: TcpListener) -> Result<Relay, ListenError> {
-        self.listen_all([listener])
-    }
-
-    /// Listens on several sockets that the application has bound.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::bind`], and if there is no socket.
-    pub fn listen_all(
-        self,
-        listeners: impl IntoIterator<Item = TcpListener>,
-    ) -> Result<Relay, ListenError> {
-        let remote = self.parsed_remote()?;
-        let settings = self.check(Role::Relay)?;
-        let sockets = Sockets::new(listeners)?;
-        Ok(Relay {
-            settings,
-            remote,
-            sockets,
-        })
-    }
-
     fn parsed_remote(&self) -> Result<Option<(Network, Address)>, ConfigError> {
         let Some(remote) = &self.remote else {
             return Ok(None);
@@ -354,5 +293,21 @@ impl Builder<Relay> {
             message: error.to_string(),
         })?;
         Ok(Some((Network::Tcp, address)))
+    }
+}
+
+impl Binds for Relay {
+    fn make(
+        builder: Builder<Self>,
+        bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
+    ) -> Result<Self, ListenError> {
+        let remote = builder.parsed_remote()?;
+        let settings = builder.check()?;
+        let sockets = Sockets::new(bind()?)?;
+        Ok(Self {
+            settings,
+            remote,
+            sockets,
+        })
     }
 }

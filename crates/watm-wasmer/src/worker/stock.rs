@@ -209,7 +209,7 @@ mod tests {
     fn stock(size: usize) -> Stock {
         let module = TransportModule::from_file(MODULE).expect("a module");
         let builder = Dialer::builder(&module).stock(size);
-        let settings = builder.check(Role::Dialer).expect("settings");
+        let settings = builder.check().expect("settings");
         Stock::start(&settings, Role::Dialer).expect("a thread")
     }
 
