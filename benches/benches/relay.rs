@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use watm_benches::{Peer, module, peer, raw_relay};
-use watm_wasmer::{Relay, RelayHandle, TransportModule};
+use watm_wasmer::{Relay, ServerHandle, TransportModule};
 
 /// Size of a round-trip message, in bytes.
 const MESSAGE: usize = 64;
@@ -25,7 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The three ways to reach one peer.
 struct Ways {
-    relay: RelayHandle,
+    relay: ServerHandle,
     raw: SocketAddr,
     peer: SocketAddr,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use socket2::SockRef;
-use watm_wasmer::{Builder, Conn, Dialer, End, Listener, Relay, RelayHandle, TransportModule};
+use watm_wasmer::{Builder, Conn, Dialer, End, Listener, Relay, ServerHandle, TransportModule};
 
 use crate::{
     Pair, Pattern, SHORT, accept_one, connect, eventually, expect_end, listener, send_pattern,
@@ -80,7 +80,7 @@ fn narrow(socket: &TcpStream) {
 struct Ends {
     near: Side,
     far: Side,
-    relay: Option<RelayHandle>,
+    relay: Option<ServerHandle>,
 }
 
 /// The place of a transport.

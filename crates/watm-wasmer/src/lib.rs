@@ -129,6 +129,6 @@ pub use roles::conn::{Conn, ConnStats};
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
 pub use roles::listener::{Acceptor, Listener};
-pub use roles::relay::{Relay, RelayHandle};
+pub use roles::relay::{Relay, ServerHandle};
 
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

@@ -10,7 +10,7 @@ use watm_tests::{
     read_vec, reset, tcp_pair, with_worker,
 };
 use watm_wasmer::{
-    Builder, Conn, Dialer, Errno, Listener, Relay, RelayHandle, TransportError, TransportModule,
+    Builder, Conn, Dialer, Errno, Listener, Relay, ServerHandle, TransportError, TransportModule,
 };
 
 /// The ways in which a worker can fail.
@@ -95,7 +95,7 @@ fn an_application_that_gives_up_is_a_reset_for_the_peer() {
 }
 
 /// A client of a relay, the socket at its remote, and the relay.
-fn through(module: &TransportModule) -> (TcpStream, TcpStream, RelayHandle) {
+fn through(module: &TransportModule) -> (TcpStream, TcpStream, ServerHandle) {
     let (remote, address) = listener();
     let relay = Relay::builder(module).remote(address).bind("127.0.0.1:0");
     let relay = relay.expect("a relay").spawn().expect("a thread");

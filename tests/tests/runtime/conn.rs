@@ -10,7 +10,7 @@ use watm_tests::{
     expect_end, expect_pattern, read_vec, send_pattern, wat, with_worker,
 };
 use watm_wasmer::{
-    Acceptor, Conn, DialError, Dialer, End, FixedDialer, Listener, RelayHandle, TransportError,
+    Acceptor, Conn, DialError, Dialer, End, FixedDialer, Listener, ServerHandle, TransportError,
     TransportModule,
 };
 
@@ -27,7 +27,7 @@ fn what_the_application_holds_can_be_shared_and_sent() {
     shared::<FixedDialer>();
     shared::<Listener>();
     shared::<Acceptor>();
-    shared::<RelayHandle>();
+    shared::<ServerHandle>();
     shared::<TransportModule>();
     shared::<DialError>();
     shared::<TransportError>();

@@ -12,7 +12,7 @@ use watm_tests::{
 };
 use watm_wasmer::{
     AddressPolicy, Builder, ConfigError, DialAttempt, DialHook, Dialer, ListenError, Listener,
-    Relay, RelayHandle, Stream, TransportModule,
+    Relay, ServerHandle, Stream, TransportModule,
 };
 
 const GRACE: Duration = Duration::from_millis(300);
@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_millis(300);
 const SLACK: Duration = Duration::from_millis(2500);
 
 #[track_caller]
-fn spawn(builder: Builder<Relay>) -> RelayHandle {
+fn spawn(builder: Builder<Relay>) -> ServerHandle {
     builder
         .bind("127.0.0.1:0")
         .expect("a relay")
@@ -30,13 +30,13 @@ fn spawn(builder: Builder<Relay>) -> RelayHandle {
 }
 
 #[track_caller]
-fn relay(module: &TransportModule, remote: &str) -> RelayHandle {
+fn relay(module: &TransportModule, remote: &str) -> ServerHandle {
     spawn(Relay::builder(module).remote(remote))
 }
 
 /// A client of a relay, and the socket at its remote.
 #[track_caller]
-fn through(relay: &RelayHandle, remote: &TcpListener) -> (TcpStream, TcpStream) {
+fn through(relay: &ServerHandle, remote: &TcpListener) -> (TcpStream, TcpStream) {
     (connect(relay.local_addr()), accept_one(remote))
 }
 

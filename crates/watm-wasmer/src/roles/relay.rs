@@ -76,7 +76,7 @@ impl Relay {
     /// # Errors
     ///
     /// [`ListenError::Host`] if there is no thread or descriptor for it.
-    pub fn spawn(self) -> Result<RelayHandle, ListenError> {
+    pub fn spawn(self) -> Result<ServerHandle, ListenError> {
         let handshakes = Handshakes::new(self.settings.handshake_limit);
         let locals = self.sockets.locals().into();
         let shared = Arc::new(Relaying {
@@ -90,7 +90,7 @@ impl Relay {
             shared: Arc::clone(&shared),
             waker,
         })?;
-        Ok(RelayHandle {
+        Ok(ServerHandle {
             shared,
             locals,
             accept_loop: Mutex::new(accept_loop),
@@ -106,14 +106,14 @@ impl fmt::Debug for Relay {
     }
 }
 
-/// A running relay. Dropping it is like [`RelayHandle::shutdown`], but does not wait.
-pub struct RelayHandle {
+/// A running relay. Dropping it is like [`ServerHandle::shutdown`], but does not wait.
+pub struct ServerHandle {
     shared: Arc<Relaying>,
     locals: Box<[SocketAddr]>,
     accept_loop: Mutex<AcceptLoop>,
 }
 
-impl RelayHandle {
+impl ServerHandle {
     /// The address listened on; the first, if there are several.
     pub fn local_addr(&self) -> SocketAddr {
         self.locals[0]
@@ -159,7 +159,7 @@ impl RelayHandle {
     /// done, which takes at most the grace period, and a little longer for guests that do not
     /// cooperate.
     ///
-    /// [`RelayHandle::drain`] before it lets connections come to their own end.
+    /// [`ServerHandle::drain`] before it lets connections come to their own end.
     pub fn shutdown(&self) {
         wait_cut(&self.cut_all(), self.grace());
     }
@@ -175,15 +175,15 @@ impl RelayHandle {
     }
 }
 
-impl Drop for RelayHandle {
+impl Drop for ServerHandle {
     fn drop(&mut self) {
         self.cut_all().iter().for_each(dropped::add);
     }
 }
 
-impl fmt::Debug for RelayHandle {
+impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RelayHandle")
+        f.debug_struct("ServerHandle")
             .field("local", &self.locals)
             .field("stats", &self.stats())
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use watm_tests::{LONG, accept_one, built, connect, listener, reset, within};
 use watm_wasmer::{
     AddressEntry, AddressPolicy, Builder, Conn, Dialer, End as Ended, FixedDialer, Listener, Relay,
-    RelayHandle, TransportError, TransportModule,
+    ServerHandle, TransportError, TransportModule,
 };
 
 /// The instances on the way.
@@ -46,7 +46,7 @@ pub(crate) struct Ends {
     pub(crate) a: End,
     pub(crate) b: End,
     _listener: Option<Listener>,
-    relay: Option<RelayHandle>,
+    relay: Option<ServerHandle>,
 }
 
 /// Opens a connection.
@@ -135,7 +135,7 @@ fn accepted(a: End, listener: Listener) -> Ends {
     }
 }
 
-fn relay(module: &TransportModule, config: &str) -> (std::net::TcpListener, RelayHandle) {
+fn relay(module: &TransportModule, config: &str) -> (std::net::TcpListener, ServerHandle) {
     let (peer, address) = listener();
     let relay = configured(Relay::builder(module), config)
         .remote(address)
@@ -171,7 +171,7 @@ impl Ends {
 
 struct OnTheWay {
     _listener: Option<Listener>,
-    _relay: Option<RelayHandle>,
+    _relay: Option<ServerHandle>,
 }
 
 impl Drop for OnTheWay {
