@@ -3,7 +3,7 @@
 //! checked.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -80,7 +80,7 @@ fn narrow(socket: &TcpStream) {
 struct Ends {
     near: Side,
     far: Side,
-    relay: Option<ServerHandle>,
+    server: Option<ServerHandle>,
 }
 
 /// The place of a transport.
@@ -92,6 +92,10 @@ pub enum Place {
     Listener,
     /// Between a client and a server.
     Relay,
+    /// Between a plain client and the server that it dials for it.
+    Entrance,
+    /// Between a client and the plain server that it forwards to.
+    Exit,
 }
 
 /// A module, and how it carries bytes.
@@ -117,7 +121,7 @@ impl Carrier<'_> {
     /// clean.
     #[track_caller]
     pub fn carry_any_load(&self, place: Place) {
-        let Ends { near, far, relay } = ends(place, self);
+        let Ends { near, far, server } = ends(place, self);
         stalled(&near, &far, 1, self.reverses);
         stalled(&far, &near, 2, self.reverses);
         slow(&near, &far, 3, self.reverses);
@@ -129,17 +133,17 @@ impl Carrier<'_> {
         if self.half_closes {
             far.shutdown();
         }
-        match (near, relay) {
+        match (near, server) {
             (Side::Application(conn), _) => {
                 expect_end(&conn);
                 assert_eq!(conn.close().expect("a good end"), End::Completed);
             }
-            (Side::Socket(near), Some(relay)) => {
+            (Side::Socket(near), Some(server)) => {
                 expect_end(&near);
-                drop(near);
-                eventually("it has ended well", || relay.stats().completed == 1);
+                drop((near, far));
+                eventually("it has ended well", || server.stats().completed == 1);
             }
-            (Side::Socket(_), None) => unreachable!("only a relay has a socket here"),
+            (Side::Socket(_), None) => unreachable!("only a server has a socket here"),
         }
     }
 }
@@ -160,7 +164,7 @@ fn ends(place: Place, carrier: &Carrier<'_>) -> Ends {
             Ends {
                 near: Side::Application(pair.conn),
                 far: Side::Socket(pair.peer),
-                relay: None,
+                server: None,
             }
         }
         Place::Listener => {
@@ -174,24 +178,38 @@ fn ends(place: Place, carrier: &Carrier<'_>) -> Ends {
             Ends {
                 near: Side::Application(conn),
                 far: Side::Socket(client),
-                relay: None,
+                server: None,
             }
         }
         Place::Relay => {
             let (remote, address) = listener();
             let relay = configured(Relay::builder(module), carrier).remote(address);
             let relay = relay.bind("127.0.0.1:0").expect("a relay");
-            let relay = relay.spawn().expect("a thread");
-            let client = connect(relay.local_addr());
-            let server = accept_one(&remote);
-            narrow(&client);
-            narrow(&server);
-            Ends {
-                near: Side::Socket(client),
-                far: Side::Socket(server),
-                relay: Some(relay),
-            }
+            served(relay.spawn().expect("a thread"), &remote)
         }
+        Place::Entrance | Place::Exit => {
+            let (remote, address) = listener();
+            let builder = if matches!(place, Place::Entrance) {
+                configured(Dialer::builder(module), carrier).carry_to(address)
+            } else {
+                configured(Listener::builder(module), carrier).forward_to(address)
+            };
+            let server = builder.bind("127.0.0.1:0").expect("a server");
+            served(server.spawn().expect("a thread"), &remote)
+        }
+    }
+}
+
+/// A client of a server, and the socket at its remote.
+fn served(server: ServerHandle, remote: &TcpListener) -> Ends {
+    let client = connect(server.local_addr());
+    let far = accept_one(remote);
+    narrow(&client);
+    narrow(&far);
+    Ends {
+        near: Side::Socket(client),
+        far: Side::Socket(far),
+        server: Some(server),
     }
 }
 

@@ -29,10 +29,10 @@ fn injector() -> &'static Path {
 
 /// How the program ended with this fault, and whether the fault was hit.
 #[track_caller]
-fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
+fn converse(module: &[&str], call: &str, at: u32, error: i32) -> (String, bool) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_one_conversation"));
     program
-        .arg(module)
+        .args(module)
         .env("LD_PRELOAD", injector())
         .env("INJECT_CALL", call)
         .env("INJECT_AT", at.to_string())
@@ -44,7 +44,7 @@ fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
     );
     assert!(
         output.status.success(),
-        "{module}, {call} number {at} with error {error}: {}: {said}\n{told}",
+        "{module:?}, {call} number {at} with error {error}: {}: {said}\n{told}",
         output.status
     );
     (said, told.contains("injected"))
@@ -55,16 +55,25 @@ fn converse(module: &str, call: &str, at: u32, error: i32) -> (String, bool) {
 #[track_caller]
 fn for_each_call(faults: &[(&str, i32)], expect: impl Fn(&str) -> bool) {
     for &(call, error) in faults {
-        for module in ["plain16k", "halfclose"] {
+        for module in [
+            &["plain16k"][..],
+            &["halfclose"],
+            &["plain16k", "carried"],
+            &["halfclose", "carried"],
+        ] {
+            if call == "shutdown" && module == ["halfclose", "carried"] {
+                // The peer waits for the end, the module for the peer, and nobody closes.
+                continue;
+            }
             let met = fail_each(module, call, error, &expect);
-            assert!(met > 0, "{module} never called {call}");
+            assert!(met > 0, "{module:?} never called {call}");
         }
     }
 }
 
 /// Returns the number of calls that failed.
 #[track_caller]
-fn fail_each(module: &str, call: &str, error: i32, expect: impl Fn(&str) -> bool) -> u32 {
+fn fail_each(module: &[&str], call: &str, error: i32, expect: impl Fn(&str) -> bool) -> u32 {
     for at in 1..=MOST_CALLS {
         let (end, injected) = converse(module, call, at, error);
         if !injected {
@@ -73,7 +82,7 @@ fn fail_each(module: &str, call: &str, error: i32, expect: impl Fn(&str) -> bool
         }
         assert!(
             expect(&end),
-            "{module}, {call} number {at} with error {error}: {end}"
+            "{module:?}, {call} number {at} with error {error}: {end}"
         );
     }
     MOST_CALLS

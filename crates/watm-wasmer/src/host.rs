@@ -19,6 +19,7 @@ mod files;
 mod leaving;
 pub(crate) mod log_lines;
 mod paths;
+pub(crate) mod plain;
 mod poll;
 mod prediction;
 pub(crate) mod preopens;
@@ -47,6 +48,7 @@ use crate::host::descriptors::Descriptors;
 use crate::host::dial::Connections;
 use crate::host::directory::Directory;
 use crate::host::leaving::Leaving;
+use crate::host::plain::{Limits, Plain, PlainSide, Target};
 use crate::host::prediction::Prediction;
 use crate::host::sleep::Sleeper;
 use crate::host::stdio::StdStream;
@@ -68,6 +70,8 @@ pub(crate) struct HostSetup {
     /// Maximum number of other descriptors.
     pub(crate) descriptor_limit: usize,
     pub(crate) keepalive: Option<Duration>,
+    /// For a transport that carries a plain connection.
+    pub(crate) limits: Limits,
 }
 
 /// The ends of the connection that an instance serves.
@@ -76,8 +80,30 @@ pub(crate) struct Ends {
     pub(crate) fixed: Option<(Network, Address)>,
     /// The connection that `water_accept` returns.
     pub(crate) incoming: Option<Stream>,
-    /// The application's side. A relay has none.
-    pub(crate) internal: Option<GuestEnd>,
+    /// What the internal descriptor leads to.
+    pub(crate) internal: Internal,
+}
+
+/// The application's side of a connection.
+pub(crate) enum Internal {
+    /// A relay has no application's side.
+    None,
+    /// The application reads and writes the other end.
+    Pipe(GuestEnd),
+    /// The transport carries a plain connection.
+    Plain(Stream),
+    /// The same, but the worker connects to this target once the transport is set up.
+    Target(Target),
+}
+
+impl Internal {
+    /// The plain connection, if there is one already.
+    pub(crate) fn plain(&self) -> Option<&Stream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::None | Self::Pipe(_) | Self::Target(_) => None,
+        }
+    }
 }
 
 pub(crate) struct Host {
@@ -86,8 +112,10 @@ pub(crate) struct Host {
     descriptors: Descriptors,
     arguments: Arc<Arguments>,
     connections: Connections,
-    /// The application's side, while the guest has it open.
+    /// The application's side, while the guest has it open, if it is a pipe.
     internal: Option<GuestEnd>,
+    /// The application's side, if it is a plain connection.
+    plain_side: PlainSide,
     /// Whether the guest has read that it should end.
     control_read: bool,
     reads: Reads,
@@ -115,6 +143,7 @@ impl Host {
             arguments: setup.arguments,
             connections: Connections::new(setup.outgoing, setup.keepalive),
             internal: None,
+            plain_side: PlainSide::new(setup.limits),
             control_read: false,
             reads: Reads::default(),
             writes: Writes::default(),
@@ -132,12 +161,18 @@ impl Host {
     pub(crate) fn connect(&mut self, ends: Ends) {
         self.connections.fixed = ends.fixed;
         self.connections.incoming = ends.incoming;
-        self.internal = ends.internal;
+        match ends.internal {
+            Internal::None => {}
+            Internal::Pipe(end) => self.internal = Some(end),
+            Internal::Plain(stream) => self.plain_side.set(Plain::Connected(stream)),
+            Internal::Target(target) => self.plain_side.set(Plain::To(target)),
+        }
     }
 
     /// Gives the guest the application's side. Called once, before a role function.
     pub(crate) fn open_internal(&mut self) -> Result<u32, Errno> {
-        let fd = self.descriptors.insert(Descriptor::new(Kind::Internal))?;
+        let descriptor = self.plain_descriptor()?;
+        let fd = self.descriptors.insert(descriptor)?;
         self.find_pair();
         Ok(fd)
     }
@@ -150,7 +185,7 @@ impl Host {
     /// The network connection behind a descriptor that a role function returned.
     pub(crate) fn net(&self, fd: u32) -> Option<&NetStream> {
         match &self.descriptors.get(fd).ok()?.kind {
-            Kind::Net(net) => Some(net),
+            Kind::Net(net) if !net.is_plain() => Some(net),
             _ => None,
         }
     }

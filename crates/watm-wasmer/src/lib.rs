@@ -41,6 +41,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Carrying plain connections
+//!
+//! A proxy has sockets on both sides. [`Dialer::carry`] gives a plain connection to the transport,
+//! whose thread then moves the bytes: no byte passes through the application, and a client costs
+//! one thread. A [`Server`] also accepts the clients, and cuts them off in the end. It dials for
+//! plain clients ([`Builder::carry_to`]) or forwards what a listener unwraps
+//! ([`Builder::forward_to`]).
+//!
 //! # The end of a connection
 //!
 //! [`Conn::close`] waits until the module has ended and everything that was written is delivered,
@@ -125,10 +133,12 @@ pub use net::stream::Stream;
 mod roles;
 pub use roles::book::ServerStats;
 pub use roles::builder::Builder;
+pub use roles::carried::Carried;
 pub use roles::conn::{Conn, ConnStats};
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
 pub use roles::listener::{Acceptor, Listener};
-pub use roles::relay::{Relay, ServerHandle};
+pub use roles::relay::Relay;
+pub use roles::server::{Server, ServerHandle};
 
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

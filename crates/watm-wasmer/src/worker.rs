@@ -103,8 +103,9 @@ impl Worker {
 
     fn hand_over(self, connection: Connection) -> Result<Option<Refill>, SetupError> {
         let Self { job, ready } = self;
-        if let Some(incoming) = &connection.ends.incoming {
-            incoming.reset_on_drop();
+        let ends = &connection.ends;
+        for stream in ends.incoming.iter().chain(ends.internal.plain()) {
+            stream.reset_on_drop();
         }
         let link = Arc::clone(&job.link);
         let deadline = Instant::now() + job.settings.handshake_timeout;

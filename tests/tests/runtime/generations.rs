@@ -39,7 +39,13 @@ fn carries(generation: u32, place: Place) {
 
 #[test]
 fn standard_go_carries_any_load_in_every_role() {
-    for place in [Place::Dialer, Place::Listener, Place::Relay] {
+    for place in [
+        Place::Dialer,
+        Place::Listener,
+        Place::Relay,
+        Place::Entrance,
+        Place::Exit,
+    ] {
         Carrier {
             module: &built("go_plain"),
             config: None,
@@ -94,6 +100,24 @@ fn the_second_generation_carries_any_load_of_a_relay() {
 #[test]
 fn the_third_generation_carries_any_load_of_a_relay() {
     carries(3, Place::Relay);
+}
+
+#[test]
+fn the_first_generation_carries_any_load_between_sockets() {
+    carries(1, Place::Entrance);
+    carries(1, Place::Exit);
+}
+
+#[test]
+fn the_second_generation_carries_any_load_between_sockets() {
+    carries(2, Place::Entrance);
+    carries(2, Place::Exit);
+}
+
+#[test]
+fn the_third_generation_carries_any_load_between_sockets() {
+    carries(3, Place::Entrance);
+    carries(3, Place::Exit);
 }
 
 /// Writes 64 MiB to the network without having read anything, and returns the first error.

@@ -7,6 +7,7 @@ mod attacks;
 mod backpressure;
 mod broken;
 mod cancelling;
+mod carrying;
 mod conn;
 mod descriptors;
 mod dialing;

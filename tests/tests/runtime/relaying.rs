@@ -446,7 +446,7 @@ fn clients_whose_remote_is_slow_to_answer_cost_each_other_no_place() {
 
 #[test]
 fn a_relay_warns_of_clients_that_it_drops_and_of_transports_that_fail() {
-    let logs = Logs::of_target("watm_wasmer::roles::relay");
+    let logs = Logs::of_target("watm_wasmer::roles::server");
     let warns_of = |client: &TcpStream, what: &str| {
         let start = format!("client {}", client.local_addr().expect("an address"));
         logs.wait(&format!("a warning of {start}: {what}"), |lines| {
@@ -476,7 +476,7 @@ fn a_relay_warns_of_clients_that_it_drops_and_of_transports_that_fail() {
 
 #[test]
 fn a_handshake_that_lost_its_place_is_reported_as_that() {
-    let logs = Logs::of_target("watm_wasmer::roles::relay");
+    let logs = Logs::of_target("watm_wasmer::roles::server");
     let (_remote, address) = listener();
     let module = built("handshake");
     let relay = spawn(Relay::builder(&module).remote(&address).handshake_limit(1));

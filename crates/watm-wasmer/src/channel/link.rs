@@ -2,10 +2,12 @@
 //! worker is woken, and how the connection ended.
 //!
 //! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`, a
-//! listener or a relay) and the supervisor. The link knows nothing of bytes or of the engine.
+//! server) and the supervisor. The link knows nothing of bytes or of the engine.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+
+use watm_abi::Errno;
 
 use crate::channel::sync::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, Ordering,
@@ -85,6 +87,9 @@ pub(crate) struct Traffic {
     /// Bytes from the network, and to it.
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
+    /// Bytes from a plain connection on the application's side, and to it.
+    pub(crate) plain_received: AtomicU64,
+    pub(crate) plain_sent: AtomicU64,
     pub(crate) host_calls: AtomicU64,
     pub(crate) system_calls: AtomicU64,
     /// Nanoseconds of the worker, if they are measured.
@@ -93,7 +98,33 @@ pub(crate) struct Traffic {
     pub(crate) asleep: AtomicU64,
 }
 
+/// The side of a connection that a socket is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Network,
+    /// A plain connection that the transport carries, in place of a pipe to the application.
+    Application,
+}
+
 impl Traffic {
+    /// Counts bytes that came from this side.
+    pub(crate) fn received_from(&self, side: Side, len: usize) {
+        let count = match side {
+            Side::Network => &self.received,
+            Side::Application => &self.plain_received,
+        };
+        count.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were sent to this side.
+    pub(crate) fn sent_to(&self, side: Side, len: usize) {
+        let count = match side {
+            Side::Network => &self.sent,
+            Side::Application => &self.plain_sent,
+        };
+        count.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
     /// Counts one system call.
     pub(crate) fn system_call(&self) {
         self.system_calls.fetch_add(1, Ordering::Relaxed);
@@ -119,6 +150,8 @@ pub(crate) struct Link {
     broken: AtomicBool,
     /// The transport ended well, but the peer did not take all that it wrote in time.
     undelivered: AtomicBool,
+    /// Why the plain connection on the application's side broke.
+    plain_lost: OnceLock<Errno>,
     finished: Mutex<bool>,
     finished_changed: Condvar,
     pub(crate) traffic: Traffic,
@@ -274,6 +307,18 @@ impl Link {
         self.broken.load(Ordering::Acquire)
     }
 
+    /// Notes that the plain connection on the application's side broke. The first reason counts.
+    /// The connection has failed: the network must not take what came before for the whole.
+    pub(crate) fn lose_plain(&self, errno: Errno) {
+        let _ = self.plain_lost.set(errno);
+        self.set_broken();
+    }
+
+    /// Why the plain connection on the application's side broke, if it did.
+    pub(crate) fn plain_lost(&self) -> Option<Errno> {
+        self.plain_lost.get().copied()
+    }
+
     /// Called by the worker before it sleeps. Afterwards the worker checks its conditions once
     /// more.
     pub(crate) fn announce(&self, what: u32) {
@@ -321,11 +366,12 @@ impl Link {
 
     /// How the transport and the delivery of its bytes ended, once the worker has finished.
     pub(crate) fn final_outcome(&self) -> Option<Result<End, TransportError>> {
-        match self.outcome.get() {
-            Some(Ok(_)) if self.undelivered.load(Ordering::Acquire) => {
+        match (self.outcome.get(), self.plain_lost()) {
+            (Some(Ok(_)), Some(errno)) => Some(Err(TransportError::PlainLost { errno })),
+            (Some(Ok(_)), None) if self.undelivered.load(Ordering::Acquire) => {
                 Some(Err(TransportError::Undelivered))
             }
-            outcome => outcome.cloned(),
+            (outcome, _) => outcome.cloned(),
         }
     }
 
@@ -419,6 +465,13 @@ mod tests {
         assert!(matches!(
             link.final_outcome(),
             Some(Err(TransportError::Undelivered))
+        ));
+        link.lose_plain(Errno::Pipe);
+        link.lose_plain(Errno::Connreset);
+        assert!(link.is_broken());
+        assert!(matches!(
+            link.final_outcome(),
+            Some(Err(TransportError::PlainLost { errno: Errno::Pipe }))
         ));
     }
 

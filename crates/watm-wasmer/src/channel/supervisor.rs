@@ -73,9 +73,18 @@ pub(crate) fn end_stage_at(when: Instant, link: &Arc<Link>, stage: Stage) {
 /// and the other half after the control pipe. Then it is stopped.
 pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
     link.raise(Level::Closing);
-    let now = Instant::now();
-    raise_at(now + grace / 2, link, Level::Cancelled);
-    raise_at(now + grace, link, Level::Stopping);
+    close_further(Instant::now(), link, grace);
+}
+
+/// Closes a connection at the given time, unless it has ended by then.
+pub(crate) fn close_at(when: Instant, link: &Arc<Link>, grace: Duration) {
+    raise_at(when, link, Level::Closing);
+    close_further(when, link, grace);
+}
+
+fn close_further(begun: Instant, link: &Arc<Link>, grace: Duration) {
+    raise_at(begun + grace / 2, link, Level::Cancelled);
+    raise_at(begun + grace, link, Level::Stopping);
 }
 
 /// Watches delayed work: does it whenever the worker has not done so in time.

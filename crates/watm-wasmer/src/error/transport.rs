@@ -68,6 +68,13 @@ pub enum TransportError {
         /// The error that the module received.
         errno: Errno,
     },
+    /// The plain connection that the transport carried was reset or failed otherwise, or did not
+    /// take what the transport wrote to it. The stream is not complete. It takes the place of an
+    /// error that the module returned: that is only a consequence.
+    PlainLost {
+        /// The error of the plain connection.
+        errno: Errno,
+    },
     /// The module was asked to end, did not do so in time, and was interrupted.
     Interrupted,
     /// The transport ended well, but not everything that it wrote was delivered: the peer did not
@@ -87,7 +94,7 @@ impl TransportError {
             } => *errno,
             Self::Host(error) => Errno::from_io(error),
             Self::BadDescriptor { .. } => Errno::Badf,
-            Self::ConnectionLost { errno } => *errno,
+            Self::ConnectionLost { errno } | Self::PlainLost { errno } => *errno,
             Self::Interrupted => Errno::Canceled,
             Self::Undelivered => Errno::Timedout,
             _ => Errno::Io,
@@ -129,6 +136,7 @@ impl fmt::Display for TransportError {
                 f,
                 "the network connection was lost: {errno}; the module took that for an end of stream"
             ),
+            Self::PlainLost { errno } => write!(f, "the plain connection broke: {errno}"),
             Self::Interrupted => {
                 f.write_str("the module did not end when it was asked to and was interrupted")
             }

@@ -2,6 +2,7 @@
 //!
 //! How a guest is called is the business of its [`Instance`].
 
+use std::io;
 use std::net::SocketAddr;
 
 use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
@@ -9,12 +10,31 @@ use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
 use crate::channel::link::{Level, Link};
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::instance::{CallError, Instance};
+use crate::host::descriptor::Abort;
 
 /// What is known about a transport once it is set up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Established {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Established {
+    /// # Errors
+    ///
+    /// `AddrNotAvailable` if it is no IP address.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// # Errors
+    ///
+    /// As [`Established::local_addr`].
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
 }
 
 /// Runs what comes before there is a connection: `_start` or `_initialize`, and init.
@@ -26,7 +46,7 @@ pub(crate) fn prepare_guest(guest: &mut Instance) -> Result<(), SetupError> {
 }
 
 /// Runs what an instance does with its connection before the worker function: the role's function
-/// and the control pipe.
+/// and the control pipe. Then connects the application's side, if it leads to a target.
 pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, SetupError> {
     // Opened now, before the guest can use up its descriptors. The guest is told of it when its
     // turn comes.
@@ -59,12 +79,36 @@ pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, Se
     };
 
     expect_success(guest, names::CTRLPIPE, Some(control))?;
+    connect_target(guest)?;
     Ok(established)
+}
+
+/// Connects the application's side to its target, if it has one.
+fn connect_target(guest: &mut Instance) -> Result<(), SetupError> {
+    let host = guest.host();
+    host.connect_target().map_err(|abort| match abort {
+        Abort::Stop => TransportError::Interrupted.into(),
+        Abort::Errno(errno) => {
+            let failure = host.take_failure();
+            failure.unwrap_or_else(|| SetupError::Host(errno.to_io()))
+        }
+    })
 }
 
 /// Runs `watm_start_v1`, which lasts as long as the transport.
 pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<End, TransportError> {
     guest.host().begin_transport();
+    let result = run_transport(guest, link);
+    match (link.plain_lost(), result) {
+        // Whatever the guest made of it, this is the cause.
+        (Some(errno), Ok(_) | Err(TransportError::Failed { .. })) => {
+            Err(TransportError::PlainLost { errno })
+        }
+        (_, result) => result,
+    }
+}
+
+fn run_transport(guest: &mut Instance, link: &Link) -> Result<End, TransportError> {
     match guest.call(names::START, None) {
         Ok(returned) => match decode_errno(returned) {
             Ok(()) => match guest.host().lost_connection() {

@@ -1,6 +1,7 @@
 //! What happens to bytes in transit when a guest has closed a descriptor or has ended.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::error::TransportError;
@@ -13,12 +14,17 @@ impl Host {
             self.find_pair();
         }
         match descriptor.kind {
+            Kind::Unconnected => self.plain_ends(true, true),
             Kind::Internal => self.leaving.hold_internal(self.internal.take()),
             Kind::Net(net) => {
                 if self.leaving.is_full() {
                     self.close_for_good();
                 }
+                let is_plain = net.is_plain();
                 self.leaving.hold_net(net);
+                if is_plain {
+                    self.plain_ends(true, true);
+                }
             }
             Kind::Control | Kind::Std(_) | Kind::Directory(_) | Kind::File(_) => {}
         }
@@ -31,17 +37,23 @@ impl Host {
             self.explain_end();
             drop(internal);
         }
+        if self.leaving.holds_plain() {
+            self.explain_plain_end();
+        }
         self.writes.unsent |= self.leaving.close_nets();
     }
 
     /// Called before the application sees the end of the stream while the guest goes on. If the
     /// guest has met a failure of the connection, the application reads that failure instead of the
-    /// end.
-    pub(super) fn explain_end(&self) {
-        if let Some(errno) = self.learnt.lost() {
-            let lost = TransportError::ConnectionLost { errno };
-            self.link.set_outcome(Err(lost));
-        }
+    /// end. Returns whether it has.
+    pub(super) fn explain_end(&self) -> bool {
+        let lost = match (self.link.plain_lost(), self.learnt.lost()) {
+            (Some(errno), _) => TransportError::PlainLost { errno },
+            (None, Some(errno)) => TransportError::ConnectionLost { errno },
+            (None, None) => return false,
+        };
+        self.link.set_outcome(Err(lost));
+        true
     }
 
     /// Called when the guest has ended in any way. The application reads what is left and then the
@@ -59,13 +71,15 @@ impl Host {
 
     /// Delivers what the guest wrote, for at most `limit`, and gives the peers the chance to
     /// receive it. The peers then see the end, or are reset if the connection has failed. A stop
-    /// ends this early.
+    /// ends this early. A plain client is slow for reasons of its own: as long as it takes
+    /// something within `limit`, it has `limit` for more.
     ///
     /// # Errors
     ///
     /// Fails if bytes were left, or if the reactor failed.
     pub(crate) fn drain(&mut self, limit: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = Instant::now() + limit;
+        let mut taken = self.plain_sent();
         let nets = self.descriptors.drain().filter_map(|open| match open.kind {
             Kind::Net(net) => Some(net),
             _ => None,
@@ -73,6 +87,10 @@ impl Host {
         self.leaving.close_all(nets, self.link.is_broken());
         let mut pause = Duration::from_micros(200);
         while !self.leaving.settle() {
+            if self.plain_sent() != taken {
+                taken = self.plain_sent();
+                deadline = Instant::now() + limit;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if self.link.is_stopping() || left == Duration::ZERO {
                 self.leaving.give_up();
@@ -90,6 +108,11 @@ impl Host {
             io::ErrorKind::Other,
             "the network failed before it had left",
         )
+    }
+
+    /// Bytes that the system has taken for a plain connection.
+    fn plain_sent(&self) -> u64 {
+        self.link.traffic.plain_sent.load(Ordering::Relaxed)
     }
 
     /// Waits for events of the sockets that the guest has left behind. A stop ends the wait.

@@ -30,10 +30,13 @@ impl From<Errno> for Abort {
 pub(crate) type Call<T> = Result<T, Abort>;
 
 pub(super) enum Kind {
-    /// The application's side.
+    /// The application's side, if it is a pipe.
     Internal,
+    /// The application's side, as long as it is not connected to its target.
+    Unconnected,
     /// Becomes readable once the guest should end.
     Control,
+    /// A socket: of the network, or a plain connection on the application's side.
     Net(Box<NetStream>),
     Std(StdStream),
     Directory(Box<OpenDirectory>),
@@ -49,7 +52,7 @@ pub(super) struct OpenDirectory {
 impl Kind {
     /// Whether it carries bytes of the connection.
     pub(super) fn is_stream(&self) -> bool {
-        matches!(self, Self::Internal | Self::Net(_))
+        matches!(self, Self::Internal | Self::Unconnected | Self::Net(_))
     }
 
     /// Whether it belongs to a file system, where calls never wait.
@@ -59,7 +62,9 @@ impl Kind {
 
     pub(super) fn file_type(&self) -> FileType {
         match self {
-            Self::Internal | Self::Control | Self::Net(_) => FileType::SocketStream,
+            Self::Internal | Self::Unconnected | Self::Control | Self::Net(_) => {
+                FileType::SocketStream
+            }
             // Programs treat a character device without a file position as a terminal.
             Self::Std(stream) if stream.is_terminal() => FileType::CharacterDevice,
             Self::Std(_) => FileType::Unknown,
@@ -73,7 +78,7 @@ impl Kind {
         let common =
             Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET;
         match self {
-            Self::Internal | Self::Net(_) => {
+            Self::Internal | Self::Unconnected | Self::Net(_) => {
                 common | Rights::FD_READ | Rights::FD_WRITE | Rights::SOCK_SHUTDOWN
             }
             Self::Control => common | Rights::FD_READ,

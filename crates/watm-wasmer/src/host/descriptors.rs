@@ -241,8 +241,13 @@ impl Host {
         if !read && !write {
             return Err(Errno::Inval.into());
         }
-        if write && matches!(descriptor.kind, Kind::Internal) {
-            self.explain_end();
+        match &descriptor.kind {
+            Kind::Internal if write => {
+                self.explain_end();
+            }
+            Kind::Net(net) if write && net.is_plain() => self.explain_plain_end(),
+            Kind::Unconnected => self.connect_target()?,
+            _ => {}
         }
         let descriptor = self.descriptors.get_mut(fd)?;
         match &mut descriptor.kind {
@@ -256,14 +261,24 @@ impl Host {
                 }
             }
             Kind::Net(net) => {
+                let is_plain = net.is_plain();
                 if read {
                     net.shutdown_read();
                 }
                 if write {
-                    net.shutdown_write()?;
+                    let shut = net.shutdown_write();
+                    // A plain connection that is broken drops what is written, and its end too.
+                    if !is_plain {
+                        shut?;
+                    }
                     self.writes.unsent |= !net.flush();
                 }
+                if is_plain {
+                    self.plain_ends(read, write);
+                }
             }
+            // It was connected above.
+            Kind::Unconnected => return Err(Errno::Notconn.into()),
             Kind::Control => return Err(Errno::Notsup.into()),
             Kind::Std(_) | Kind::Directory(_) | Kind::File(_) => {
                 return Err(Errno::Notsock.into());

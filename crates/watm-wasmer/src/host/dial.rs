@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use watm_abi::{Errno, Excerpt, GuestMemory, gather_string};
 
+use crate::channel::link::Side;
 use crate::error::SetupError;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
@@ -17,7 +18,7 @@ use crate::net::stream::Stream;
 /// Where the connections of a guest come from.
 pub(super) struct Connections {
     outgoing: Outgoing,
-    keepalive: Option<Duration>,
+    pub(super) keepalive: Option<Duration>,
     /// The address that `water_dial_fixed` dials.
     pub(super) fixed: Option<(Network, Address)>,
     /// The connection that `water_accept` returns.
@@ -84,9 +85,22 @@ impl Host {
         if self.descriptors.is_full() {
             return Err(Errno::Mfile.into());
         }
+        let outgoing = self.connections.outgoing.clone();
+        let stream = self.connect_to(&outgoing, network, address, chosen_by_module)?;
+        self.open_net(stream)
+    }
+
+    /// Makes an outgoing connection. If there is none, the reason is kept.
+    pub(super) fn connect_to(
+        &mut self,
+        outgoing: &Outgoing,
+        network: Network,
+        address: &Address,
+        chosen_by_module: bool,
+    ) -> Call<Stream> {
         self.close_for_good();
         self.flush();
-        let result = self.connections.outgoing.connect(
+        let result = outgoing.connect(
             network,
             address,
             chosen_by_module,
@@ -101,7 +115,7 @@ impl Host {
         match result {
             Ok(stream) => {
                 self.connections.failure = None;
-                self.open_net(stream)
+                Ok(stream)
             }
             Err(error) => Err(self.no_connection(address.as_str(), error).into()),
         }
@@ -123,8 +137,14 @@ impl Host {
 
     pub(super) fn open_net(&mut self, stream: Stream) -> Call<u32> {
         let link = Arc::clone(&self.link);
-        let net = NetStream::new(stream, self.connections.keepalive, link, &mut self.reactor)
-            .map_err(|error| Errno::from_io(&error))?;
+        let net = NetStream::new(
+            stream,
+            Side::Network,
+            self.connections.keepalive,
+            link,
+            &mut self.reactor,
+        )
+        .map_err(|error| Errno::from_io(&error))?;
         let fd = self
             .descriptors
             .insert(Descriptor::new(Kind::Net(Box::new(net))))?;
@@ -146,8 +166,8 @@ mod tests {
 
     use crate::channel::link::Link;
     use crate::channel::pipe::pipe;
-    use crate::host::Ends;
     use crate::host::tests::{fixture, iovecs, memory, setup};
+    use crate::host::{Ends, Internal};
     use crate::net::reactor::Reactor;
 
     #[test]
@@ -162,7 +182,7 @@ mod tests {
         host.connect(Ends {
             fixed: None,
             incoming: Some(ours.into()),
-            internal: Some(guest),
+            internal: Internal::Pipe(guest),
         });
         let internal = host.open_internal().expect("a descriptor");
         for _ in 0..2 {

@@ -24,6 +24,8 @@ pub(super) struct Leaving {
     lingering: Vec<Box<NetStream>>,
     /// Whether bytes of a socket were lost.
     lost: bool,
+    /// The guest has ended. A plain connection may now take its time to close.
+    guest_ended: bool,
 }
 
 impl Leaving {
@@ -51,7 +53,7 @@ impl Leaving {
         let mut waits = false;
         for mut net in self.closed.drain(..) {
             net.close();
-            if net.is_delivered() {
+            if net.is_delivered(false) {
                 self.lost |= net.is_lossy();
             } else {
                 if self.lingering.len() == LINGERING_SOCKETS {
@@ -70,6 +72,15 @@ impl Leaving {
         !self.lingering.is_empty()
     }
 
+    /// Whether a plain connection on the application's side is held back.
+    pub(super) fn holds_plain(&self) -> bool {
+        self.closed.iter().any(|net| net.is_plain())
+    }
+
+    pub(super) fn nets(&self) -> impl Iterator<Item = &Box<NetStream>> {
+        self.closed.iter().chain(&self.lingering)
+    }
+
     /// The sockets that events of the system refer to.
     pub(super) fn nets_mut(&mut self) -> impl Iterator<Item = &mut Box<NetStream>> {
         self.closed.iter_mut().chain(&mut self.lingering)
@@ -78,6 +89,7 @@ impl Leaving {
     /// Shows all peers the end after the waiting bytes, since the guest has ended, or resets them.
     /// This includes the given sockets.
     pub(super) fn close_all(&mut self, more: impl Iterator<Item = Box<NetStream>>, resets: bool) {
+        self.guest_ended = true;
         self.lingering.append(&mut self.closed);
         self.lingering.extend(more);
         for net in &self.lingering {
@@ -93,7 +105,7 @@ impl Leaving {
     /// Drops the sockets that have sent everything or never will. Returns whether none are left.
     pub(super) fn settle(&mut self) -> bool {
         self.lingering.retain_mut(|net| {
-            let done = net.is_delivered();
+            let done = net.is_delivered(self.guest_ended && net.is_plain());
             self.lost |= done && net.is_lossy();
             !done
         });

@@ -112,6 +112,9 @@ impl Host {
     pub(super) fn sleep_for(&mut self, waits: Waits<'_>, deadline: Option<Instant>) -> Call<()> {
         self.close_for_good();
         self.flush();
+        if self.may_be_over() {
+            self.check_plain();
+        }
         let quiet = self.end_if_quiet();
         let deadline = [deadline, quiet].into_iter().flatten().min();
         self.check_stop()?;
@@ -160,6 +163,9 @@ impl Host {
     fn take_in_changes(&mut self, waits: Waits<'_>) -> bool {
         let level = self.link.level();
         let failed = self.link.take_failure();
+        if failed {
+            self.check_plain();
+        }
         let changed = failed || level != self.sleeper.seen_level || self.is_any_ready(waits);
         self.sleeper.seen_level = level;
         changed
@@ -216,7 +222,10 @@ impl Host {
             }
             (Kind::Net(net), Direction::Write) => net
                 .accepts(wanted)
-                .then(|| (WRITE_LIMIT as u64, net.has_failed())),
+                // A plain connection that is broken drops what is written.
+                .then(|| (WRITE_LIMIT as u64, net.has_failed() && !net.is_plain())),
+            (Kind::Unconnected, Direction::Read) => None,
+            (Kind::Unconnected, Direction::Write) => Some((WRITE_LIMIT as u64, false)),
             (Kind::Std(stream), Direction::Read) => stream.is_readable().then_some((1, false)),
             (Kind::Std(_), Direction::Write) | (Kind::Directory(_) | Kind::File(_), _) => {
                 Some((1, false))
@@ -264,15 +273,16 @@ impl Host {
     }
 
     /// Tells a guest that waits for more that nobody will come. This applies once the embedder has
-    /// closed, the guest has read everything and was told so, and everything is sent. The guest may
+    /// closed, or a plain connection was over for too long, the guest has read everything and was
+    /// told so, and everything is sent. The guest may
     /// hold bytes until the peer has answered, so it is not told at once, but after nothing has
     /// moved for a while. Returns when that will be, if it is still to come.
     fn end_if_quiet(&mut self) -> Option<Instant> {
-        let drained = self
-            .internal
-            .as_ref()
-            .is_some_and(GuestEnd::is_closed_and_drained);
-        if !drained || self.writes.unsent || self.link.level() >= Level::Cancelled {
+        let level = self.link.level();
+        let pipe = self.internal.as_ref();
+        let drained = pipe.is_some_and(GuestEnd::is_closed_and_drained)
+            || self.plain_side.is_over() && level >= Level::Closing;
+        if !drained || self.writes.unsent || level >= Level::Cancelled {
             self.sleeper.quiet_since = None;
             return None;
         }
@@ -306,9 +316,13 @@ impl Host {
                 .chain(self.leaving.nets_mut())
                 .find(|net| net.token == token)
             {
+                self.plain_side.has_news |= readiness.ended && net.is_plain();
                 net.apply(readiness);
             }
         });
+        if self.plain_side.has_news {
+            self.look_at_plain();
+        }
         if let Some(before) = before {
             self.measures.slept(before.elapsed());
         }

@@ -14,9 +14,10 @@ use crate::channel::pipe::{ApplicationEnd, pipe};
 use crate::host::descriptor::{Abort, Call, Descriptor, Kind};
 use crate::host::file::OpenFile;
 use crate::host::log_lines::LogTarget;
+use crate::host::plain::Limits;
 use crate::host::stdio::{StdStream, Stdio};
 use crate::host::tree::{ROOT, Tree};
-use crate::host::{Ends, Host, HostSetup};
+use crate::host::{Ends, Host, HostSetup, Internal};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 
@@ -52,21 +53,31 @@ pub(super) fn setup() -> HostSetup {
         std_streams: StdStream::all(Stdio::Null, &Arc::new(LogTarget::of("test"))),
         descriptor_limit: 4,
         keepalive: None,
+        limits: Limits {
+            patience: Duration::from_secs(20),
+            grace: Duration::from_secs(20),
+        },
     }
 }
 
 pub(super) fn fixture() -> Fixture {
+    fixture_with(setup(), None)
+}
+
+/// The same, with another application's side in place of the pipe. The end `app` leads nowhere
+/// then.
+pub(super) fn fixture_with(setup: HostSetup, internal: Option<Internal>) -> Fixture {
     let link = Arc::new(Link::default());
     let (app, guest) = pipe(Arc::clone(&link));
     let reactor = Reactor::new(&link).expect("a reactor");
-    let mut host = Host::new(Arc::clone(&link), reactor, setup());
+    let mut host = Host::new(Arc::clone(&link), reactor, setup);
     let (ours, peer) = UnixStream::pair().expect("a pair");
     peer.set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
     host.connect(Ends {
         fixed: None,
         incoming: Some(ours.into()),
-        internal: Some(guest),
+        internal: internal.unwrap_or(Internal::Pipe(guest)),
     });
     let tree = Tree::default();
     // Two files. The guest may not poll the second.

@@ -45,6 +45,9 @@ impl Host {
         if is_stream {
             self.note_deed(&read);
             self.learnt.note_read(&read, iovecs.total_len());
+            if self.plain_side.is_there && is_end(&read) && iovecs.total_len() > 0 {
+                self.note_plain_read(fd);
+            }
         }
         read
     }
@@ -181,11 +184,12 @@ impl Host {
         Ok(has_come)
     }
 
-    /// Whether the next read of `asked` bytes is within a record. This concerns only peers, which
-    /// take their time: what the application writes arrives as a whole.
+    /// Whether the next read of `asked` bytes is within a record. This concerns only the network,
+    /// which takes its time: what the application writes arrives as a whole, and no module knows of
+    /// records in a plain connection.
     fn continues_record(&self, fd: u32, asked: u32) -> bool {
         self.descriptors.get(fd).is_ok_and(|descriptor| {
-            matches!(descriptor.kind, Kind::Net(_))
+            matches!(&descriptor.kind, Kind::Net(net) if !net.is_plain())
                 && descriptor.records.continues(self.reads.turn(), asked)
         })
     }
@@ -267,6 +271,7 @@ impl Host {
                 self.control_read = !peek;
                 done
             }
+            Kind::Unconnected => return Err(Errno::Again.into()),
             // A peek is impossible here: looking at the bytes takes them.
             Kind::Std(_) if peek => return Err(Errno::Notsup.into()),
             Kind::Std(stream) => {
@@ -303,11 +308,17 @@ impl Host {
             return Ok(self.descriptors.write(memory, fd, iovecs)?);
         }
         let is_stream = kind.is_stream();
+        if matches!(kind, Kind::Unconnected) {
+            self.connect_target()?;
+        }
         self.reads.next_turn();
         let written = self.write_to(memory, fd, iovecs);
         if is_stream {
             self.note_deed(&written);
             self.learnt.note_failure(&written);
+            if self.plain_side.has_news {
+                self.look_at_plain();
+            }
         }
         written
     }
@@ -422,11 +433,20 @@ impl Host {
                 internal.write_done(self.reads.has_more_to_read());
                 taken
             }
-            Kind::Net(net) => {
-                let (taken, waits) = net.write(piece, slices)?;
-                self.writes.unsent |= waits;
-                taken
-            }
+            Kind::Net(net) => match net.write(piece, slices) {
+                Ok((taken, waits)) => {
+                    self.writes.unsent |= waits;
+                    taken
+                }
+                // As with a pipe that nobody reads, the bytes are dropped: what came from there may
+                // still be on its way.
+                Err(_) if net.is_plain() && net.has_failed() => {
+                    self.plain_side.has_news = !self.plain_side.is_over();
+                    piece
+                }
+                Err(errno) => return Err(errno.into()),
+            },
+            Kind::Unconnected => return Err(Errno::Notconn.into()),
             Kind::Control => return Err(Errno::Badf.into()),
             Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock.into()),
             Kind::Std(stream) => {
@@ -513,6 +533,15 @@ impl Host {
         self.descriptors
             .get_mut(fd)
             .map_or(usize::MAX, |descriptor| descriptor.gate.allowance(room))
+    }
+}
+
+/// Whether a read has shown the end of a stream, or has failed.
+fn is_end(read: &Call<u32>) -> bool {
+    match read {
+        Ok(len) => *len == 0,
+        Err(Abort::Errno(errno)) => *errno != Errno::Again,
+        Err(Abort::Stop) => false,
     }
 }
 

@@ -6,14 +6,13 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, TryLockError};
 
 use socket2::Socket;
 use watm_abi::Errno;
 
 use crate::channel::gate::Room;
-use crate::channel::link::{Link, interest};
+use crate::channel::link::{Link, Side, interest};
 use crate::channel::supervisor::{self, Age, Delayed};
 use crate::channel::sync::lock;
 use crate::net::stream;
@@ -58,17 +57,19 @@ struct State {
     watched: bool,
 }
 
-/// The sending half of a network socket.
+/// The sending half of a socket.
 pub(crate) struct Outbound {
     pub(crate) socket: Socket,
+    side: Side,
     link: Arc<Link>,
     state: Mutex<State>,
 }
 
 impl Outbound {
-    pub(crate) fn new(socket: Socket, link: Arc<Link>) -> Self {
+    pub(crate) fn new(socket: Socket, side: Side, link: Arc<Link>) -> Self {
         Self {
             socket,
+            side,
             link,
             state: Mutex::new(State {
                 buf: Vec::new(),
@@ -191,6 +192,13 @@ impl Outbound {
         self.flush_locked(state);
     }
 
+    /// Whether nothing more is sent, because all has left and the end of the stream after it, or
+    /// because nothing can.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        state.closing == Closing::Done || state.error.is_some()
+    }
+
     /// The error that stopped sending, if any.
     pub(crate) fn error(&self) -> Option<Errno> {
         lock(&self.state).error
@@ -260,10 +268,7 @@ impl Outbound {
             self.link.traffic.system_call();
             match self.socket.send_with_flags(data, libc::MSG_NOSIGNAL) {
                 Ok(len) => {
-                    self.link
-                        .traffic
-                        .sent
-                        .fetch_add(len as u64, Ordering::Relaxed);
+                    self.link.traffic.sent_to(self.side, len);
                     return len;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -272,7 +277,11 @@ impl Outbound {
                     return 0;
                 }
                 Err(error) => {
-                    state.error = Some(Errno::from_io(&error));
+                    let errno = Errno::from_io(&error);
+                    state.error = Some(errno);
+                    if self.side == Side::Application {
+                        self.link.lose_plain(errno);
+                    }
                     self.link.note_failure();
                     return 0;
                 }
@@ -353,7 +362,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         ours.set_nonblocking(true).expect("a mode");
         let socket = Socket::from(std::os::fd::OwnedFd::from(ours));
-        (Arc::new(Outbound::new(socket, Arc::default())), theirs)
+        (
+            Arc::new(Outbound::new(socket, Side::Network, Arc::default())),
+            theirs,
+        )
     }
 
     fn push(out: &Arc<Outbound>, data: &[u8]) -> Result<usize, Errno> {

@@ -1,17 +1,16 @@
-//! A network descriptor: a non-blocking socket with cached readiness, read ahead and write-behind.
+//! A socket behind a descriptor: non-blocking, with cached readiness, read ahead and write-behind.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::Socket;
 use watm_abi::Errno;
 
 use crate::channel::gate::Room;
-use crate::channel::link::Link;
+use crate::channel::link::{Link, Side};
 use crate::net::outbound::Outbound;
 use crate::net::plain::unacknowledged;
 use crate::net::reactor::{Reactor, Readiness};
@@ -26,6 +25,7 @@ const DISCARD_ROUNDS: usize = 16;
 
 pub(crate) struct NetStream {
     out: Arc<Outbound>,
+    side: Side,
     link: Arc<Link>,
     /// Names the socket in the reactor's events.
     pub(crate) token: usize,
@@ -38,6 +38,8 @@ pub(crate) struct NetStream {
     /// A read has found the end.
     end: bool,
     error: Option<Errno>,
+    /// The guest has read why nothing leaves over a plain connection any more.
+    failure_read: bool,
     /// Allocated by the first small read, and never filled beyond what comes: a page that nothing
     /// has come for costs nothing.
     buf: Vec<u8>,
@@ -51,6 +53,7 @@ impl NetStream {
     /// Takes a connected socket over and has the reactor watch it, unless it already does.
     pub(crate) fn new(
         stream: Stream,
+        side: Side,
         keepalive: Option<Duration>,
         link: Arc<Link>,
         reactor: &mut Reactor,
@@ -60,7 +63,8 @@ impl NetStream {
         let socket = stream.into_worker_socket(keepalive)?;
         let token = token.map_or_else(|| reactor.watch(socket.as_raw_fd()), Ok)?;
         Ok(Self {
-            out: Arc::new(Outbound::new(socket, Arc::clone(&link))),
+            out: Arc::new(Outbound::new(socket, side, Arc::clone(&link))),
+            side,
             link,
             token,
             readable: true,
@@ -68,12 +72,18 @@ impl NetStream {
             urgent: false,
             end: false,
             error: None,
+            failure_read: false,
             buf: Vec::new(),
             start: 0,
             len: 0,
             local,
             peer,
         })
+    }
+
+    /// Whether it is a plain connection on the application's side, not one of the network.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.side == Side::Application
     }
 
     /// Takes in what the reactor saw. Returns whether nothing waits to be sent.
@@ -99,7 +109,7 @@ impl NetStream {
         // What the guest waits for may never come, since what it wrote was lost: it reads why. But
         // first what did come.
         let failed =
-            self.len == 0 && !self.end && self.error.is_none() && self.out.untold_error().is_some();
+            self.len == 0 && !self.end && self.error.is_none() && self.failure_to_send().is_some();
         self.readable |= failed;
         if self.len == 0 && self.readable && !self.end && self.error.is_none() {
             self.fill();
@@ -165,7 +175,7 @@ impl NetStream {
     pub(crate) fn peek_error(&self) -> Result<(), Errno> {
         match self.error {
             Some(error) if self.len == 0 => Err(error),
-            None if self.len == 0 && !self.end => self.out.untold_error().map_or(Ok(()), Err),
+            None if self.len == 0 && !self.end => self.failure_to_send().map_or(Ok(()), Err),
             _ => Ok(()),
         }
     }
@@ -200,6 +210,11 @@ impl NetStream {
         self.out.error().is_some()
     }
 
+    /// Whether nothing more is sent, because all has left or nothing can.
+    pub(crate) fn is_write_over(&self) -> bool {
+        self.out.is_over()
+    }
+
     /// Shuts down for writing once all is sent.
     pub(crate) fn shutdown_write(&self) -> Result<(), Errno> {
         self.out.shutdown_write()
@@ -223,11 +238,13 @@ impl NetStream {
 
     /// After a shutdown for writing: whether the socket can be closed without harm to what was
     /// written. What the peer still sends is thrown away, since closing over unread bytes resets
-    /// the connection under those on their way.
-    pub(crate) fn is_delivered(&mut self) -> bool {
+    /// the connection under those on their way. If this `waits_for_peer`, the peer may go on
+    /// sending until it closes by itself, unless the connection has failed.
+    pub(crate) fn is_delivered(&mut self, waits_for_peer: bool) -> bool {
         let peer_finished = self.discard();
         let sent = self.out.flush();
-        sent && (self.out.error().is_some() || peer_finished || !self.unacknowledged())
+        let is_enough = !waits_for_peer || self.link.is_broken();
+        sent && (self.out.error().is_some() || peer_finished || is_enough && !self.unacknowledged())
     }
 
     /// Throws away what the peer still sends, a bounded part of it at once. Returns whether the
@@ -262,7 +279,22 @@ impl NetStream {
         if self.end {
             return Ok(0);
         }
+        if self.is_plain() {
+            let failure = self.failure_to_send();
+            self.failure_read |= failure.is_some();
+            return Err(failure.unwrap_or(Errno::Again));
+        }
         Err(self.out.take_untold_error().unwrap_or(Errno::Again))
+    }
+
+    /// Why nothing leaves any more, if the guest does not know. It is not told when it writes to a
+    /// plain connection, so it reads it there.
+    fn failure_to_send(&self) -> Option<Errno> {
+        if self.is_plain() {
+            self.out.error().filter(|_| !self.failure_read)
+        } else {
+            self.out.untold_error()
+        }
     }
 
     /// Fills the empty buffer with one system call.
@@ -295,17 +327,15 @@ impl NetStream {
                     self.end = true;
                     // The system tells a reset to one call alone. If that was a send, what is read
                     // here looks like an ordinary end.
-                    self.error = self.out.tell_error().filter(|error| *error != Errno::Pipe);
+                    let error = self.out.tell_error();
+                    self.error = error.filter(|error| *error != Errno::Pipe);
                     return None;
                 }
                 Ok(len) => {
                     // A short read has emptied the socket; more, or the end, is a new event,
                     // unless the event of the end came before, or urgent data cut it short.
                     self.readable = len == room || self.ended || self.urgent;
-                    self.link
-                        .traffic
-                        .received
-                        .fetch_add(len as u64, Ordering::Relaxed);
+                    self.link.traffic.received_from(self.side, len);
                     return Some(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -314,7 +344,11 @@ impl NetStream {
                     return None;
                 }
                 Err(error) => {
-                    self.error = Some(Errno::from_io(&error));
+                    let errno = Errno::from_io(&error);
+                    if self.is_plain() {
+                        self.link.lose_plain(errno);
+                    }
+                    self.error = Some(errno);
                     return None;
                 }
             }
@@ -333,7 +367,8 @@ mod tests {
         let link = Arc::new(Link::default());
         let mut reactor = Reactor::new(&link).expect("a reactor");
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        let net = NetStream::new(ours.into(), None, link, &mut reactor).expect("a stream");
+        let net =
+            NetStream::new(ours.into(), Side::Network, None, link, &mut reactor).expect("a stream");
         (reactor, net, theirs)
     }
 
@@ -359,7 +394,8 @@ mod tests {
         let happened = reactor.wait_for(&[token], limit).expect("a wait");
         assert_eq!(happened, [token]);
         let stream = Stream::watched(OwnedFd::from(ours).into(), token);
-        let mut net = NetStream::new(stream, None, link, &mut reactor).expect("a stream");
+        let mut net =
+            NetStream::new(stream, Side::Network, None, link, &mut reactor).expect("a stream");
         let mut buf = [0; 16];
         assert_eq!(net.read(&mut buf), Ok(3));
         if net.read(&mut buf) == Err(Errno::Again) {

@@ -14,7 +14,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// A connected stream socket of any family: TCP, or a Unix socket.
 ///
 /// It is the network side of a connection: a dial hook returns one, and [`crate::Acceptor::accept`]
-/// takes one.
+/// takes one. Or it is a plain connection that a transport carries ([`crate::Dialer::carry`]).
 ///
 /// From then on, the runtime controls its `SO_LINGER`. Unless the connection has ended in order,
 /// the peer is reset when the socket is closed, even if the process is killed.

@@ -6,7 +6,7 @@ use crate::error::ListenError;
 use crate::net::plain::bind;
 use crate::roles::builder::Builder;
 
-/// What accepts connections: a listener or a relay.
+/// What accepts connections: a listener, a relay or another server.
 ///
 /// Users of the library cannot name it, and so not implement it.
 pub trait Binds: Sized {
@@ -18,7 +18,8 @@ pub trait Binds: Sized {
     ) -> Result<Self, ListenError>;
 }
 
-/// For a [`Listener`](crate::Listener) or a [`Relay`](crate::Relay).
+/// For a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or another
+/// [`Server`](crate::Server).
 impl<R: Binds> Builder<R> {
     /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose. `:port`
     /// and `*:port` mean all addresses of this machine, of both families; see

@@ -1,4 +1,4 @@
-//! The connections of a listener or a relay: those that are open, and how the others ended.
+//! The connections of a listener or a server: those that are open, and how the others ended.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::channel::link::Traffic;
 use crate::channel::link::{Level, Link};
 use crate::channel::supervisor;
 use crate::channel::sync::lock;
-use crate::error::{End, copy_of};
+use crate::error::{End, TransportError, copy_of};
 use crate::worker::MARGIN;
 
-/// What a [`Listener`](crate::Listener) or a [`Relay`](crate::Relay) has done so far.
+/// What a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or a [`Server`](crate::Server)
+/// has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
@@ -21,20 +23,50 @@ pub struct ServerStats {
     /// Connections that are open, including those that are being set up.
     pub active: u64,
     /// Connections whose transport could not be set up: the handshake failed or was dropped, the
-    /// remote of a relay refused.
+    /// remote of a relay or the target of a server refused.
     pub refused: u64,
     /// Connections whose transport was set up and ended well.
     pub completed: u64,
     /// Connections whose transport was set up and ended with an error.
     pub failed: u64,
     /// Connections whose transport was set up, and then cut off by a shutdown or the drop of a
-    /// relay.
+    /// relay or server.
     pub cut: u64,
     /// Bytes received by connections that have ended: from the network, and so from both sides of a
     /// relay.
     pub received: u64,
     /// Bytes sent by connections that have ended: to the network, and so to both sides of a relay.
     pub sent: u64,
+    /// Bytes that connections that have ended received from plain connections: from the clients of
+    /// a server that dials, or from its target if it forwards. 0 for listeners and relays.
+    pub plain_received: u64,
+    /// Bytes that connections that have ended sent to plain connections.
+    pub plain_sent: u64,
+}
+
+impl ServerStats {
+    /// What a single connection has transferred.
+    pub(super) fn of_one(traffic: &Traffic) -> Self {
+        let mut stats = Self::default();
+        stats.add(traffic);
+        stats
+    }
+
+    fn add(&mut self, traffic: &Traffic) {
+        self.received += traffic.received.load(Ordering::Relaxed);
+        self.sent += traffic.sent.load(Ordering::Relaxed);
+        self.plain_received += traffic.plain_received.load(Ordering::Relaxed);
+        self.plain_sent += traffic.plain_sent.load(Ordering::Relaxed);
+    }
+}
+
+/// How a connection has ended, for its server.
+pub(super) enum Ending {
+    /// Its transport was never set up.
+    Refused,
+    Completed,
+    Cut,
+    Failed(TransportError),
 }
 
 /// It is behind one lock, so that the numbers are consistent.
@@ -67,29 +99,31 @@ impl Book {
         number
     }
 
-    /// Removes a connection whose worker has ended or could not be started. Returns whether its
-    /// transport has failed.
-    pub(crate) fn end(&self, number: u64, link: &Link) -> bool {
+    /// Removes a connection whose worker has ended or could not be started. Returns how it has
+    /// ended.
+    pub(super) fn end(&self, number: u64, link: &Link) -> Ending {
         let mut state = lock(&self.state);
         state.open.remove(&number);
         let cutting = state.cutting;
         self.changed.notify_all();
         let stats = &mut state.stats;
-        stats.received += link.traffic.received.load(Ordering::Relaxed);
-        stats.sent += link.traffic.sent.load(Ordering::Relaxed);
-        let count = match link.final_outcome() {
-            _ if !link.is_established() => &mut stats.refused,
+        stats.add(&link.traffic);
+        let ending = match link.final_outcome() {
+            _ if !link.is_established() => Ending::Refused,
             // It had come to its own end before it was cut off.
-            Some(Ok(End::Completed)) => &mut stats.completed,
-            _ if cutting => &mut stats.cut,
-            Some(Ok(_)) => &mut stats.completed,
-            _ => {
-                stats.failed += 1;
-                return true;
-            }
+            Some(Ok(End::Completed)) => Ending::Completed,
+            _ if cutting => Ending::Cut,
+            Some(Ok(_)) => Ending::Completed,
+            Some(Err(error)) => Ending::Failed(error),
+            None => Ending::Failed(TransportError::Interrupted),
         };
-        *count += 1;
-        false
+        *match &ending {
+            Ending::Refused => &mut stats.refused,
+            Ending::Completed => &mut stats.completed,
+            Ending::Cut => &mut stats.cut,
+            Ending::Failed(_) => &mut stats.failed,
+        } += 1;
+        ending
     }
 
     pub(crate) fn stats(&self) -> ServerStats {

@@ -30,7 +30,8 @@ const STOCK_LIMIT: usize = 1024;
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32400);
 
 /// Gathers the configuration of a [`crate::Dialer`], [`crate::FixedDialer`], [`crate::Listener`]
-/// or [`crate::Relay`]: each has a `builder` function that starts one.
+/// or [`crate::Relay`]: each has a `builder` function that starts one. A [`crate::Server`] is made
+/// from the builder of a dialer or a listener.
 ///
 /// A module gets only what is named here. By default it has no files and no environment, and may
 /// not choose addresses.
@@ -38,6 +39,8 @@ pub struct Builder<R> {
     pub(crate) settings: Settings,
     /// What the module is used as.
     pub(super) role: Role,
+    /// Where connections go: the remote of a relay or of a server that dials, or the target of a
+    /// server that forwards.
     pub(super) remote: Option<String>,
     made: PhantomData<R>,
 }
@@ -92,6 +95,17 @@ impl<R> Builder<R> {
             },
             role,
             remote: None,
+            made: PhantomData,
+        }
+    }
+
+    /// The same for something else that uses the module in the same role, with the address that
+    /// connections go to.
+    pub(super) fn turn_into<S>(self, remote: Option<String>) -> Builder<S> {
+        Builder {
+            settings: self.settings,
+            role: self.role,
+            remote,
             made: PhantomData,
         }
     }
@@ -251,7 +265,8 @@ impl<R> Builder<R> {
 
     /// Maximum number of handshakes in progress with accepted connections; one more drops the
     /// oldest. 256 by default. Making an instance is no handshake, nor is the time that a relay
-    /// takes to connect to its remote.
+    /// takes to connect to its remote, or a server to its target. Plain clients have no handshake,
+    /// so there is no such limit for a server that dials.
     pub fn handshake_limit(mut self, count: usize) -> Self {
         self.settings.handshake_limit = count;
         self

@@ -12,7 +12,7 @@ use crate::channel::pipe::{ApplicationEnd, Patience, pipe};
 use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::Established;
-use crate::host::Ends;
+use crate::host::{Ends, Internal};
 use crate::net::address::{Address, Network};
 use crate::net::stream::Stream;
 use crate::roles::dropped;
@@ -46,7 +46,8 @@ pub struct Conn {
     closed: AtomicBool,
 }
 
-/// How much a connection has transferred so far, and at what cost: see [`Conn::stats`].
+/// How much a connection has transferred so far, and at what cost: see [`Conn::stats`] and
+/// [`Carried::stats`](crate::Carried::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {
@@ -54,6 +55,10 @@ pub struct ConnStats {
     pub received: u64,
     /// Bytes sent to the network, in the form in which they were on the wire.
     pub sent: u64,
+    /// Bytes received from the plain connection that is carried; 0 for a [`Conn`].
+    pub plain_received: u64,
+    /// Bytes sent to the plain connection that is carried; 0 for a [`Conn`].
+    pub plain_sent: u64,
     /// Functions of the host that the module has called.
     pub host_calls: u64,
     /// System calls that transferred bytes, polled for readiness, or woke a thread.
@@ -68,12 +73,14 @@ pub struct ConnStats {
 }
 
 impl ConnStats {
-    fn of(traffic: &Traffic) -> Self {
+    pub(super) fn of(traffic: &Traffic) -> Self {
         let count = |from: &AtomicU64| from.load(Ordering::Relaxed);
         let time = |from: &AtomicU64| Duration::from_nanos(count(from));
         Self {
             received: count(&traffic.received),
             sent: count(&traffic.sent),
+            plain_received: count(&traffic.plain_received),
+            plain_sent: count(&traffic.plain_sent),
             host_calls: count(&traffic.host_calls),
             system_calls: count(&traffic.system_calls),
             guest_time: time(&traffic.guest_time),
@@ -169,9 +176,7 @@ impl Conn {
     /// [`io::ErrorKind::AddrNotAvailable`] if that has no IP address: a dial hook may have
     /// returned a socket of another family.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.established
-            .local
-            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+        self.established.local_addr()
     }
 
     /// The address of the peer of the network connection below the transport.
@@ -180,9 +185,7 @@ impl Conn {
     ///
     /// As [`Conn::local_addr`].
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.established
-            .peer
-            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+        self.established.peer_addr()
     }
 
     /// Closes the connection and waits until the transport has ended: within the grace period,
@@ -347,7 +350,7 @@ pub(crate) fn connect(
     let established = worker.serve_and_wait(Ends {
         fixed,
         incoming,
-        internal: Some(internal),
+        internal: Internal::Pipe(internal),
     })?;
     Ok(Conn::new(
         end,
@@ -358,7 +361,7 @@ pub(crate) fn connect(
 }
 
 /// Waits until a worker that was told to end within `grace` has done so.
-fn wait_ended(link: &Link, grace: Duration) -> Result<End, TransportError> {
+pub(super) fn wait_ended(link: &Link, grace: Duration) -> Result<End, TransportError> {
     // The supervisor stops the guest at the end of the grace period; what is longer than this can
     // only be the system's (a name being resolved), and the worker ends by itself after it.
     link.wait_finished(Some(Instant::now() + grace + MARGIN));

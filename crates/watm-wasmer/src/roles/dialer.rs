@@ -6,9 +6,12 @@ use std::sync::Arc;
 use watm_abi::Role;
 
 use crate::error::{ConfigError, DialError};
+use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
 use crate::net::address::{Address, Network};
+use crate::net::stream::Stream;
 use crate::roles::builder::Builder;
+use crate::roles::carried::{Carried, carry};
 use crate::roles::conn::{Conn, connect};
 use crate::worker::Workers;
 
@@ -94,13 +97,61 @@ impl Dialer {
     ///
     /// As [`Dialer::dial`].
     pub fn dial_with(&self, address: &str, options: DialOptions) -> Result<Conn, DialError> {
-        let remote = Address::parse(address).map_err(|source| DialError::Connect {
-            address: address.to_owned(),
-            source,
-        })?;
-        let fixed = Some((options.network, remote));
+        let fixed = Some((options.network, parsed(address)?));
         Ok(connect(&self.workers, fixed, None, options.config)?)
     }
+
+    /// Dials `address` as [`Dialer::dial`] does, and carries a plain connection over the transport:
+    /// what comes from `plain` leaves through the module, and the other way round. Returns after
+    /// the handshake of the module; the thread of the transport then moves the bytes.
+    ///
+    /// `plain` becomes non-blocking, and the runtime controls its `SO_LINGER`: see [`Stream`]. If
+    /// the dial fails, it is reset. For a server of many clients, see [`Builder::carry_to`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialer::dial`].
+    pub fn carry(&self, plain: impl Into<Stream>, address: &str) -> Result<Carried, DialError> {
+        self.carry_with(plain, address, DialOptions::new())
+    }
+
+    /// Carries a plain connection with options for this connection alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialer::dial`].
+    pub fn carry_with(
+        &self,
+        plain: impl Into<Stream>,
+        address: &str,
+        options: DialOptions,
+    ) -> Result<Carried, DialError> {
+        let ends = plain_ends(plain.into());
+        let ends = Ends {
+            fixed: Some((options.network, parsed(address)?)),
+            ..ends
+        };
+        Ok(carry(&self.workers, ends, options.config)?)
+    }
+}
+
+/// The ends of a connection that is carried: one is a plain connection, which is reset from now on
+/// unless the connection ends in order, and the module dials the other.
+fn plain_ends(plain: Stream) -> Ends {
+    plain.reset_on_drop();
+    Ends {
+        fixed: None,
+        incoming: None,
+        internal: Internal::Plain(plain),
+    }
+}
+
+/// Parses an address that is to be dialled.
+fn parsed(address: &str) -> Result<Address, DialError> {
+    Address::parse(address).map_err(|source| DialError::Connect {
+        address: address.to_owned(),
+        source,
+    })
 }
 
 /// Dials addresses that the module chooses (`watm_dial_fixed_v1`), if the [`crate::AddressPolicy`]
@@ -132,6 +183,30 @@ impl FixedDialer {
     /// As [`FixedDialer::dial`].
     pub fn dial_with(&self, options: DialOptions) -> Result<Conn, DialError> {
         Ok(connect(&self.workers, None, None, options.config)?)
+    }
+
+    /// Lets the module dial, and carries a plain connection over the transport, as
+    /// [`Dialer::carry`] does. For a server of many clients, see [`Builder::carry`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FixedDialer::dial`].
+    pub fn carry(&self, plain: impl Into<Stream>) -> Result<Carried, DialError> {
+        self.carry_with(plain, DialOptions::new())
+    }
+
+    /// Carries a plain connection with options for this connection alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`FixedDialer::dial`].
+    pub fn carry_with(
+        &self,
+        plain: impl Into<Stream>,
+        options: DialOptions,
+    ) -> Result<Carried, DialError> {
+        let ends = plain_ends(plain.into());
+        Ok(carry(&self.workers, ends, options.config)?)
     }
 }
 

@@ -54,7 +54,8 @@ pub(crate) fn add(link: &Arc<Link>) {
 /// rather than closed calls this before it ends. Each takes at most the grace period
 /// ([`Builder::close_grace`](crate::Builder::close_grace)) and half a second.
 /// [`Conn::close`](crate::Conn::close) waits for one connection and says how it ended, which this
-/// cannot.
+/// cannot. A [`Carried`](crate::Carried) that was dropped is waited for too; it takes as long as
+/// both of its sides like.
 ///
 /// ```no_run
 /// use std::time::Duration;

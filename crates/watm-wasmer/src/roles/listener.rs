@@ -14,7 +14,7 @@ use crate::channel::pipe::pipe;
 use crate::channel::sync::lock;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
 use crate::guest::settings::Settings;
-use crate::host::Ends;
+use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
 use crate::net::address::canonical;
 use crate::net::stream::Stream;
@@ -22,6 +22,7 @@ use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::binding::Binds;
 use crate::roles::book::{Book, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
+use crate::roles::carried::{Carried, carry};
 use crate::roles::conn::{Conn, connect};
 use crate::roles::handshakes::Handshakes;
 use crate::worker::Workers;
@@ -295,7 +296,7 @@ impl Accepting for Unwrap {
             ends: Ends {
                 fixed: None,
                 incoming: Some(stream.into()),
-                internal: Some(internal),
+                internal: Internal::Pipe(internal),
             },
             begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
             report: Box::new(report),
@@ -331,6 +332,30 @@ impl Acceptor {
     /// [`AcceptError`], which says whether the module or the host failed.
     pub fn accept(&self, stream: impl Into<Stream>) -> Result<Conn, AcceptError> {
         Ok(connect(&self.workers, None, Some(stream.into()), None)?)
+    }
+
+    /// Runs the module's handshake over an accepted socket, and carries what it unwraps to the
+    /// connected plain socket `plain`, and the other way round. Returns when the handshake is done;
+    /// the thread of the transport then moves the bytes.
+    ///
+    /// Both sockets become non-blocking, and the runtime controls their `SO_LINGER`: see
+    /// [`Stream`]. If the handshake fails, both are reset. For a server that accepts many clients
+    /// and connects to a plain server by itself, see [`Builder::forward_to`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::accept`].
+    pub fn carry(
+        &self,
+        stream: impl Into<Stream>,
+        plain: impl Into<Stream>,
+    ) -> Result<Carried, AcceptError> {
+        let ends = Ends {
+            fixed: None,
+            incoming: Some(stream.into()),
+            internal: Internal::Plain(plain.into()),
+        };
+        Ok(carry(&self.workers, ends, None)?)
     }
 }
 

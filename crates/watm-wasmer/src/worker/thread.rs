@@ -17,6 +17,7 @@ use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::{Established, prepare_guest, set_up, start};
 use crate::guest::instance::Instance;
 use crate::guest::settings::Settings;
+use crate::host::plain::Limits;
 use crate::host::preopens;
 use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
@@ -228,7 +229,13 @@ fn run(job: Job, source: Source) {
         drain_timeout.min(close_grace)
     };
     if let Err(error) = instance.host().drain(patience) {
-        log::warn!(target: log_target.name(), "bytes were lost: {error}");
+        // A plain client that has gone loses what it does not want.
+        let level = if link.plain_lost().is_some() {
+            log::Level::Info
+        } else {
+            log::Level::Warn
+        };
+        log::log!(target: log_target.name(), level, "bytes were lost: {error}");
         link.set_undelivered();
     }
     if panicked {
@@ -370,6 +377,10 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
             directories,
             descriptor_limit: settings.descriptor_limit,
             keepalive: settings.keepalive,
+            limits: Limits {
+                patience: settings.drain_timeout,
+                grace: settings.close_grace,
+            },
         },
     );
     Instance::new(&settings, host, &link)
