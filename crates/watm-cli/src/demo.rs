@@ -17,7 +17,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use watm_wasmer::plain::Connector;
 use watm_wasmer::{Conn, Dialer, Listener};
 
 use self::sample::Sample;
@@ -25,8 +24,7 @@ use self::sink::Sink;
 use self::tap::Tap;
 use self::transfer::{Received, transfer};
 use crate::args::DemoArgs;
-use crate::carry::clients::Clients;
-use crate::carry::forward::Forward;
+use crate::carry::serve;
 use crate::setup;
 use crate::terminal::bytes::{count, speed};
 use crate::terminal::escape::printable;
@@ -37,8 +35,6 @@ use crate::terminal::output::print;
 /// A transfer that moves no byte for this long is stuck.
 const STALL: Duration = Duration::from_secs(30);
 const LOOPBACK: &str = "127.0.0.1:0";
-/// More than the one that dials.
-const CLIENTS: u32 = 8;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let module = setup::load(&args.module, &args.load)?;
@@ -50,13 +46,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
 
     let sink = Sink::start().map_err(cannot_start)?;
-    let forward = Forward {
-        target: sink.local_addr().to_string(),
-        connector: Connector::new(),
-        connect_timeout: args.transport.connect_timeout,
-        patience: args.transport.drain_timeout,
-    };
-    let forwarding = forward.start(listener.bind(LOOPBACK)?, Clients::new(CLIENTS))?;
+    let forward = listener.forward_to(sink.local_addr().to_string());
+    let forwarding = forward.bind(LOOPBACK)?.spawn()?;
     let tap = Tap::start(forwarding.local_addr()).map_err(cannot_start)?;
 
     let mut intro = String::new();
@@ -90,11 +81,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     // If the transport failed, the error of the transfer is only a consequence.
     let failed = conn.outcome().and_then(Result::err);
     let closed = conn.close();
-    if transfer.is_ok() {
-        // The listener's side now ends by itself. Stopping it would cut it off.
-        forwarding.wait_idle(args.transport.close_grace);
-    }
-    forwarding.stop(args.transport.close_grace);
+    // If the transfer is complete, the listener's side now ends by itself.
+    serve::stop(&forwarding, args.transport.close_grace);
     if let Some(error) = failed {
         return Err(error.into());
     }

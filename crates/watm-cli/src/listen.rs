@@ -1,53 +1,37 @@
 //! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a plain
 //! server or to standard input and output.
 
-use watm_wasmer::plain::Connector;
 use watm_wasmer::{AcceptError, Listener};
 
 use crate::args::ListenArgs;
-use crate::carry::clients::Clients;
-use crate::carry::forward::Forward;
-use crate::carry::open_files;
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
+use crate::carry::{open_files, serve};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let module = setup::load(&args.serve.module, &args.run.load)?;
-    let handshakes = usize::try_from(args.serve.handshake_limit).unwrap_or(usize::MAX);
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let stock = args.forward.as_ref().map_or(0, |_| args.run.stock.into());
     let builder = setup::configure(Listener::builder(&module), &args.run.transport)?
-        .handshake_limit(handshakes)
+        .handshake_limit(count(args.serve.handshake_limit))
         .stock(stock);
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let listener = builder.bind_all(&args.serve.listen)?;
-    announce(listener.local_addrs(), args.serve.quiet)?;
-    match &args.forward {
-        Some(target) => forward(args, listener, target.as_str(), &signals),
-        None => carry_one(args, listener, &signals),
-    }
-}
-
-/// Forwards every connection until a signal arrives.
-fn forward(
-    args: &ListenArgs,
-    listener: Listener,
-    target: &str,
-    signals: &Signals,
-) -> Result<(), Failure> {
-    let forward = Forward {
-        target: target.to_owned(),
-        connector: Connector::new(),
-        connect_timeout: args.run.transport.connect_timeout,
-        patience: args.run.transport.drain_timeout,
+    let Some(target) = &args.forward else {
+        let listener = builder.bind_all(&args.serve.listen)?;
+        announce(listener.local_addrs(), args.serve.quiet)?;
+        return carry_one(args, listener, &signals);
     };
-    let forwarding = forward.start(listener, Clients::new(args.max_connections))?;
-    let ended = forwarding.until_stopped(signals);
-    forwarding.stop(args.run.transport.close_grace);
-    ended
+    let server = builder
+        .forward_to(target.as_str())
+        .connection_limit(count(args.max_connections))
+        .bind_all(&args.serve.listen)?
+        .spawn()?;
+    announce(server.local_addrs(), args.serve.quiet)?;
+    serve::until_stopped(server, &signals, args.run.transport.close_grace)
 }
 
 /// Carries the first connection on standard input and output.

@@ -1,9 +1,6 @@
 //! `watm relay`: accepts connections and relays each one through a module to a remote. The library
 //! moves the bytes.
 
-use std::sync::Arc;
-use std::thread;
-
 use watm_wasmer::{AddressPolicy, Relay};
 
 use crate::args::RelayArgs;
@@ -26,25 +23,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     }
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let relay = Arc::new(builder.bind_all(&args.serve.listen)?.spawn()?);
+    let relay = builder.bind_all(&args.serve.listen)?.spawn()?;
     announce(relay.local_addrs(), args.serve.quiet)?;
-
-    let (failed, failures) = serve::failures();
-    let watched = Arc::clone(&relay);
-    let watching = thread::Builder::new()
-        .name("watm-accepting".into())
-        .spawn(move || {
-            if let Err(error) = watched.wait() {
-                let _ = failed.try_send(Failure::because("cannot accept connections", error));
-            }
-        })
-        .map_err(|error| Failure::because("cannot start a thread", error))?;
-    let ended = serve::until_stopped(&signals, &failures);
-    relay.drain(args.run.transport.close_grace);
-    relay.shutdown();
-    if watching.join().is_err() {
-        log::error!("the thread that watches the relay panicked");
-    }
-    log::info!("relayed: {:?}", relay.stats());
-    ended
+    serve::until_stopped(relay, &signals, args.run.transport.close_grace)
 }

@@ -91,7 +91,7 @@ pub(crate) struct AcceptArgs {
     pub(crate) listen: Vec<ListenAddress>,
 
     /// Maximum number of concurrent connections (with --listen)
-    #[arg(long, value_name = "COUNT", default_value_t = 2048, requires = "listen",
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, requires = "listen",
         value_parser = count())]
     pub(crate) max_connections: u32,
 

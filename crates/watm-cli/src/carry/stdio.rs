@@ -17,13 +17,14 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbound
 use socket2::SockRef;
 use watm_wasmer::Conn;
 
-use super::copy::{STACK, write_all};
 use super::ending::{Pauses, await_end};
 use super::poll::{Interest, wait};
 use super::signals::Signals;
 use crate::terminal::failure::Failure;
 
 const BUFFER: usize = 64 * 1024;
+/// The stack of a copying thread, in bytes. The buffer is not on the stack.
+const STACK: usize = 128 * 1024;
 /// The time for a read and a write that do not have to wait.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -254,6 +255,18 @@ fn copy_up(input: &File, conn: &Conn, keep_open: bool, unsent: &AtomicBool) -> U
             Err(error) => return Up::Unreadable(error),
         }
     }
+}
+
+/// Writes everything to a transport. Unlike [`Write::write_all`], it treats every error as the end.
+/// A transport that fails with the kind "interrupted" must not be retried forever.
+fn write_all(mut to: &Conn, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            len => bytes = &bytes[len..],
+        }
+    }
+    Ok(())
 }
 
 /// Whether a read of standard input would return at once, with bytes or the end.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::peers::{Server, connect, free_address, pattern};
+use crate::peers::{Server, connect, pattern, reset};
 use crate::process::{Watm, built, wat};
 
 /// Starts `watm listen` for `target`. Also returns its address.
@@ -17,16 +17,32 @@ fn forwarding(module: &str, target: &str, options: &[&str]) -> (Watm, String) {
 
 #[test]
 fn a_client_keeps_its_place_until_its_module_has_ended() {
-    // Each client is dropped at once, because nobody listens there. But its module must be stopped.
-    let (nobody, module) = (free_address(), wat("loop_start_worker"));
-    let options = ["--max-connections", "1", "--close-grace", "3s"];
-    let (mut watm, address) = forwarding(&module, &nobody.address, &options);
-    let _clients = [connect(&address), connect(&address)];
-    watm.await_log("no connection to");
-    let first = Instant::now();
-    watm.await_log("no connection to");
-    // The whole grace period, minus the delay of the first line.
-    assert!(first.elapsed() >= Duration::from_secs(1), "{first:?}");
+    // It writes to both sides, and then never ends, whatever becomes of them.
+    let text = std::fs::read_to_string(wat("fails")).expect("a module");
+    let file = tempfile::Builder::new().suffix(".wat").tempfile();
+    let file = file.expect("a file");
+    let goes_on = "(loop $more (call $write (global.get $plain)) (br $more)) (unreachable)";
+    let text = text.replace("(unreachable)", goes_on);
+    std::fs::write(file.path(), text).expect("written");
+    let module = file.path().to_str().expect("UTF-8");
+    let server = Server::start(|client| {
+        let _ = (&client).read(&mut [0]);
+    });
+    let options = [
+        ["--remote", &server.address],
+        ["--max-connections", "1"],
+        ["--drain-timeout", "1s"],
+        ["--close-grace", "2s"],
+    ];
+    let (_watm, address) = Watm::serving("dial", module, &options.concat());
+    let client = connect(&address);
+    (&client).read_exact(&mut [0; 3]).expect("bytes");
+    let next = connect(&address);
+    reset(client);
+    let gone = Instant::now();
+    (&next).read_exact(&mut [0; 3]).expect("its turn");
+    // The drain timeout and the grace period, as the module does not listen to control.
+    assert!(gone.elapsed() >= Duration::from_secs(1), "{gone:?}");
 }
 
 #[test]

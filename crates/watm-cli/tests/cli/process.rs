@@ -254,8 +254,13 @@ impl Watm {
         }
     }
 
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.id()).expect("a process number");
+        let pid = i32::try_from(self.id()).expect("a process number");
         // SAFETY: the call accesses no memory. The child has not been waited for, so its id is
         // still valid.
         let result = unsafe { libc::kill(pid, signal) };
