@@ -3,8 +3,8 @@
 //! The loop of most guests ends with a non-blocking read that finds nothing. What follows is a poll
 //! for the same descriptors as before. Such a poll is expensive for a guest with a garbage
 //! collector: guests that TinyGo compiled allocate about 10 KiB in each. So once a guest has gone
-//! through a few of these rounds, its worker sleeps in the refused read already, for everything
-//! that the poll would wait for. If the descriptor of the read gets something, the read returns it,
+//! through a few of these rounds, and has spent some time before each poll, its worker sleeps in the
+//! refused read already, for everything that the poll would wait for. If the descriptor of the read gets something, the read returns it,
 //! and one poll was saved. If anything else comes, the read is refused, and the poll finds it.
 //!
 //! The guest cannot tell this from a slow read, as long as it makes no other call between the read
@@ -25,6 +25,9 @@ const ENOUGH: u32 = 8;
 /// Number of wrong predictions after which nothing is predicted any more. Each doubles the number
 /// of rounds that are enough.
 const WRONG_LIMIT: u32 = 4;
+/// Minimum time that a guest must spend between the read and the poll in each round, or it would
+/// save too little. Guests with a collector take microseconds, others less than 100 nanoseconds.
+const WORTH: Duration = Duration::from_nanos(500);
 /// Number of rounds after which a worker may sleep for longer.
 const MANY: u32 = 256;
 /// Maximum time to sleep in a read, before and after that number of rounds.
@@ -44,6 +47,11 @@ pub(super) struct Prediction {
     last: u32,
     /// How often in a row that was so.
     rounds: u32,
+    /// The shortest time between the read and the poll in these rounds, as long as they were not
+    /// enough.
+    shortest: Duration,
+    /// The minimum of that time.
+    worth: Duration,
     /// How often a poll was predicted that did not come.
     wrong: u32,
     /// How long a worker may sleep in a read, before and after many rounds.
@@ -57,6 +65,8 @@ impl Default for Prediction {
             refused: None,
             last: 0,
             rounds: 0,
+            shortest: Duration::MAX,
+            worth: WORTH,
             wrong: 0,
             limits: [YOUNG, OLD],
         }
@@ -69,6 +79,8 @@ struct Refused {
     fd: u32,
     /// The number of the call.
     call: u64,
+    /// When that was, as long as there were not enough rounds.
+    at: Option<Instant>,
     /// Whether the worker slept in it.
     predicted: bool,
 }
@@ -78,7 +90,7 @@ impl Prediction {
     pub(super) fn polls(&mut self, call: u64, subscriptions: &[Subscription]) {
         let same = !self.polled.is_empty() && self.polled == subscriptions;
         match self.refused.take() {
-            Some(refused) if same && refused.call + 1 == call => self.came_true(refused.fd),
+            Some(refused) if same && refused.call + 1 == call => self.came_true(refused),
             Some(refused) if refused.predicted => self.was_wrong(),
             _ => self.rounds = 0,
         }
@@ -96,9 +108,11 @@ impl Prediction {
         if self.refused.is_some_and(|before| before.predicted) {
             self.was_wrong();
         }
+        let at = (self.rounds < self.enough()).then(Instant::now);
         self.refused = Some(Refused {
             fd,
             call,
+            at,
             predicted,
         });
     }
@@ -106,8 +120,8 @@ impl Prediction {
     /// What the guest will poll for if its read of `fd` is refused now, and for how long its worker
     /// may sleep in the read. `None` if that is not known.
     pub(super) fn of(&mut self, fd: u32) -> Option<(Vec<Subscription>, Duration)> {
-        let enough = ENOUGH << self.wrong;
-        if fd != self.last || self.rounds < enough || self.wrong >= WRONG_LIMIT {
+        let is_known = fd == self.last && self.rounds >= self.enough();
+        if !is_known || self.shortest < self.worth || self.wrong >= WRONG_LIMIT {
             return None;
         }
         if self.refused.is_some_and(|before| before.predicted) {
@@ -124,11 +138,19 @@ impl Prediction {
         self.polled = polled;
     }
 
-    fn came_true(&mut self, fd: u32) {
-        if fd == self.last {
-            self.rounds = self.rounds.saturating_add(1);
-        } else {
-            (self.last, self.rounds) = (fd, 1);
+    /// Number of rounds that are enough to predict the next poll.
+    fn enough(&self) -> u32 {
+        ENOUGH << self.wrong
+    }
+
+    fn came_true(&mut self, refused: Refused) {
+        if refused.fd != self.last || self.rounds == 0 {
+            (self.last, self.rounds) = (refused.fd, 0);
+            self.shortest = Duration::MAX;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        if let Some(at) = refused.at {
+            self.shortest = self.shortest.min(at.elapsed());
         }
     }
 
@@ -231,7 +253,10 @@ mod tests {
     impl Calls {
         fn new() -> Self {
             Self {
-                prediction: Prediction::default(),
+                prediction: Prediction {
+                    worth: Duration::ZERO,
+                    ..Prediction::default()
+                },
                 number: 0,
                 limit: Duration::ZERO,
             }
@@ -279,6 +304,15 @@ mod tests {
         let first = rounds.iter().position(|predicted| *predicted);
         assert_eq!(first, Some(ENOUGH as usize));
         assert!(rounds[ENOUGH as usize..].iter().all(|is| *is));
+    }
+
+    #[test]
+    fn a_poll_that_costs_the_guest_nothing_is_not_predicted() {
+        for (worth, expected) in [(Duration::ZERO, true), (Duration::from_secs(60), false)] {
+            let mut calls = Calls::new();
+            calls.prediction.worth = worth;
+            assert_eq!(calls.is_predicted_within(10 * ENOUGH), expected);
+        }
     }
 
     #[test]
@@ -368,6 +402,7 @@ mod tests {
         let mut f = fixture();
         f.nonblocking();
         f.host.prediction.limits = [Duration::ZERO; 2];
+        f.host.prediction.worth = Duration::ZERO;
         for _ in 0..=ENOUGH + 1 {
             f.peer.write_all(b"x").expect("room");
             let events = f.poll(&kinds(&f)).expect("events");
