@@ -1,5 +1,5 @@
-//! Sends bytes through a relay that runs a pass-through module, compared with a plain relay and
-//! with a direct connection to the peer.
+//! Sends bytes through relays that run pass-through modules, compared with a plain relay and with a
+//! direct connection to the peer.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use watm_benches::{Peer, module, peer, raw_relay};
-use watm_wasmer::{Relay, ServerHandle, TransportModule};
+use watm_wasmer::{Relay, ServerHandle};
 
 /// Size of a round-trip message, in bytes.
 const MESSAGE: usize = 64;
@@ -23,29 +23,41 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The three ways to reach one peer.
+/// The modules, each with the name of its way: in C, in C with a collector as in modules that
+/// TinyGo compiled, and in standard Go.
+const MODULES: [(&str, &str); 3] = [
+    ("watm", "plain16k"),
+    ("collecting", "collecting"),
+    ("go", "go_plain"),
+];
+
+/// The ways to reach one peer.
 struct Ways {
-    relay: ServerHandle,
+    relays: Vec<(&'static str, ServerHandle)>,
     raw: SocketAddr,
     peer: SocketAddr,
 }
 
 impl Ways {
-    fn to(peer: SocketAddr, module: &TransportModule) -> Result<Self> {
-        let relay = Relay::builder(module).remote(peer.to_string());
+    fn to(peer: SocketAddr) -> Result<Self> {
+        let mut relays = Vec::new();
+        for (name, file) in MODULES {
+            let relay = Relay::builder(&module(file)?).remote(peer.to_string());
+            relays.push((name, relay.bind("127.0.0.1:0")?.spawn()?));
+        }
         Ok(Self {
-            relay: relay.bind("127.0.0.1:0")?.spawn()?,
+            relays,
             raw: raw_relay(peer)?,
             peer,
         })
     }
 
-    fn by_name(&self) -> [(&'static str, SocketAddr); 3] {
-        [
-            ("tcp", self.peer),
-            ("raw", self.raw),
-            ("watm", self.relay.local_addr()),
-        ]
+    fn by_name(&self) -> Vec<(&'static str, SocketAddr)> {
+        let relays = self.relays.iter();
+        [("tcp", self.peer), ("raw", self.raw)]
+            .into_iter()
+            .chain(relays.map(|(name, relay)| (*name, relay.local_addr())))
+            .collect()
     }
 }
 
@@ -70,8 +82,8 @@ fn ping(clients: &mut [TcpStream]) {
     }
 }
 
-fn round_trips(c: &mut Criterion, module: &TransportModule) -> Result<()> {
-    let ways = Ways::to(peer(Peer::Echo)?, module)?;
+fn round_trips(c: &mut Criterion) -> Result<()> {
+    let ways = Ways::to(peer(Peer::Echo)?)?;
     let mut group = c.benchmark_group("relay_round_trip");
     for count in CLIENTS {
         group.throughput(Throughput::Elements(count as u64));
@@ -89,8 +101,8 @@ fn round_trips(c: &mut Criterion, module: &TransportModule) -> Result<()> {
     Ok(())
 }
 
-fn throughput(c: &mut Criterion, module: &TransportModule) -> Result<()> {
-    let ways = Ways::to(peer(Peer::Sink)?, module)?;
+fn throughput(c: &mut Criterion) -> Result<()> {
+    let ways = Ways::to(peer(Peer::Sink)?)?;
     let data = vec![7; PIECE];
     let mut group = c.benchmark_group("relay_out");
     group.throughput(Throughput::Bytes(VOLUME as u64));
@@ -109,9 +121,7 @@ fn throughput(c: &mut Criterion, module: &TransportModule) -> Result<()> {
 }
 
 fn relay(c: &mut Criterion) {
-    let result = module("plain16k")
-        .map_err(Into::into)
-        .and_then(|module| round_trips(c, &module).and_then(|()| throughput(c, &module)));
+    let result = round_trips(c).and_then(|()| throughput(c));
     result.expect("loopback and the test modules are there");
 }
 
