@@ -175,9 +175,9 @@ impl Meter {
         self.piece += 1;
         let first = self.piece;
         let mut crossing = 0_u64;
-        // The entry and its stop point.
+        // The entry, and the stop points there and at the end.
         let mut counted = Complexity {
-            blocks: 3,
+            blocks: 5,
             ..Complexity::default()
         };
         let mut open_loops = 0_u64;
@@ -186,7 +186,7 @@ impl Meter {
         let mut operators = OperatorsReader::new(reader);
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
-            let blocks = blocks(&operator);
+            let blocks = blocks(&operator) + blocks_of_exit(&operator, validator);
             counted.blocks += blocks;
             counted.carried += blocks * u64::from(validator.operand_stack_height());
             counted.passed += passed(&operator, validator);
@@ -260,8 +260,26 @@ fn blocks(operator: &Operator<'_>) -> u64 {
         | Operator::TableFill { .. }
         | Operator::TableCopy { .. }
         | Operator::TableInit { .. } => 8,
+        Operator::ElemDrop { .. } | Operator::DataDrop { .. } => 2,
         _ => 0,
     }
+}
+
+/// Number of basic blocks of a stop point in front of an instruction that may end the function.
+fn blocks_of_exit<T: WasmModuleResources>(
+    operator: &Operator<'_>,
+    validator: &FuncValidator<T>,
+) -> u64 {
+    let outermost = validator.control_stack_height().saturating_sub(1);
+    let leaves = match operator {
+        Operator::Return => true,
+        Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+            *relative_depth == outermost
+        }
+        Operator::BrTable { .. } => true,
+        _ => false,
+    };
+    if leaves { 2 } else { 0 }
 }
 
 /// Whether the innermost block is a loop.

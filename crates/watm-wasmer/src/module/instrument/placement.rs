@@ -1,4 +1,4 @@
-//! Which functions of a module need a stop point at their start.
+//! Which functions of a module need stop points at their start and at their end.
 //!
 //! A guest that goes on without end does so in a loop, or by calling without end. All loops have
 //! stop points. Calls go on without end only around a cycle of the call graph, and every cycle has
@@ -8,11 +8,15 @@
 //!
 //! Calls without a cycle end, but not necessarily soon: with forty functions that each call the
 //! next one twice, it takes an hour. So a function also gets a stop point if it would execute more
-//! than [`COST_LIMIT`] instructions without one. Then no more than the product of this limit and
-//! the number of calls in one function is executed between two stop points, apart from loops, which
-//! have their own.
+//! than [`COST_LIMIT`] instructions without one. And since each function may have much to do after a
+//! deep recursion has returned to it, functions that have one at their start also have one at their
+//! end.
+//!
+//! So the instructions between two stop points are those of one function that has them, once each,
+//! and at most [`COST_LIMIT`] for each of its calls of functions that have none. Loops have stop
+//! points of their own. What takes longer than other instructions counts for more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wasmparser::{
     BinaryReaderError, ConstExpr, ElementItems, FuncType, FunctionBody, Operator, Parser, Payload,
@@ -21,15 +25,17 @@ use wasmparser::{
 
 /// Maximum number of instructions that a function and those that it calls execute without a stop
 /// point, if no loop repeats them.
-const COST_LIMIT: u64 = 2000;
+const COST_LIMIT: u64 = 1000;
 
-/// Returns for each function of the module, in the order of their bodies, whether it needs a stop
-/// point at its start. `wasm` must be valid.
-pub(crate) fn starts(wasm: &[u8]) -> Result<Vec<bool>, BinaryReaderError> {
-    let graph = Graph::of(wasm)?;
-    Ok(Walk::through(&graph))
+/// Returns for each function of the module, in the order of their bodies, whether it needs stop
+/// points at its start and at its end. `wasm` must be valid.
+pub(crate) fn bounded(wasm: &[u8]) -> Result<Vec<bool>, BinaryReaderError> {
+    let mut reading = Reading::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        reading.take_in(payload?)?;
+    }
+    Ok(Walk::through(&reading.graph()))
 }
-
 /// A node of the call graph: a function that the module defines, or all functions of a type that a
 /// table can hold.
 type Node = usize;
@@ -63,18 +69,8 @@ struct Reading {
 #[derive(Default)]
 struct Body {
     size: u64,
-    functions: HashMap<u32, u64>,
-    types: HashMap<u32, u64>,
-}
-
-impl Graph {
-    fn of(wasm: &[u8]) -> Result<Self, BinaryReaderError> {
-        let mut reading = Reading::default();
-        for payload in Parser::new(0).parse_all(wasm) {
-            reading.take_in(payload?)?;
-        }
-        Ok(reading.graph())
-    }
+    functions: BTreeMap<u32, u64>,
+    types: BTreeMap<u32, u64>,
 }
 
 impl Reading {
@@ -88,7 +84,7 @@ impl Reading {
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
-                    if let TypeRef::Func(ty) = import?.ty {
+                    if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import?.ty {
                         self.functions.push(ty);
                     }
                 }
@@ -145,8 +141,9 @@ impl Reading {
     fn read_body(&mut self, code: &FunctionBody<'_>) -> Result<(), BinaryReaderError> {
         let mut body = Body::default();
         for operator in code.get_operators_reader()? {
-            body.size += 1;
-            match operator? {
+            let operator = operator?;
+            body.size += weight(&operator);
+            match operator {
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     *body.functions.entry(function_index).or_default() += 1;
                 }
@@ -199,6 +196,27 @@ impl Reading {
     }
 }
 
+/// How long an instruction takes, compared with an addition.
+fn weight(operator: &Operator<'_>) -> u64 {
+    match operator {
+        Operator::I32DivS
+        | Operator::I32DivU
+        | Operator::I32RemS
+        | Operator::I32RemU
+        | Operator::I64DivS
+        | Operator::I64DivU
+        | Operator::I64RemS
+        | Operator::I64RemU
+        | Operator::F32Div
+        | Operator::F64Div
+        | Operator::F32Sqrt
+        | Operator::F64Sqrt => 20,
+        // The engine's library does it.
+        Operator::ElemDrop { .. } | Operator::DataDrop { .. } => 100,
+        _ => 1,
+    }
+}
+
 /// How far a walk has come with a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
@@ -212,14 +230,14 @@ enum Seen {
 struct Walk<'a> {
     graph: &'a Graph,
     seen: Vec<Seen>,
-    /// Whether a function has a stop point at its start, or all functions of a type have one.
+    /// Whether a function has stop points, or all functions of a type have them.
     marked: Vec<bool>,
     /// The number of instructions that a call of a node that is done executes up to stop points.
     costs: Vec<u64>,
 }
 
 impl<'a> Walk<'a> {
-    /// Returns for each function whether it needs a stop point at its start.
+    /// Returns for each function whether it is marked.
     fn through(graph: &'a Graph) -> Vec<bool> {
         let count = graph.calls.len();
         let mut walk = Self {
@@ -305,7 +323,8 @@ mod tests {
             r#"(module (type $f (func)) (type $g (func (param i32)))
               (import "" "host" (func $host)) (table 4 funcref) {functions})"#
         );
-        starts(&wat::parse_str(&text).expect("a module")).expect("it is valid")
+        let wasm = wat::parse_str(&text).expect("a module");
+        bounded(&wasm).expect("it is valid")
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Places in compiled code at which a guest ends by itself after it was told to stop.
 //!
-//! The compiled code checks a flag in each iteration of a loop, at the start of the functions that
-//! [`placement`](super::placement) names, and after each instruction that keeps the engine's library
-//! busy for long. The flag is a global variable that is added to the module. The module's own code cannot access it, because that code
+//! The compiled code checks a flag in each iteration of a loop, at the start of those functions that
+//! [`placement`](super::placement) names and at their end, and after each instruction that keeps the
+//! engine's library busy for long. The flag is a global variable that is added to the module. The module's own code cannot access it, because that code
 //! was validated without it.
 //!
 //! The compiler does not know that another thread raises the flag. Left alone, it would check the
@@ -45,8 +45,8 @@ pub(crate) const START: &str = "\0watm start function";
 pub(crate) struct StopPoints {
     /// The globals, known before the first function is compiled.
     globals: OnceLock<Globals>,
-    /// Whether a function has a stop point at its start.
-    starts: Vec<bool>,
+    /// Whether a function has stop points at its start and at its end.
+    bounded: Vec<bool>,
 }
 
 impl StopPoints {
@@ -58,7 +58,7 @@ impl StopPoints {
     pub(crate) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
         Ok(Self {
             globals: OnceLock::new(),
-            starts: placement::starts(wasm).map_err(LoadError::malformed)?,
+            bounded: placement::bounded(wasm).map_err(LoadError::malformed)?,
         })
     }
 }
@@ -76,10 +76,11 @@ impl ModuleMiddleware for StopPoints {
         &self,
         function: LocalFunctionIndex,
     ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
-        let has_start = self.starts.get(function.as_u32() as usize);
         Box::new(InFunction {
             globals: self.globals.get().copied(),
-            begun: has_start == Some(&false),
+            begun: false,
+            is_bounded: self.bounded.get(function.as_u32() as usize) != Some(&false),
+            depth: 0,
         })
     }
 
@@ -110,8 +111,11 @@ impl ModuleMiddleware for StopPoints {
 #[derive(Debug)]
 struct InFunction {
     globals: Option<Globals>,
-    /// Whether the stop point at the start has been added, or there is none.
     begun: bool,
+    /// Whether it has stop points at its start and at its end.
+    is_bounded: bool,
+    /// Number of blocks that are open.
+    depth: u32,
 }
 
 /// Whether a guest could go on without end between this instruction and the next stop point, or the
@@ -128,10 +132,29 @@ fn wants_stop_point(operator: &Operator<'_>) -> bool {
             | Operator::TableFill { .. }
             | Operator::TableCopy { .. }
             | Operator::TableInit { .. }
+            | Operator::ElemDrop { .. }
+            | Operator::DataDrop { .. }
     )
 }
 
 impl InFunction {
+    /// Whether the function may end with this instruction.
+    fn may_leave(&self, operator: &Operator<'_>) -> bool {
+        match operator {
+            Operator::Return => true,
+            Operator::End => self.depth == 0,
+            Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+                *relative_depth == self.depth
+            }
+            Operator::BrTable { targets } => {
+                targets.default() == self.depth
+                    // The validator has read them.
+                    || targets.targets().flatten().any(|target| target == self.depth)
+            }
+            _ => false,
+        }
+    }
+
     fn add_stop_point(&self, state: &mut MiddlewareReaderState<'_>) {
         // The operands on the stack lie below and stay there.
         if let Some(Globals { flag, written }) = self.globals {
@@ -157,9 +180,16 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
         operator: Operator<'a>,
         state: &mut MiddlewareReaderState<'a>,
     ) -> Result<(), MiddlewareError> {
-        if !std::mem::replace(&mut self.begun, true) {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        if self.is_bounded && (begins || self.may_leave(&operator)) {
             self.add_stop_point(state);
         }
+        self.depth = match operator {
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.depth + 1,
+            // The last one ends the function.
+            Operator::End => self.depth.saturating_sub(1),
+            _ => self.depth,
+        };
         let wants = wants_stop_point(&operator);
         state.push_operator(operator);
         if wants {

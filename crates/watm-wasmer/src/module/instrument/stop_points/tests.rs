@@ -33,6 +33,29 @@ fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_ch
         (func $itself (param i32) (if (local.get 0) (then (call $itself (i32.const 0)))))
         (func (export "call") (param i32)
           (if (local.get 0) (then (call $raise))) (call $itself (i32.const 0)))
+        (func $deep (param i32 i32)
+          (if (local.get 0)
+            (then (call $deep (i32.sub (local.get 0) (i32.const 1)) (local.get 1)))
+            (else (if (local.get 1) (then (call $raise))))))
+        (func (export "end") (param i32) (call $deep (i32.const 9) (local.get 0)))
+        (func $returns (param i32 i32)
+          (if (local.get 0) (then
+            (call $returns (i32.sub (local.get 0) (i32.const 1)) (local.get 1)) (return)))
+          (if (local.get 1) (then (call $raise))) (return))
+        (func (export "return") (param i32) (call $returns (i32.const 9) (local.get 0)))
+        (func $branches (param i32 i32)
+          (block (if (local.get 0) (then
+            (call $branches (i32.sub (local.get 0) (i32.const 1)) (local.get 1)) (br 2))))
+          (if (local.get 1) (then (call $raise))) (br_if 0 (i32.const 1)) (unreachable))
+        (func (export "br") (param i32) (call $branches (i32.const 9) (local.get 0)))
+        (func $jumps (param i32 i32)
+          (block (if (local.get 0) (then
+            (call $jumps (i32.sub (local.get 0) (i32.const 1)) (local.get 1))
+            (br_table 0 2 1 (i32.const 1)))))
+          (if (local.get 1) (then (call $raise))))
+        (func (export "br_table") (param i32) (call $jumps (i32.const 9) (local.get 0)))
+        (func (export "elem.drop") (param i32)
+          (if (local.get 0) (then (call $raise))) (elem.drop $e))
         (func (export "call of a leaf") (param i32)
           (if (local.get 0) (then (call $raise))) (call $none))
         (func (export "loop") (param i32) (local $turns i32)
@@ -61,6 +84,11 @@ fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_ch
         ("table.copy", 0),
         ("table.init", 0),
         ("call", 0),
+        ("end", 0),
+        ("return", 0),
+        ("br", 0),
+        ("br_table", 0),
+        ("elem.drop", 0),
         ("call of a leaf", 0),
         ("loop", 0),
         ("straight", 1),
