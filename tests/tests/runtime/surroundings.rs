@@ -413,9 +413,9 @@ fn a_guest_has_memory_from_the_start_beyond_what_its_module_asks_for() {
         (dialer(&size).memory_headroom(65_535), 2),
         (dialer(&size), 18),
         (dialer(&size).memory_headroom(65_536 * 100), 102),
-        (dialer(&size).memory_headroom(u64::MAX), 4096),
-        (dialer(&size).memory_limit(65_536 * 3), 3),
-        (dialer(&bounded), 5),
+        (dialer(&size).memory_headroom(u64::MAX), 2049),
+        (dialer(&size).memory_limit(65_536 * 3), 2),
+        (dialer(&bounded), 3),
     ] {
         let pair = Pair::with(builder);
         assert_eq!(watm_tests::read_numbers(&pair.conn), [pages]);

@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::Arc;
 
-use wasmer::sys::vm::MemoryError;
 use wasmer::{Function, FunctionEnv, Imports, Memory, Pages, RuntimeError, Store, Value};
 use watm_abi::{Excerpt, ModuleKind, names};
 
@@ -70,8 +69,7 @@ impl Instance {
             .exports
             .get_memory(names::MEMORY)
             .map_err(|error| SetupError::Instantiate(error.to_string()))?;
-        grow(memory, &mut store, in_pages(settings.memory_headroom))
-            .map_err(|error| SetupError::Instantiate(error.to_string()))?;
+        add_headroom(memory, &mut store, in_pages(settings.memory_headroom));
         env.as_mut(&mut store).memory = Some(memory.clone());
         #[cfg(feature = "wasix")]
         if let Some(mut surroundings) = surroundings {
@@ -185,15 +183,17 @@ impl Drop for Instance {
     }
 }
 
-/// Grows a memory by so many pages, or as far as it can grow.
-fn grow(memory: &Memory, store: &mut Store, pages: Pages) -> Result<(), MemoryError> {
+/// Grows a memory by so many pages, but by no more than half of what it may grow: the module's own
+/// allocator needs the rest. Without headroom, the module works as well.
+fn add_headroom(memory: &Memory, store: &mut Store, pages: Pages) {
     let size = memory.size(store);
     let most = memory.ty(store).maximum.unwrap_or(size);
-    let pages = pages.0.min(most.0.saturating_sub(size.0));
-    if pages > 0 {
-        memory.grow(store, pages)?;
+    let pages = pages.0.min(most.0.saturating_sub(size.0) / 2);
+    if pages > 0
+        && let Err(error) = memory.grow(store, pages)
+    {
+        log::debug!("an instance has no memory headroom: {error}");
     }
-    Ok(())
 }
 
 /// The error when the system has no address space for the memory of another instance. Its message

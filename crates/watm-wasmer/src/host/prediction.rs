@@ -9,11 +9,13 @@
 //!
 //! The guest cannot tell this from a slow read, as long as it makes no other call between the read
 //! and the poll. If it does so once, that call was late by at most [`YOUNG`], or by [`OLD`] after
-//! many rounds. Then the guest has to prove itself again, for longer.
+//! many rounds. Then the guest has to prove itself again, for longer. The time counts from the first
+//! sleep since the last poll: what the guest does only after a poll, or after a refused read, is not
+//! put off for longer either, however often something comes in between.
 
 use std::time::{Duration, Instant};
 
-use watm_abi::{Subscription, SubscriptionKind};
+use watm_abi::{Rights, Subscription, SubscriptionKind};
 
 use crate::channel::link::Level;
 use crate::host::Host;
@@ -30,7 +32,8 @@ const WRONG_LIMIT: u32 = 4;
 const WORTH: Duration = Duration::from_nanos(500);
 /// Number of rounds after which a worker may sleep for longer.
 const MANY: u32 = 256;
-/// Maximum time to sleep in a read, before and after that number of rounds.
+/// Maximum time from the first sleep in a read to the next poll, before and after that number of
+/// rounds.
 const YOUNG: Duration = Duration::from_millis(1);
 const OLD: Duration = Duration::from_millis(10);
 /// Maximum number of subscriptions of a poll that is predicted. Guests have three or four.
@@ -52,6 +55,8 @@ pub(super) struct Prediction {
     shortest: Duration,
     /// The minimum of that time.
     worth: Duration,
+    /// When the worker first slept in a read since the last poll.
+    since: Option<Instant>,
     /// How often a poll was predicted that did not come.
     wrong: u32,
     /// How long a worker may sleep in a read, before and after many rounds.
@@ -67,6 +72,7 @@ impl Default for Prediction {
             rounds: 0,
             shortest: Duration::MAX,
             worth: WORTH,
+            since: None,
             wrong: 0,
             limits: [YOUNG, OLD],
         }
@@ -88,6 +94,7 @@ struct Refused {
 impl Prediction {
     /// Records that the guest polls with its call number `call`.
     pub(super) fn polls(&mut self, call: u64, subscriptions: &[Subscription]) {
+        self.since = None;
         let same = !self.polled.is_empty() && self.polled == subscriptions;
         match self.refused.take() {
             Some(refused) if same && refused.call + 1 == call => self.came_true(refused),
@@ -117,9 +124,9 @@ impl Prediction {
         });
     }
 
-    /// What the guest will poll for if its read of `fd` is refused now, and for how long its worker
-    /// may sleep in the read. `None` if that is not known.
-    pub(super) fn of(&mut self, fd: u32) -> Option<(Vec<Subscription>, Duration)> {
+    /// What the guest will poll for if its read of `fd` is refused now, and until when its worker
+    /// may sleep in the read. `None` if that is not known, or if the guest has not polled for long.
+    pub(super) fn of(&mut self, fd: u32) -> Option<(Vec<Subscription>, Instant)> {
         let is_known = fd == self.last && self.rounds >= self.enough();
         if !is_known || self.shortest < self.worth || self.wrong >= WRONG_LIMIT {
             return None;
@@ -130,7 +137,9 @@ impl Prediction {
         }
         let [young, old] = self.limits;
         let limit = if self.rounds < MANY { young } else { old };
-        Some((std::mem::take(&mut self.polled), limit))
+        let now = Instant::now();
+        let end = *self.since.get_or_insert(now) + limit;
+        (now <= end).then(|| (std::mem::take(&mut self.polled), end))
     }
 
     /// Gives back what [`Prediction::of`] returned.
@@ -175,27 +184,26 @@ impl Host {
         if self.link.level() >= Level::Cancelled {
             return Ok(None);
         }
-        let Some((polled, limit)) = self.prediction.of(fd) else {
+        let Some((polled, end)) = self.prediction.of(fd) else {
             return Ok(None);
         };
-        let slept = self.sleep_until(fd, &polled, limit);
+        let found = self.sleep_until(fd, &polled, end);
         self.prediction.put_back(polled);
-        // The guest has looked at all its descriptors, as in a poll.
-        self.reads.look_around();
-        slept.map(Some)
+        found.map(Some)
     }
 
     /// Sleeps until `fd` can be read. Returns false if anything else that is polled for comes
-    /// before that, or if nothing comes within `limit`.
-    fn sleep_until(&mut self, fd: u32, polled: &[Subscription], limit: Duration) -> Call<bool> {
-        let mut deadline = None;
+    /// before that, or if nothing comes until `end`.
+    fn sleep_until(&mut self, fd: u32, polled: &[Subscription], end: Instant) -> Call<bool> {
         loop {
             let mut ready = false;
             for subscription in polled {
                 let SubscriptionKind::FdRead { fd: other } = subscription.kind else {
                     return Ok(false);
                 };
-                if !self.is_stream_or_control(other) {
+                let rights = Rights::FD_READ | Rights::POLL_FD_READWRITE;
+                let is_error = self.descriptors.check_poll(other, rights).is_err();
+                if is_error || !self.is_stream_or_control(other) {
                     return Ok(false);
                 }
                 let is_ready = self.readiness(other, Direction::Read).is_some();
@@ -207,11 +215,11 @@ impl Host {
             if ready {
                 return Ok(true);
             }
-            let now = Instant::now();
-            let end = *deadline.get_or_insert(now + limit);
-            if now >= end {
+            if Instant::now() >= end {
                 return Ok(false);
             }
+            // The guest looks at all its descriptors, as in a poll.
+            self.reads.look_around();
             self.sleep_for(Waits::Any(polled), Some(end))?;
         }
     }
@@ -272,9 +280,9 @@ mod tests {
             self.number += 1;
             let predicted = self.prediction.of(fd);
             let is_predicted = predicted.is_some();
-            if let Some((polled, limit)) = predicted {
+            if let Some((polled, end)) = predicted {
                 self.prediction.put_back(polled);
-                self.limit = limit;
+                self.limit = end - self.prediction.since.expect("it sleeps");
             }
             self.prediction.refused(self.number, fd, is_predicted);
             is_predicted
@@ -458,6 +466,29 @@ mod tests {
         assert_eq!(f.read(f.net, 8), Err(AGAIN));
         raises.join().expect("no panic");
         assert_eq!(f.poll(&kinds(&f)).expect("events")[0].0, 0);
+    }
+
+    #[test]
+    fn a_guest_that_gets_something_again_and_again_still_polls() {
+        let mut f = trained();
+        f.host.prediction.limits = [Duration::from_millis(20); 2];
+        let mut peer = f.peer.try_clone().expect("a socket");
+        peer.set_nonblocking(true).expect("a mode");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Whoever does not read has had enough.
+                    let _ = peer.write(b"x");
+                    std::thread::yield_now();
+                }
+            });
+            let given_up = Instant::now() + Duration::from_secs(60);
+            while f.read(f.net, 8).is_ok() {
+                assert!(Instant::now() < given_up, "it is never refused");
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -245,7 +245,8 @@ impl<R> Builder<R> {
     }
 
     /// Sets how many bytes of memory an instance has from the start beyond what its module asks
-    /// for, rounded down to pages of 64 KiB; 1 MiB by default. The memory limit takes precedence.
+    /// for, rounded down to pages of 64 KiB; 1 MiB by default. It is at most half of what the module
+    /// and the memory limit let the memory grow.
     ///
     /// A garbage collector runs more rarely in a larger heap, and some take as their heap whatever
     /// memory is there when the module starts. Pages that the module does not touch cost nothing.
