@@ -13,6 +13,14 @@ use crate::host::record::PATIENCE;
 /// Number of bytes that a guest may read from one side in a row while the other side waits.
 pub(super) const FAIR_SHARE: u32 = 256 * 1024;
 
+/// What a guest reads from or writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamKind {
+    /// A plain connection. The link knows why it broke, and the network is not lost with it.
+    Plain,
+    Other,
+}
+
 /// What the guest has read or been told about its streams.
 #[derive(Debug, Default)]
 pub(super) struct Learnt {
@@ -26,17 +34,20 @@ pub(super) struct Learnt {
 
 impl Learnt {
     /// Records the result of a read of `asked` bytes.
-    pub(super) fn note_read(&mut self, result: &Call<u32>, asked: u32) {
+    pub(super) fn note_read(&mut self, result: &Call<u32>, asked: u32, of: StreamKind) {
         self.end |= *result == Ok(0) && asked > 0;
-        self.note_failure(result);
+        self.note_failure(result, of);
     }
 
     /// Records the result of a read or a write if it failed.
-    pub(super) fn note_failure(&mut self, result: &Call<u32>) {
+    pub(super) fn note_failure(&mut self, result: &Call<u32>, of: StreamKind) {
         let Err(Abort::Errno(errno)) = result else {
             return;
         };
         self.failure |= *errno != Errno::Again;
+        if of == StreamKind::Plain {
+            return;
+        }
         // Not EPIPE: the peer had already ended, and only what was sent to it later is lost.
         if matches!(
             errno,

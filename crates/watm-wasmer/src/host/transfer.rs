@@ -11,6 +11,7 @@ use crate::channel::pipe::GuestEnd;
 use crate::host::Host;
 use crate::host::descriptor::{Abort, Call, Descriptor, Direction, Kind};
 use crate::host::sleep::{STREAM_TICK, Waits};
+use crate::host::streams::StreamKind;
 use crate::net::outbound::{self, WRITE_LIMIT};
 use crate::net::socket::NetStream;
 
@@ -44,7 +45,8 @@ impl Host {
         let read = self.read_from(memory, fd, iovecs, flags);
         if is_stream {
             self.note_deed(&read);
-            self.learnt.note_read(&read, iovecs.total_len());
+            let kind = self.stream_kind(fd);
+            self.learnt.note_read(&read, iovecs.total_len(), kind);
             if self.plain_side.is_there && is_end(&read) && iovecs.total_len() > 0 {
                 self.note_plain_read(fd);
             }
@@ -315,7 +317,7 @@ impl Host {
         let written = self.write_to(memory, fd, iovecs);
         if is_stream {
             self.note_deed(&written);
-            self.learnt.note_failure(&written);
+            self.learnt.note_failure(&written, self.stream_kind(fd));
             if self.plain_side.has_news {
                 self.look_at_plain();
             }
@@ -491,6 +493,14 @@ impl Host {
         if len > 0 {
             self.sleeper.moved(len);
             self.reads.note(fd, len);
+        }
+    }
+
+    fn stream_kind(&self, fd: u32) -> StreamKind {
+        if self.is_plain(fd) {
+            StreamKind::Plain
+        } else {
+            StreamKind::Other
         }
     }
 

@@ -152,6 +152,12 @@ fn a_client_that_resets_breaks_the_connection_behind_its_last_bytes() {
     assert!(f.link.is_broken());
     assert_eq!(f.link.plain_lost(), Some(Errno::Connreset));
     assert!(f.host.plain_side.is_over());
+    assert_eq!(
+        f.host.lost_connection(),
+        None,
+        "the network is still there"
+    );
+    assert!(!f.host.has_ended_in_order());
     // The network sees no end of stream, whatever the guest makes of it.
     f.write(f.net, b"the last").expect("room");
     f.host.shutdown(f.net, 2).expect("a shutdown");
