@@ -150,6 +150,8 @@ pub(crate) struct Link {
     broken: AtomicBool,
     /// The transport ended well, but the peer did not take all that it wrote in time.
     undelivered: AtomicBool,
+    /// The guest has ended, and what it wrote is being delivered.
+    guest_ended: AtomicBool,
     /// Why the plain connection on the application's side broke.
     plain_lost: OnceLock<Errno>,
     finished: Mutex<bool>,
@@ -188,6 +190,18 @@ impl Link {
                 call(&lock(&self.interrupt));
             }
         }
+    }
+
+    /// The same, but only for the guest's sake: it does nothing once the guest has ended.
+    pub(crate) fn raise_for_guest(&self, level: Level) {
+        if !self.guest_ended.load(Ordering::Acquire) {
+            self.raise(level);
+        }
+    }
+
+    /// Notes that the guest has ended.
+    pub(crate) fn set_guest_ended(&self) {
+        self.guest_ended.store(true, Ordering::Release);
     }
 
     /// Moves from one stage of the set-up to another. Returns false if the set-up is no longer at

@@ -47,44 +47,49 @@ enum Order {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Raise(Level),
+    /// Raise its level unless its guest has ended.
+    RaiseForGuest(Level),
     /// Stop it if its set-up is still at this stage.
     EndStage(Stage),
 }
 
 /// Raises the level of a connection at a given time.
 pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
+    alarm(when, link, Action::Raise(level));
+}
+
+fn alarm(when: Instant, link: &Arc<Link>, action: Action) {
     order(Order::At(Alarm {
         when,
         link: Arc::downgrade(link),
-        action: Action::Raise(level),
+        action,
     }));
 }
 
 /// Stops a connection if its set-up is still at this stage at the given time.
 pub(crate) fn end_stage_at(when: Instant, link: &Arc<Link>, stage: Stage) {
-    order(Order::At(Alarm {
-        when,
-        link: Arc::downgrade(link),
-        action: Action::EndStage(stage),
-    }));
+    alarm(when, link, Action::EndStage(stage));
 }
 
 /// Closes a connection. The guest gets half of `grace` to end by itself after the end of stream,
 /// and the other half after the control pipe. Then it is stopped.
 pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
+    let now = Instant::now();
     link.raise(Level::Closing);
-    close_further(Instant::now(), link, grace);
+    raise_at(now + grace / 2, link, Level::Cancelled);
+    raise_at(now + grace, link, Level::Stopping);
 }
 
-/// Closes a connection at the given time, unless it has ended by then.
-pub(crate) fn close_at(when: Instant, link: &Arc<Link>, grace: Duration) {
-    raise_at(when, link, Level::Closing);
-    close_further(when, link, grace);
-}
-
-fn close_further(begun: Instant, link: &Arc<Link>, grace: Duration) {
-    raise_at(begun + grace / 2, link, Level::Cancelled);
-    raise_at(begun + grace, link, Level::Stopping);
+/// Has the guest of a connection end at the given time, in the same steps, unless it has ended by
+/// then. What it has written has its own time to be delivered.
+pub(crate) fn end_guest_at(when: Instant, link: &Arc<Link>, grace: Duration) {
+    for (after, level) in [
+        (Duration::ZERO, Level::Closing),
+        (grace / 2, Level::Cancelled),
+        (grace, Level::Stopping),
+    ] {
+        alarm(when + after, link, Action::RaiseForGuest(level));
+    }
 }
 
 /// Watches delayed work: does it whenever the worker has not done so in time.
@@ -288,6 +293,7 @@ impl Supervisor {
             }
             match alarm.action {
                 Action::Raise(level) => link.raise(level),
+                Action::RaiseForGuest(level) => link.raise_for_guest(level),
                 Action::EndStage(stage) if link.advance(stage, Stage::Expired) => {
                     link.raise(Level::Stopping);
                 }
@@ -376,6 +382,31 @@ mod tests {
         assert!(supervisor.alarms.len() <= FEW_ALARMS + 1);
         let kept = |alarm: &Reverse<Alarm>| alarm.0.link.as_ptr() == Arc::as_ptr(&lives);
         assert!(supervisor.alarms.iter().any(kept));
+    }
+
+    #[test]
+    fn an_alarm_for_a_guest_does_not_cut_the_delivery_after_its_end() {
+        let mut supervisor = Supervisor::new();
+        let [runs, ended] = std::array::from_fn(|_| Arc::new(Link::default()));
+        ended.set_guest_ended();
+        let now = Instant::now();
+        for link in [&runs, &ended] {
+            supervisor.take(Order::At(Alarm {
+                when: now,
+                link: Arc::downgrade(link),
+                action: Action::RaiseForGuest(Level::Stopping),
+            }));
+        }
+        supervisor.ring_alarms(now);
+        assert!(runs.is_stopping() && !ended.is_stopping());
+        // Whoever cuts the connection off does.
+        supervisor.take(Order::At(Alarm {
+            when: now,
+            link: Arc::downgrade(&ended),
+            action: Action::Raise(Level::Stopping),
+        }));
+        supervisor.ring_alarms(now);
+        assert!(ended.is_stopping());
     }
 
     #[test]

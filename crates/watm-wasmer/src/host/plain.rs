@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use watm_abi::Errno;
 
-use crate::channel::link::Side;
+use crate::channel::link::{Level, Side};
 use crate::channel::supervisor;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
@@ -190,7 +190,7 @@ impl Host {
         if is_lost || self.may_be_over() && self.is_plain_sent() {
             self.plain_side.is_over = true;
             let Limits { patience, grace } = self.plain_side.limits;
-            supervisor::close_at(Instant::now() + patience, &self.link, grace);
+            supervisor::end_guest_at(Instant::now() + patience, &self.link, grace);
         }
     }
 
@@ -214,7 +214,9 @@ impl Host {
         if !self.plain_side.is_closing && self.explain_end() {
             self.plain_side.is_closing = true;
             self.link.set_broken();
-            supervisor::close(&self.link, self.plain_side.limits.grace);
+            self.link.raise(Level::Closing);
+            let grace = self.plain_side.limits.grace;
+            supervisor::end_guest_at(Instant::now(), &self.link, grace);
         }
     }
 }

@@ -222,6 +222,8 @@ fn run(job: Job, source: Source) {
     );
     let Some(mut instance) = instance else { return };
     instance.host().end_guest();
+    // From here on, what was to stop the guest must not cut the delivery.
+    link.set_guest_ended();
     // A connection that was never set up has little to deliver, and nobody waits for it.
     let patience = if link.is_established() {
         drain_timeout
