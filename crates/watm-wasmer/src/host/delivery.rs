@@ -100,8 +100,14 @@ impl Host {
                 );
             }
             // Acknowledgements cause no event, so this checks again after growing pauses.
-            let longest = if self.leaving.waits() { 500 } else { 50 };
-            pause = (pause * 2).min(Duration::from_millis(longest));
+            let longest = if self.leaving.waits() {
+                Duration::from_millis(500)
+            } else if self.leaving.needs_looks() {
+                Duration::from_millis(50)
+            } else {
+                left
+            };
+            pause = (pause * 2).min(longest);
             self.await_peers(pause.min(left))?;
         }
         self.loss(

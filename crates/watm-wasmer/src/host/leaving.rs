@@ -105,11 +105,19 @@ impl Leaving {
     /// Drops the sockets that have sent everything or never will. Returns whether none are left.
     pub(super) fn settle(&mut self) -> bool {
         self.lingering.retain_mut(|net| {
-            let done = net.is_delivered(self.guest_ended && net.is_plain());
+            let waits_for_peer = self.guest_ended && net.is_plain();
+            let done = net.is_delivered(waits_for_peer);
             self.lost |= done && net.is_lossy();
             !done
         });
         self.lingering.is_empty()
+    }
+
+    /// Whether no event tells when one of the sockets is done.
+    pub(super) fn needs_looks(&self) -> bool {
+        self.lingering
+            .iter()
+            .any(|net| net.needs_looks(self.guest_ended && net.is_plain()))
     }
 
     /// Whether bytes wait that the system has not taken.

@@ -166,8 +166,7 @@ impl Host {
             if let Kind::Net(net) = &mut open.kind
                 && net.is_plain()
             {
-                // It notes a failure.
-                net.poll_read();
+                net.look();
             }
         }
         self.check_plain();

@@ -316,7 +316,7 @@ impl Host {
                 .chain(self.leaving.nets_mut())
                 .find(|net| net.token == token)
             {
-                self.plain_side.has_news |= readiness.ended && net.is_plain();
+                self.plain_side.has_news |= net.is_plain() && (readiness.ended || net.is_deaf());
                 net.apply(readiness);
             }
         });

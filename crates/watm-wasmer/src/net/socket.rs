@@ -35,9 +35,14 @@ pub(crate) struct NetStream {
     ended: bool,
     /// The peer has sent urgent data: a short read says nothing any more.
     urgent: bool,
-    /// A read has found the end.
+    /// The peer has ended: a read has found that, and no other will find anything.
     end: bool,
+    /// The guest reads nothing more, though the peer may go on sending.
+    deaf: bool,
     error: Option<Errno>,
+    /// The system has reported a failure to a read. What was not acknowledged by then never will
+    /// be.
+    failed: bool,
     /// The guest has read why nothing leaves over a plain connection any more.
     failure_read: bool,
     /// Allocated by the first small read, and never filled beyond what comes: a page that nothing
@@ -71,7 +76,9 @@ impl NetStream {
             ended: false,
             urgent: false,
             end: false,
+            deaf: false,
             error: None,
+            failed: false,
             failure_read: false,
             buf: Vec::new(),
             start: 0,
@@ -101,25 +108,31 @@ impl NetStream {
 
     /// Whether the next read probably finds bytes.
     pub(crate) fn has_more(&self) -> bool {
-        self.len > 0 || self.readable && !self.end && self.error.is_none()
+        self.len > 0 || self.readable && !self.has_ended() && self.error.is_none()
+    }
+
+    /// Whether the guest finds no more bytes in the socket.
+    fn has_ended(&self) -> bool {
+        self.end || self.deaf
     }
 
     /// Whether a read would not have to wait; looks into the socket if that is not known.
     pub(crate) fn poll_read(&mut self) -> bool {
         // What the guest waits for may never come, since what it wrote was lost: it reads why. But
         // first what did come.
-        let failed =
-            self.len == 0 && !self.end && self.error.is_none() && self.failure_to_send().is_some();
+        let is_empty = self.len == 0 && !self.has_ended() && self.error.is_none();
+        let failed = is_empty && self.failure_to_send().is_some();
         self.readable |= failed;
-        if self.len == 0 && self.readable && !self.end && self.error.is_none() {
+        if is_empty && self.readable {
             self.fill();
+            self.count(self.len);
         }
-        self.len > 0 || self.end || self.error.is_some() || failed
+        self.len > 0 || self.has_ended() || self.error.is_some() || failed
     }
 
     /// Whether all was read and the peer sends no more.
     pub(crate) fn at_end(&self) -> bool {
-        self.end && self.len == 0
+        self.has_ended() && self.len == 0
     }
 
     /// Reads into `into`. 0 is the end of stream, `Again` says that nothing is there.
@@ -128,9 +141,12 @@ impl NetStream {
             return Ok(0);
         }
         if self.len == 0 {
-            if into.len() >= READ_AHEAD && self.readable && !self.end && self.error.is_none() {
+            if into.len() >= READ_AHEAD && self.has_more() {
                 return match self.receive(into.len(), |mut socket| socket.read(into)) {
-                    Some(len) => Ok(len),
+                    Some(len) => {
+                        self.count(len);
+                        Ok(len)
+                    }
                     None => self.nothing(),
                 };
             }
@@ -156,11 +172,43 @@ impl NetStream {
         len
     }
 
-    /// Reads nothing more.
+    /// Reads nothing more. A plain client does not notice: the system would reset one that goes on
+    /// sending, under what is on its way to it.
     pub(crate) fn shutdown_read(&mut self) {
-        let _ = self.out.socket.shutdown(Shutdown::Read);
-        self.end = true;
         self.len = 0;
+        if self.is_plain() {
+            self.deaf = true;
+            self.discard();
+        } else {
+            let _ = self.out.socket.shutdown(Shutdown::Read);
+            self.end = true;
+        }
+    }
+
+    /// Whether the guest reads nothing more of a plain connection.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// Looks at what has become of the peer, for a guest that does not look itself. A failure is
+    /// noted. What comes for a guest that reads nothing more is thrown away.
+    pub(crate) fn look(&mut self) {
+        if self.deaf {
+            self.discard();
+        } else {
+            self.poll_read();
+        }
+        self.look_for_reset();
+    }
+
+    /// Asks the system for a failure that came after the peer's end, where no read finds it.
+    fn look_for_reset(&mut self) {
+        if self.end && !self.failed && !self.has_failed() {
+            self.link.traffic.system_call();
+            if let Ok(Some(error)) = self.out.socket.take_error() {
+                self.fail(Errno::from_io(&error));
+            }
+        }
     }
 
     /// Makes the next read return this error, which was returned to nobody.
@@ -175,7 +223,9 @@ impl NetStream {
     pub(crate) fn peek_error(&self) -> Result<(), Errno> {
         match self.error {
             Some(error) if self.len == 0 => Err(error),
-            None if self.len == 0 && !self.end => self.failure_to_send().map_or(Ok(()), Err),
+            None if self.len == 0 && !self.has_ended() => {
+                self.failure_to_send().map_or(Ok(()), Err)
+            }
             _ => Ok(()),
         }
     }
@@ -240,11 +290,32 @@ impl NetStream {
     /// written. What the peer still sends is thrown away, since closing over unread bytes resets
     /// the connection under those on their way. If this `waits_for_peer`, the peer may go on
     /// sending until it closes by itself, unless the connection has failed.
+    ///
+    /// If it has, closing resets the peer and drops what the peer's system does not have yet. Then
+    /// the end of a peer says nothing: it may have ended long ago and still be receiving.
     pub(crate) fn is_delivered(&mut self, waits_for_peer: bool) -> bool {
         let peer_finished = self.discard();
-        let sent = self.out.flush();
-        let is_enough = !waits_for_peer || self.link.is_broken();
-        sent && (self.out.error().is_some() || peer_finished || is_enough && !self.unacknowledged())
+        if !self.out.flush() {
+            return false;
+        }
+        let is_broken = self.link.is_broken();
+        if is_broken {
+            self.look_for_reset();
+        }
+        if self.failed || self.has_failed() || peer_finished && !is_broken {
+            return true;
+        }
+        (is_broken || !waits_for_peer) && !self.unacknowledged()
+    }
+
+    /// Whether no event tells when this is delivered: it waits for an acknowledgement, or not all
+    /// that came has been thrown away.
+    pub(crate) fn needs_looks(&self, waits_for_peer: bool) -> bool {
+        !waits_for_peer || self.link.is_broken() || self.has_bytes_to_discard()
+    }
+
+    fn has_bytes_to_discard(&self) -> bool {
+        self.readable && !self.end && self.error.is_none()
     }
 
     /// Throws away what the peer still sends, a bounded part of it at once. Returns whether the
@@ -252,7 +323,7 @@ impl NetStream {
     fn discard(&mut self) -> bool {
         self.len = 0;
         for _ in 0..DISCARD_ROUNDS {
-            if !self.readable || self.end || self.error.is_some() {
+            if !self.has_bytes_to_discard() {
                 break;
             }
             self.fill();
@@ -276,7 +347,7 @@ impl NetStream {
             self.end = true;
             return Err(error);
         }
-        if self.end {
+        if self.has_ended() {
             return Ok(0);
         }
         if self.is_plain() {
@@ -335,7 +406,6 @@ impl NetStream {
                     // A short read has emptied the socket; more, or the end, is a new event,
                     // unless the event of the end came before, or urgent data cut it short.
                     self.readable = len == room || self.ended || self.urgent;
-                    self.link.traffic.received_from(self.side, len);
                     return Some(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -345,14 +415,25 @@ impl NetStream {
                 }
                 Err(error) => {
                     let errno = Errno::from_io(&error);
-                    if self.is_plain() {
-                        self.link.lose_plain(errno);
-                    }
+                    self.fail(errno);
                     self.error = Some(errno);
                     return None;
                 }
             }
         }
+    }
+
+    /// Notes that the system has reported a failure.
+    fn fail(&mut self, errno: Errno) {
+        self.failed = true;
+        if self.is_plain() {
+            self.link.lose_plain(errno);
+        }
+    }
+
+    /// Counts bytes that came for the guest.
+    fn count(&self, len: usize) {
+        self.link.traffic.received_from(self.side, len);
     }
 }
 

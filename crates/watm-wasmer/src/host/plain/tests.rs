@@ -152,11 +152,7 @@ fn a_client_that_resets_breaks_the_connection_behind_its_last_bytes() {
     assert!(f.link.is_broken());
     assert_eq!(f.link.plain_lost(), Some(Errno::Connreset));
     assert!(f.host.plain_side.is_over());
-    assert_eq!(
-        f.host.lost_connection(),
-        None,
-        "the network is still there"
-    );
+    assert_eq!(f.host.lost_connection(), None, "the network is still there");
     assert!(!f.host.has_ended_in_order());
     // The network sees no end of stream, whatever the guest makes of it.
     f.write(f.net, b"the last").expect("room");
@@ -268,6 +264,85 @@ fn a_client_may_go_on_for_a_while_after_the_transport_has_ended() {
     f.host.drain(LONG).expect("all was delivered");
     drop(f);
     assert_eq!(thread.join().expect("it ends"), b"an answer");
+}
+
+#[test]
+fn a_client_that_has_ended_gets_what_was_on_its_way_when_the_transport_failed() {
+    let (mut f, client) = carrying(LONG, LONG);
+    client.shutdown(Shutdown::Write).expect("a shutdown");
+    assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
+    f.nonblocking();
+    f.polls_for_room();
+    let mut sent = 0;
+    while f.write(f.internal, &[7; 60_000]).is_ok() {
+        sent += 60_000;
+    }
+    f.link.set_broken();
+    f.host.end_guest();
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let error = (&client).read_to_end(&mut all).expect_err("a reset");
+        (error.kind(), all.len())
+    });
+    f.host.drain(LONG).expect("all was delivered");
+    drop(f);
+    let seen = reader.join().expect("it ends");
+    assert_eq!(seen, (std::io::ErrorKind::ConnectionReset, sent));
+}
+
+#[test]
+fn a_reset_behind_the_end_of_a_client_is_noticed() {
+    let (mut f, client) = carrying(Duration::ZERO, LONG);
+    client.shutdown(Shutdown::Write).expect("a shutdown");
+    assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
+    assert_eq!(f.link.plain_lost(), None);
+    reset(client);
+    await_control(&mut f);
+    assert!(f.link.plain_lost().is_some());
+    assert!(f.link.is_broken());
+}
+
+#[test]
+fn a_client_may_send_on_to_a_guest_that_reads_nothing_more() {
+    let (mut f, mut client) = carrying(LONG, LONG);
+    client.write_all(b"early").expect("room");
+    assert_eq!(f.read(f.internal, 8).expect("bytes"), b"early");
+    assert_eq!(f.write(f.internal, b"an answer"), Ok(9));
+    f.host.shutdown(f.internal, 3).expect("a shutdown");
+    assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
+    assert!(f.is_readable(f.internal));
+    let thread = std::thread::spawn(move || {
+        // More than all buffers hold.
+        for _ in 0..100 {
+            client.write_all(&[7; 200_000]).expect("nobody minds");
+        }
+        client.shutdown(Shutdown::Write).expect("a shutdown");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("the end");
+        answer
+    });
+    let given_up = Instant::now() + LONG;
+    while !thread.is_finished() && Instant::now() < given_up {
+        let _ = f.poll(&[clock(1_000_000)]).expect("events");
+    }
+    f.host.end_guest();
+    f.host.drain(LONG).expect("all was delivered");
+    assert_eq!(thread.join().expect("it ends"), b"an answer");
+    assert!(!f.link.is_broken());
+    let received = f.link.traffic.plain_received.load(Ordering::Relaxed);
+    assert_eq!(received, 5, "what is thrown away does not count");
+}
+
+#[test]
+fn only_what_causes_no_event_is_looked_at_again_and_again() {
+    let (mut f, client) = carrying(LONG, LONG);
+    f.host.close(f.internal).expect("it is open");
+    f.host.leaving.close_all(std::iter::empty(), false);
+    assert!(!f.host.leaving.settle(), "the client is still there");
+    assert!(!f.host.leaving.needs_looks(), "its end will be an event");
+    f.link.set_broken();
+    assert!(f.host.leaving.needs_looks(), "an acknowledgement is none");
+    drop(client);
 }
 
 /// A host whose application's side leads to a target.
