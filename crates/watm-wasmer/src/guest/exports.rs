@@ -17,6 +17,9 @@ use crate::host::descriptor::Abort;
 pub(crate) struct Established {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Whether there is an application's side. A guest can close it before it is connected to its
+    /// target.
+    pub(crate) is_connected: bool,
 }
 
 impl Established {
@@ -52,11 +55,12 @@ pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, Se
     // turn comes.
     let control = guest.host().open_control().map_err(no_descriptor)?;
     let function = role.export();
-    let established = if role == Role::Relay {
+    let mut established = if role == Role::Relay {
         match expect_success(guest, function, None) {
             Ok(()) => Established {
                 local: None,
                 peer: None,
+                is_connected: true,
             },
             Err(error) => return Err(explain(guest, error)),
         }
@@ -73,6 +77,7 @@ pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, Se
             Some(net) => Established {
                 local: net.local,
                 peer: net.peer,
+                is_connected: true,
             },
             None => return Err(TransportError::BadDescriptor { function, fd }.into()),
         }
@@ -80,6 +85,7 @@ pub(crate) fn set_up(guest: &mut Instance, role: Role) -> Result<Established, Se
 
     expect_success(guest, names::CTRLPIPE, Some(control))?;
     connect_target(guest)?;
+    established.is_connected = !guest.host().awaits_target();
     Ok(established)
 }
 

@@ -133,6 +133,11 @@ impl Host {
         Ok(())
     }
 
+    /// Whether the application's side has not been connected to its target.
+    pub(crate) fn awaits_target(&self) -> bool {
+        matches!(self.plain_side.plain, Some(Plain::To(_)))
+    }
+
     fn unconnected(&self) -> Option<u32> {
         let mut open = self.descriptors.iter();
         open.find_map(|(fd, open)| matches!(open.kind, Kind::Unconnected).then_some(fd))

@@ -304,9 +304,10 @@ impl Serving {
                 Some(remote) => log::debug!("client {peer}: dialled {remote}"),
                 None => log::debug!("client {peer}: dialled"),
             },
-            Service::Forward(target) => {
+            Service::Forward(target) if established.is_connected => {
                 log::debug!("client {peer}: forwarded to {}", target.address.as_str());
             }
+            Service::Forward(_) => log::debug!("client {peer}: its handshake is done"),
         }
     }
 

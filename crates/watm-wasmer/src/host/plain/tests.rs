@@ -367,7 +367,9 @@ fn a_target_is_connected_to_when_the_guest_is_set_up_or_writes() {
             assert_eq!(f.write(f.internal, b"early"), Ok(5));
             f.host.flush();
         }
+        assert_eq!(f.host.awaits_target(), !writes_early);
         f.host.connect_target().expect("a connection");
+        assert!(!f.host.awaits_target());
         f.host.connect_target().expect("there is one already");
         let stat = f.host.descriptors.fdstat(f.internal).expect("a stat");
         assert_eq!(stat.flags, FdFlags::NONBLOCK, "they are kept");
@@ -400,4 +402,5 @@ fn a_target_that_refuses_is_named() {
     let mut f = towards(&address);
     f.host.close(f.internal).expect("it is open");
     f.host.connect_target().expect("nothing to do");
+    assert!(f.host.awaits_target());
 }
