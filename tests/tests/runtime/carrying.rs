@@ -597,6 +597,24 @@ fn a_slow_remote_delays_no_other_client() {
 }
 
 #[test]
+fn clients_that_never_finish_their_handshake_do_not_keep_others_out() {
+    let (remote, address) = listener();
+    let server = spawn(
+        Listener::builder(&built("handshake"))
+            .forward_to(&address)
+            .connection_limit(2),
+    );
+    let silent: Vec<_> = (0..2).map(|_| connect(server.local_addr())).collect();
+    eventually("they are accepted", || server.stats().active == 2);
+    let client = connect(server.local_addr());
+    assert_eq!(read_to_reset(&silent[0]), b"");
+    (&client).write_all(b"WATM-HELLO-00001").expect("room");
+    assert_eq!(read_vec(&client, 16), b"WATM-REPLY-00001");
+    let peer = accept_one(&remote);
+    alternate(&client, &peer, 1024, |_| {});
+}
+
+#[test]
 fn addresses_that_are_none_are_refused_before_anybody_listens() {
     let module = built("plain");
     for address in ["", "127.0.0.1", "::1:80", "host:port"] {

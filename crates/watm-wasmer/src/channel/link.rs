@@ -58,6 +58,8 @@ pub(crate) enum Stage {
     Displaced = 5,
     /// The acceptor of the connection gave it up during its set-up. This stage is final.
     GivenUp = 6,
+    /// Its handshake was slow, and others waited for its place. This stage is final.
+    GaveWay = 7,
 }
 
 /// Whether the guest is in its handshake. It is not while the host connects.
@@ -136,9 +138,9 @@ pub(crate) struct Link {
     level: AtomicU8,
     /// A [`Stage`].
     stage: AtomicU8,
-    /// The [`Handshake`] of the guest, and the counter in which it counts.
+    /// The [`Handshake`] of the guest, the counter in which it counts, and when it began.
     handshake: AtomicU8,
-    handshakes: OnceLock<Arc<AtomicUsize>>,
+    handshakes: OnceLock<(Arc<AtomicUsize>, Instant)>,
     interest: AtomicU32,
     waker: OnceLock<Waker>,
     interrupt: Mutex<Option<Interrupt>>,
@@ -217,6 +219,11 @@ impl Link {
         self.is_at(Stage::Displaced)
     }
 
+    /// Whether the connection gave its place to one that waited, during its set-up.
+    pub(crate) fn gave_way(&self) -> bool {
+        self.is_at(Stage::GaveWay)
+    }
+
     /// Whether the connection was given up during its set-up.
     pub(crate) fn is_given_up(&self) -> bool {
         self.is_at(Stage::GivenUp)
@@ -234,7 +241,7 @@ impl Link {
     /// Begins the handshake of the guest. It counts in `count` as long as the guest is in it, but
     /// not while the host connects.
     pub(crate) fn begin_handshake(&self, count: &Arc<AtomicUsize>) {
-        let _ = self.handshakes.set(Arc::clone(count));
+        let _ = self.handshakes.set((Arc::clone(count), Instant::now()));
         self.move_handshake(Handshake::Away, Handshake::Under);
     }
 
@@ -264,6 +271,12 @@ impl Link {
         self.handshake.load(Ordering::Relaxed) == Handshake::Under as u8
     }
 
+    /// Whether the guest is in its handshake, which began this long ago or longer.
+    pub(crate) fn is_in_handshake_for(&self, time: Duration) -> bool {
+        let begun = self.handshakes.get().map(|(_, begun)| begun.elapsed());
+        self.is_in_handshake() && begun.is_some_and(|elapsed| elapsed >= time)
+    }
+
     fn move_handshake(&self, from: Handshake, to: Handshake) -> bool {
         let (from, into) = (from as u8, to as u8);
         let moved =
@@ -277,8 +290,8 @@ impl Link {
 
     fn count_handshake(&self, to: Handshake) {
         match (self.handshakes.get(), to) {
-            (Some(count), Handshake::Under) => count.fetch_add(1, Ordering::Relaxed),
-            (Some(count), _) => count.fetch_sub(1, Ordering::Relaxed),
+            (Some((count, _)), Handshake::Under) => count.fetch_add(1, Ordering::Relaxed),
+            (Some((count, _)), _) => count.fetch_sub(1, Ordering::Relaxed),
             (None, _) => return,
         };
     }

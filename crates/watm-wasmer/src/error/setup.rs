@@ -29,6 +29,9 @@ pub(crate) enum SetupError {
     /// More than `limit` handshakes were in progress, and this one was the oldest.
     #[error("its handshake was the oldest of more than {limit} in progress")]
     Displaced { limit: usize },
+    /// There was no connection left for a client that waited, and this handshake was the oldest.
+    #[error("its handshake was not over, and others waited for its place")]
+    GaveWay,
     /// The embedder closed it during the set-up.
     #[error("it was closed before the transport was set up")]
     Closed,
@@ -139,7 +142,9 @@ macro_rules! conversions {
                     SetupError::Transport(error) => Self::Transport(error),
                     SetupError::Instantiate(message) => Self::Instantiate(message),
                     SetupError::TimedOut { after } => Self::TimedOut { after },
-                    SetupError::Displaced { .. } | SetupError::Closed => $closed,
+                    SetupError::Displaced { .. } | SetupError::GaveWay | SetupError::Closed => {
+                        $closed
+                    }
                     SetupError::Host(error) => Self::Host(error),
                 }
             }

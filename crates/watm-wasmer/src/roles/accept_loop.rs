@@ -26,6 +26,11 @@ const WAKER: Token = Token(usize::MAX);
 pub(crate) trait Accepting: Send + 'static {
     /// Whether another socket is welcome now. When this changes, the loop must be woken.
     fn wants_more(&self) -> bool;
+    /// Called while a socket waits that is not welcome. Returns when to call this again at the
+    /// latest, if that may help.
+    fn crowded(&self) -> Option<Duration> {
+        None
+    }
     fn accepted(&self, stream: TcpStream, peer: SocketAddr);
     /// Called when a listening socket is broken. Nothing is accepted after this.
     fn failed(&self, error: io::Error);
@@ -152,6 +157,20 @@ impl Sockets {
         self.sockets.iter().any(|(_, pending)| *pending)
     }
 
+    /// Whether a connection does wait at one of the sockets where one may.
+    fn is_anyone_waiting(&self) -> bool {
+        let pending = self.sockets.iter().filter(|(_, pending)| *pending);
+        let mut polled: Vec<_> = pending
+            .map(|(socket, _)| libc::pollfd {
+                fd: socket.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            })
+            .collect();
+        // SAFETY: `polled` has that many entries, and its descriptors stay open meanwhile.
+        unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 0) > 0 }
+    }
+
     /// Accepts a connection from each socket in turn. Returns `None` if no connection waits.
     fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         for _ in 0..self.sockets.len() {
@@ -178,8 +197,10 @@ fn accept_all(
     let mut events = Events::with_capacity(16);
     let mut rest = Rest::default();
     let mut errors = AcceptErrors::new();
+    let mut look = None;
     loop {
-        match poll.poll(&mut events, rest.left()) {
+        let timeout = [rest.left(), look.take()].into_iter().flatten().min();
+        match poll.poll(&mut events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return accepting.failed(error),
@@ -191,11 +212,13 @@ fn accept_all(
             sockets.note(event.token());
         }
         // A connection that ends wakes the loop, but does not end a pause.
-        while sockets.is_any_pending()
-            && rest.is_over()
-            && accepting.wants_more()
-            && !closed.load(Ordering::Acquire)
-        {
+        while sockets.is_any_pending() && rest.is_over() && !closed.load(Ordering::Acquire) {
+            if !accepting.wants_more() {
+                if sockets.is_anyone_waiting() {
+                    look = accepting.crowded();
+                }
+                break;
+            }
             // A client that waits is better off than one that is accepted and then dropped.
             if let Err(error) = mappings::check_room() {
                 rest.begin(errors.shortage(&error));

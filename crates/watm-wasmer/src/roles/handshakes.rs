@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use crate::channel::link::{Level, Link, Stage};
 use crate::channel::sync::{AtomicUsize, Ordering, lock};
+
+/// How long until somebody who waits for a place looks again whether there is one to be had.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The connections that are being set up, oldest first.
 ///
@@ -19,6 +23,8 @@ pub(crate) struct Handshakes {
     count: Arc<AtomicUsize>,
     /// By their numbers in the book. The oldest has the lowest.
     links: Mutex<BTreeMap<u64, Weak<Link>>>,
+    /// The last one that gave way. Its place is free once it has ended.
+    giving_way: Mutex<Weak<Link>>,
 }
 
 impl Handshakes {
@@ -27,6 +33,7 @@ impl Handshakes {
             limit,
             count: Arc::default(),
             links: Mutex::default(),
+            giving_way: Mutex::default(),
         }
     }
 
@@ -44,6 +51,32 @@ impl Handshakes {
     /// Stops the oldest handshakes beyond the limit, because others wait for the room.
     pub(crate) fn make_room(&self) {
         self.displace(usize::MAX);
+    }
+
+    /// Called while a client waits for any of the connections to end. Stops the oldest handshake if
+    /// it has lasted for `fair`, a time in which an honest client is done. So clients that never
+    /// finish cannot keep others out, however few connections there may be. Returns when to call
+    /// this again, if that may help.
+    pub(crate) fn give_way(&self, fair: Duration) -> Option<Duration> {
+        let mut links = lock(&self.links);
+        if links.is_empty() {
+            return None;
+        }
+        let mut giving_way = lock(&self.giving_way);
+        if giving_way.upgrade().is_none_or(|link| link.is_finished()) {
+            let mut slow = links.iter().filter_map(|(number, link)| {
+                let link = link.upgrade()?;
+                link.is_in_handshake_for(fair).then_some((*number, link))
+            });
+            if let Some((number, link)) = slow.next() {
+                drop(slow);
+                links.remove(&number);
+                stop(&link, Stage::GaveWay);
+                link.end_handshake();
+                *giving_way = Arc::downgrade(&link);
+            }
+        }
+        Some(LOOK)
     }
 
     /// Stops the oldest handshakes beyond the limit, but no more than `most` of them.
@@ -153,6 +186,25 @@ mod tests {
                 .all(|link| link.is_given_up())
         );
         assert!(making.is_stopping());
+    }
+
+    #[test]
+    fn slow_handshakes_give_way_one_after_the_other() {
+        let handshakes = Handshakes::new(9);
+        assert_eq!(handshakes.give_way(Duration::ZERO), None, "there is none");
+        let [making, first, second] = links(&handshakes);
+        for link in [&first, &second] {
+            handshakes.begin(link);
+        }
+        let again = handshakes.give_way(Duration::from_secs(3600));
+        assert!(again.is_some() && !first.is_stopping(), "it has time");
+        handshakes.give_way(Duration::ZERO);
+        assert!(first.gave_way() && first.is_stopping());
+        handshakes.give_way(Duration::ZERO);
+        assert!(!second.is_stopping(), "the place of the first comes");
+        first.finish();
+        handshakes.give_way(Duration::ZERO);
+        assert!(second.gave_way() && !making.is_stopping());
     }
 
     #[test]

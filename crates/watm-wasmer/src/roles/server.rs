@@ -139,6 +139,9 @@ impl Service {
     }
 }
 
+/// How long a client has for its handshake even if others wait for its connection.
+const FAIR_TIME: Duration = Duration::from_secs(1);
+
 struct Serving {
     workers: Workers,
     service: Service,
@@ -344,6 +347,14 @@ impl Accepting for Serve {
             self.shared.handshakes.make_room();
         }
         has_room
+    }
+
+    fn crowded(&self) -> Option<Duration> {
+        match self.shared.service {
+            // The clients are plain. It is not for them to finish a handshake.
+            Service::Dial(_) => None,
+            Service::Relay(_) | Service::Forward(_) => self.shared.handshakes.give_way(FAIR_TIME),
+        }
     }
 
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) {

@@ -337,6 +337,8 @@ fn cause(error: SetupError, link: &Link, settings: &Settings) -> SetupError {
         SetupError::Displaced {
             limit: settings.handshake_limit,
         }
+    } else if link.gave_way() {
+        SetupError::GaveWay
     } else if link.is_given_up() {
         SetupError::Closed
     } else if link.is_stopping() {
