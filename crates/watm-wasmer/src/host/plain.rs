@@ -171,7 +171,7 @@ impl Host {
             if let Kind::Net(net) = &mut open.kind
                 && net.is_plain()
             {
-                net.look();
+                self.plain_side.has_news |= net.look();
             }
         }
         self.check_plain();

@@ -191,14 +191,16 @@ impl NetStream {
     }
 
     /// Looks at what has become of the peer, for a guest that does not look itself. A failure is
-    /// noted. What comes for a guest that reads nothing more is thrown away.
-    pub(crate) fn look(&mut self) {
+    /// noted. What comes for a guest that reads nothing more is thrown away. Returns whether not all
+    /// of that was.
+    pub(crate) fn look(&mut self) -> bool {
         if self.deaf {
             self.discard();
         } else {
             self.poll_read();
         }
         self.look_for_reset();
+        self.deaf && self.has_bytes_to_discard()
     }
 
     /// Asks the system for a failure that came after the peer's end, where no read finds it.
