@@ -220,7 +220,7 @@ impl<R> Builder<R> {
     }
 
     /// Sets the maximum time to deliver what a transport wrote before it ended by itself; 30
-    /// seconds by default.
+    /// seconds by default. It starts anew while a plain connection that is carried takes bytes.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.settings.drain_timeout = timeout;
         self

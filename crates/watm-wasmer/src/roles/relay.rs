@@ -75,6 +75,9 @@ impl Builder<Relay> {
 
     /// Sets the maximum number of connections at the same time, including those that are being set
     /// up; 4,096 by default. Further clients wait in the queue of the system.
+    ///
+    /// While one waits, clients that have been at their handshake for a second give way, the oldest
+    /// first. So silent clients cannot keep others out.
     pub fn connection_limit(mut self, count: usize) -> Self {
         self.settings.connection_limit = count;
         self
