@@ -112,7 +112,8 @@ pub(crate) struct ServeArgs {
 
     /// Maximum number of accepted connections in their handshake; a further one drops the oldest
     ///
-    /// While a relay connects to its remote, the connection does not count.
+    /// While a relay connects to its remote, or --forward to its server, the connection does not
+    /// count.
     #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = count(),
         help_heading = "Limits")]
     pub(crate) handshake_limit: u32,

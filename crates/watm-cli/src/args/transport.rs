@@ -86,6 +86,8 @@ pub(crate) struct TransportArgs {
     pub(crate) close_grace: Duration,
 
     /// Maximum time to deliver the last bytes after a transport has ended
+    ///
+    /// A plain client or server that is slow, but takes bytes within this time, has it anew.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse,
         help_heading = "Timeouts")]
     pub(crate) drain_timeout: Duration,

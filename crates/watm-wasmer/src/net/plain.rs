@@ -1,7 +1,9 @@
 //! Plain TCP beside transports: connecting and listening in the way that the roles do.
 //!
 //! This is for programs that forward the connections of a [`Listener`](crate::Listener) to a
-//! server, or that dial for the connections that they accept. No module is involved.
+//! server, or that dial for the connections that they accept, and that look at the bytes on the way
+//! or choose the other side themselves. No module is involved. A program that only carries bytes
+//! needs none of this: [`Server`](crate::Server) accepts, connects and carries by itself.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Keeps the process from running out of memory mappings.
 //!
 //! Linux limits the number of mappings of a process (`vm.max_map_count`, 65,530 unless it was
-//! raised). Each connection takes about ten of them: stacks, guard pages, the guest's memory. A
-//! process that has used up all of them is lost: a new thread or an allocation finds none and
-//! aborts the process. So no worker is started when few are left.
+//! raised). Each connection takes about ten of them: stacks, guard pages, the guest's memory.
+//! Threads that an application has for it take more; one that is carried needs none. A process that
+//! has used up all of them is lost: a new thread or an allocation finds none and aborts it. So no
+//! worker is started when few are left.
 //!
 //! Counting the mappings takes the system a microsecond for each. They are only counted again once
 //! as many workers have started as were certain to fit.
@@ -17,7 +18,8 @@ use crate::channel::sync::lock;
 use crate::worker::census;
 
 /// Maximum number of mappings for a new connection, including the threads that the application may
-/// have for it. A connection usually takes half as many.
+/// have for it. With two threads that copy its bytes, a connection takes half as many; without any,
+/// a quarter.
 const EACH: usize = 40;
 /// The share of the limit that is left to the rest of the process: one part in this many.
 const RESERVE: usize = 8;
@@ -32,8 +34,8 @@ const LEAST: usize = 16;
 const MOST: usize = 512;
 /// How long not to count again after there was no room.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The values to assume if the system does not tell: its default limit, and what each worker
-/// usually takes.
+/// The values to assume if the system does not tell: its default limit, and what each connection
+/// takes of which the application copies the bytes. One that is carried takes half as many.
 const DEFAULT_LIMIT: usize = 65_530;
 const USUAL: usize = 20;
 
