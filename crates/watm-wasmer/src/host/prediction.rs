@@ -85,7 +85,7 @@ struct Refused {
     fd: u32,
     /// The number of the call.
     call: u64,
-    /// When that was, as long as there were not enough rounds.
+    /// When that was, if there were rounds, but not enough.
     at: Option<Instant>,
     /// Whether the worker slept in it.
     predicted: bool,
@@ -115,7 +115,8 @@ impl Prediction {
         if self.refused.is_some_and(|before| before.predicted) {
             self.was_wrong();
         }
-        let at = (self.rounds < self.enough()).then(Instant::now);
+        // The clock is for guests that may have such a loop.
+        let at = (1..self.enough()).contains(&self.rounds).then(Instant::now);
         self.refused = Some(Refused {
             fd,
             call,
