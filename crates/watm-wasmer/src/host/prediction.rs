@@ -3,15 +3,16 @@
 //! The loop of most guests ends with a non-blocking read that finds nothing. What follows is a poll
 //! for the same descriptors as before. Such a poll is expensive for a guest with a garbage
 //! collector: guests that TinyGo compiled allocate about 10 KiB in each. So once a guest has gone
-//! through a few of these rounds, and has spent some time before each poll, its worker sleeps in the
-//! refused read already, for everything that the poll would wait for. If the descriptor of the read gets something, the read returns it,
-//! and one poll was saved. If anything else comes, the read is refused, and the poll finds it.
+//! through a few of these rounds, and has spent some time before each poll, its worker sleeps in
+//! the refused read already, for everything that the poll would wait for. If the descriptor of the
+//! read gets something, the read returns it, and one poll was saved. If anything else comes, the
+//! read is refused, and the poll finds it.
 //!
 //! The guest cannot tell this from a slow read, as long as it makes no other call between the read
 //! and the poll. If it does so once, that call was late by at most [`YOUNG`], or by [`OLD`] after
-//! many rounds. Then the guest has to prove itself again, for longer. The time counts from the first
-//! sleep since the last poll: what the guest does only after a poll, or after a refused read, is not
-//! put off for longer either, however often something comes in between.
+//! many rounds. Then the guest has to prove itself again, for longer. The time counts from the
+//! first sleep since the last poll: what the guest does only after a poll, or after a refused read,
+//! is not put off for longer either, however often something comes in between.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! Places in compiled code at which a guest ends by itself after it was told to stop.
 //!
-//! The compiled code checks a flag in each iteration of a loop, at the start of those functions that
-//! [`placement`](super::placement) names and at their end, and after each instruction that keeps the
-//! engine's library busy for long. The flag is a global variable that is added to the module. The module's own code cannot access it, because that code
-//! was validated without it.
+//! The compiled code checks a flag in each iteration of a loop, at the start of those functions
+//! that [`placement`](super::placement) names and at their end, and after each instruction that
+//! keeps the engine's library busy for long. The flag is a global variable that is added to the
+//! module. The module's own code cannot access it, because that code was validated without it.
 //!
 //! The compiler does not know that another thread raises the flag. Left alone, it would check the
 //! flag once before a loop. So each check is preceded by a write to a second global. The compiler
