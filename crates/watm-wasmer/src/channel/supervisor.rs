@@ -54,7 +54,7 @@ enum Action {
 }
 
 /// Raises the level of a connection at a given time.
-pub(crate) fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
+fn raise_at(when: Instant, link: &Arc<Link>, level: Level) {
     alarm(when, link, Action::Raise(level));
 }
 
@@ -78,6 +78,14 @@ pub(crate) fn close(link: &Arc<Link>, grace: Duration) {
     link.raise(Level::Closing);
     raise_at(now + grace / 2, link, Level::Cancelled);
     raise_at(now + grace, link, Level::Stopping);
+}
+
+/// Cuts a connection off: it has failed, its guest learns from the control pipe that it should end,
+/// and is stopped at the given time.
+pub(crate) fn cut(link: &Arc<Link>, stop: Instant) {
+    link.set_broken();
+    link.raise(Level::Cancelled);
+    raise_at(stop, link, Level::Stopping);
 }
 
 /// Has the guest of a connection end at the given time, in the same steps, unless it has ended by

@@ -218,7 +218,18 @@ pub(super) fn clock(nanos: u64) -> SubscriptionKind {
 
 /// Fills the buffer to the network until a write of 60,000 bytes no longer fits.
 pub(super) fn fill_net(f: &mut Fixture) {
+    let net = f.net;
+    fill(f, net);
+}
+
+/// Does so for any descriptor. Returns the number of bytes written.
+pub(super) fn fill(f: &mut Fixture, fd: u32) -> usize {
+    let piece = vec![5; 60_000];
     f.nonblocking();
     f.polls_for_room();
-    while f.write(f.net, &[5; 60_000]).is_ok() {}
+    let mut sent = 0;
+    while f.write(fd, &piece).is_ok() {
+        sent += piece.len();
+    }
+    sent
 }

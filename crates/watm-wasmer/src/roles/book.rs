@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::channel::link::Link;
 use crate::channel::link::Traffic;
-use crate::channel::link::{Level, Link};
 use crate::channel::supervisor;
 use crate::channel::sync::lock;
 use crate::error::{End, TransportError, copy_of};
@@ -208,9 +208,7 @@ impl Book {
         };
         let deadline = Instant::now() + grace;
         for link in &links {
-            link.set_broken();
-            link.raise(Level::Cancelled);
-            supervisor::raise_at(deadline, link, Level::Stopping);
+            supervisor::cut(link, deadline);
         }
         links
     }

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::link::{Level, Link};
+use crate::channel::link::Link;
 use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::host::Ends;
-use crate::roles::conn::{ConnStats, wait_ended};
+use crate::roles::conn::{ConnStats, wait_ended, wait_for_end};
 use crate::roles::dropped;
 use crate::worker::Workers;
 
@@ -76,12 +76,7 @@ impl Carried {
     /// A plain connection that does not close after the end of the transport has the drain timeout
     /// for that, so that it can send and read on; what it still sends is thrown away.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<End, TransportError>> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        if self.link.wait_finished(deadline) {
-            self.link.final_outcome()
-        } else {
-            None
-        }
+        wait_for_end(&self.link, timeout)
     }
 
     /// How the transport ended, if it has. What it wrote may still be on its way.
@@ -102,9 +97,7 @@ impl Carried {
         if self.link.is_finished() {
             return;
         }
-        self.link.set_broken();
-        self.link.raise(Level::Cancelled);
-        supervisor::raise_at(Instant::now() + self.grace, &self.link, Level::Stopping);
+        supervisor::cut(&self.link, Instant::now() + self.grace);
     }
 
     /// Cuts the connection off as [`Carried::abort`] does, unless it has ended by itself, and waits

@@ -224,12 +224,7 @@ impl Conn {
     /// A program that ends right after a transfer waits here, since bytes that a slow peer has not
     /// taken yet would end with it.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<End, TransportError>> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        if self.link.wait_finished(deadline) {
-            self.link.final_outcome()
-        } else {
-            None
-        }
+        wait_for_end(&self.link, timeout)
     }
 
     /// How the transport ended, if it has. What it wrote may still be on its way.
@@ -358,6 +353,20 @@ pub(crate) fn connect(
         established,
         workers.settings.close_grace,
     ))
+}
+
+/// Waits, up to `timeout` if there is one, until a worker has ended by itself. `None` if that takes
+/// longer.
+pub(super) fn wait_for_end(
+    link: &Link,
+    timeout: Option<Duration>,
+) -> Option<Result<End, TransportError>> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    if link.wait_finished(deadline) {
+        link.final_outcome()
+    } else {
+        None
+    }
 }
 
 /// Waits until a worker that was told to end within `grace` has done so.

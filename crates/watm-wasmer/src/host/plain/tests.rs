@@ -9,7 +9,7 @@ use watm_abi::{FdFlags, SubscriptionKind};
 use crate::channel::link::Level;
 use crate::error::{SetupError, TransportError};
 use crate::host::Internal;
-use crate::host::tests::{AGAIN, Fixture, clock, fill_net, fixture_with, setup};
+use crate::host::tests::{AGAIN, Fixture, clock, fill, fill_net, fixture_with, setup};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -122,12 +122,8 @@ fn the_time_does_not_begin_before_the_client_has_taken_all() {
     let (mut f, client) = carrying(Duration::ZERO, LONG);
     client.shutdown(Shutdown::Write).expect("a shutdown");
     assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
-    f.nonblocking();
-    f.polls_for_room();
-    let mut sent = 0;
-    while f.write(f.internal, &[7; 60_000]).is_ok() {
-        sent += 60_000;
-    }
+    let internal = f.internal;
+    let sent = fill(&mut f, internal);
     f.host.shutdown(f.internal, 2).expect("a shutdown");
     let _ = f.poll(&[clock(1_000_000)]).expect("events");
     assert!(!f.host.plain_side.is_over());
@@ -201,12 +197,8 @@ fn a_side_has_nothing_to_read_while_the_other_has_no_room() {
     assert!(!f.is_readable(f.internal), "the bytes come first");
 
     let (mut f, client) = carrying(LONG, LONG);
-    f.nonblocking();
-    f.polls_for_room();
-    let mut sent = 0;
-    while f.write(f.internal, &[5; 60_000]).is_ok() {
-        sent += 60_000;
-    }
+    let internal = f.internal;
+    let sent = fill(&mut f, internal);
     f.peer.write_all(b"abc").expect("room");
     assert!(!f.is_readable(f.net));
     let mut received = vec![0; sent];
@@ -271,12 +263,8 @@ fn a_client_that_has_ended_gets_what_was_on_its_way_when_the_transport_failed() 
     let (mut f, client) = carrying(LONG, LONG);
     client.shutdown(Shutdown::Write).expect("a shutdown");
     assert_eq!(f.read(f.internal, 8).expect("the end"), b"");
-    f.nonblocking();
-    f.polls_for_room();
-    let mut sent = 0;
-    while f.write(f.internal, &[7; 60_000]).is_ok() {
-        sent += 60_000;
-    }
+    let internal = f.internal;
+    let sent = fill(&mut f, internal);
     f.link.set_broken();
     f.host.end_guest();
     let reader = std::thread::spawn(move || {
