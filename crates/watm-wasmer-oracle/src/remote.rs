@@ -2,11 +2,12 @@
 //! function with any arguments, and fills and shows its memory.
 
 use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use watm_abi::{Signature, ValType, imports, names};
-use watm_wasmer::{Builder, Conn, Dialer, TransportError, TransportModule};
+use watm_wasmer::{Builder, Carried, Conn, Dialer, End, TransportError, TransportModule};
 
 use crate::peer;
 
@@ -51,11 +52,26 @@ pub(crate) const DESCRIPTOR_LIMIT: usize = 5;
 
 /// A running guest.
 pub(crate) struct Remote {
-    conn: Conn,
+    application: Application,
     /// The numbers of its descriptors.
     pub(crate) internal: u32,
     pub(crate) net: u32,
     pub(crate) control: u32,
+}
+
+/// What stands behind a guest's internal descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Internal {
+    /// The pipe of a [`Conn`].
+    Pipe,
+    /// A plain connection, which is carried.
+    Plain,
+}
+
+/// The application's end of it.
+enum Application {
+    Pipe(Conn),
+    Plain(TcpStream, Carried),
 }
 
 /// The result of an order.
@@ -69,8 +85,11 @@ pub(crate) enum Answer<T> {
 
 impl Remote {
     /// Starts a guest with a configuration and a directory for reading.
-    pub(crate) fn start() -> Self {
-        Self::of(Self::dialer())
+    pub(crate) fn start(internal: Internal) -> Self {
+        match internal {
+            Internal::Pipe => Self::of(Self::dialer()),
+            Internal::Plain => Self::behind(Application::carried(Self::dialer())),
+        }
     }
 
     /// The dialer for these guests, which lives as long as the process.
@@ -103,15 +122,20 @@ impl Remote {
 
     pub(crate) fn of(dialer: &Dialer) -> Self {
         let conn = dialer.dial(&peer::address()).expect("a connection");
-        conn.set_read_timeout(Some(START)).expect("a timeout");
-        conn.set_write_timeout(Some(ANSWER)).expect("a timeout");
+        Self::behind(Application::Pipe(conn))
+    }
+
+    fn behind(application: Application) -> Self {
+        application.set_timeouts(START);
         let mut numbers = [0; 12];
-        (&conn).read_exact(&mut numbers).expect("its descriptors");
-        conn.set_read_timeout(Some(ANSWER)).expect("a timeout");
+        (&application)
+            .read_exact(&mut numbers)
+            .expect("its descriptors");
+        application.set_timeouts(ANSWER);
         let number = |at: usize| u32::from_le_bytes(numbers[at..at + 4].try_into().expect("four"));
         let (internal, net, control) = (number(0), number(4), number(8));
         Self {
-            conn,
+            application,
             internal,
             net,
             control,
@@ -164,25 +188,86 @@ impl Remote {
             order.extend(argument.to_le_bytes());
         }
         order.extend(bytes);
-        let done = (&self.conn)
-            .write_all(&order)
-            .and_then(|()| (&self.conn).read_exact(answer));
+        let mut application = &self.application;
+        let written = application.write_all(&order);
+        let done = written.and_then(|()| application.read_exact(answer));
         match done {
             Ok(()) => Answer::Came(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Answer::Waits,
+            Err(error) if is_time_up(&error) => Answer::Waits,
             Err(_) => Answer::Ended,
         }
     }
 
     /// Ends the guest, whatever it does, soon after its grace period.
-    pub(crate) fn end(self) -> Result<watm_wasmer::End, TransportError> {
-        let result = self.conn.close();
-        let ended = self.conn.wait(Some(Duration::from_secs(10)));
+    pub(crate) fn end(self) -> Result<End, TransportError> {
+        let limit = Some(Duration::from_secs(10));
+        let (result, ended) = match &self.application {
+            Application::Pipe(conn) => (conn.close(), conn.wait(limit)),
+            Application::Plain(_, carried) => (carried.close(), carried.wait(limit)),
+        };
         assert!(
             ended.is_some(),
             "the worker continues after its close: {result:?}"
         );
         result
+    }
+}
+
+fn is_time_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+    )
+}
+
+impl Application {
+    /// A plain client of a transport.
+    fn carried(dialer: &Dialer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).expect("a connection");
+        let (plain, _) = listener.accept().expect("a client");
+        let carried = dialer.carry(plain, &peer::address());
+        Self::Plain(client, carried.expect("a transport"))
+    }
+
+    /// A write has little to wait for.
+    fn set_timeouts(&self, read: Duration) {
+        let (read, write) = (Some(read), Some(ANSWER));
+        let set = match self {
+            Self::Pipe(conn) => {
+                let set = conn.set_read_timeout(read);
+                set.and_then(|()| conn.set_write_timeout(write))
+            }
+            Self::Plain(client, _) => {
+                let set = client.set_read_timeout(read);
+                set.and_then(|()| client.set_write_timeout(write))
+            }
+        };
+        set.expect("timeouts");
+    }
+}
+
+impl Read for &Application {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Application::Pipe(conn) => (&mut &*conn).read(into),
+            Application::Plain(client, _) => (&mut &*client).read(into),
+        }
+    }
+}
+
+impl Write for &Application {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Application::Pipe(conn) => (&mut &*conn).write(bytes),
+            Application::Plain(client, _) => (&mut &*client).write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Nothing is kept back.
+        Ok(())
     }
 }
 
