@@ -3,17 +3,21 @@
 
 use std::error::Error;
 use std::hint::black_box;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use watm_abi::{IovecArray, decode_subscriptions};
 use watm_benches::records::{Records, iovecs, subscriptions};
-use watm_benches::{Call, Calls};
+use watm_benches::{Call, Calls, Peer, module, peer};
+use watm_wasmer::Dialer;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "usage: hot list | hot NAME COUNT";
 /// Size of one read or write by the application, in bytes.
 const PIECE: usize = 64;
+/// Modules that carry a plain client: in C, and with a collector.
+const CARRYING: [&str; 2] = ["plain16k", "collecting"];
 
 struct Hot {
     name: String,
@@ -62,6 +66,19 @@ fn all() -> Vec<Hot> {
         "conn/read",
         Box::new(|count| Ok(Calls::start()?.read(&mut [0; PIECE], count)?)),
     );
+    add(
+        "carry/raw",
+        Box::new(|count| {
+            let client = TcpStream::connect(peer(Peer::Echo)?)?;
+            round_trips(client, count)
+        }),
+    );
+    for name in CARRYING {
+        add(
+            &format!("carry/{name}"),
+            Box::new(move |count| carry(name, count)),
+        );
+    }
     for len in [1, 16] {
         add(
             &format!("iovecs/raw/{len}"),
@@ -97,6 +114,29 @@ fn all() -> Vec<Hot> {
         }),
     );
     all
+}
+
+/// Round trips of a plain client that a transport carries to an echo server. What client and server
+/// take is in the count, as it is without a module.
+fn carry(name: &str, count: u64) -> Result<()> {
+    let echo = peer(Peer::Echo)?;
+    let dialer = Dialer::builder(&module(name)?).build()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (plain, _) = listener.accept()?;
+    let carried = dialer.carry(plain, &echo.to_string())?;
+    round_trips(client, count)?;
+    carried.close()?;
+    Ok(())
+}
+
+fn round_trips(mut client: TcpStream, count: u64) -> Result<()> {
+    client.set_nodelay(true)?;
+    let mut data = [7; PIECE];
+    repeat(count, || {
+        client.write_all(black_box(&data))?;
+        Ok(client.read_exact(black_box(&mut data))?)
+    })
 }
 
 fn copy(records: &Records, count: u64) -> Result<()> {
