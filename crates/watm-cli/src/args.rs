@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-pub(crate) use bench::{BenchArgs, BenchPart};
+pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
 pub(crate) use cache::CacheArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dial::{AcceptArgs, DialArgs, DialFixedArgs};

@@ -12,6 +12,7 @@
 //! at the far end, which runs in the peer's process. Each sample of the module follows one of raw
 //! TCP.
 
+mod clients;
 mod command;
 mod cost;
 mod flow;
@@ -43,7 +44,7 @@ use self::progress::Progress;
 use self::report::{Report, Row};
 use self::steps::Step;
 use self::trouble::Trouble;
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, BenchGroup};
 use crate::carry::open_files;
 use crate::setup;
 use crate::terminal::failure::Failure;
@@ -157,12 +158,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         through: peer.module.unwrap_or(peer.raw),
         effort: Effort::of(args),
         relays: module.has_role(Role::Relay),
+        clients: usize::from(args.clients),
         notes: RefCell::default(),
     };
     if args.load.no_cache {
         bench.note("cold start: the module is compiled each time (--no-cache)".to_owned());
     }
-    let rows = bench.all()?;
+    let rows = bench.all(&args.only)?;
     let report = Report::new(&args.module, &module, paired, rows, bench.notes.take());
     if let Some(plot) = plot {
         plot.write(&report)?;
@@ -229,15 +231,20 @@ struct Bench {
     effort: Effort,
     /// Whether the module is a relay.
     relays: bool,
+    /// Clients that use a command at once.
+    clients: usize,
     notes: RefCell<Vec<String>>,
 }
 
 impl Bench {
-    fn all(&self) -> Result<Vec<Row>, Failure> {
-        let steps = steps::all();
+    /// The measurements of these groups, or all if there are none.
+    fn all(&self, only: &[BenchGroup]) -> Result<Vec<Row>, Failure> {
+        let mut steps = steps::all();
+        steps.retain(|step| only.is_empty() || only.contains(&step.group));
         let mut progress = Progress::new(steps.len());
         let mut rows = Vec::new();
         for Step {
+            group: _,
             what,
             optional,
             run,

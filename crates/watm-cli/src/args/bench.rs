@@ -12,6 +12,7 @@ use super::{LoadArgs, TransportArgs};
 Examples:
   watm bench plain.wasm --quick
   watm bench xor.wasm --config key.txt --plot xor.svg
+  watm bench plain.wasm --only relay,command --clients 256
   watm bench plain.wasm --json | jq '.rows[] | select(.ratio < 0.8)'"
 )]
 pub(crate) struct BenchArgs {
@@ -29,6 +30,15 @@ pub(crate) struct BenchArgs {
     /// Run the module at both ends, even if a plain peer would do
     #[arg(long)]
     pub(crate) paired: bool,
+
+    /// Clients that use `watm relay` and `watm dial --listen` at once, at most 1,000
+    #[arg(long, value_name = "COUNT", default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) clients: u16,
+
+    /// Take only these measurements
+    #[arg(long, value_name = "GROUP", value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<BenchGroup>,
 
     /// Also plot the ratios, as an SVG image
     #[arg(long, value_name = "FILE")]
@@ -51,6 +61,29 @@ pub(crate) struct BenchArgs {
 
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
+}
+
+/// Measurements that belong together, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum BenchGroup {
+    /// Throughput in one direction
+    OneWay,
+    /// Throughput in both directions at once
+    BothWays,
+    /// Round trips
+    RoundTrips,
+    /// Clients of `watm relay`
+    Relay,
+    /// Clients of `watm dial --listen`
+    Command,
+    /// Dialling, and the start of the command
+    SetUp,
+    /// Many connections, and what closed ones leave behind
+    Many,
+    /// System calls, host calls and time for each transfer
+    Cost,
+    /// The resources of an idle connection
+    Idle,
 }
 
 /// The part that another process takes in a measurement.
@@ -79,7 +112,8 @@ that of raw TCP. It covers
 
   throughput in one direction and in both at once, with writes and reads of several sizes
   round trips
-  the same through `watm relay` and `watm dial --listen`, compared with a relay that only copies
+  `watm relay` and `watm dial --listen`, compared with a relay that only copies: with one client,
+    with many (--clients), and with a new one; the processor time and the resources of the process
   dialling, also while many connections are open
   what connections leave behind when they are closed
   many connections that transfer at once
@@ -108,7 +142,8 @@ A row has
   size         number or null: bytes per write, read or message
   connections  number or null: how many were open, transferred or were closed
   unit         \"bytes_per_second\", \"per_second\", \"seconds\", \"bytes\", \"count\",
-               \"per_megabyte\" (10^6 bytes) or \"share\" (1 is all)
+               \"per_megabyte\" (10^6 bytes), \"seconds_per_gigabyte\" (10^9 bytes)
+               or \"share\" (1 is all)
   tcp          number or null: the same over raw TCP, or through a relay that only copies
                if the name begins with \"relay\" or \"command\"
   module       number

@@ -122,7 +122,10 @@ fn an_option_stands_under_the_heading_that_it_belongs_to() {
         ),
         ("relay", &["module", "listen", "remote", "max_connections"]),
         ("demo", &["size", "send"]),
-        ("bench", &["json", "quick", "paired", "plot"]),
+        (
+            "bench",
+            &["json", "quick", "paired", "clients", "only", "plot"],
+        ),
     ] {
         let command = command.find_subcommand(name).expect(name);
         for option in options {

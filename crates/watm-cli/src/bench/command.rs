@@ -1,15 +1,15 @@
 //! `watm dial` as users run it, in its own process between a plain client and the peer, compared
-//! with a relay that only copies. Also the time it takes to start.
+//! with a relay that only copies: one client at a time. Also the time it takes to start.
 
 use std::time::{Duration, Instant};
 
 use super::measure::{Pair, Quantiles};
 use super::peer::Kind;
 use super::process::Process;
-use super::report::{Group, Row, Unit};
+use super::report::{Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL, connect, latency, throughput};
-use crate::args::BenchPart;
+use crate::args::{BenchGroup as Group, BenchPart};
 
 const SIZES: [usize; 2] = [1024, 64 * 1024];
 /// Message size of a round trip, in bytes.

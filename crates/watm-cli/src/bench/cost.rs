@@ -6,9 +6,10 @@ use watm_wasmer::{Conn, ConnStats};
 
 use super::measure::{self, Quantiles};
 use super::peer::Kind;
-use super::report::{Group, Row, Unit};
+use super::report::{Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
+use crate::args::BenchGroup as Group;
 
 /// Bytes per write or read.
 const SIZE: usize = 16 * 1024;

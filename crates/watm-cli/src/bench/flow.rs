@@ -104,16 +104,25 @@ pub(super) fn rates<const N: usize>(
     window: Duration,
 ) -> io::Result<[f64; N]> {
     let mut rates = [0.0; N];
-    rates.copy_from_slice(&run(lanes.into(), window)?);
+    rates.copy_from_slice(&run(lanes.into(), window)?.rates);
     Ok(rates)
 }
 
 /// How much all lanes together moved per second. Fails like [`rates`].
 pub(super) fn rate(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<f64> {
-    Ok(run(lanes, window)?.iter().sum())
+    Ok(run(lanes, window)?.rates.iter().sum())
 }
 
-fn run(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<Vec<f64>> {
+/// What some lanes have moved.
+pub(super) struct Flow {
+    /// How much each moved per second, after the warm-up.
+    pub(super) rates: Vec<f64>,
+    /// How much all moved, from the first step to the last.
+    pub(super) moved: u64,
+}
+
+/// Runs all lanes at once. Fails like [`rates`].
+pub(super) fn run(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<Flow> {
     let moved: Vec<AtomicU64> = lanes.iter().map(|_| AtomicU64::new(0)).collect();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -133,7 +142,13 @@ fn run(lanes: Vec<Lane<'_>>, window: Duration) -> io::Result<Vec<f64>> {
             let ended = thread.join();
             ended.unwrap_or_else(|_| Err(io::Error::other("a measuring thread panicked")))?;
         }
-        rates
+        Ok(Flow {
+            rates: rates?,
+            moved: moved
+                .iter()
+                .map(|moved| moved.load(Ordering::Relaxed))
+                .sum(),
+        })
     })
 }
 

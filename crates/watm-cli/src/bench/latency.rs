@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::measure::{self, Pair};
 use super::peer::Kind;
-use super::report::{Group, Row, Unit};
+use super::report::{Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
+use crate::args::BenchGroup as Group;
 
 /// The number of dials that are timed, however long they take.
 const LEAST: usize = 5;

@@ -3,12 +3,15 @@
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long the number of threads must stay the same, and how often to check.
 const SETTLE: Duration = Duration::from_millis(100);
 const SETTLE_LOOKS: usize = 20;
+/// Ticks of processor time per second, in what Linux tells of a process.
+const TICKS: f64 = 100.0;
 
 /// Samples of raw TCP and of the module, taken in turn.
 #[derive(Debug, Default)]
@@ -98,23 +101,34 @@ pub(super) fn round_trips(
     Ok(())
 }
 
-/// What this process uses now.
+/// What a process uses now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
     /// Resident memory in bytes.
     pub(super) memory: f64,
     pub(super) threads: f64,
     pub(super) descriptors: f64,
+    /// Ranges of memory, of which a process may have 65,530 by default.
+    pub(super) mappings: f64,
 }
 
 impl Usage {
+    /// The usage of this process.
     pub(super) fn now() -> io::Result<Self> {
-        let status = fs::read_to_string("/proc/self/status")?;
+        Self::of("self")
+    }
+
+    /// The usage of a process: its number, or "self".
+    pub(super) fn of(process: &str) -> io::Result<Self> {
+        let directory = Path::new("/proc").join(process);
+        let status = fs::read_to_string(directory.join("status"))?;
+        let maps = fs::read_to_string(directory.join("maps"))?;
         let number = |name| number(&status, name).map(|number| number as f64);
         Ok(Self {
             memory: number("VmRSS:")? * 1024.0,
             threads: number("Threads:")?,
-            descriptors: fs::read_dir("/proc/self/fd")?.count() as f64,
+            descriptors: fs::read_dir(directory.join("fd"))?.count() as f64,
+            mappings: maps.lines().count() as f64,
         })
     }
 
@@ -139,8 +153,25 @@ impl Usage {
             memory: (self.memory - before.memory) / count,
             threads: (self.threads - before.threads) / count,
             descriptors: (self.descriptors - before.descriptors) / count,
+            mappings: (self.mappings - before.mappings) / count,
         }
     }
+}
+
+/// The processor time that a process has used so far, in seconds.
+pub(super) fn processor_time(process: u32) -> io::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    ticks(&stat)
+        .map(|ticks| ticks as f64 / TICKS)
+        .ok_or_else(|| io::Error::other(format!("/proc/{process}/stat has another form")))
+}
+
+/// The ticks that a process has run, for itself and in the system.
+fn ticks(stat: &str) -> Option<u64> {
+    // The name before the last bracket may contain anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 /// The number after a name at the start of a line.
@@ -148,7 +179,7 @@ fn number(text: &str, name: &str) -> io::Result<u64> {
     let mut rests = text.lines().filter_map(|line| line.strip_prefix(name));
     rests
         .find_map(|rest| rest.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("/proc/self does not have {name}")))
+        .ok_or_else(|| io::Error::other(format!("/proc does not have {name}")))
 }
 
 #[cfg(test)]
@@ -168,5 +199,14 @@ mod tests {
     fn a_process_uses_something() {
         let usage = Usage::now().expect("Linux reports it");
         assert!(usage.memory > 1e5 && usage.threads >= 1.0 && usage.descriptors >= 3.0);
+        assert!(usage.mappings > 10.0);
+    }
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "7 (a ) 1 2) S 1 7 7 0 -1 4194560 1 0 0 0 120 30 0 0 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat), Some(150));
+        assert_eq!(ticks("7 (a) S 1"), None);
+        processor_time(std::process::id()).expect("Linux reports it");
     }
 }

@@ -194,9 +194,10 @@ impl Scale {
 #[cfg(test)]
 mod tests {
     use super::super::measure::Pair;
-    use super::super::report::{Group, Unit};
+    use super::super::report::Unit;
     use super::super::svg::assert_well_formed;
     use super::*;
+    use crate::args::BenchGroup as Group;
     use std::fs;
 
     fn row(group: Group, name: &'static str, tcp: f64, module: f64) -> Row {

@@ -50,6 +50,11 @@ impl Process {
         }
     }
 
+    /// The number by which the system knows it.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line of its standard output, without the newline.
     pub(super) fn line(&mut self) -> io::Result<String> {
         let deadline = Instant::now() + START;

@@ -3,18 +3,13 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::flow::{self, Lane};
-use super::latency;
-use super::measure::Pair;
 use super::peer::Kind;
 use super::process::Process;
-use super::report::{Group, Row, Unit};
+use super::report::Row;
 use super::trouble::Trouble;
-use super::{Bench, PROBE, connect};
-use crate::args::BenchPart;
+use super::{Bench, PROBE, STALL, clients, connect, latency};
+use crate::args::{BenchGroup as Group, BenchPart};
 
-/// Clients that use one relay at once.
-const CLIENTS: usize = 16;
 /// The size of their messages, in bytes.
 const MESSAGE: usize = 64;
 
@@ -33,25 +28,18 @@ pub(super) fn relay(bench: &Bench) -> Result<Vec<Row>, Trouble> {
             "a plain client and a plain server do not understand the module",
         );
     }
-    let (mut plain, mut through) = (clients(plain)?, clients(through)?);
-    let pair = latency::samples(bench, MESSAGE, &mut plain[0], &mut through[0])?;
+    let (mut plain, mut through) = (client(plain)?, client(through)?);
+    let pair = latency::samples(bench, MESSAGE, &mut plain, &mut through)?;
     let names = ["relay, round trip", "relay, round trip, p99"];
     let mut rows: Vec<Row> = latency::rows(Group::Relay, names, &pair)
         .map(|row| row.size(MESSAGE).connections(1))
         .into();
-    let mut pair = Pair::default();
-    for _ in 0..bench.effort.samples {
-        pair.push(trips(bench, &plain)?, trips(bench, &through)?);
-    }
-    let row = Row::compared(
-        Group::Relay,
-        "relay, round trips",
-        Unit::PerSecond,
-        &pair,
-        0.5,
-    );
-    rows.push(row.size(MESSAGE).connections(CLIENTS));
+    rows.extend(clients::all(bench, &clients::RELAY)?);
     Ok(rows)
+}
+
+fn client(relay: SocketAddr) -> io::Result<TcpStream> {
+    connect(relay, Kind::Echo, STALL)
 }
 
 fn left_out(bench: &Bench, why: &str) -> Result<Vec<Row>, Trouble> {
@@ -69,18 +57,4 @@ fn echoes(relay: SocketAddr) -> bool {
         Ok(back == sent)
     };
     echoes().unwrap_or(false)
-}
-
-fn clients(relay: SocketAddr) -> io::Result<Vec<TcpStream>> {
-    (0..CLIENTS)
-        .map(|_| connect(relay, Kind::Echo, super::STALL))
-        .collect()
-}
-
-/// Round trips per second of all clients together, with a thread for each.
-fn trips(bench: &Bench, clients: &[TcpStream]) -> io::Result<f64> {
-    let lanes = clients
-        .iter()
-        .map(|client| Lane::round_trips(client, MESSAGE));
-    flow::rate(lanes.collect(), bench.effort.window)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use watm_wasmer::TransportModule;
 
 use super::measure::Pair;
+use crate::args::BenchGroup as Group;
 use crate::terminal::escape::printable;
 
 /// The version of the JSON format. It changes only if programs that read the old one would be
@@ -23,21 +24,8 @@ pub(super) enum Unit {
     Bytes,
     Count,
     PerMegabyte,
+    SecondsPerGigabyte,
     Share,
-}
-
-/// The headings of the rows, in the order in which they are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Group {
-    OneWay,
-    BothWays,
-    RoundTrips,
-    Relay,
-    Command,
-    SetUp,
-    Many,
-    Cost,
-    Idle,
 }
 
 /// One measurement.
@@ -59,6 +47,7 @@ pub(super) struct Row {
 }
 
 impl Group {
+    /// The heading of its rows.
     pub(super) fn heading(self) -> &'static str {
         match self {
             Self::OneWay => "one direction",
@@ -79,7 +68,11 @@ impl Unit {
     pub(super) fn more_is_better(self) -> bool {
         match self {
             Self::BytesPerSecond | Self::PerSecond | Self::Share => true,
-            Self::Seconds | Self::Bytes | Self::Count | Self::PerMegabyte => false,
+            Self::Seconds
+            | Self::Bytes
+            | Self::Count
+            | Self::PerMegabyte
+            | Self::SecondsPerGigabyte => false,
         }
     }
 }
@@ -124,7 +117,8 @@ impl Row {
         }
     }
 
-    fn beside(self, tcp: f64) -> Self {
+    /// Adds the number of raw TCP or of the plain relay.
+    pub(super) fn beside(self, tcp: f64) -> Self {
         Self {
             tcp: Some(tcp),
             ratio: (tcp > 0.0).then(|| self.module / tcp),
@@ -245,6 +239,7 @@ fn shown(value: f64, unit: Unit) -> String {
         Unit::Bytes => format!("{:.1} kB", value / 1e3),
         Unit::Count => format!("{value:.1}"),
         Unit::PerMegabyte => format!("{value:.1} /MB"),
+        Unit::SecondsPerGigabyte => format!("{value:.2} s/GB"),
         Unit::Share => format!("{:.1} %", value * 100.0),
     }
 }
@@ -262,6 +257,7 @@ mod tests {
         assert_eq!(shown(-150_000.0, Unit::Bytes), "-150.0 kB");
         assert_eq!(shown(3.0, Unit::Count), "3.0");
         assert_eq!(shown(61.04, Unit::PerMegabyte), "61.0 /MB");
+        assert_eq!(shown(1.234, Unit::SecondsPerGigabyte), "1.23 s/GB");
         assert_eq!(shown(0.834, Unit::Share), "83.4 %");
     }
 

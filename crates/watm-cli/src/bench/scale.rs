@@ -11,9 +11,10 @@ use super::flow::{self, Lane, PIECE};
 use super::latency::time_dials;
 use super::measure::{Pair, Usage};
 use super::peer::Kind;
-use super::report::{Group, Row, Unit};
+use super::report::{Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
+use crate::args::BenchGroup as Group;
 use crate::carry::open_files;
 
 /// The first connections also allocate what all connections share.

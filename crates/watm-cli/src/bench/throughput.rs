@@ -8,9 +8,10 @@ use watm_wasmer::Conn;
 use super::flow::{self, Lane, PIECE};
 use super::measure::{self, Pair};
 use super::peer::Kind;
-use super::report::{Group, Row, Unit};
+use super::report::{Row, Unit};
 use super::trouble::Trouble;
 use super::{Bench, STALL};
+use crate::args::BenchGroup as Group;
 
 /// Below this size, raw TCP takes so long that the volume is reduced.
 const SMALL: usize = 1024;

@@ -33,7 +33,7 @@ fn note<'a>(report: &'a Value, start: &str) -> &'a str {
 }
 
 /// Rows that are compared with raw TCP, or with a relay that only copies.
-const COMPARED: [&str; 20] = [
+const COMPARED: &[&str] = &[
     "out",
     "in",
     "both",
@@ -42,7 +42,20 @@ const COMPARED: [&str; 20] = [
     "round trip, p99",
     "relay, round trip",
     "relay, round trip, p99",
+    "relay, first byte",
+    "relay, first byte, p99",
     "relay, round trips",
+    "relay, both",
+    "relay, threads",
+    "relay, descriptors",
+    "relay, mappings",
+    "command, first byte",
+    "command, first byte, p99",
+    "command, round trips",
+    "command, both",
+    "command, threads",
+    "command, descriptors",
+    "command, mappings",
     "command, out",
     "command, in",
     "command, round trip",
@@ -56,7 +69,7 @@ const COMPARED: [&str; 20] = [
     "out, many of few",
 ];
 
-const ALONE: [&str; 17] = [
+const ALONE: &[&str] = &[
     "cold start",
     "left memory",
     "left threads",
@@ -76,6 +89,16 @@ const ALONE: [&str; 17] = [
     "idle descriptors",
 ];
 
+/// Rows that may be 0 if little was done.
+const SMALL: &[&str] = &[
+    "relay, memory, new",
+    "relay, memory, used",
+    "relay, processor",
+    "command, memory, new",
+    "command, memory, used",
+    "command, processor",
+];
+
 #[test]
 fn each_number_stands_beside_that_of_raw_tcp() {
     let report = measured(&built("plain16k"), &[]);
@@ -89,6 +112,11 @@ fn each_number_stands_beside_that_of_raw_tcp() {
             let (tcp, module, ratio) = (number("tcp"), number("module"), number("ratio"));
             assert!(tcp > 0.0 && module > 0.0, "{row}");
             assert!((ratio - module / tcp).abs() < 1e-9 * ratio, "{row}");
+        }
+    }
+    for name in SMALL {
+        for row in rows(&report, name) {
+            assert!(row["module"].is_number() && row["tcp"].is_number(), "{row}");
         }
     }
     for name in ALONE {
@@ -127,6 +155,28 @@ fn each_size_has_its_row() {
         let all: f64 = shares.iter().flatten().sum();
         assert!((all - 1.0).abs() < 1e-6, "{shares:?}");
     }
+}
+
+#[test]
+fn only_some_groups_with_more_clients() {
+    let options = ["--only", "relay,idle", "--clients", "20"];
+    let report = measured(&built("plain16k"), &options);
+    let all = report["rows"].as_array().expect("rows");
+    for row in all {
+        let name = row["name"].as_str().expect("a name");
+        assert!(
+            name.starts_with("relay, ") || name.starts_with("idle "),
+            "{row}"
+        );
+    }
+    rows(&report, "idle memory");
+    assert_eq!(rows(&report, "relay, both")[0]["connections"], 20);
+    // A relay serves each client with one thread, where one that only copies has two. The stock may
+    // have lost an instance meanwhile.
+    let threads = rows(&report, "relay, threads")[0];
+    let number = |field: &str| threads[field].as_f64().expect("a number");
+    assert!(number("tcp") == 2.0, "{threads}");
+    assert!((0.7..=1.3).contains(&number("module")), "{threads}");
 }
 
 #[test]
