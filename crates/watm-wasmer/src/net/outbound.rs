@@ -1,4 +1,6 @@
-//! Write-behind: the guest's small writes collect here and leave in one system call.
+//! Write-behind: the guest's small writes collect here and leave in one system call. If a guest has
+//! written no more than once before each of its last flushes, a write leaves at once: there is
+//! nothing to wait for.
 //!
 //! The worker pushes and flushes. If bytes wait too long because the guest computes, the supervisor
 //! flushes them. An error stays here and surfaces at the guest's next call; a sleeping worker is
@@ -31,6 +33,10 @@ const GOES_ON: usize = 64 * 1024;
 /// and those that wait.
 const KEPT: usize = WRITE_LIMIT;
 
+/// Number of flushes in a row with a single write before them, after which the first write after a
+/// flush leaves at once.
+const ALONE: u8 = 4;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     Open,
@@ -53,6 +59,10 @@ struct State {
     closing: Closing,
     /// Counts how often `buf` became empty.
     generation: u64,
+    /// Number of writes since the last flush.
+    writes: u32,
+    /// Number of flushes in a row that had a single write before them.
+    alone: u8,
     /// Whether the supervisor watches this one.
     watched: bool,
 }
@@ -79,14 +89,16 @@ impl Outbound {
                 told: false,
                 closing: Closing::Open,
                 generation: 0,
+                writes: 0,
+                alone: 0,
                 watched: false,
             }),
         }
     }
 
     /// Takes a write of `total` bytes: as a whole up to [`WRITE_LIMIT`], in part above it. Returns
-    /// how much was taken, and whether some of it waits for a flush. Fails with `Again` if there is
-    /// no room.
+    /// how much was taken, and whether a flush has to follow. Fails with `Again` if there is no
+    /// room.
     pub(crate) fn push<'a>(
         self: &Arc<Self>,
         total: usize,
@@ -105,11 +117,14 @@ impl Outbound {
                 return Err(Errno::Again);
             }
         }
+        let leaves_at_once = state.begin_write();
         let mut taken = 0;
         for slice in slices {
             let mut slice = slice;
-            if state.waiting() == 0 && slice.len() >= ENOUGH && state.error.is_none() {
-                // Large enough to be sent from where it is.
+            // A message in several buffers is put together, so that it leaves as a whole.
+            let is_worth_it = slice.len() >= ENOUGH || leaves_at_once && slice.len() == total;
+            if is_worth_it && state.waiting() == 0 && state.error.is_none() {
+                // Sent from where it is.
                 let len = self.send(&mut state, slice);
                 taken += len;
                 slice = &slice[len..];
@@ -122,7 +137,7 @@ impl Outbound {
                 break;
             }
         }
-        if state.waiting() >= ENOUGH {
+        if leaves_at_once || state.waiting() >= ENOUGH {
             self.flush_locked(&mut state);
         }
         let waits = state.waiting() > 0;
@@ -134,7 +149,8 @@ impl Outbound {
             // Nothing of this write was taken: report the error at once.
             state.tell()?;
         }
-        Ok((taken, waits))
+        // The flush also tells how many writes came before it.
+        Ok((taken, waits || leaves_at_once))
     }
 
     /// Whether a write of `len` bytes would be taken, or fail at once.
@@ -160,6 +176,7 @@ impl Outbound {
     /// more.
     pub(crate) fn flush(&self) -> bool {
         let mut state = lock(&self.state);
+        state.end_writes();
         self.flush_locked(&mut state);
         state.waiting() == 0
     }
@@ -336,6 +353,21 @@ impl State {
         self.error.map_or(Ok(()), Err)
     }
 
+    /// Counts a write. Returns whether it leaves at once.
+    fn begin_write(&mut self) -> bool {
+        self.writes = self.writes.saturating_add(1);
+        self.writes == 1 && self.alone >= ALONE
+    }
+
+    /// Counts the writes before a flush.
+    fn end_writes(&mut self) {
+        self.alone = match std::mem::take(&mut self.writes) {
+            0 => return,
+            1 => self.alone.saturating_add(1),
+            _ => 0,
+        };
+    }
+
     fn waiting(&self) -> usize {
         self.buf.len() - self.sent
     }
@@ -384,6 +416,53 @@ mod tests {
         let mut buf = [0; 16];
         assert_eq!(peer.read(&mut buf).expect("bytes"), 6);
         assert_eq!(&buf[..6], b"abcdef");
+    }
+
+    #[test]
+    fn a_write_that_is_always_alone_leaves_at_once() {
+        let (out, mut peer) = pair();
+        peer.set_nonblocking(true).expect("a mode");
+        // Keep the supervisor from sending.
+        lock(&out.state).watched = true;
+        let mut buf = [0; 16];
+        let mut arrives = |peer: &mut UnixStream| peer.read(&mut buf).ok();
+        for _ in 0..ALONE {
+            assert_eq!(push(&out, b"abc"), Ok(3));
+            assert_eq!(arrives(&mut peer), None);
+            assert!(out.flush());
+            assert_eq!(arrives(&mut peer), Some(3));
+        }
+        // Also a message in several buffers, as a whole.
+        let parts: [&[u8]; 2] = [b"abc", b"de"];
+        assert_eq!(out.push(5, parts.into_iter()), Ok((5, true)));
+        assert_eq!(arrives(&mut peer), Some(5));
+        // A second one, for once, and then all of them wait for the flush.
+        assert_eq!(push(&out, b"fg"), Ok(2));
+        assert_eq!(arrives(&mut peer), None);
+        assert!(out.flush());
+        assert_eq!(arrives(&mut peer), Some(2));
+        assert_eq!(push(&out, b"h"), Ok(1));
+        assert_eq!(arrives(&mut peer), None);
+    }
+
+    #[test]
+    fn what_does_not_leave_at_once_waits() {
+        let (out, mut peer) = pair();
+        lock(&out.state).alone = ALONE;
+        let piece = vec![7; 8192];
+        let mut taken = 0;
+        while lock(&out.state).waiting() == 0 {
+            taken += push(&out, &piece).expect("room");
+            lock(&out.state).writes = 0;
+        }
+        assert!(!out.flush(), "the socket is full");
+        let mut buf = vec![0; 1 << 20];
+        let mut got = 0;
+        while got < taken {
+            got += peer.read(&mut buf).expect("bytes");
+            out.set_writable();
+        }
+        assert_eq!(got, taken);
     }
 
     #[test]
