@@ -411,7 +411,7 @@ fn a_guest_has_memory_from_the_start_beyond_what_its_module_asks_for() {
     for (builder, pages) in [
         (dialer(&size).memory_headroom(0), 2),
         (dialer(&size).memory_headroom(65_535), 2),
-        (dialer(&size), 18),
+        (dialer(&size), 26),
         (dialer(&size).memory_headroom(65_536 * 100), 102),
         (dialer(&size).memory_headroom(u64::MAX), 2049),
         (dialer(&size).memory_limit(65_536 * 3), 2),

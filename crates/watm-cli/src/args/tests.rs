@@ -20,7 +20,7 @@ fn the_defaults_are_those_of_the_help() {
     assert_eq!(args.run.load.max_module_size, 64 << 20);
     assert_eq!(args.run.load.compile_timeout, Duration::from_secs(60));
     assert_eq!(args.run.transport.memory_limit, 256 << 20);
-    assert_eq!(args.run.transport.memory_headroom, 1 << 20);
+    assert_eq!(args.run.transport.memory_headroom, 3 << 19);
     assert_eq!(args.run.transport.close_grace, Duration::from_secs(3));
     assert_eq!(args.run.transport.keepalive, Duration::from_secs(60));
     assert_eq!(args.run.transport.connect_timeout, Duration::from_secs(10));

@@ -103,7 +103,7 @@ pub(crate) struct TransportArgs {
     pub(crate) memory_limit: u64,
 
     /// Memory that each module instance has from the start beyond what it asks for
-    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = size::parse,
+    #[arg(long, value_name = "BYTES", default_value = "1536K", value_parser = size::parse,
         help_heading = "Limits")]
     pub(crate) memory_headroom: u64,
 

@@ -84,7 +84,7 @@ impl<R> Builder<R> {
                 drain_timeout: Duration::from_secs(30),
                 keepalive: Some(Duration::from_secs(60)),
                 memory_limit: 256 << 20,
-                memory_headroom: 1 << 20,
+                memory_headroom: 3 << 19,
                 descriptor_limit: 64,
                 handshake_limit: 256,
                 backlog: 128,
@@ -245,8 +245,8 @@ impl<R> Builder<R> {
     }
 
     /// Sets how many bytes of memory an instance has from the start beyond what its module asks
-    /// for, rounded down to pages of 64 KiB; 1 MiB by default. It is at most half of what the module
-    /// and the memory limit let the memory grow.
+    /// for, rounded down to pages of 64 KiB; 1.5 MiB by default. It is at most half of what the
+    /// module and the memory limit let the memory grow.
     ///
     /// A garbage collector runs more rarely in a larger heap, and some take as their heap whatever
     /// memory is there when the module starts. Pages that the module does not touch cost nothing.
