@@ -13,8 +13,12 @@ use crate::threads;
 
 /// The stack size of the supervisor's thread, in bytes.
 const STACK: usize = 256 * 1024;
-/// Bytes wait in a write-behind buffer for one to two ticks while the guest computes.
+/// Bytes wait in a write-behind buffer for one to two ticks while the guest computes, as long as few
+/// buffers are watched.
 const FLUSH_TICK: Duration = Duration::from_micros(250);
+/// Number of buffers for each of which there is a look in each tick. With more of them, looks are
+/// rarer, so that they take a bounded part of a core.
+const FEW_WATCHED: usize = 64;
 /// The longest pause between two looks at a buffer whose socket takes nothing.
 const FLUSH_PAUSE: Duration = Duration::from_millis(32);
 /// Number of looks that find nothing to send before the supervisor stops watching a buffer.
@@ -311,6 +315,7 @@ impl Supervisor {
     }
 
     fn flush(&mut self, now: Instant) {
+        let stretch = stretch(self.watched.len());
         self.watched.retain_mut(|watched| {
             if watched.next > now {
                 return true;
@@ -338,11 +343,20 @@ impl Supervisor {
                     watched.idle = 0;
                 }
             }
-            watched.next = now + watched.pause;
+            watched.next = now + (watched.pause * stretch).min(FLUSH_PAUSE);
             true
         });
-        self.next_look = self.watched.iter().map(|watched| watched.next).min();
+        let next = self.watched.iter().map(|watched| watched.next).min();
+        // Those that are due within a tick have a common look.
+        self.next_look = next.map(|next| next.max(now + FLUSH_TICK));
     }
+}
+
+/// How much rarer looks are with this many buffers.
+fn stretch(watched: usize) -> u32 {
+    u32::try_from(watched.div_ceil(FEW_WATCHED))
+        .unwrap_or(u32::MAX)
+        .max(1)
 }
 
 impl PartialEq for Alarm {
@@ -369,6 +383,7 @@ impl Ord for Alarm {
 mod tests {
     use super::*;
     use crossbeam_channel::unbounded;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
     fn alarms_of_connections_that_have_ended_do_not_pile_up() {
@@ -390,6 +405,50 @@ mod tests {
         assert!(supervisor.alarms.len() <= FEW_ALARMS + 1);
         let kept = |alarm: &Reverse<Alarm>| alarm.0.link.as_ptr() == Arc::as_ptr(&lives);
         assert!(supervisor.alarms.iter().any(kept));
+    }
+
+    /// Something that always waits, and counts the looks.
+    #[derive(Default)]
+    struct Busy(AtomicU64);
+
+    impl Delayed for Busy {
+        fn do_older(&self, _: Option<u64>, _: bool) -> Age {
+            Age::Waits(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+    }
+
+    /// Number of wake-ups and of looks in a tenth of a second in which so many buffers are busy.
+    fn wakes_and_looks(buffers: usize) -> (u64, u64) {
+        let mut supervisor = Supervisor::new();
+        let busy: Vec<_> = (0..buffers).map(|_| Arc::new(Busy::default())).collect();
+        for buffer in &busy {
+            let delayed: Weak<Busy> = Arc::downgrade(buffer);
+            supervisor.take(Order::Watch(delayed));
+        }
+        let mut wakes = 0;
+        let end = supervisor.next_look.expect("a look") + Duration::from_millis(100);
+        while let Some(look) = supervisor.next_look
+            && look < end
+        {
+            supervisor.flush(look);
+            wakes += 1;
+        }
+        let looks = busy.iter().map(|buffer| buffer.0.load(Ordering::Relaxed));
+        (wakes, looks.sum())
+    }
+
+    #[test]
+    fn looks_at_busy_buffers_are_bounded() {
+        assert_eq!(wakes_and_looks(1), (400, 400));
+        let most = 400 * FEW_WATCHED as u64;
+        for buffers in [FEW_WATCHED, 10 * FEW_WATCHED, 1000] {
+            let (wakes, looks) = wakes_and_looks(buffers);
+            assert!(
+                wakes <= 401 && looks <= most + buffers as u64,
+                "{wakes}, {looks}"
+            );
+            assert!(looks >= most / 3, "{looks}");
+        }
     }
 
     #[test]
