@@ -85,7 +85,7 @@ fn first_byte(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
 /// Round trips of all clients together, and the resources of the process for each client.
 fn round_trips(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
     let (plain, through) = Served::both(bench, command, Kind::Echo)?;
-    let (plain, through) = (Clients::of(bench, &plain)?, Clients::of(bench, &through)?);
+    let (plain, through) = (Clients::of(bench, plain)?, Clients::of(bench, through)?);
     let mut pair = Pair::default();
     for _ in 0..bench.effort.samples {
         pair.push(plain.round_trips(bench)?, through.round_trips(bench)?);
@@ -110,7 +110,7 @@ fn round_trips(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
 /// Bulk traffic of all clients in both directions, and the processor time that it takes.
 fn both_ways(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
     let (plain, through) = Served::both(bench, command, Kind::Both)?;
-    let (mut plain, mut through) = (Bulk::of(bench, &plain)?, Bulk::of(bench, &through)?);
+    let (mut plain, mut through) = (Bulk::of(bench, plain)?, Bulk::of(bench, through)?);
     for _ in 0..bench.effort.samples {
         plain.carry(bench)?;
         through.carry(bench)?;
@@ -118,8 +118,8 @@ fn both_ways(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
     let [rate, processor] = command.both;
     let (plain_time, through_time) = (plain.processor()?, through.processor()?);
     let pair = Pair {
-        plain: plain.rates,
-        through: through.rates,
+        plain: std::mem::take(&mut plain.rates),
+        through: std::mem::take(&mut through.rates),
     };
     let rows = [
         Row::compared(command.group, rate, Unit::BytesPerSecond, &pair, 0.5),
@@ -167,33 +167,36 @@ impl Served {
         Ok(client)
     }
 
+    /// What the process uses once its stock of instances is full again.
     fn usage(&self) -> io::Result<Usage> {
-        Usage::of(&self.process.id().to_string())
+        Usage::settled_of(&self.process.id().to_string())
     }
 }
 
 /// The clients that exchange messages, and what their process uses without them and while they are
 /// new.
-struct Clients<'a> {
-    served: &'a Served,
+struct Clients {
+    /// Ends before its clients, which would otherwise look like failures to it.
+    served: Served,
     clients: Vec<TcpStream>,
     _first: Vec<TcpStream>,
     before: Usage,
     new: Usage,
 }
 
-impl<'a> Clients<'a> {
-    fn of(bench: &Bench, served: &'a Served) -> io::Result<Self> {
+impl Clients {
+    fn of(bench: &Bench, served: Served) -> io::Result<Self> {
         let open = |count| -> io::Result<Vec<_>> { (0..count).map(|_| served.client()).collect() };
         let first = open(FIRST)?;
         let before = served.usage()?;
         let clients = open(bench.clients)?;
+        let new = served.usage()?;
         Ok(Self {
             served,
             clients,
             _first: first,
             before,
-            new: served.usage()?,
+            new,
         })
     }
 
@@ -222,8 +225,9 @@ impl<'a> Clients<'a> {
 }
 
 /// Clients that send and receive as much as they can.
-struct Bulk<'a> {
-    served: &'a Served,
+struct Bulk {
+    /// Ends before its clients, as that of [`Clients`].
+    served: Served,
     clients: Vec<TcpStream>,
     /// Bytes per second of all of them.
     rates: Quantiles,
@@ -232,13 +236,14 @@ struct Bulk<'a> {
     before: f64,
 }
 
-impl<'a> Bulk<'a> {
-    fn of(bench: &Bench, served: &'a Served) -> io::Result<Self> {
+impl Bulk {
+    fn of(bench: &Bench, served: Served) -> io::Result<Self> {
         let before = processor_time(served.process.id())?;
         let client = |_| connect(served.at, Kind::Both, PIECE);
+        let clients = (0..bench.clients).map(client).collect::<io::Result<_>>()?;
         Ok(Self {
             served,
-            clients: (0..bench.clients).map(client).collect::<io::Result<_>>()?,
+            clients,
             rates: Quantiles::default(),
             moved: 0,
             before,

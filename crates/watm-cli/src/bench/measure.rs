@@ -132,13 +132,18 @@ impl Usage {
         })
     }
 
-    /// The usage after the threads of closed connections have ended: when it no longer falls.
+    /// The usage after the threads of closed connections have ended: when it no longer changes.
     pub(super) fn settled() -> io::Result<Self> {
-        let mut last = Self::now()?;
+        Self::settled_of("self")
+    }
+
+    /// The same of a process, which may also be starting threads.
+    pub(super) fn settled_of(process: &str) -> io::Result<Self> {
+        let mut last = Self::of(process)?;
         for _ in 0..SETTLE_LOOKS {
             thread::sleep(SETTLE);
-            let now = Self::now()?;
-            let same = now.threads >= last.threads && now.descriptors >= last.descriptors;
+            let now = Self::of(process)?;
+            let same = now.threads == last.threads && now.descriptors == last.descriptors;
             last = now;
             if same {
                 break;
