@@ -103,7 +103,8 @@
 //! runs. So a module need not defend itself against its own mistakes, but it must not panic at what
 //! a peer sends.
 //!
-//! [`log!`] writes lines for the host's log.
+//! [`log!`] writes lines for the host's log. Other crates can use standard error as they do
+//! elsewhere.
 //!
 //! # Build a module
 //!
@@ -162,8 +163,7 @@
 //! - The worker gets some seconds to end when the host asks for it. It looks for that between
 //!   polls, so a codec should not compute for longer than that in one call.
 //! - Memory is limited, often to 256 MiB for an instance.
-//! - There are no threads. Clocks and random numbers are there: `std::time`, and the `random_get`
-//!   of WASI, for example by the crate `getrandom`.
+//! - There are no threads. Clocks are there (`std::time`), and random numbers ([`random`]).
 //! - A codec is called only for bytes. A transport that sends without being asked, such as padding
 //!   at intervals, needs a worker of its own: see [`raw`].
 //!
@@ -181,6 +181,7 @@ mod input;
 mod log;
 mod module;
 mod output;
+mod random;
 pub mod raw;
 mod session;
 mod stream;
@@ -193,8 +194,14 @@ pub use codec::{Codec, Identity};
 pub use config::config;
 pub use error::{Error, Result};
 pub use output::Output;
+pub use random::random;
 pub use stream::Stream;
 pub use transport::{Address, Transport};
+
+/// The examples of the file are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 /// For the macros alone.
 #[doc(hidden)]

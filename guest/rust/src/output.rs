@@ -16,7 +16,7 @@ use crate::worker::Limits;
 /// output.push(&[0, 5]);                          // a header,
 /// let body = output.push(b"hello");              // what follows it,
 /// body.make_ascii_uppercase();                   // changed in place,
-/// output.reserve(2).copy_from_slice(&[7, 7]);    // and a checksum
+/// output.grow(2).copy_from_slice(&[7, 7]);       // and a checksum
 /// assert_eq!(output.as_slice(), b"\0\x05HELLO\x07\x07");
 /// ```
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Output {
     }
 
     /// Appends `length` zero bytes, and returns them to be filled in.
-    pub fn reserve(&mut self, length: usize) -> &mut [u8] {
+    pub fn grow(&mut self, length: usize) -> &mut [u8] {
         let end = self.bytes.len();
         self.bytes.resize(end + length, 0);
         &mut self.bytes[end..]

@@ -71,3 +71,7 @@ pub use descriptor::{Descriptor, Shutdown};
 pub use poll::{Event, Subscription, poll};
 
 pub(crate) use carry::Descriptors;
+
+pub(crate) fn random(buffer: &mut [u8]) -> crate::Result<()> {
+    sys::random_get(buffer)
+}

@@ -67,11 +67,13 @@
 mod conn;
 mod pipe;
 mod script;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::Handshake;
 use crate::transport::Transport;
 
@@ -83,7 +85,8 @@ pub use wire::Wire;
 ///
 /// # Errors
 ///
-/// That of the dialer's configuration or handshake, or else of the listener's.
+/// That of the configuration or handshake that has failed. If both have, that of the dialer, unless
+/// it was reset.
 pub fn pair<T: Transport>(dialer: Option<&[u8]>, listener: Option<&[u8]>) -> Result<(Conn, Conn)> {
     connect::<T>(dialer, listener, wire())
 }
@@ -150,7 +153,9 @@ fn connect<T: Transport>(
 ) -> Result<(Conn, Conn)> {
     let mut dialer = dial::<T>(dialer, near);
     let mut listener = accept::<T>(listener, far);
-    dialer.established()?;
-    listener.established()?;
-    Ok((dialer, listener))
+    match (dialer.established(), listener.established()) {
+        // The cause is what has made the listener reset.
+        (Err(Error::CONNRESET), Err(cause)) => Err(cause),
+        (first, second) => first.and(second).map(|()| (dialer, listener)),
+    }
 }

@@ -1,4 +1,8 @@
-//! The functions of `sys.rs` where there is no WASI: none of them can do anything.
+//! The functions of `sys.rs` where there is no WASI. Only chance is there: tests of transports need
+//! it.
+
+use std::fs::File;
+use std::io::Read;
 
 use super::poll::{Event, Subscription};
 use crate::error::{Error, Result};
@@ -11,6 +15,10 @@ macro_rules! unsupported {
             }
         )*
     };
+}
+
+pub(super) fn random_get(buffer: &mut [u8]) -> Result<()> {
+    Ok(File::open("/dev/urandom")?.read_exact(buffer)?)
 }
 
 unsupported! {

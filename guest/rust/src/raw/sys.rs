@@ -51,6 +51,7 @@ mod wasi {
             count: usize,
             ready: *mut usize,
         ) -> i32;
+        pub(super) fn random_get(buffer: *mut u8, length: usize) -> i32;
         pub(super) fn sock_shutdown(fd: i32, how: i32) -> i32;
     }
 }
@@ -137,6 +138,11 @@ pub(super) fn poll_oneoff(subscriptions: &[Subscription], events: &mut [Event]) 
         )
     })?;
     Ok(ready)
+}
+
+pub(super) fn random_get(buffer: &mut [u8]) -> Result<()> {
+    // SAFETY: the host writes within the slice, which is borrowed for that.
+    check(unsafe { wasi::random_get(buffer.as_mut_ptr(), buffer.len()) })
 }
 
 pub(super) fn sock_shutdown(fd: i32, how: u8) -> Result<()> {

@@ -64,7 +64,8 @@ struct State {
     bytes: VecDeque<u8>,
     /// How the stream ends after the bytes, once nothing more is written.
     end: Option<Result<()>>,
-    is_reader_gone: bool,
+    /// What writes fail with, since nobody reads.
+    broken: Option<Error>,
     watchers: Vec<Arc<Signal>>,
 }
 
@@ -101,7 +102,10 @@ impl Pipe {
     /// Never waits: `AGAIN`.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<usize> {
         let mut state = lock(&self.state);
-        if state.is_reader_gone || state.end.is_some() {
+        if let Some(error) = state.broken {
+            return Err(error);
+        }
+        if state.end.is_some() {
             return Err(Error::PIPE);
         }
         let length = bytes.len().min(self.capacity - state.bytes.len());
@@ -120,10 +124,10 @@ impl Pipe {
         state.tell();
     }
 
-    /// Nobody reads any more.
-    pub(super) fn abandon(&self) {
+    /// Nobody reads any more: writes fail with `error`.
+    pub(super) fn abandon(&self, error: Error) {
         let mut state = lock(&self.state);
-        state.is_reader_gone = true;
+        state.broken.get_or_insert(error);
         state.bytes.clear();
         state.tell();
     }
@@ -135,7 +139,7 @@ impl Pipe {
 
     pub(super) fn is_writable(&self) -> bool {
         let state = lock(&self.state);
-        state.bytes.len() < self.capacity || state.end.is_some() || state.is_reader_gone
+        state.bytes.len() < self.capacity || state.end.is_some() || state.broken.is_some()
     }
 }
 
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn a_pipe_that_nobody_reads_is_broken() {
         let pipe = Pipe::new(4);
-        pipe.abandon();
+        pipe.abandon(Error::PIPE);
         assert!(pipe.is_writable());
         assert_eq!(pipe.write(b"x"), Err(Error::PIPE));
     }

@@ -46,7 +46,8 @@ impl Wire {
 
     /// An end whose bytes go through a socket, for a transport that talks to a real peer.
     ///
-    /// Ends of streams pass in both directions. Two threads move the bytes.
+    /// Ends of streams pass in both directions. A transport that fails ends its stream too, since
+    /// std cannot reset a socket. Two threads move the bytes.
     ///
     /// # Errors
     ///
@@ -65,11 +66,11 @@ impl Wire {
         self.outgoing.end(Ok(()));
     }
 
-    /// Ends both directions: the other end reads all bytes, and then
-    /// [`Error::CONNRESET`]. What it writes fails.
+    /// Ends both directions with [`Error::CONNRESET`]: the other end reads all bytes first. What it
+    /// writes fails.
     pub fn reset(&self) {
         self.fail(Error::CONNRESET);
-        self.incoming.abandon();
+        self.incoming.abandon(Error::CONNRESET);
     }
 
     /// The other end reads all bytes, and then this error.
@@ -108,7 +109,7 @@ impl Drop for Wire {
         } else {
             Ok(())
         });
-        self.incoming.abandon();
+        self.incoming.abandon(Error::PIPE);
     }
 }
 
@@ -174,7 +175,7 @@ fn send(far: &Wire, mut socket: &TcpStream) {
             Err(error) => Err(error.into()),
         };
         if sent.is_err() {
-            far.incoming.abandon();
+            far.incoming.abandon(Error::PIPE);
             let _ = socket.shutdown(net::Shutdown::Both);
             return;
         }
@@ -234,7 +235,7 @@ mod tests {
         );
         assert_eq!(
             far.write(b"x").expect_err("reset").kind(),
-            io::ErrorKind::BrokenPipe
+            io::ErrorKind::ConnectionReset
         );
     }
 
