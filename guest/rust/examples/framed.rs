@@ -2,7 +2,8 @@
 //! ends the stream, so that nobody can cut it unnoticed. Both sides begin with a greeting, which
 //! has the version and a name from the configuration, and refuse a peer that has another one.
 //!
-//! As a fixed dialer, it dials the second line of the configuration.
+//! As a fixed dialer, and as a relay without a remote, it dials the second line of the
+//! configuration.
 //!
 //! ```sh
 //! cargo build --release --target wasm32-wasip1 --example framed

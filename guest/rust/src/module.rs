@@ -180,10 +180,16 @@ impl<T: Transport, S: System> Exports<T, S> {
 
     /// Returns an error number, where the other roles return the network's descriptor.
     fn associate(&self) -> i32 {
-        self.connect(Handshake::Dial, |_| {
-            Ok((self.system.accept()?, self.system.dial_fixed()?))
-        })
-        .min(0)
+        let network = self.connect(Handshake::Dial, |transport| {
+            let internal = self.system.accept()?;
+            let network = match (self.system.dial_fixed(), transport.address()) {
+                // The host leaves the remote of this relay to the module.
+                (Err(Error::NODEV), Some(address)) => self.system.dial(address),
+                (network, _) => network,
+            };
+            Ok((internal, network?))
+        });
+        network.min(0)
     }
 
     /// `open` returns both sides.
@@ -270,6 +276,7 @@ mod tests {
         config: Option<&'static str>,
         journal: Rc<RefCell<Vec<String>>>,
         result: Option<Error>,
+        has_no_remote: bool,
     }
 
     impl Fake {
@@ -290,6 +297,9 @@ mod tests {
 
         fn dial_fixed(&self) -> Result<i32> {
             self.note("dial_fixed".into());
+            if self.has_no_remote {
+                return Err(Error::NODEV);
+            }
             Ok(11)
         }
 
@@ -387,6 +397,24 @@ mod tests {
             &module,
             &["accept", "dial_fixed", "write 11 hi", "run 4 12 11"],
         );
+    }
+
+    #[test]
+    fn a_relay_without_a_remote_dials_the_address_of_the_transport() {
+        let fake = |config| Fake {
+            config: Some(config),
+            has_no_remote: true,
+            ..Fake::default()
+        };
+        let module = Exports::<Greeting, Fake>::new(fake("host:1"));
+        module.init();
+        assert_eq!(module.associate(), 0);
+        let expected = ["accept", "dial_fixed", "dial tcp host:1", "write 10 host:1"];
+        assert_journal(&module, &expected);
+
+        let module = Exports::<Greeting, Fake>::new(fake("hi"));
+        module.init();
+        assert_eq!(module.associate(), Error::NODEV.negated());
     }
 
     #[test]

@@ -25,7 +25,8 @@ use crate::worker::Limits;
 /// | relay | `watm_associate_v1` | [`dial`](Self::dial) |
 ///
 /// A fixed dialer connects to [`address`](Self::address). A relay accepts a connection that is
-/// plain, and runs the handshake on the one that it dials.
+/// plain, and runs the handshake on the one that it dials: to the remote that the host has, or else
+/// to [`address`](Self::address).
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -116,7 +117,8 @@ pub trait Transport: Sized + 'static {
     /// As in [`dial`](Self::dial).
     fn accept(&mut self, stream: &mut Stream) -> Result<(Self::Encoder, Self::Decoder)>;
 
-    /// Where a fixed dialer connects to. The default, `None`, is for transports that are none.
+    /// Where a fixed dialer connects to, and a relay whose remote the host leaves to the module. The
+    /// default, `None`, is for transports that are neither.
     ///
     /// The host checks the address against its policy. A fixed dialer without an address fails with
     /// [`Error::DESTADDRREQ`](crate::Error::DESTADDRREQ).
@@ -125,7 +127,7 @@ pub trait Transport: Sized + 'static {
     }
 }
 
-/// Where a fixed dialer connects to.
+/// Where a module connects to by its own choice.
 ///
 /// ```
 /// use watm_guest::Address;
