@@ -3,6 +3,8 @@
 //! It reads only while all that it made of earlier input is written. So a side that takes nothing
 //! stops the one that sends, and never more is kept than one read and one call of the codec make.
 
+use std::mem;
+
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::input::Input;
@@ -97,9 +99,10 @@ impl<C: Codec> Direction<C> {
     /// That of a failed read or of the codec, when all that came before is written.
     pub(crate) fn advance(&mut self, host: &mut impl Host, ready: Interests) -> Result<()> {
         let mut is_readable = ready.of(self.from).read;
-        let is_writable = ready.of(self.to).write;
+        // What the poll has reported holds for one write.
+        let mut is_writable = ready.of(self.to).write;
         let mut turn = TURN;
-        while self.flush(host, is_writable) {
+        while self.flush(host, mem::take(&mut is_writable)) {
             match self.phase {
                 Phase::Open if turn == 0 => break,
                 Phase::Open if self.has_work => {

@@ -130,12 +130,12 @@
 //! cargo build --release --target wasm32-wasip1
 //! ```
 //!
-//! Such a module has neither `_initialize` nor `_start`, so it also runs on hosts that call neither.
-//! What the C library has to set up, the linker puts in front of each export.
+//! Such a module has neither `_initialize` nor `_start`, so it also runs on hosts that call
+//! neither. What the C library has to set up, the linker puts in front of each export.
 //!
-//! A program works as well: a *command* with `_start`, whose `main` is empty. It uses [`export!`] in
-//! the same way, in `main.rs`. Build a program if you link C or C++ code with constructors: they run
-//! once, in `_start`, where they would run in each call of a `cdylib`.
+//! A program works as well: a *command* with `_start`, whose `main` is empty. It uses [`export!`]
+//! in the same way, in `main.rs`. Build a program if you link C or C++ code with constructors: they
+//! run once, in `_start`, but in each call of a `cdylib`.
 //!
 //! The crate needs Rust 1.63 and no other crate. With Debian 12's own compiler (packages `rustc`,
 //! `libstd-rust-dev-wasm32` and `lld-14`), whose name for the target is `wasm32-wasi`:

@@ -1,8 +1,8 @@
 //! Transports and codecs without WebAssembly, for the tests of an author.
 //!
-//! The handshakes and the worker are those of a module. Only what is behind the descriptors is
-//! another thing: pipes in memory, or sockets of TCP. Each transport runs on a thread of its own.
-//! None of this exists in a module.
+//! The handshakes and the worker are those of a module. Only what is behind the descriptors
+//! differs: pipes in memory, or sockets of TCP. Each transport runs on a thread of its own. None of
+//! this exists in a module.
 //!
 //! Two ends of a connection, each with its configuration:
 //!

@@ -117,8 +117,8 @@ pub trait Transport: Sized + 'static {
     /// As in [`dial`](Self::dial).
     fn accept(&mut self, stream: &mut Stream) -> Result<(Self::Encoder, Self::Decoder)>;
 
-    /// Where a fixed dialer connects to, and a relay whose remote the host leaves to the module. The
-    /// default, `None`, is for transports that are neither.
+    /// Where a fixed dialer connects to, and a relay whose remote the host leaves to the module.
+    /// The default, `None`, is for transports that are neither.
     ///
     /// The host checks the address against its policy. A fixed dialer without an address fails with
     /// [`Error::DESTADDRREQ`](crate::Error::DESTADDRREQ).

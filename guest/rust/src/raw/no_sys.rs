@@ -1,5 +1,5 @@
-//! The functions of `sys.rs` where there is no WASI. Only chance is there: tests of transports need
-//! it.
+//! The functions of `sys.rs` where there is no WASI. Only random bytes are there: tests of
+//! transports need them.
 
 use std::fs::File;
 use std::io::Read;

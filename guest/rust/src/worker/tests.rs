@@ -360,6 +360,24 @@ fn a_host_that_takes_only_small_writes_as_a_whole_gets_small_ones() {
 }
 
 #[test]
+fn a_write_that_follows_one_into_reported_room_is_not_repeated_in_parts() {
+    let internal = Peer::new(vec![bytes("ab")]);
+    let network = Peer::new(vec![End]).taking(Taking::EveryOther);
+    let mut host = Script::new(internal, network);
+    host.network.has_room = false;
+    host.cancel = 4;
+    let result = host.run(Inflate::default(), Identity);
+    assert_eq!(result, Err(Error::CANCELED));
+    let writes = host
+        .journal
+        .iter()
+        .filter(|entry| entry.starts_with("write Network"));
+    for entry in writes {
+        assert!(entry.starts_with("write Network 32 "), "{entry}");
+    }
+}
+
+#[test]
 fn control_ends_the_worker_at_once() {
     let internal = Peer::new(vec![bytes("lost")]);
     let mut host = Script::new(internal, Peer::new(vec![]));
