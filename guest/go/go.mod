@@ -1,0 +1,3 @@
+module watm
+
+go 1.24

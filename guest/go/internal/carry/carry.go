@@ -1,0 +1,96 @@
+// Package carry moves the bytes of a connection: in both directions, each to its own end, until
+// both have ended, one has failed, or control says so. It knows neither hosts nor handshakes.
+package carry
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+)
+
+// Size of the pieces, in bytes.
+const piece = 16 * 1024
+
+// Connection is what is carried.
+type Connection struct {
+	Plain   net.Conn  // the application's side
+	Wrapped net.Conn  // what the transport made of the network
+	Network net.Conn  // the network itself
+	Control io.Reader // its first byte, or its end, ends the connection; nil if there is none
+}
+
+// Run carries the connection. It returns nil when both directions have ended, ECANCELED if control
+// was used, or the first error.
+func (c *Connection) Run() error {
+	ended := make(chan error, 3)
+	go func() { ended <- pump(c.Wrapped, c.Plain, c.endNetwork) }()
+	go func() { ended <- pump(c.Plain, c.Wrapped, c.endPlain) }()
+	if c.Control != nil {
+		go func() { ended <- watch(c.Control) }()
+	}
+	for range 2 {
+		// Control never ends without an error, so these are the two directions.
+		if err := <-ended; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Connection) endPlain() error { return closeWrite(c.Plain) }
+
+// endNetwork tells the peer that the application has sent all.
+func (c *Connection) endNetwork() error {
+	if _, ok := c.Wrapped.(halfCloser); ok {
+		return closeWrite(c.Wrapped)
+	}
+	return closeWrite(c.Network)
+}
+
+type halfCloser interface{ CloseWrite() error }
+
+func closeWrite(conn net.Conn) error {
+	half, ok := conn.(halfCloser)
+	if !ok {
+		return nil
+	}
+	// Nobody is left to be told if the connection is gone.
+	if err := half.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		return err
+	}
+	return nil
+}
+
+// pump copies until the end of the stream and then says so.
+func pump(to io.Writer, from io.Reader, end func() error) error {
+	buffer := make([]byte, piece)
+	for {
+		count, err := from.Read(buffer)
+		if count > 0 {
+			// What came before an error is still delivered.
+			written, err := to.Write(buffer[:count])
+			if err != nil {
+				return err
+			}
+			if written != count {
+				return io.ErrShortWrite
+			}
+		}
+		if err == io.EOF {
+			return end()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// watch returns when control is used: always with an error.
+func watch(control io.Reader) error {
+	_, err := io.ReadFull(control, make([]byte, 1))
+	if err == nil || err == io.EOF {
+		return syscall.ECANCELED
+	}
+	return err
+}
