@@ -33,6 +33,7 @@ impl Host {
                 self.prediction.polls(self.measures.calls, &subscriptions);
                 self.wait_for_events(&subscriptions, &mut events)
             })
+            .map(|()| self.note_what_came(&subscriptions, &events))
             .and_then(|()| Ok(write_events(memory, events_at, &events)?))
             .map(|()| u32::try_from(events.len()).unwrap_or(u32::MAX));
         subscriptions.clear();
@@ -42,6 +43,18 @@ impl Host {
             self.events = events;
         }
         result
+    }
+
+    /// Records whether the guest's last read before the poll would have got something.
+    fn note_what_came(&mut self, subscriptions: &[Subscription], events: &[Event]) {
+        let last = self.prediction.last_read();
+        let mut of_last = subscriptions.iter().filter(|subscription| {
+            matches!(subscription.kind, SubscriptionKind::FdRead { fd } if fd == last)
+        });
+        if let Some(of_last) = of_last.next() {
+            let is_it = |event: &Event| event.userdata == of_last.userdata;
+            self.prediction.came(events.iter().any(is_it));
+        }
     }
 
     fn wait_for_events(

@@ -8,6 +8,10 @@
 //! read gets something, the read returns it, and one poll was saved. If anything else comes, the
 //! read is refused, and the poll finds it.
 //!
+//! This only helps if the read gets something. If something else comes, the guest goes through its
+//! poll after that, where it could have done so while it waited. So it is also predicted what comes
+//! next: a client that sends a message and waits for the answer makes both sides take turns.
+//!
 //! The guest cannot tell this from a slow read, as long as it makes no other call between the read
 //! and the poll. If it does so once, that call was late by at most [`YOUNG`], or by [`OLD`] after
 //! many rounds. Then the guest has to prove itself again, for longer. The time counts from the
@@ -62,6 +66,43 @@ pub(super) struct Prediction {
     wrong: u32,
     /// How long a worker may sleep in a read, before and after many rounds.
     limits: [Duration; 2],
+    /// What comes next.
+    source: Source,
+}
+
+/// Predicts whether the next thing that comes is for the read or for something else, from which of
+/// both came last. As a branch predictor does, it changes its mind after two surprises.
+#[derive(Debug)]
+struct Source {
+    /// Whether the last thing was for the read.
+    last: bool,
+    /// For either case, from 0, something else, to 3, the read.
+    next: [u8; 2],
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            last: true,
+            next: [3; 2],
+        }
+    }
+}
+
+impl Source {
+    fn is_read(&self) -> bool {
+        self.next[usize::from(self.last)] >= 2
+    }
+
+    fn came(&mut self, for_read: bool) {
+        let next = &mut self.next[usize::from(self.last)];
+        *next = if for_read {
+            (*next + 1).min(3)
+        } else {
+            next.saturating_sub(1)
+        };
+        self.last = for_read;
+    }
 }
 
 impl Default for Prediction {
@@ -76,6 +117,7 @@ impl Default for Prediction {
             since: None,
             wrong: 0,
             limits: [YOUNG, OLD],
+            source: Source::default(),
         }
     }
 }
@@ -137,11 +179,25 @@ impl Prediction {
             // The guest reads where it should have polled.
             return None;
         }
+        if !self.source.is_read() {
+            return None;
+        }
         let [young, old] = self.limits;
         let limit = if self.rounds < MANY { young } else { old };
         let now = Instant::now();
         let end = *self.since.get_or_insert(now) + limit;
         (now <= end).then(|| (std::mem::take(&mut self.polled), end))
+    }
+
+    /// Records that something came that the guest waited for, in its last read or in the poll after
+    /// it, and whether it was for the read.
+    pub(super) fn came(&mut self, for_read: bool) {
+        self.source.came(for_read);
+    }
+
+    /// The descriptor of the last read before a poll.
+    pub(super) fn last_read(&self) -> u32 {
+        self.last
     }
 
     /// Gives back what [`Prediction::of`] returned.
@@ -210,11 +266,13 @@ impl Host {
                 }
                 let is_ready = self.readiness(other, Direction::Read).is_some();
                 if is_ready && other != fd {
+                    // The poll tells what it is.
                     return Ok(false);
                 }
                 ready |= is_ready;
             }
             if ready {
+                self.prediction.came(true);
                 return Ok(true);
             }
             if Instant::now() >= end {
@@ -323,6 +381,36 @@ mod tests {
             calls.prediction.worth = worth;
             assert_eq!(calls.is_predicted_within(10 * ENOUGH), expected);
         }
+    }
+
+    #[test]
+    fn what_comes_next_is_learnt() {
+        for pattern in [&[true][..], &[false], &[true, false]] {
+            let mut source = Source::default();
+            let mut turns = pattern.iter().copied().cycle();
+            for turn in turns.by_ref().take(12) {
+                source.came(turn);
+            }
+            for turn in turns.take(12) {
+                assert_eq!(source.is_read(), turn, "{pattern:?}");
+                source.came(turn);
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_sleeps_in_a_read_only_if_something_comes_for_it() {
+        let mut calls = Calls::new();
+        assert!(calls.is_predicted_within(2 * ENOUGH));
+        for _ in 0..10 {
+            calls.prediction.came(false);
+        }
+        assert!(!calls.round());
+        for _ in 0..10 {
+            calls.prediction.came(true);
+        }
+        assert!(calls.round());
+        assert_eq!(calls.prediction.wrong, 0);
     }
 
     #[test]
