@@ -13,8 +13,8 @@ use crate::threads;
 
 /// The stack size of the supervisor's thread, in bytes.
 const STACK: usize = 256 * 1024;
-/// Bytes wait in a write-behind buffer for one to two ticks while the guest computes, as long as few
-/// buffers are watched.
+/// Bytes wait in a write-behind buffer for one to three ticks while the guest computes, as long as
+/// few buffers are watched.
 const FLUSH_TICK: Duration = Duration::from_micros(250);
 /// Number of buffers for each of which there is a look in each tick. With more of them, looks are
 /// rarer, so that they take a bounded part of a core.
@@ -347,8 +347,9 @@ impl Supervisor {
             true
         });
         let next = self.watched.iter().map(|watched| watched.next).min();
-        // Those that are due within a tick have a common look.
-        self.next_look = next.map(|next| next.max(now + FLUSH_TICK));
+        // Those that are due within a tick have a common look. Each look passes all of them.
+        let tick = (FLUSH_TICK * stretch).min(FLUSH_PAUSE);
+        self.next_look = next.map(|next| next.max(now + tick));
     }
 }
 

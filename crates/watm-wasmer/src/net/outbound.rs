@@ -145,6 +145,10 @@ impl Outbound {
             state.watched = true;
             supervisor::watch(self);
         }
+        if taken >= ENOUGH && !waits {
+            // It needs no flush, and says nothing of the writes that do.
+            state.writes = 0;
+        }
         if taken == 0 {
             // Nothing of this write was taken: report the error at once.
             state.tell()?;
