@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::flow::{self, Lane, PIECE};
 use super::latency;
@@ -20,6 +22,11 @@ const MESSAGE: usize = 64;
 /// Bytes per write or read of bulk traffic.
 const BULK: usize = 64 * 1024;
 const GIGABYTE: f64 = 1e9;
+/// How long a process must be idle to have carried everything, and how often to look.
+const ARRIVAL: Duration = Duration::from_millis(50);
+const ARRIVAL_LOOKS: usize = 100;
+/// Between a new client and the next, so that the end of one does not disturb the other.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A command that has clients, and what its measurements are called.
 pub(super) struct Command {
@@ -74,8 +81,14 @@ pub(super) fn all(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble>
 fn first_byte(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
     let (plain, through) = Served::both(bench, command, Kind::Echo)?;
     let mut pair = Pair::default();
-    for _ in 0..bench.effort.dials {
+    let started = Instant::now();
+    for taken in 0..bench.effort.dials {
+        if taken > 0 && started.elapsed() > bench.effort.churn_limit {
+            break;
+        }
+        thread::sleep(PAUSE);
         pair.plain.time(|| plain.client())?;
+        thread::sleep(PAUSE);
         pair.through.time(|| through.client())?;
     }
     let rows = latency::rows(command.group, command.first_byte, &pair);
@@ -167,6 +180,20 @@ impl Served {
         Ok(client)
     }
 
+    /// The processor time of the process so far, in seconds, once what is on its way has arrived.
+    fn processor_time(&self) -> io::Result<f64> {
+        let mut last = processor_time(self.process.id())?;
+        for _ in 0..ARRIVAL_LOOKS {
+            thread::sleep(ARRIVAL);
+            let now = processor_time(self.process.id())?;
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        Ok(last)
+    }
+
     /// What the process uses once its stock of instances is full again.
     fn usage(&self) -> io::Result<Usage> {
         Usage::settled_of(&self.process.id().to_string())
@@ -238,9 +265,9 @@ struct Bulk {
 
 impl Bulk {
     fn of(bench: &Bench, served: Served) -> io::Result<Self> {
-        let before = processor_time(served.process.id())?;
         let client = |_| connect(served.at, Kind::Both, PIECE);
         let clients = (0..bench.clients).map(client).collect::<io::Result<_>>()?;
+        let before = served.processor_time()?;
         Ok(Self {
             served,
             clients,
@@ -261,10 +288,9 @@ impl Bulk {
         Ok(())
     }
 
-    /// Seconds of processor time for a gigabyte. What is still on its way after a sample is small
-    /// beside all that was moved.
+    /// Seconds of processor time for a gigabyte.
     fn processor(&self) -> io::Result<f64> {
-        let time = processor_time(self.served.process.id())? - self.before;
+        let time = self.served.processor_time()? - self.before;
         Ok(time / (self.moved as f64 / GIGABYTE).max(f64::MIN_POSITIVE))
     }
 }
