@@ -73,7 +73,10 @@ func FromFD(fd int32) (Conn, error) {
 	if err := syscall.SetNonblock(int(fd), true); err != nil {
 		return nil, err
 	}
+	// The connection shares the descriptor with the file, which counts its users. If the file were
+	// left to the collector, closing it later could take the connection out of the scheduler.
 	file := os.NewFile(uintptr(fd), "connection")
+	defer file.Close()
 	conn, err := net.FileConn(file)
 	if err != nil {
 		return nil, err
