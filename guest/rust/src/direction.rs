@@ -30,7 +30,9 @@ pub(crate) struct Direction<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Nothing more is read. When the output is written, the other side is told.
+    /// Nothing more is read. When the codec has done its work on what was, its direction ends.
+    Stopping,
+    /// Nothing more is read, and the codec has finished. When the output is written, the other side is told.
     Ending,
     /// Reading or the codec has failed. When the output is written, that is the worker's error.
     Failing(Error),
@@ -74,7 +76,7 @@ impl<C: Codec> Direction<C> {
         match self.phase {
             Phase::Over | Phase::Stranded => Some(Ok(())),
             Phase::Broken(error) => Some(Err(error)),
-            Phase::Open | Phase::Ending | Phase::Failing(_) => None,
+            Phase::Open | Phase::Stopping | Phase::Ending | Phase::Failing(_) => None,
         }
     }
 
@@ -83,10 +85,11 @@ impl<C: Codec> Direction<C> {
         self.phase == Phase::Stranded
     }
 
-    /// Reads nothing more, since the connection is to end.
+    /// Reads nothing more, since the connection is to end. What was read is not dropped: a part
+    /// must not look like the whole.
     pub(crate) fn stop(&mut self, host: &mut impl Host) -> Result<()> {
         if self.phase == Phase::Open {
-            self.phase = Phase::Ending;
+            self.phase = Phase::Stopping;
             self.advance(host, Interests::default())?;
         }
         Ok(())
@@ -104,12 +107,13 @@ impl<C: Codec> Direction<C> {
         let mut turn = TURN;
         while self.flush(host, mem::take(&mut is_writable)) {
             match self.phase {
-                Phase::Open if turn == 0 => break,
-                Phase::Open if self.has_work => {
+                Phase::Open | Phase::Stopping if turn == 0 => break,
+                Phase::Open | Phase::Stopping if self.has_work => {
                     turn -= 1;
                     self.transform();
                 }
                 Phase::Open if is_readable => is_readable = self.read(host),
+                Phase::Stopping => self.finish(),
                 Phase::Ending => self.forward_end(host),
                 Phase::Failing(error) => return Err(error),
                 Phase::Open | Phase::Over | Phase::Stranded | Phase::Broken(_) => break,

@@ -122,6 +122,9 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         if self.is_drained() && buffer.len() >= BUFFER {
             self.send()?;
             return Ok(Stream::receive(&*self.io, buffer)?);
@@ -258,6 +261,15 @@ mod tests {
             "read",
         ];
         assert_eq!(*peer.journal.borrow(), expected);
+    }
+
+    #[test]
+    fn a_read_of_nothing_neither_sends_nor_waits() {
+        let peer = Peer::new(vec![Err(Error::CONNRESET)]);
+        let mut stream = Stream::new(peer.clone());
+        stream.write_all(b"12").expect("it is collected");
+        assert_eq!(stream.read(&mut []).expect("nothing is read"), 0);
+        assert!(peer.journal.borrow().is_empty());
     }
 
     #[test]

@@ -54,6 +54,7 @@ const INTERNAL_READ: u64 = 1;
 const INTERNAL_WRITE: u64 = 2;
 const NETWORK_READ: u64 = 3;
 const NETWORK_WRITE: u64 = 4;
+const NO_WAIT: u64 = 5;
 
 impl<'a> Descriptors<'a> {
     pub(crate) fn new(
@@ -64,6 +65,10 @@ impl<'a> Descriptors<'a> {
         for descriptor in [control, internal, network] {
             descriptor.set_nonblocking(true)?;
         }
+        // The worker's own polls ask for room after a refused write, and so too late for the sign.
+        // No event of this one counts, nor does its failure: the next poll meets what is wrong.
+        let sign = sign(internal, network);
+        let _ = poll(&sign, &mut [Event::default(); 3]);
         Ok(Descriptors {
             control,
             internal,
@@ -86,6 +91,16 @@ impl<'a> Descriptors<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What tells a host that refused writes are handled: see [`Subscription::writable`]. A poll of it
+/// waits for nothing.
+fn sign(internal: &Descriptor, network: &Descriptor) -> [Subscription; 3] {
+    [
+        Subscription::writable(internal, INTERNAL_WRITE),
+        Subscription::writable(network, NETWORK_WRITE),
+        Subscription::timeout(Duration::ZERO, NO_WAIT),
+    ]
 }
 
 impl Host for Descriptors<'_> {
@@ -154,5 +169,23 @@ impl Host for Descriptors<'_> {
 
     fn shutdown_write(&mut self, side: Side) -> Result<()> {
         self.side(side).shutdown(Shutdown::Write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sign_asks_for_room_on_both_streams_and_waits_for_nothing() {
+        let [internal, network, timeout] = sign(&Descriptor::from_raw(3), &Descriptor::from_raw(4));
+        let writable = |number, token| {
+            let subscription = Subscription::writable(&Descriptor::from_raw(number), token);
+            format!("{subscription:?}")
+        };
+        assert_eq!(format!("{internal:?}"), writable(3, INTERNAL_WRITE));
+        assert_eq!(format!("{network:?}"), writable(4, NETWORK_WRITE));
+        let zero = Subscription::timeout(Duration::ZERO, NO_WAIT);
+        assert_eq!(format!("{timeout:?}"), format!("{zero:?}"));
     }
 }

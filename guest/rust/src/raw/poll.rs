@@ -47,6 +47,9 @@ impl Subscription {
     /// Waits until there is room to write.
     ///
     /// A host may take this as the sign that the module can handle a refused write, also elsewhere.
+    /// Without the sign, a write that has no room may stop the whole module until there is room: no
+    /// other direction goes on meanwhile. So a worker should give it before its first write, in a
+    /// poll that also has a [`timeout`](Self::timeout) of zero. [`carry`](super::carry()) does so.
     pub fn writable(descriptor: &Descriptor, token: u64) -> Self {
         Subscription::of_descriptor(WRITE, descriptor, token)
     }

@@ -543,6 +543,29 @@ fn without_half_close_the_first_end_is_that_of_the_connection() {
 }
 
 #[test]
+fn without_half_close_what_was_read_is_still_worked_on() {
+    let mut network = Peer::new(vec![bytes("abc")]);
+    network.shutdown = Err(Error::NOSYS);
+    let internal = Peer::new(vec![bytes("x"), End]).taking(Taking::Short(7));
+    let mut host = Script::new(internal, network);
+    assert_eq!(host.run(Frame, Inflate::default()), Ok(()));
+    let expected = [[b'a'; 100], [b'b'; 100], [b'c'; 100]].concat();
+    assert_eq!(host.internal.written, expected);
+}
+
+#[test]
+fn without_half_close_part_of_a_frame_is_an_error() {
+    let mut network = Peer::new(vec![Bytes(b"\x02ab\x03c".to_vec())]);
+    network.shutdown = Err(Error::NOSYS);
+    let internal = Peer::new(vec![bytes("x"), End]).taking(Taking::Short(1));
+    let mut host = Script::new(internal, network);
+    assert_eq!(host.run(Frame, Unframe), Err(Error::PROTO));
+    assert_eq!(host.network.written, b"\x01x\0");
+    assert_eq!(host.internal.written, b"ab");
+    assert!(!host.internal.is_shut);
+}
+
+#[test]
 fn an_interrupted_call_is_none() {
     let internal = Peer::new(vec![bytes("x"), End]).taking(Taking::All);
     let network = Peer::new(vec![End]);
