@@ -166,11 +166,22 @@ int32_t watm_output_copy(struct watm_output *output, const void *bytes, size_t l
 
 // ---- Waiting ----
 
+// Values of `userdata`. The first two are directions.
+enum { ENCODE, DECODE, CONTROL, CLOCK };
+
 static __wasi_subscription_t subscription(int32_t fd, __wasi_eventtype_t type, uint64_t userdata) {
     // Subscriptions for reading and for writing have the same layout.
     return (__wasi_subscription_t){
         .userdata = userdata,
         .u = {.tag = type, .u.fd_read.file_descriptor = fd},
+    };
+}
+
+static __wasi_subscription_t after(uint64_t nanoseconds) {
+    return (__wasi_subscription_t){
+        .userdata = CLOCK,
+        .u = {.tag = __WASI_EVENTTYPE_CLOCK,
+              .u.clock = {.id = __WASI_CLOCKID_MONOTONIC, .timeout = nanoseconds}},
     };
 }
 
@@ -180,7 +191,28 @@ static int32_t poll_for(const __wasi_subscription_t *subscriptions, __wasi_event
     __wasi_errno_t error;
     do error = __wasi_poll_oneoff(subscriptions, events, count, ready);
     while (error == EINTR);
+    if (error == 0 && *ready == 0) {
+        // The caller will poll again, and a host that does not wait would make it spin.
+        const __wasi_subscription_t pause = after(1000000);
+        __wasi_event_t event;
+        __wasi_size_t happened;
+        (void)__wasi_poll_oneoff(&pause, &event, 1, &happened);
+    }
     return failed(error);
+}
+
+// Tells the host that this module polls for writing. Hosts that have seen no such poll may take a
+// module for one that loses what is refused, and hold all of it in a write to a full side.
+static void announce_polls_for_writing(int32_t network, int32_t internal) {
+    const __wasi_subscription_t subscriptions[3] = {
+        subscription(network, __WASI_EVENTTYPE_FD_WRITE, 0),
+        subscription(internal, __WASI_EVENTTYPE_FD_WRITE, 0),
+        after(0), // a full side must not make it wait
+    };
+    __wasi_event_t events[3];
+    __wasi_size_t ready;
+    // What is wrong with a descriptor shows when it is used.
+    (void)__wasi_poll_oneoff(subscriptions, events, 3, &ready);
 }
 
 // Waits until one descriptor is ready.
@@ -244,14 +276,12 @@ int32_t watm_unread(struct watm_stream *stream, const void *bytes, size_t length
 int32_t watm_write(struct watm_stream *stream, const void *bytes, size_t length) {
     for (size_t done = 0; done < length;) {
         int32_t count = watm_fd_write(stream->fd, (const uint8_t *)bytes + done, length - done);
-        if (count == -EAGAIN) {
+        if (count == -EAGAIN || count == 0) {
             int32_t result = wait_for(stream->fd, __WASI_EVENTTYPE_FD_WRITE);
             if (result < 0) return result;
             continue;
         }
         if (count < 0) return count;
-        // Neither progress nor a refusal: waiting for readiness could spin.
-        if (count == 0) return -EIO;
         done += (size_t)count;
     }
     return 0;
@@ -267,25 +297,40 @@ struct direction {
     bool stalled;              // the codec has seen all of the input and wants more
     bool ended;                // `from` has reached its end
     bool finished;             // the codec has made the last of the output
-    bool closed;               // and `to` knows that
+    bool closed;               // and `to` knows that, or cannot be told
+    bool stopped;              // it was made to end, so that this end means nothing to the codec
+    bool stranded;             // the host has no half-close that could tell `to`
     int32_t error;             // what the codec said; reported once the output is written
+    int32_t broken;            // why `to` takes nothing; reported once both directions are closed
 };
-
-enum { ENCODE, DECODE, CONTROL };
 
 static struct direction directions[2];
 static bool connected;
 static int32_t control = -1;
 
-// Writes the output. Returns 1 if all of it is written, and 0 if some has to wait.
+// Notes that `to` takes nothing more. The other direction goes on: a peer that no longer listens
+// may still have last words.
+static void break_off(struct direction *direction, int32_t error) {
+    direction->broken = error;
+    direction->closed = true;
+    consume(&direction->output, held(&direction->output));
+}
+
+// Writes the output. Returns 1 if all of it is written, 0 if some has to wait or nothing can be
+// written any more.
 static int32_t flush(struct direction *direction) {
     struct watm_output *output = &direction->output;
     size_t length = held(output);
     if (length == 0) return 1;
     int32_t count = watm_fd_write(direction->to, output->bytes + output->start, length);
-    if (count == -EAGAIN) return 0;
-    if (count < 0) return count;
-    if (count == 0) return -EIO; // as in watm_write
+    // A write that takes nothing is a refusal, whatever the host calls it.
+    if (count == -EAGAIN || count == 0) return 0;
+    if (count < 0) {
+        // The first failure is the cause.
+        if (direction->error < 0) return direction->error;
+        break_off(direction, count);
+        return 0;
+    }
     consume(output, (size_t)count);
     return held(output) == 0;
 }
@@ -343,11 +388,20 @@ static int32_t fill(struct direction *direction) {
 static void finish(struct direction *direction) {
     const struct watm_codec *codec = &direction->codec;
     direction->finished = true;
+    if (direction->stopped) return;
     int32_t result = 0;
     if (held(&direction->input) > 0) result = -EPROTO;
     else if (codec->finish != NULL) result = codec->finish(codec->state, &direction->output);
     // The output was empty.
     if (result < 0) fail(direction, result, 0);
+}
+
+// Tells the other side that this direction has ended.
+static void tell_end(struct direction *direction) {
+    int32_t result = watm_fd_end(direction->to);
+    direction->closed = true;
+    if (result == -ENOSYS || result == -ENOTSUP || result == -ENOTSOCK) direction->stranded = true;
+    else if (result < 0) break_off(direction, result);
 }
 
 // Moves what can be moved without waiting, with at most one read.
@@ -358,9 +412,7 @@ static int32_t advance(struct direction *direction, bool may_read) {
         if (direction->error < 0) return direction->error;
         if (transform(direction)) continue;
         if (direction->finished) {
-            result = watm_fd_end(direction->to);
-            if (result < 0) return result;
-            direction->closed = true;
+            tell_end(direction);
         } else if (direction->ended) {
             finish(direction);
         } else {
@@ -369,6 +421,24 @@ static int32_t advance(struct direction *direction, bool may_read) {
             result = fill(direction);
             if (result <= 0) return result;
         }
+    }
+    return 0;
+}
+
+// Lets both directions go on, those that are ready.
+static int32_t advance_both(const bool ready[2], bool may_read) {
+    for (int i = 0; i < 2; i++) {
+        int32_t result = ready[i] ? advance(&directions[i], may_read) : 0;
+        if (result < 0) return result;
+    }
+    // Nobody would learn the end of one direction while the connection lasts. So the other one ends
+    // as well, once what it has read is written.
+    for (int i = 0; i < 2; i++) {
+        struct direction *other = &directions[1 - i];
+        if (!directions[i].stranded || other->ended) continue;
+        other->stopped = other->ended = true;
+        int32_t result = advance(other, false);
+        if (result < 0) return result;
     }
     return 0;
 }
@@ -417,18 +487,18 @@ int32_t watm_start_v1(void) {
         int32_t result = fds[i] >= 0 ? watm_fd_set_nonblocking(fds[i]) : 0;
         if (result < 0) return result;
     }
+    announce_polls_for_writing(directions[ENCODE].to, directions[DECODE].to);
     // What the handshake has read is there without being readable.
     bool ready[2] = {true, true}, may_read = false;
     for (;;) {
-        for (int i = 0; i < 2; i++) {
-            int32_t result = ready[i] ? advance(&directions[i], may_read) : 0;
-            if (result < 0) return result;
-        }
-        if (directions[ENCODE].closed && directions[DECODE].closed) return 0;
+        int32_t result = advance_both(ready, may_read);
+        if (result < 0) return result;
+        if (directions[ENCODE].closed && directions[DECODE].closed) break;
         may_read = true;
-        int32_t result = wait(ready);
+        result = wait(ready);
         if (result < 0) return result;
     }
+    return directions[ENCODE].broken < 0 ? directions[ENCODE].broken : directions[DECODE].broken;
 }
 
 // ---- How a connection begins ----

@@ -228,7 +228,8 @@ int32_t watm_fd_write(int32_t fd, const void *bytes, size_t length);
 // Makes a descriptor return -EAGAIN instead of blocking.
 int32_t watm_fd_set_nonblocking(int32_t fd);
 
-// Ends the stream that this side writes. A connection that is gone already is no error.
+// Ends the stream that this side writes. A connection that is gone already is no error. Hosts
+// without half-close say -ENOSYS, -ENOTSUP or -ENOTSOCK.
 int32_t watm_fd_end(int32_t fd);
 
 #ifdef __cplusplus

@@ -50,13 +50,16 @@
 // as blocking code; the host bounds the time that it may take. Then bytes are copied between the
 // application and the connection that it returned, in pieces of up to 16 KiB, by one goroutine for
 // each direction. Goroutines of the transport run beside them. The loop ends when both directions
-// have ended, when one has failed, or when the host says so on the control pipe.
+// have ended, when one has failed, or when the host says so on the control pipe. A failed write
+// ends its direction alone: its error is reported when the other direction has ended as well, so
+// that the last words of a peer that no longer listens arrive.
 //
 // The end of what the application sends ends what the network is sent, and the other direction goes
 // on. If the returned connection has a method CloseWrite, as [crypto/tls.Conn] does, that is
 // called. Otherwise the network's writing side is ended directly. A connection that keeps bytes
 // back when Write returns therefore needs CloseWrite, and [CloseWrite] is what it calls on the
-// network in the end.
+// network in the end. On a host without half-close (ENOSYS, ENOTSUP or ENOTSOCK), the end of one
+// direction ends the connection.
 //
 // Read returns [io.EOF] only at an end that the protocol allows. A stream that was cut, within a
 // frame for example, is [io.ErrUnexpectedEOF]. Otherwise a part would be taken for the whole.
@@ -78,9 +81,9 @@
 //	tinygo build -target=wasip1 -buildmode=c-shared -o module.wasm
 //
 // There, connections wait in a poll of their own, since its package net takes no descriptors, and
-// have no deadlines. A goroutine that waits for a timer may wait until the next byte of a
-// connection arrives. That code is tested with the standard compiler, by the build tag watm_poll.
-// It has not been built with TinyGo itself.
+// have no deadlines. While all connections are quiet, a timer may fire up to 50 ms late. That code
+// is tested with the standard compiler, by the build tag watm_poll. It has not been built with
+// TinyGo itself.
 package watm
 
 import (

@@ -31,13 +31,17 @@ struct descriptor {
     int shutdown_error;
 
     bool nonblocking;
+    bool announced;         // a poll for writing that does not wait has named it
+    unsigned empty_writes;  // how many writes take nothing, without an error
     unsigned reads, writes;
 };
 
 struct host {
     struct descriptor fds[DESCRIPTORS];
-    unsigned polls;
+    unsigned polls; // but for those that announce polls for writing, and for sleeps
     unsigned polls_for_writing;
+    unsigned empty_polls; // how many polls return no event
+    unsigned sleeps;      // polls for the clock alone, 1 ms
     unsigned allocations;
     int open_error;  // of the configuration: ENOENT at first
     bool interrupts; // every other call fails with EINTR

@@ -56,6 +56,12 @@ static int32_t add_frame(void *state, const uint8_t *input, size_t length,
     return (int32_t)length;
 }
 
+static int32_t add_frame_after_announcement(void *state, const uint8_t *input, size_t length,
+                                            struct watm_output *output) {
+    CHECK(host.fds[NETWORK].announced && host.fds[INTERNAL].announced);
+    return add_frame(state, input, length, output);
+}
+
 static int32_t take_frame(void *state, const uint8_t *input, size_t length,
                           struct watm_output *output) {
     (void)state;
@@ -124,6 +130,20 @@ static void bytes_pass_unchanged_without_codecs(void) {
     CHECK(has_said(NETWORK, "request") && has_said(INTERNAL, "response"));
     CHECK(host.fds[INTERNAL].ended && host.fds[NETWORK].ended);
     CHECK_EQUAL(host.polls_for_writing, 0);
+}
+
+static int32_t write_and_frame(struct watm_stream *network, struct watm_connection *connection) {
+    CHECK(!host.fds[NETWORK].announced);
+    connection->encode.update = add_frame_after_announcement;
+    return watm_write(network, "hello", 5);
+}
+
+static void polls_for_writing_are_announced_before_the_first_write(void) {
+    handshake = write_and_frame;
+    send(INTERNAL, "request");
+    host.fds[INTERNAL].ends = host.fds[NETWORK].ends = true;
+    CHECK_EQUAL(run(), 0);
+    CHECK(has_said(NETWORK, "hello\7request"));
 }
 
 static bool three_messages(unsigned step) {
@@ -313,11 +333,56 @@ static void a_reset_is_reported_after_the_bytes_before_it(void) {
     CHECK(!host.fds[INTERNAL].ended);
 }
 
-static void a_failed_write_is_reported(void) {
+static bool last_words(unsigned step) {
+    send(NETWORK, "words");
+    host.fds[NETWORK].ends = true;
+    return step == 0;
+}
+
+static void last_words_arrive_after_a_failed_write(void) {
+    send(INTERNAL, "request");
+    send(NETWORK, "last ");
+    host.fds[NETWORK].write_error = EPIPE;
+    host.fds[INTERNAL].room = 0;
+    host.fds[INTERNAL].refill = 1;
+    host.idle = last_words;
+    CHECK_EQUAL(run(), -EPIPE);
+    CHECK(has_said(INTERNAL, "last words") && host.fds[INTERNAL].ended);
+    CHECK_EQUAL(host.fds[INTERNAL].reads, 1);
+    CHECK_EQUAL(host.fds[NETWORK].writes, 1);
+}
+
+static void control_ends_a_connection_whose_write_has_failed(void) {
     send(INTERNAL, "request");
     host.fds[NETWORK].write_error = EPIPE;
-    CHECK_EQUAL(run(), -EPIPE);
+    host.idle = cancel;
+    CHECK_EQUAL(run(), -ECANCELED);
 }
+
+static void a_failed_end_is_reported_after_the_other_direction(void) {
+    host.fds[INTERNAL].ends = true;
+    host.fds[NETWORK].shutdown_error = EIO;
+    host.idle = last_words;
+    CHECK_EQUAL(run(), -EIO);
+    CHECK(has_said(INTERNAL, "words"));
+}
+
+static void end_without_half_close(int error) {
+    handshake = frames;
+    send(INTERNAL, "request");
+    send(NETWORK, "\5hello\5wor"); // the rest never comes
+    host.fds[INTERNAL].ends = true;
+    host.fds[INTERNAL].room = 0; // what was read is written before it is over
+    host.fds[INTERNAL].refill = 1;
+    for (int fd = INTERNAL; fd <= NETWORK; fd++)
+        host.fds[fd].shutdown_error = error;
+    CHECK_EQUAL(run(), 0);
+    CHECK(has_said(NETWORK, "\7request\3bye") && has_said(INTERNAL, "hello"));
+}
+
+static void without_half_close_one_end_is_the_end(void) { end_without_half_close(ENOSYS); }
+static void a_half_close_that_is_not_supported_is_none(void) { end_without_half_close(ENOTSUP); }
+static void a_descriptor_that_is_no_socket_has_none(void) { end_without_half_close(ENOTSOCK); }
 
 static void control_ends_a_connection_at_once(void) {
     send(NETWORK, "stuck");
@@ -461,6 +526,33 @@ static void a_handshake_works_on_descriptors_that_do_not_block(void) {
     CHECK(has_said(NETWORK, "hello\n"));
 }
 
+static void a_write_that_takes_nothing_is_a_refusal(void) {
+    handshake = greet;
+    send(NETWORK, "welcome\n\5hello");
+    send(INTERNAL, "request");
+    host.fds[INTERNAL].ends = host.fds[NETWORK].ends = true;
+    host.fds[NETWORK].empty_writes = 3;
+    dial();
+    host.fds[NETWORK].empty_writes = host.fds[INTERNAL].empty_writes = 2;
+    CHECK_EQUAL(watm_start_v1(), 0);
+    CHECK(has_said(NETWORK, "hello\n\7request\3bye") && has_said(INTERNAL, "hello"));
+}
+
+static void a_poll_without_events_does_not_make_it_spin(void) {
+    host.fds[NETWORK].nonblocking = true;
+    handshake = greet;
+    host.empty_polls = 5;
+    host.idle = welcome_slowly;
+    dial();
+    CHECK_EQUAL(host.sleeps, 5);
+    host.empty_polls = 5;
+    host.fds[INTERNAL].ends = host.fds[NETWORK].ends = true;
+    send(NETWORK, "o");
+    CHECK_EQUAL(watm_start_v1(), 0);
+    CHECK_EQUAL(host.sleeps, 10);
+    CHECK(has_said(INTERNAL, "hello"));
+}
+
 static int32_t read_ten(struct watm_stream *network, struct watm_connection *connection) {
     char bytes[10];
     (void)connection;
@@ -545,8 +637,10 @@ static void a_log_line_is_one_write(void) {
 int main(void) {
     const struct test_case cases[] = {
         CASE(bytes_pass_unchanged_without_codecs),
+        CASE(polls_for_writing_are_announced_before_the_first_write),
         CASE(a_wake_up_costs_one_poll_one_read_and_one_write),
         CASE(a_host_that_refuses_and_shortens_writes_loses_nothing),
+        CASE(a_write_that_takes_nothing_is_a_refusal),
         CASE(a_side_is_not_read_while_what_it_sent_waits),
         CASE(a_full_side_does_not_stop_the_other_direction),
         CASE(one_byte_at_a_time_makes_the_same_frames),
@@ -559,7 +653,12 @@ int main(void) {
         CASE(the_end_follows_the_bytes_that_were_refused),
         CASE(an_end_that_nobody_hears_is_no_error),
         CASE(a_reset_is_reported_after_the_bytes_before_it),
-        CASE(a_failed_write_is_reported),
+        CASE(last_words_arrive_after_a_failed_write),
+        CASE(control_ends_a_connection_whose_write_has_failed),
+        CASE(a_failed_end_is_reported_after_the_other_direction),
+        CASE(without_half_close_one_end_is_the_end),
+        CASE(a_half_close_that_is_not_supported_is_none),
+        CASE(a_descriptor_that_is_no_socket_has_none),
         CASE(control_ends_a_connection_at_once),
         CASE(the_end_of_control_is_control),
         CASE(an_end_within_a_frame_is_a_protocol_error),
@@ -569,6 +668,7 @@ int main(void) {
         CASE(what_follows_joins_what_was_given_back),
         CASE(an_end_that_the_handshake_has_seen_is_kept),
         CASE(a_handshake_works_on_descriptors_that_do_not_block),
+        CASE(a_poll_without_events_does_not_make_it_spin),
         CASE(an_end_within_the_handshake_is_a_protocol_error),
         CASE(the_configuration_is_passed_whole),
         CASE(no_configuration_differs_from_an_empty_one),

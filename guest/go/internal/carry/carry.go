@@ -20,8 +20,17 @@ type Connection struct {
 	Control io.Reader // its first byte, or its end, ends the connection; nil if there is none
 }
 
+// writeError is why one direction can deliver nothing more. The other one may go on.
+type writeError struct{ error }
+
+func (e writeError) Unwrap() error { return e.error }
+
+// errNoHalfClose says that a direction has ended, and that the host cannot tell the other side.
+var errNoHalfClose = errors.New("the host has no half-close")
+
 // Run carries the connection. It returns nil when both directions have ended, ECANCELED if control
-// was used, or the first error.
+// was used, or the first error. A failed write is returned when the other direction has ended: a
+// peer that no longer listens may still have last words.
 func (c *Connection) Run() error {
 	ended := make(chan error, 3)
 	go func() { ended <- pump(c.Wrapped, c.Plain, c.endNetwork) }()
@@ -29,13 +38,24 @@ func (c *Connection) Run() error {
 	if c.Control != nil {
 		go func() { ended <- watch(c.Control) }()
 	}
+	var broken error
 	for range 2 {
-		// Control never ends without an error, so these are the two directions.
-		if err := <-ended; err != nil {
+		// Control never ends without an error of its own, so these are the two directions.
+		err := <-ended
+		var failed writeError
+		switch {
+		case err == errNoHalfClose:
+			// Nobody would learn this end while the connection lasts.
+			return broken
+		case errors.As(err, &failed):
+			if broken == nil {
+				broken = failed.error
+			}
+		case err != nil:
 			return err
 		}
 	}
-	return nil
+	return broken
 }
 
 func (c *Connection) endPlain() error { return closeWrite(c.Plain) }
@@ -55,9 +75,15 @@ func closeWrite(conn net.Conn) error {
 	if !ok {
 		return nil
 	}
+	err := half.CloseWrite()
+	for _, none := range []error{syscall.ENOSYS, syscall.ENOTSUP, syscall.ENOTSOCK} {
+		if errors.Is(err, none) {
+			return errNoHalfClose
+		}
+	}
 	// Nobody is left to be told if the connection is gone.
-	if err := half.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
-		return err
+	if err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		return writeError{err}
 	}
 	return nil
 }
@@ -71,7 +97,7 @@ func pump(to io.Writer, from io.Reader, end func() error) error {
 			// What came before an error is still delivered.
 			written, err := to.Write(buffer[:count])
 			if err != nil {
-				return err
+				return writeError{err}
 			}
 			if written != count {
 				return io.ErrShortWrite

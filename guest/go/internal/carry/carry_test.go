@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -196,6 +197,71 @@ func TestWhatComesBeforeAnErrorIsDelivered(t *testing.T) {
 	if _, err := io.ReadFull(c.application, received); err != nil || string(received) != "before" {
 		t.Fatalf("%q, %v", received, err)
 	}
+}
+
+// deaf takes nothing: its peer no longer listens.
+type deaf struct {
+	net.Conn
+	written chan struct{}
+}
+
+func (d deaf) Write([]byte) (int, error) {
+	close(d.written)
+	return 0, syscall.EPIPE
+}
+
+func TestLastWordsArriveAfterAFailedWrite(t *testing.T) {
+	written := make(chan struct{})
+	c := carryWith(t, func(network net.Conn) net.Conn { return deaf{network, written} })
+	write(t, c.application, "request")
+	<-written
+	write(t, c.peer, "last words")
+	c.peer.CloseWrite()
+	if got := read(t, c.application); string(got) != "last words" {
+		t.Fatalf("%q", got)
+	}
+	c.expect(t, syscall.EPIPE)
+}
+
+func TestControlEndsAConnectionWhoseWriteHasFailed(t *testing.T) {
+	written := make(chan struct{})
+	c := carryWith(t, func(network net.Conn) net.Conn { return deaf{network, written} })
+	write(t, c.application, "request")
+	<-written
+	c.control.Write([]byte{0})
+	c.expect(t, syscall.ECANCELED)
+}
+
+// stubborn is a connection of a host that cannot end it in one direction, or fails to.
+type stubborn struct {
+	net.Conn
+	err error
+}
+
+func (s stubborn) CloseWrite() error { return os.NewSyscallError("shutdown", s.err) }
+
+func TestWithoutHalfCloseOneEndIsTheEnd(t *testing.T) {
+	for _, err := range []error{syscall.ENOSYS, syscall.ENOTSUP, syscall.ENOTSOCK} {
+		c := carryWith(t, func(network net.Conn) net.Conn { return stubborn{network, err} })
+		write(t, c.application, "request")
+		c.application.CloseWrite()
+		c.expect(t, nil)
+		received := make([]byte, 7)
+		if _, err := io.ReadFull(c.peer, received); err != nil || string(received) != "request" {
+			t.Fatalf("%q, %v", received, err)
+		}
+	}
+}
+
+func TestAFailedEndIsReportedAfterTheOtherDirection(t *testing.T) {
+	c := carryWith(t, func(network net.Conn) net.Conn { return stubborn{network, syscall.EIO} })
+	c.application.CloseWrite()
+	write(t, c.peer, "last words")
+	c.peer.CloseWrite()
+	if got := read(t, c.application); string(got) != "last words" {
+		t.Fatalf("%q", got)
+	}
+	c.expect(t, syscall.EIO)
 }
 
 type short struct{ net.Conn }

@@ -26,6 +26,7 @@ func init() {
 		DialFixed:     func() int32 { return waterDialFixed() },
 		Accept:        func() int32 { return waterAccept() },
 		Open:          open,
+		Announce:      announce,
 		Configuration: configuration,
 	}
 }

@@ -24,10 +24,12 @@ type Transport struct {
 // Host is what the host provides. The functions that return a descriptor return a negated error
 // number if they fail.
 type Host struct {
-	Dial          func(network, address string) int32
-	DialFixed     func() int32
-	Accept        func() int32
-	Open          func(fd int32) (net.Conn, error)
+	Dial      func(network, address string) int32
+	DialFixed func() int32
+	Accept    func() int32
+	Open      func(fd int32) (net.Conn, error)
+	// Announce tells the host that this module polls for writing.
+	Announce      func(network, internal int32)
 	Configuration func() ([]byte, error)
 }
 
@@ -40,6 +42,8 @@ type Module struct {
 	transport  Transport
 	connection *carry.Connection
 	control    net.Conn
+	// The descriptors of both sides.
+	network, internal int32
 }
 
 // This is the instance that the exports belong to.
@@ -59,11 +63,7 @@ func (m *Module) Init() int32 {
 
 // Dial is watm_dial_v1.
 func (m *Module) Dial(internal int32) int32 {
-	plain, err := m.Host.Open(internal)
-	if err != nil {
-		return report("dial", err)
-	}
-	return m.begin("dial", plain, m.Host.DialFixed, m.transport.Dial)
+	return m.begin("dial", internal, m.Host.DialFixed, m.transport.Dial)
 }
 
 // DialFixed is watm_dial_fixed_v1.
@@ -75,21 +75,13 @@ func (m *Module) DialFixed(internal int32) int32 {
 	if err != nil {
 		return report("dial_fixed", err)
 	}
-	plain, err := m.Host.Open(internal)
-	if err != nil {
-		return report("dial_fixed", err)
-	}
 	dial := func() int32 { return m.Host.Dial(network, address) }
-	return m.begin("dial_fixed", plain, dial, m.transport.Dial)
+	return m.begin("dial_fixed", internal, dial, m.transport.Dial)
 }
 
 // Accept is watm_accept_v1.
 func (m *Module) Accept(internal int32) int32 {
-	plain, err := m.Host.Open(internal)
-	if err != nil {
-		return report("accept", err)
-	}
-	return m.begin("accept", plain, m.Host.Accept, m.transport.Accept)
+	return m.begin("accept", internal, m.Host.Accept, m.transport.Accept)
 }
 
 // Associate is watm_associate_v1.
@@ -98,11 +90,7 @@ func (m *Module) Associate() int32 {
 	if fd < 0 {
 		return fd
 	}
-	plain, err := m.Host.Open(fd)
-	if err != nil {
-		return report("associate", err)
-	}
-	return min(m.begin("associate", plain, m.Host.DialFixed, m.transport.Dial), 0)
+	return min(m.begin("associate", fd, m.Host.DialFixed, m.transport.Dial), 0)
 }
 
 // Control is watm_ctrlpipe_v1.
@@ -120,6 +108,7 @@ func (m *Module) Start() int32 {
 	if m.control != nil {
 		m.connection.Control = m.control
 	}
+	m.Host.Announce(m.network, m.internal)
 	err := m.connection.Run()
 	if errors.Is(err, syscall.ECANCELED) {
 		// What the host asked for needs no line in its log.
@@ -132,12 +121,16 @@ func (m *Module) Start() int32 {
 // network or a negated error number.
 func (m *Module) begin(
 	stage string,
-	plain net.Conn,
+	internal int32,
 	connect func() int32,
 	wrap func(net.Conn) (net.Conn, error),
 ) int32 {
 	if wrap == nil {
 		return report(stage, missing("Dial or Accept"))
+	}
+	plain, err := m.Host.Open(internal)
+	if err != nil {
+		return report(stage, err)
 	}
 	fd := connect()
 	if fd < 0 {
@@ -152,6 +145,7 @@ func (m *Module) begin(
 		return report(stage, err)
 	}
 	m.connection = &carry.Connection{Plain: plain, Wrapped: wrapped, Network: network}
+	m.network, m.internal = fd, internal
 	return fd
 }
 

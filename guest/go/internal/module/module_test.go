@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -21,9 +22,10 @@ const (
 // fixture is a module on a host of the test, and what holds the other ends of its descriptors.
 type fixture struct {
 	Module
-	far     map[int32]net.Conn
-	dialled string
-	config  []byte
+	far       map[int32]net.Conn
+	dialled   string
+	announced []int32
+	config    []byte
 }
 
 func newFixture(t *testing.T, transport Transport) *fixture {
@@ -41,6 +43,7 @@ func newFixture(t *testing.T, transport Transport) *fixture {
 		DialFixed:     func() int32 { return network },
 		Accept:        func() int32 { return incoming },
 		Configuration: func() ([]byte, error) { return f.config, nil },
+		Announce:      func(network, internal int32) { f.announced = []int32{network, internal} },
 		Open: func(fd int32) (net.Conn, error) {
 			if conn, ok := near[fd]; ok {
 				return conn, nil
@@ -69,7 +72,8 @@ func greeting(network net.Conn) (net.Conn, error) {
 	return network, nil
 }
 
-// run starts the worker, checks that bytes travel between two ends, and ends it through control.
+// run starts the worker, checks that it announces its polls for writing for both sides first, and
+// that bytes travel between two ends, and ends it through control.
 func (f *fixture) run(t *testing.T, near, far int32) {
 	t.Helper()
 	if result := f.Control(control); result != 0 {
@@ -82,6 +86,9 @@ func (f *fixture) run(t *testing.T, near, far int32) {
 		received := make([]byte, 5)
 		if _, err := io.ReadFull(f.far[way[1]], received); err != nil || string(received) != "bytes" {
 			t.Fatalf("%q, %v", received, err)
+		}
+		if !slices.Equal(f.announced, []int32{far, near}) {
+			t.Fatal(f.announced)
 		}
 	}
 	f.far[control].Write([]byte{0})

@@ -3,7 +3,9 @@
 package module
 
 // Connections for compilers whose package net takes no descriptors. Goroutines run in turns on one
-// thread there, so that one of them may sleep for all: the first that finds nobody else to run.
+// thread there, so that one of them may sleep for all: the first that finds nobody else to run. It
+// cannot know of those that wait for a timer, or compute between two turns. So it gives the others
+// several turns before, and never sleeps for long.
 
 import (
 	"io"
@@ -18,8 +20,10 @@ const (
 	nonblocking = 4 // flag of a descriptor
 	shutWrite   = 2 // direction of sock_shutdown
 
-	forRead  = 1 // types of events
-	forWrite = 2
+	turns = 4 // that all others have before one sleeps
+
+	shortest = time.Millisecond // of sleeps, which grow while nothing happens
+	longest  = 50 * time.Millisecond
 )
 
 //go:wasmimport wasi_snapshot_preview1 fd_read
@@ -36,9 +40,6 @@ func fdSetFlags(fd int32, flags uint32) uint32
 
 //go:wasmimport wasi_snapshot_preview1 sock_shutdown
 func sockShutdown(fd int32, how uint32) uint32
-
-//go:wasmimport wasi_snapshot_preview1 poll_oneoff
-func pollOneoff(subscriptions, events unsafe.Pointer, count int32, happened unsafe.Pointer) uint32
 
 func errorOf(number uint32) error {
 	if number == 0 {
@@ -87,15 +88,13 @@ func (c *conn) Write(b []byte) (int, error) {
 		count, err := c.writing.move(b[done:])
 		done += count
 		switch {
-		case err == syscall.EAGAIN:
+		// A write that takes nothing is a refusal, whatever the host calls it.
+		case err == syscall.EAGAIN, err == nil && count == 0:
 			if err := c.writing.wait(); err != nil {
 				return done, err
 			}
 		case err != nil:
 			return done, err
-		case count == 0:
-			// Neither progress nor a refusal: waiting for readiness could spin.
-			return done, syscall.EIO
 		}
 	}
 	return done, nil
@@ -153,6 +152,8 @@ var (
 	waiting []*waiter
 	// changes counts what may let a goroutine run: those that begin to wait and those that stop.
 	changes uint32
+	// bound is how long the next sleep may take.
+	bound = shortest
 )
 
 // wait returns when the descriptor is ready.
@@ -160,10 +161,13 @@ func (w *waiter) wait() error {
 	w.ready = false
 	waiting = append(waiting, w)
 	changes++
+	bound = shortest
 	for !w.ready {
 		before := changes
-		runtime.Gosched()
-		// All others have had their turn, and wait as well.
+		for turn := 0; turn < turns && !w.ready && changes == before; turn++ {
+			runtime.Gosched()
+		}
+		// All others have had their turns, and wait as well.
 		if !w.ready && changes == before {
 			sleep()
 		}
@@ -172,47 +176,38 @@ func (w *waiter) wait() error {
 	return w.err
 }
 
-type subscription struct {
-	userdata uint64
-	event    uint8
-	_        [7]byte
-	fd       uint32
-	_        [28]byte
-}
-
-type event struct {
-	userdata uint64
-	number   uint16
-	event    uint8
-	_        [21]byte
-}
-
 var (
 	subscriptions []subscription
 	events        []event
 	happened      uint32
 )
 
-// sleep waits until a descriptor is ready that a goroutine waits for.
+// sleep waits until a descriptor is ready that a goroutine waits for, or until the bound, which
+// grows if none is.
 func sleep() {
-	subscriptions, events = subscriptions[:0], events[:0]
+	subscriptions = subscriptions[:0]
 	for i, w := range waiting {
-		one := subscription{userdata: uint64(i), event: w.event, fd: uint32(w.fd)}
+		one := subscription{userdata: uint64(i), event: w.event, id: uint32(w.fd)}
 		subscriptions = append(subscriptions, one)
-		events = append(events, event{})
 	}
-	number := pollOneoff(
-		unsafe.Pointer(&subscriptions[0]),
-		unsafe.Pointer(&events[0]),
-		int32(len(waiting)),
-		unsafe.Pointer(&happened),
-	)
+	number := poll(bound)
+	if number == 0 && happened == 0 {
+		// A host that does not wait would make it spin.
+		subscriptions = subscriptions[:0]
+		_ = poll(shortest)
+		happened = 0
+	}
+	bound = min(2*bound, longest)
 	if number != 0 && syscall.Errno(number) != syscall.EINTR {
 		for _, w := range waiting {
 			w.ready, w.err = true, errorOf(number)
 		}
 	} else if number == 0 {
 		for _, e := range events[:happened] {
+			if e.event == onClock {
+				continue
+			}
+			bound = shortest
 			w := waiting[e.userdata]
 			w.ready, w.err = true, errorOf(uint32(e.number))
 		}
@@ -225,4 +220,16 @@ func sleep() {
 	}
 	waiting = still
 	changes++
+}
+
+// poll waits for what is subscribed, and not longer than the limit. It returns an error number.
+func poll(limit time.Duration) uint32 {
+	subscriptions = append(subscriptions, after(limit))
+	events = append(events[:0], make([]event, len(subscriptions))...)
+	return pollOneoff(
+		unsafe.Pointer(&subscriptions[0]),
+		unsafe.Pointer(&events[0]),
+		int32(len(subscriptions)),
+		unsafe.Pointer(&happened),
+	)
 }

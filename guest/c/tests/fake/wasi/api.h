@@ -25,6 +25,7 @@ typedef struct {
 } __wasi_ciovec_t;
 
 typedef uint8_t __wasi_eventtype_t;
+#define __WASI_EVENTTYPE_CLOCK 0
 #define __WASI_EVENTTYPE_FD_READ 1
 #define __WASI_EVENTTYPE_FD_WRITE 2
 
@@ -33,6 +34,10 @@ typedef struct {
     struct {
         uint8_t tag;
         union {
+            struct {
+                uint32_t id;
+                uint64_t timeout;
+            } clock;
             struct {
                 int32_t file_descriptor;
             } fd_read;
@@ -46,6 +51,7 @@ typedef struct {
     __wasi_eventtype_t type;
 } __wasi_event_t;
 
+#define __WASI_CLOCKID_MONOTONIC 1
 #define __WASI_FDFLAGS_NONBLOCK 4
 #define __WASI_SDFLAGS_WR 2
 
