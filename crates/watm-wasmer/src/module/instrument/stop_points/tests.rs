@@ -7,9 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wasmer::{Function, Imports, Value};
 
-#[test]
-fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_changes_nothing() {
-    let text = r#"(module
+/// A function for each place of a stop point. Each raises the flag if it is told to.
+const EVERY_PLACE: &str = r#"(module
         (import "" "raise" (func $raise))
         (memory (export "memory") 1) (table $t 10 20 funcref) (data $d "abc") (elem $e func $none)
         (global (export "own") (mut i32) (i32.const 5))
@@ -64,7 +63,31 @@ fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_ch
             (local.tee $turns (i32.add (local.get $turns) (i32.const 1))) (i32.const 10)))))
         (func (export "straight") (param i32) (result i32)
           (if (local.get 0) (then (call $raise))) (i32.load (i32.const 0))))"#;
-    let (compiled, mut store) = engine::compiled(text);
+
+/// Their names, and the number of their results.
+const FUNCTIONS: [(&str, usize); 17] = [
+    ("memory.grow", 1),
+    ("memory.fill", 0),
+    ("memory.copy", 0),
+    ("memory.init", 0),
+    ("table.grow", 1),
+    ("table.fill", 0),
+    ("table.copy", 0),
+    ("table.init", 0),
+    ("call", 0),
+    ("end", 0),
+    ("return", 0),
+    ("br", 0),
+    ("br_table", 0),
+    ("elem.drop", 0),
+    ("call of a leaf", 0),
+    ("loop", 0),
+    ("straight", 1),
+];
+
+#[test]
+fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_changes_nothing() {
+    let (compiled, mut store) = engine::compiled(EVERY_PLACE);
     let flag = Arc::new(Mutex::new(None::<StopFlag>));
     let raised = Arc::clone(&flag);
     let raise = Function::new_typed(&mut store, move || {
@@ -74,29 +97,11 @@ fn a_raised_flag_ends_functions_loops_and_long_instructions_and_a_lowered_one_ch
     });
     let mut imports = Imports::new();
     imports.define("", "raise", raise);
-    for (name, arguments) in [
-        ("memory.grow", 1),
-        ("memory.fill", 0),
-        ("memory.copy", 0),
-        ("memory.init", 0),
-        ("table.grow", 1),
-        ("table.fill", 0),
-        ("table.copy", 0),
-        ("table.init", 0),
-        ("call", 0),
-        ("end", 0),
-        ("return", 0),
-        ("br", 0),
-        ("br_table", 0),
-        ("elem.drop", 0),
-        ("call of a leaf", 0),
-        ("loop", 0),
-        ("straight", 1),
-    ] {
+    for (name, results) in FUNCTIONS {
         let instance = Instance::new(&mut store, &compiled.module, &imports).expect("an instance");
         let function = instance.exports.get_function(name).expect(name).clone();
-        let results = function.call(&mut store, &[Value::I32(0)]).expect(name);
-        assert_eq!(results.len(), arguments);
+        let returned = function.call(&mut store, &[Value::I32(0)]).expect(name);
+        assert_eq!(returned.len(), results);
         *lock(&flag) = StopFlag::of(&instance, &mut store);
         assert!(lock(&flag).is_some());
         let result = function.call(&mut store, &[Value::I32(1)]);
