@@ -4,6 +4,9 @@
 //! The types are those that the canonical ABI gives each function. For WATM they are also the types
 //! of the core module, since the file uses only numbers, and lists as parameters.
 
+// Miri would spend its time on the parser, which is not ours.
+#![cfg(not(miri))]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
