@@ -32,7 +32,8 @@ enum Phase {
     Open,
     /// Nothing more is read. When the codec has done its work on what was, its direction ends.
     Stopping,
-    /// Nothing more is read, and the codec has finished. When the output is written, the other side is told.
+    /// Nothing more is read, and the codec has finished. When the output is written, the other side
+    /// is told.
     Ending,
     /// Reading or the codec has failed. When the output is written, that is the worker's error.
     Failing(Error),

@@ -3,10 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::flow::{self, Lane, PIECE};
-use super::latency;
+use super::latency::{self, PAUSE};
 use super::measure::{Pair, Quantiles, Usage, processor_time};
 use super::peer::Kind;
 use super::process::Process;
@@ -25,12 +25,10 @@ const GIGABYTE: f64 = 1e9;
 /// How long a process must be idle to have carried everything, and how often to look.
 const ARRIVAL: Duration = Duration::from_millis(50);
 const ARRIVAL_LOOKS: usize = 100;
-/// Between a new client and the next, so that the end of one does not disturb the other.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A command that has clients, and what its measurements are called.
 pub(super) struct Command {
-    pub(super) group: Group,
+    group: Group,
     part: BenchPart,
     round_trips: &'static str,
     first_byte: [&'static str; 2],
@@ -81,11 +79,7 @@ pub(super) fn all(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble>
 fn first_byte(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
     let (plain, through) = Served::both(bench, command, Kind::Echo)?;
     let mut pair = Pair::default();
-    let started = Instant::now();
-    for taken in 0..bench.effort.dials {
-        if taken > 0 && started.elapsed() > bench.effort.churn_limit {
-            break;
-        }
+    for _ in latency::turns(bench, bench.effort.dials) {
         thread::sleep(PAUSE);
         pair.plain.time(|| plain.client())?;
         thread::sleep(PAUSE);
@@ -131,8 +125,8 @@ fn both_ways(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
     let [rate, processor] = command.both;
     let (plain_time, through_time) = (plain.processor()?, through.processor()?);
     let pair = Pair {
-        plain: std::mem::take(&mut plain.rates),
-        through: std::mem::take(&mut through.rates),
+        plain: plain.rates,
+        through: through.rates,
     };
     let rows = [
         Row::compared(command.group, rate, Unit::BytesPerSecond, &pair, 0.5),
@@ -150,14 +144,18 @@ fn both_ways(bench: &Bench, command: &Command) -> Result<Vec<Row>, Trouble> {
 }
 
 /// A process that serves clients.
-struct Served {
+pub(super) struct Served {
     process: Process,
-    at: SocketAddr,
+    pub(super) at: SocketAddr,
 }
 
 impl Served {
     /// The plain relay, and the command.
-    fn both(bench: &Bench, command: &Command, kind: Kind) -> Result<(Self, Self), Trouble> {
+    pub(super) fn both(
+        bench: &Bench,
+        command: &Command,
+        kind: Kind,
+    ) -> Result<(Self, Self), Trouble> {
         let target = match command.part {
             // Both of its sides are plain.
             BenchPart::Relay => bench.raw.of(kind),

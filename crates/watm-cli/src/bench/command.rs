@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::clients::{DIAL, Served};
 use super::measure::{Pair, Quantiles};
 use super::peer::Kind;
 use super::process::Process;
@@ -18,16 +19,15 @@ const MESSAGE: usize = 64;
 const START: Duration = Duration::from_secs(30);
 
 pub(super) fn one_way(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
-    let (_plain_relay, plain) = Process::listening(BenchPart::PlainRelay, bench.raw.of(kind))?;
-    let (_command, through) = Process::listening(BenchPart::Dial, bench.through.of(kind))?;
+    let (plain_relay, command) = Served::both(bench, &DIAL, kind)?;
     let name = match kind {
         Kind::Sink => "command, out",
         _ => "command, in",
     };
     let mut rows = Vec::new();
     for size in SIZES {
-        let mut plain = connect(plain, kind, STALL)?;
-        let mut through = connect(through, kind, STALL)?;
+        let mut plain = connect(plain_relay.at, kind, STALL)?;
+        let mut through = connect(command.at, kind, STALL)?;
         let pair = throughput::samples(bench, kind, size, &mut plain, &mut through)?;
         rows.push(row(name, Unit::BytesPerSecond, &pair).size(size));
     }
@@ -36,10 +36,9 @@ pub(super) fn one_way(bench: &Bench, kind: Kind) -> Result<Vec<Row>, Trouble> {
 
 pub(super) fn round_trips(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let kind = Kind::Echo;
-    let (_plain_relay, plain) = Process::listening(BenchPart::PlainRelay, bench.raw.of(kind))?;
-    let (_command, through) = Process::listening(BenchPart::Dial, bench.through.of(kind))?;
-    let mut plain = connect(plain, kind, STALL)?;
-    let mut through = connect(through, kind, STALL)?;
+    let (plain_relay, command) = Served::both(bench, &DIAL, kind)?;
+    let mut plain = connect(plain_relay.at, kind, STALL)?;
+    let mut through = connect(command.at, kind, STALL)?;
     let pair = latency::samples(bench, MESSAGE, &mut plain, &mut through)?;
     let names = ["command, round trip", "command, round trip, p99"];
     let rows = latency::rows(Group::Command, names, &pair);

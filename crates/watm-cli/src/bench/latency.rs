@@ -16,7 +16,8 @@ const LEAST: usize = 5;
 /// Instances kept ready, and how many of them are replaced per second.
 const STOCK: usize = 4;
 const REFILL_RATE: u32 = 1000;
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between a new connection and the next, so that the end of one does not disturb the other.
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) fn round_trips(bench: &Bench, size: usize) -> Result<Vec<Row>, Trouble> {
     let mut raw = bench.raw(Kind::Echo, STALL)?;
@@ -69,11 +70,7 @@ pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
         .map_err(io::Error::other)?;
     let mut pair = Pair::default();
     thread::sleep(PAUSE * STOCK as u32);
-    let started = Instant::now();
-    for dialled in 0..bench.effort.dials {
-        if dialled >= LEAST && started.elapsed() > bench.effort.churn_limit {
-            break;
-        }
+    for _ in turns(bench, bench.effort.dials) {
         thread::sleep(PAUSE);
         pair.plain.time(|| bench.raw(Kind::Sink, STALL))?;
         thread::sleep(PAUSE);
@@ -84,13 +81,15 @@ pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(rows(Group::SetUp, names, &pair).into())
 }
 
+/// Turns of something that may take long: `count`, or fewer once the time is up.
+pub(super) fn turns(bench: &Bench, count: usize) -> impl Iterator<Item = usize> {
+    let (started, limit) = (Instant::now(), bench.effort.churn_limit);
+    (0..count).take_while(move |turn| *turn < LEAST || started.elapsed() <= limit)
+}
+
 /// Dials and closes connections one after the other: `count` of them, or fewer if that takes long.
 pub(super) fn time_dials(bench: &Bench, count: usize, into: &mut Pair) -> Result<(), Trouble> {
-    let started = Instant::now();
-    for dialled in 0..count {
-        if dialled >= LEAST && started.elapsed() > bench.effort.churn_limit {
-            break;
-        }
+    for _ in turns(bench, count) {
         into.plain.time(|| bench.raw(Kind::Sink, STALL))?;
         // Waits for the close, so that it does not disturb the next sample.
         let conn = into.through.time(|| bench.dial(Kind::Sink, STALL))?;

@@ -3,12 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use super::clients::{self, RELAY, Served};
 use super::peer::Kind;
-use super::process::Process;
 use super::report::Row;
 use super::trouble::Trouble;
-use super::{Bench, PROBE, STALL, clients, connect, latency};
-use crate::args::{BenchGroup as Group, BenchPart};
+use super::{Bench, PROBE, STALL, connect, latency};
+use crate::args::BenchGroup as Group;
 
 /// The size of their messages, in bytes.
 const MESSAGE: usize = 64;
@@ -19,22 +19,20 @@ pub(super) fn relay(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     }
     // Both sides are plain here. The module must leave the bytes unchanged, or undo its changes on
     // the way back.
-    let target = bench.raw.of(Kind::Echo);
-    let (_plain_relay, plain) = Process::listening(BenchPart::PlainRelay, target)?;
-    let (_relay, through) = Process::listening(BenchPart::Relay, target)?;
-    if !echoes(through) {
+    let (plain_relay, relay) = Served::both(bench, &RELAY, Kind::Echo)?;
+    if !echoes(relay.at) {
         return left_out(
             bench,
             "a plain client and a plain server do not understand the module",
         );
     }
-    let (mut plain, mut through) = (client(plain)?, client(through)?);
+    let (mut plain, mut through) = (client(plain_relay.at)?, client(relay.at)?);
     let pair = latency::samples(bench, MESSAGE, &mut plain, &mut through)?;
     let names = ["relay, round trip", "relay, round trip, p99"];
     let mut rows: Vec<Row> = latency::rows(Group::Relay, names, &pair)
         .map(|row| row.size(MESSAGE).connections(1))
         .into();
-    rows.extend(clients::all(bench, &clients::RELAY)?);
+    rows.extend(clients::all(bench, &RELAY)?);
     Ok(rows)
 }
 
