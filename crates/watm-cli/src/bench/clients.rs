@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::flow::{self, Lane, PIECE};
 use super::latency::{self, PAUSE};
-use super::measure::{Pair, Quantiles, Usage, processor_time};
+use super::measure::{Pair, Quantiles, Usage, processor_time, settle};
 use super::peer::Kind;
 use super::process::Process;
 use super::report::{Row, Unit};
@@ -180,16 +180,12 @@ impl Served {
 
     /// The processor time of the process so far, in seconds, once what is on its way has arrived.
     fn processor_time(&self) -> io::Result<f64> {
-        let mut last = processor_time(self.process.id())?;
-        for _ in 0..ARRIVAL_LOOKS {
-            thread::sleep(ARRIVAL);
-            let now = processor_time(self.process.id())?;
-            if now == last {
-                break;
-            }
-            last = now;
-        }
-        Ok(last)
+        settle(
+            ARRIVAL,
+            ARRIVAL_LOOKS,
+            || processor_time(self.process.id()),
+            |now, last| now == last,
+        )
     }
 
     /// What the process uses once its stock of instances is full again.

@@ -139,17 +139,12 @@ impl Usage {
 
     /// The same of a process, which may also be starting threads.
     pub(super) fn settled_of(process: &str) -> io::Result<Self> {
-        let mut last = Self::of(process)?;
-        for _ in 0..SETTLE_LOOKS {
-            thread::sleep(SETTLE);
-            let now = Self::of(process)?;
-            let same = now.threads == last.threads && now.descriptors == last.descriptors;
-            last = now;
-            if same {
-                break;
-            }
-        }
-        Ok(last)
+        settle(
+            SETTLE,
+            SETTLE_LOOKS,
+            || Self::of(process),
+            |now, last| now.threads == last.threads && now.descriptors == last.descriptors,
+        )
     }
 
     /// What is used beyond what was used before, divided by `count`.
@@ -161,6 +156,27 @@ impl Usage {
             mappings: (self.mappings - before.mappings) / count,
         }
     }
+}
+
+/// Looks again after each pause until nothing changes, but no more often than `looks`. Returns what
+/// the last look saw.
+pub(super) fn settle<T>(
+    pause: Duration,
+    looks: usize,
+    look: impl Fn() -> io::Result<T>,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> io::Result<T> {
+    let mut last = look()?;
+    for _ in 0..looks {
+        thread::sleep(pause);
+        let now = look()?;
+        let same = is_same(&now, &last);
+        last = now;
+        if same {
+            break;
+        }
+    }
+    Ok(last)
 }
 
 /// The processor time that a process has used so far, in seconds.
