@@ -163,6 +163,11 @@ impl<T> FdTable<T> {
         self.entries.is_empty()
     }
 
+    /// Number of open descriptors that count against the limit.
+    pub fn counted(&self) -> usize {
+        self.counted
+    }
+
     /// Maximum number of descriptors that may be open at once, not counting those that were given.
     pub fn limit(&self) -> usize {
         self.limit

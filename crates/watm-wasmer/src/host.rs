@@ -33,6 +33,7 @@ mod stopwatch;
 mod streams;
 mod transfer;
 mod tree;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,7 @@ use crate::host::sleep::Sleeper;
 use crate::host::stdio::StdStream;
 use crate::host::stopwatch::Measures;
 use crate::host::streams::{Learnt, Reads, Writes};
+use crate::host::watch::{CallHook, Watch};
 use crate::net::address::{Address, Network};
 use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
@@ -72,6 +74,8 @@ pub(crate) struct HostSetup {
     pub(crate) keepalive: Option<Duration>,
     /// For a transport that carries a plain connection.
     pub(crate) limits: Limits,
+    /// Watches what the guest asks for.
+    pub(crate) hook: Option<Arc<dyn CallHook>>,
 }
 
 /// The ends of the connection that an instance serves.
@@ -125,6 +129,8 @@ pub(crate) struct Host {
     prediction: Prediction,
     leaving: Leaving,
     measures: Measures,
+    /// Whom to tell of each call, if anybody.
+    watch: Option<Watch>,
     /// The subscriptions and events of a poll, kept for the next poll to reuse.
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
@@ -152,6 +158,7 @@ impl Host {
             prediction: Prediction::default(),
             leaving: Leaving::default(),
             measures: Measures::default(),
+            watch: setup.hook.map(Watch::new),
             subscriptions: Vec::new(),
             events: Vec::new(),
         }

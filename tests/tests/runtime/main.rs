@@ -31,3 +31,4 @@ mod sandbox;
 mod schedules;
 mod surroundings;
 mod throughput;
+mod watching;

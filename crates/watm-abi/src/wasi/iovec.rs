@@ -120,6 +120,23 @@ impl IovecArray {
         self.total_len
     }
 
+    /// The first `most` bytes of the buffers alone.
+    pub fn limited_to(&self, most: u32) -> Self {
+        let mut left = most;
+        let records: Vec<Iovec> = self
+            .iter()
+            .map_while(|Iovec { buf, len }| {
+                let len = len.min(left);
+                left -= len;
+                (len > 0).then_some(Iovec { buf, len })
+            })
+            .collect();
+        IovecArray {
+            records: Records::Heap(records),
+            total_len: self.total_len.min(most),
+        }
+    }
+
     /// The records, in order, empty ones included.
     pub fn as_slice(&self) -> &[Iovec] {
         match &self.records {
@@ -209,6 +226,20 @@ mod tests {
         assert_eq!(array.as_slice().len(), 4);
         let lens: Vec<u32> = array.iter().map(|iovec| iovec.len).collect();
         assert_eq!(lens, [2, 3]);
+    }
+
+    #[test]
+    fn a_limit_cuts_the_last_buffers_off() {
+        let array = decode(&[(100, 3), (0, 0), (200, 4), (300, 5)]).unwrap();
+        for most in 0..14 {
+            let limited = array.limited_to(most);
+            assert_eq!(limited.total_len(), most.min(12));
+            let all = |array: &IovecArray| -> Vec<u32> {
+                array.iter().flat_map(|v| v.buf..v.buf + v.len).collect()
+            };
+            let expected: Vec<u32> = all(&array).into_iter().take(most as usize).collect();
+            assert_eq!(all(&limited), expected);
+        }
     }
 
     #[test]

@@ -67,24 +67,31 @@ fn bytes<'a>(memory: &Memory, store: &'a mut impl AsStoreMut) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(data, len) }
 }
 
-/// Runs a host function that returns an error number.
-pub(super) fn call(ctx: &mut Ctx<'_>, f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>) -> Answer {
-    answer(run(ctx, f))
+/// Runs the host function `name`, which returns an error number.
+pub(super) fn call(
+    ctx: &mut Ctx<'_>,
+    name: &'static str,
+    f: impl FnOnce(&mut Host, &mut [u8]) -> Call<()>,
+) -> Answer {
+    answer(run(ctx, name, f))
 }
 
-/// Runs a host function with access to the guest's memory.
+/// Runs the host function `name` with access to the guest's memory.
 pub(super) fn run<T>(
     ctx: &mut Ctx<'_>,
+    name: &'static str,
     f: impl FnOnce(&mut Host, &mut [u8]) -> Call<T>,
 ) -> Call<T> {
     let (env, mut store) = ctx.data_and_store_mut();
     let Env { host, memory } = env;
     host.enter();
-    let result = match memory {
-        Some(memory) => f(host, bytes(memory, &mut store)),
-        None => f(host, &mut []),
+    let memory = match memory {
+        Some(memory) => bytes(memory, &mut store),
+        None => &mut [],
     };
+    let result = f(host, memory);
     host.leave();
+    host.tell(name, &result, memory.len());
     result
 }
 

@@ -144,7 +144,11 @@ impl Instance {
         }
     }
 
-    fn call_function(&mut self, name: &str, params: &[Value]) -> Result<Box<[Value]>, CallError> {
+    fn call_function(
+        &mut self,
+        name: &'static str,
+        params: &[Value],
+    ) -> Result<Box<[Value]>, CallError> {
         if self.link.is_stopping() {
             return Err(CallError::Stopped);
         }
@@ -153,10 +157,12 @@ impl Instance {
             // This cannot happen, since the module was checked. It is still no reason to panic.
             Err(error) => return Err(CallError::Trap(error.to_string())),
         };
-        match function.call(&mut self.store, params) {
-            Ok(results) => Ok(results),
-            Err(error) => Err(self.call_error(error)),
-        }
+        self.host().tell_of_entry();
+        let returned = function.call(&mut self.store, params);
+        let value = returned.as_ref().ok().and_then(|values| values.first());
+        let value = value.and_then(Value::i32);
+        self.host().tell_of_return(name, value);
+        returned.map_err(|error| self.call_error(error))
     }
 
     fn call_error(&mut self, error: RuntimeError) -> CallError {

@@ -30,7 +30,7 @@ macro_rules! functions {
     };
     (@answer $ctx:ident, $name:ident($($param:ident),*)) => {{
         let mut ctx = $ctx;
-        call(&mut ctx, |host, memory| host.$name(memory, $($param),*))
+        call(&mut ctx, stringify!($name), |host, memory| host.$name(memory, $($param),*))
     }};
     (@answer $ctx:ident, $name:ident($($param:ident),*) $errno:ident) => {{
         let _ = ($ctx, $($param),*);

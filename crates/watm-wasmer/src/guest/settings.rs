@@ -8,6 +8,7 @@ use crate::host::arguments::Arguments;
 use crate::host::log_lines::LogTarget;
 use crate::host::preopens::{InMemory, MemoryFile, Preopen};
 use crate::host::stdio::Stdio;
+use crate::host::watch::CallHook;
 use crate::module::TransportModule;
 use crate::net::connect::Outgoing;
 
@@ -37,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) backlog: usize,
     pub(crate) connection_limit: usize,
     pub(crate) timing: bool,
+    pub(crate) call_hook: Option<Arc<dyn CallHook>>,
     pub(crate) stock: usize,
     pub(crate) stock_refill_rate: u32,
 }

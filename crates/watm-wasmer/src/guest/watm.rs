@@ -28,7 +28,7 @@ pub(super) fn env_function(
              address: i32,
              address_len: i32|
              -> Answer {
-                signed(run(&mut ctx, |host, memory| {
+                signed(run(&mut ctx, names::WATER_DIAL, |host, memory| {
                     host.water_dial(
                         memory,
                         (network.cast_unsigned(), network_len.cast_unsigned()),
@@ -39,12 +39,16 @@ pub(super) fn env_function(
         ),
         names::WATER_DIAL_FIXED => {
             Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
-                signed(run(&mut ctx, |host, _| host.water_dial_fixed()))
+                signed(run(&mut ctx, names::WATER_DIAL_FIXED, |host, _| {
+                    host.water_dial_fixed()
+                }))
             })
         }
         names::WATER_ACCEPT => {
             Function::new_typed_with_env(store, env, |mut ctx: Ctx<'_>| -> Answer {
-                signed(run(&mut ctx, |host, _| host.water_accept()))
+                signed(run(&mut ctx, names::WATER_ACCEPT, |host, _| {
+                    host.water_accept()
+                }))
             })
         }
         _ => return None,

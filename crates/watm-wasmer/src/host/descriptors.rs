@@ -56,6 +56,11 @@ impl Descriptors {
         self.table.is_full()
     }
 
+    /// Number of descriptors that count towards the limit.
+    pub(super) fn counted(&self) -> usize {
+        self.table.counted()
+    }
+
     /// Opens the lowest free number.
     pub(super) fn insert(&mut self, descriptor: Descriptor) -> Answer<u32> {
         self.table.insert(descriptor)

@@ -36,6 +36,9 @@ impl Host {
             .map(|()| self.note_what_came(&subscriptions, &events))
             .and_then(|()| Ok(write_events(memory, events_at, &events)?))
             .map(|()| u32::try_from(events.len()).unwrap_or(u32::MAX));
+        if let Some(watch) = &mut self.watch {
+            watch.found(events.len());
+        }
         subscriptions.clear();
         events.clear();
         if subscriptions.capacity() <= 64 {

@@ -16,6 +16,9 @@ impl Host {
 
     /// Called when a host call begins.
     pub(crate) fn enter(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.enter();
+        }
         // Nobody else writes it, so the update need not be atomic.
         self.measures.calls += 1;
         let traffic = &self.link.traffic;

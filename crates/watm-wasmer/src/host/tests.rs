@@ -57,6 +57,7 @@ pub(super) fn setup() -> HostSetup {
             patience: Duration::from_secs(20),
             grace: Duration::from_secs(20),
         },
+        hook: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::host::arguments::Arguments;
 use crate::host::log_lines::LogTarget;
 use crate::host::preopens::{self, MemoryFile, Preopen};
 use crate::host::stdio::Stdio;
+use crate::host::watch::CallHook;
 use crate::module::TransportModule;
 use crate::module::engine::PAGE;
 use crate::net::connect::{DialHook, Outgoing};
@@ -90,6 +91,7 @@ impl<R> Builder<R> {
                 backlog: 128,
                 connection_limit: 4096,
                 timing: false,
+                call_hook: None,
                 stock: 0,
                 stock_refill_rate: 200,
             },
@@ -303,6 +305,13 @@ impl<R> Builder<R> {
     /// which takes about 50 ns.
     pub fn timing(mut self, on: bool) -> Self {
         self.settings.timing = on;
+        self
+    }
+
+    /// Watches what the module asks of the host, and can make streams answer as those of other hosts
+    /// do. Each call of the module then takes several looks at the clock.
+    pub fn call_hook(mut self, hook: impl CallHook + 'static) -> Self {
+        self.settings.call_hook = Some(Arc::new(hook));
         self
     }
 

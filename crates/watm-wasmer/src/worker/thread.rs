@@ -385,6 +385,7 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
                 patience: settings.drain_timeout,
                 grace: settings.close_grace,
             },
+            hook: settings.call_hook.clone(),
         },
     );
     Instance::new(&settings, host, &link)
