@@ -106,6 +106,7 @@ build_all() {
     c bigwrite -- bigwrite.c "${module[@]}"
     c dialmany -- dialmany.c library/registration.c library/worker.c
     c compute -- compute.c "${whole[@]}"
+    c faulty -- faulty.c
     local generation
     for generation in 1 2 3; do
         c "generation$generation" -DGENERATION="$generation" -- generations.c "${module[@]}"

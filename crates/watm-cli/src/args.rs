@@ -8,6 +8,7 @@
 
 mod bench;
 mod cache;
+mod check;
 mod demo;
 mod dial;
 mod inspect;
@@ -24,6 +25,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
 pub(crate) use cache::CacheArgs;
+pub(crate) use check::CheckArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dial::{AcceptArgs, DialArgs, DialFixedArgs};
 pub(crate) use inspect::InspectArgs;
@@ -61,6 +63,7 @@ pub(crate) struct Args {
 const TOP_EXAMPLES: &str = "\
 Examples:
   watm inspect plain.wasm               show what a module can do, and its problems
+  watm check plain.wasm                 run it, and report how it behaves
   watm demo plain.wasm                  send a file through it and back, and compare
   watm listen --module plain.wasm --listen 0.0.0.0:7000 --forward 127.0.0.1:80
   watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
@@ -75,6 +78,7 @@ Run `watm COMMAND --help` for details on a command.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Inspect(InspectArgs),
+    Check(CheckArgs),
     Dial(DialArgs),
     DialFixed(DialFixedArgs),
     Listen(ListenArgs),

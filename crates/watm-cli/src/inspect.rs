@@ -146,7 +146,7 @@ impl<'a> Report<'a> {
             sha256: info.sha256().to_string(),
             ok: problems.is_empty(),
             interface: follows.then_some("watm-v1"),
-            roles: info.roles().iter().map(role).collect(),
+            roles: info.roles().iter().map(role_name).collect(),
             memory: info.memory().map(|memory| Memory {
                 min_pages: memory.min_pages,
                 max_pages: memory.max_pages,
@@ -237,7 +237,8 @@ fn list<'a>(
 }
 
 /// The name of a role in commands and in JSON.
-fn role(role: Role) -> &'static str {
+/// The name of a role in JSON and on the command line.
+pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Dialer => "dialer",
         Role::FixedDialer => "fixed-dialer",

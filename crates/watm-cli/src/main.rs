@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod cache;
 mod carry;
+mod check;
 mod demo;
 mod dial;
 mod inspect;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    terminal::logging::start(args.verbose);
+    let reports_failures = matches!(args.command, Command::Check(_));
+    terminal::logging::start(args.verbose, reports_failures);
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Inspect(args) => inspect::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Dial(args) => dial::run(&args),
         Command::DialFixed(args) => dial::run_fixed(&args),
         Command::Listen(args) => listen::run(&args),

@@ -4,8 +4,10 @@ use log::LevelFilter;
 
 /// Starts logging. RUST_LOG takes precedence if it is set. Otherwise `verbose` selects the level of
 /// this program, its library and the modules, and everything below (the engine) logs only warnings.
-pub(crate) fn start(verbose: u8) {
+/// A command that provokes failures and reports them by itself logs nothing without -v.
+pub(crate) fn start(verbose: u8, reports_failures: bool) {
     let level = match verbose {
+        0 if reports_failures => LevelFilter::Off,
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         2 => LevelFilter::Debug,

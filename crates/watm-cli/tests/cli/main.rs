@@ -10,6 +10,7 @@ mod process;
 mod bench;
 mod broken;
 mod cache;
+mod check;
 mod clients;
 mod connecting;
 mod demo;

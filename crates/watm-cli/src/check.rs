@@ -1,0 +1,207 @@
+//! `watm check`: a conformance report on a module, made by running it. The real host runs the
+//! module in each of its roles; what uses it and its peer follow a script.
+//!
+//! ```text
+//! near side - the module - network - its partner - far side
+//! ```
+//!
+//! The partner is the module itself in the opposite role, another module, or a plain socket. A probe
+//! in the host counts what the module asks for, and has streams answer as those of other hosts do.
+
+mod data;
+mod economy;
+mod flow;
+mod line;
+mod others;
+mod probe;
+mod report;
+mod rules;
+mod set_up;
+mod side;
+
+use watm_abi::Role;
+use watm_wasmer::{ModuleInfo, TransportModule};
+
+use self::line::{Given, Line, Partner, Refusal, Subject};
+use self::probe::Manner;
+use self::report::Report;
+use self::rules::Rule;
+use self::set_up::SetUp;
+use crate::args::{CheckArgs, TransportArgs};
+use crate::inspect::role_name;
+use crate::setup;
+use crate::terminal::failure::{Failure, chain};
+
+pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
+    let loader = setup::loader(&args.module, &args.load)?;
+    let bytes = loader.read_file(&args.module)?;
+    let info = ModuleInfo::parse(&bytes)?;
+    let roles = roles(args, &info)?;
+    let peer = match &args.peer {
+        Some(path) => Some(setup::load(path, &args.load)?),
+        None => None,
+    };
+    let mut report = Report::new(&args.module, &info, !args.json, args.strict)?;
+    let mut problems: Vec<String> = info.problems().iter().map(|p| chain(p)).collect();
+    if problems.is_empty() {
+        match loader.load_bytes(&bytes) {
+            Ok(module) => {
+                report.passed(&rules::INTERFACE, info.roles().to_string())?;
+                let checked = Checked::new(args, &module, peer.as_ref());
+                checked.check(&roles, &mut report)?;
+            }
+            Err(error) => problems.push(chain(&error)),
+        }
+    }
+    for problem in problems {
+        report.broken(&rules::INTERFACE, problem)?;
+    }
+    if report.finish()? {
+        Ok(())
+    } else {
+        Err(Failure::silent())
+    }
+}
+
+/// The roles to check: those that were asked for, or all that the module has.
+fn roles(args: &CheckArgs, info: &ModuleInfo) -> Result<Vec<Role>, Failure> {
+    let has = info.roles();
+    let asked: Vec<Role> = args.role.iter().map(|role| (*role).into()).collect();
+    if let Some(missing) = asked.iter().find(|role| !has.contains(**role)) {
+        let names: Vec<&str> = has.iter().map(role_name).collect();
+        let roles = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        return Err(Failure::new(format!(
+            "the module has no role {}; its roles: {roles}",
+            role_name(*missing)
+        ))
+        .hint("give a role that it has with --role, or leave it out to check all"));
+    }
+    Ok(if asked.is_empty() {
+        has.iter().collect()
+    } else {
+        has.iter().filter(|role| asked.contains(role)).collect()
+    })
+}
+
+/// What is checked, and with what.
+struct Checked<'a> {
+    args: &'a CheckArgs,
+    module: &'a TransportModule,
+    peer: &'a TransportModule,
+    peer_args: TransportArgs,
+}
+
+impl<'a> Checked<'a> {
+    fn new(
+        args: &'a CheckArgs,
+        module: &'a TransportModule,
+        peer: Option<&'a TransportModule>,
+    ) -> Self {
+        let mut peer_args = args.transport.clone();
+        if args.peer_config.is_some() {
+            peer_args.config.clone_from(&args.peer_config);
+        }
+        Self {
+            args,
+            module,
+            peer: peer.unwrap_or(module),
+            peer_args,
+        }
+    }
+
+    fn check(&self, roles: &[Role], report: &mut Report) -> Result<(), Failure> {
+        for (index, role) in roles.iter().enumerate() {
+            let subject = self.subject(*role);
+            if index == 0 && !set_up::init(&subject, report)? {
+                return Ok(());
+            }
+            report.begin(*role)?;
+            self.check_role(&subject, report)?;
+        }
+        Ok(())
+    }
+
+    fn check_role(&self, subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
+        let size = usize::try_from(self.args.size).unwrap_or(usize::MAX).max(1);
+        let has_own_peer = self.args.peer.is_some();
+        let SetUp::Works(subject) = &set_up::role(subject, has_own_peer, report)? else {
+            return Ok(());
+        };
+        set_up::refused_dial(subject, report)?;
+        set_up::strange_peers(subject, report)?;
+        if !subject.has_module_as_partner() && !data::passes_through(subject)? {
+            return report.skipped(
+                &rules::DATA,
+                "nothing at the other end speaks its protocol: name a module that does with --peer",
+            );
+        }
+        // Whatever else is wrong with such a module would be seen as the same.
+        if !data::pieces(subject, size, report)? {
+            return Ok(());
+        }
+        data::one_way(subject, report)?;
+        data::both_ways(subject, size, report)?;
+        data::slow_reader(subject, report)?;
+        data::both_full(subject, report)?;
+        data::end_of_stream(subject, report)?;
+        data::reset(subject, report)?;
+        data::control(subject, report)?;
+        economy::idle(subject, report)?;
+        economy::calls(subject, report)?;
+        economy::long_run(subject, size, report)?;
+        others::hosts(subject, report)
+    }
+
+    fn subject(&self, role: Role) -> Subject<'_> {
+        let opposite: &[Role] = if role == Role::Listener {
+            &[Role::Dialer, Role::FixedDialer]
+        } else {
+            &[Role::Listener]
+        };
+        let has = self.peer.roles();
+        let partner = opposite.iter().find(|role| has.contains(**role));
+        Subject {
+            given: Given {
+                module: self.module,
+                args: &self.args.transport,
+            },
+            role,
+            partner: partner.map_or(Partner::Socket, |role| {
+                let given = Given {
+                    module: self.peer,
+                    args: &self.peer_args,
+                };
+                Partner::Module(given, *role)
+            }),
+        }
+    }
+}
+
+/// A connection, or why there is none.
+fn opened(subject: &Subject<'_>, manner: Manner) -> Result<Result<Line, String>, Failure> {
+    match subject.open(manner) {
+        Ok(line) => Ok(Ok(line)),
+        Err(Refusal::Because { text, .. }) => Ok(Err(text)),
+        Err(Refusal::Host(failure)) => Err(failure),
+    }
+}
+
+/// A connection to check a rule with. If it cannot be set up, that breaks the rule.
+fn or_broken(
+    subject: &Subject<'_>,
+    manner: Manner,
+    rule: &'static Rule,
+    report: &mut Report,
+) -> Result<Option<Line>, Failure> {
+    match opened(subject, manner)? {
+        Ok(line) => Ok(Some(line)),
+        Err(text) => {
+            report.broken(rule, text)?;
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Watches what a module asks of the host, and makes the host answer as others do.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use watm_wasmer::{CallHook, ExportReturn, HostCall, Transfer, TransferAnswer};
+
+/// How often in a row a write is refused if the module repeats it without a poll.
+const REFUSALS: u32 = 3;
+/// Each time that so many writes were taken, one is refused.
+const BETWEEN_REFUSALS: u32 = 2;
+/// A module that computes for longer than this between two calls pauses.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// How streams answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As on this host.
+    Usual,
+    /// A write takes at most so many bytes.
+    ShortWrites(NonZeroU32),
+    /// Some writes are refused.
+    RefusedWrites,
+    /// A read returns at most so many bytes.
+    SmallReads(NonZeroU32),
+    /// Every other read is refused.
+    RefusedReads,
+}
+
+/// What a module has done so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    pub(super) calls: u64,
+    pub(super) polls: u64,
+    /// The size of the memory, in bytes.
+    pub(super) memory: u64,
+    /// Times that the module computed for longer than [`PAUSE`], and the longest.
+    pub(super) pauses: u64,
+    pub(super) longest: Duration,
+    /// Refused writes, and those of them that the module repeated without a poll.
+    pub(super) refused: u64,
+    pub(super) repeated: u64,
+    /// The exports that have ended, in order.
+    pub(super) returns: Vec<ExportReturn>,
+}
+
+impl Record {
+    /// How an export has ended, if it has.
+    pub(super) fn returned(&self, export: &str) -> Option<&ExportReturn> {
+        self.returns.iter().find(|found| found.export == export)
+    }
+}
+
+pub(super) struct Probe {
+    manner: Manner,
+    state: Mutex<State>,
+    has_returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    record: Record,
+    /// The processor time of the worker's thread after the last call.
+    worked: Option<Duration>,
+    streams: HashMap<u32, Stream>,
+}
+
+/// What the answers for a stream depend on.
+#[derive(Default)]
+struct Stream {
+    taken: u32,
+    /// Refusals since the last write that was taken.
+    refused: u32,
+    /// Whether there was a poll since the last refusal.
+    polled: bool,
+    read_refused: bool,
+}
+
+impl Probe {
+    pub(super) fn new(manner: Manner) -> Self {
+        Self {
+            manner,
+            state: Mutex::default(),
+            has_returned: Condvar::new(),
+        }
+    }
+
+    /// Waits until an export has ended.
+    pub(super) fn wait_for(&self, export: &str, patience: Duration) -> Option<ExportReturn> {
+        let (state, _) = self
+            .has_returned
+            .wait_timeout_while(self.state(), patience, |state| {
+                state.record.returned(export).is_none()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        state.record.returned(export).copied()
+    }
+
+    pub(super) fn record(&self) -> Record {
+        self.state().record.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallHook for Probe {
+    fn transfer(&self, transfer: &Transfer) -> TransferAnswer {
+        match self.manner {
+            Manner::ShortWrites(most) if transfer.is_write => TransferAnswer::AtMost(most),
+            Manner::SmallReads(most) if !transfer.is_write => TransferAnswer::AtMost(most),
+            Manner::RefusedWrites if transfer.is_write && transfer.is_nonblocking => {
+                self.state().answer_write(transfer.fd)
+            }
+            Manner::RefusedReads if !transfer.is_write && transfer.is_nonblocking => {
+                self.state().answer_read(transfer.fd)
+            }
+            _ => TransferAnswer::Usual,
+        }
+    }
+
+    fn called(&self, call: &HostCall) {
+        let mut state = self.state();
+        let State {
+            record,
+            streams,
+            worked,
+        } = &mut *state;
+        // A busy machine takes the processor away from the module now and then.
+        let now = processor_time();
+        let since = now.saturating_sub(worked.unwrap_or(now));
+        *worked = Some(now);
+        let computed = call.guest_time.min(since);
+        record.calls += 1;
+        record.memory = call.memory;
+        record.longest = record.longest.max(computed);
+        record.pauses += u64::from(computed > PAUSE);
+        if call.function == "poll_oneoff" {
+            record.polls += 1;
+            for stream in streams.values_mut() {
+                stream.polled = true;
+            }
+        }
+    }
+
+    fn returned(&self, returned: &ExportReturn) {
+        self.state().record.returns.push(*returned);
+        self.has_returned.notify_all();
+    }
+}
+
+/// The processor time of this thread so far.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // The system counts up from 0.
+    Duration::try_from(time).unwrap_or_default()
+}
+
+impl State {
+    fn answer_write(&mut self, fd: u32) -> TransferAnswer {
+        let stream = self.streams.entry(fd).or_default();
+        let is_repeated = stream.refused > 0 && !stream.polled;
+        self.record.repeated += u64::from(is_repeated);
+        let refuse = if stream.refused == 0 {
+            stream.taken >= BETWEEN_REFUSALS
+        } else {
+            is_repeated && stream.refused < REFUSALS
+        };
+        if refuse {
+            stream.taken = 0;
+            stream.refused += 1;
+            stream.polled = false;
+            self.record.refused += 1;
+            TransferAnswer::Refuse
+        } else {
+            stream.taken += 1;
+            stream.refused = 0;
+            TransferAnswer::Usual
+        }
+    }
+
+    fn answer_read(&mut self, fd: u32) -> TransferAnswer {
+        let stream = self.streams.entry(fd).or_default();
+        stream.read_refused = !stream.read_refused;
+        if stream.read_refused {
+            TransferAnswer::Refuse
+        } else {
+            TransferAnswer::Usual
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_is_repeated_at_once_is_refused_a_few_times() {
+        let mut state = State::default();
+        let answers: Vec<bool> = (0..8)
+            .map(|_| state.answer_write(5) == TransferAnswer::Refuse)
+            .collect();
+        let expected = [false, false, true, true, true, false, false, true];
+        assert_eq!(answers, expected);
+        assert_eq!((state.record.refused, state.record.repeated), (4, 3));
+    }
+
+    #[test]
+    fn a_write_after_a_poll_is_taken() {
+        let mut state = State::default();
+        for _ in 0..3 {
+            state.answer_write(5);
+        }
+        for stream in state.streams.values_mut() {
+            stream.polled = true;
+        }
+        assert_eq!(state.answer_write(5), TransferAnswer::Usual);
+        assert_eq!((state.record.refused, state.record.repeated), (1, 0));
+    }
+}

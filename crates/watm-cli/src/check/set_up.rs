@@ -1,0 +1,232 @@
+//! Checks what comes before there is data: init, the role's function, and peers that do not speak
+//! the module's protocol.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+use watm_abi::{Role, names};
+
+use super::flow::{self, STALL, pattern};
+use super::line::{Given, Refusal, Subject};
+use super::probe::{Manner, Probe};
+use super::report::Report;
+use super::rules;
+use super::side::Side;
+use crate::terminal::failure::Failure;
+
+/// Bytes of garbage that a peer sends.
+const GARBAGE: usize = 64 << 10;
+/// What a function returns for a role that the module does not have: EPERM, ENOSYS and ENOTSUP,
+/// negated.
+const UNSUPPORTED: [i32; 3] = [-63, -52, -58];
+
+/// Checks init in one of the module's roles. Returns whether it succeeds with the configuration
+/// that was given.
+pub(super) fn init(subject: &Subject<'_>, report: &mut Report) -> Result<bool, Failure> {
+    let subject = subject.with_socket();
+    let refused = try_init(&subject)?;
+    let result = match &refused {
+        None => Ok(String::new()),
+        Some(refused) => Err(refused.text.clone()),
+    };
+    report.result(&rules::INIT, result)?;
+
+    let mut alone = subject.given.args.clone();
+    alone.config = None;
+    let without = Subject {
+        given: Given {
+            args: &alone,
+            ..subject.given
+        },
+        ..subject
+    };
+    let result = match try_init(&without)? {
+        None => Ok("it goes on".to_owned()),
+        Some(refused) => refused.politely(""),
+    };
+    report.result(&rules::INIT_ALONE, result)?;
+
+    let mut result = Ok(String::new());
+    for (name, bytes) in garbage() {
+        let file = written(&bytes)?;
+        let mut args = subject.given.args.clone();
+        args.config = Some(file.path().to_owned());
+        let with = Subject {
+            given: Given {
+                args: &args,
+                ..subject.given
+            },
+            ..subject
+        };
+        if let Some(refused) = try_init(&with)? {
+            result = refused.politely(&format!("with {name}: "));
+        }
+        if result.is_err() {
+            break;
+        }
+    }
+    report.result(&rules::INIT_GARBAGE, result)?;
+    Ok(refused.is_none())
+}
+
+fn garbage() -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("an empty configuration", Vec::new()),
+        ("1,000 random bytes", pattern(7, 1000)),
+        ("an open bracket", b"{\"".to_vec()),
+        ("a line of 1 MiB", vec![b'x'; 1 << 20]),
+    ]
+}
+
+fn written(bytes: &[u8]) -> Result<NamedTempFile, Failure> {
+    let make = || {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    make().map_err(|error: io::Error| Failure::because("cannot write a configuration", error))
+}
+
+/// Why init did not succeed.
+struct InitFailure {
+    text: String,
+    /// Whether it returned an error number.
+    is_polite: bool,
+}
+
+impl InitFailure {
+    fn politely(self, with: &str) -> Result<String, String> {
+        let text = format!("{with}{}", self.text);
+        if self.is_polite { Ok(text) } else { Err(text) }
+    }
+}
+
+/// Runs a module up to its init, or a little further. `None` if init succeeds.
+fn try_init(subject: &Subject<'_>) -> Result<Option<InitFailure>, Failure> {
+    let probe = Arc::new(Probe::new(Manner::Usual));
+    // How it goes on is not the question here, so the peer ends at once.
+    let reason = match subject.open_with(&probe, Side::end_writing) {
+        Ok(line) => {
+            let _ = line.close();
+            String::new()
+        }
+        Err(Refusal::Host(failure)) => return Err(failure),
+        Err(Refusal::Because { text, .. }) => text,
+    };
+    let value = probe.record().returned(names::INIT).map(|init| init.value);
+    Ok(match value {
+        Some(Some(0)) => None,
+        Some(Some(value)) => Some(InitFailure {
+            text: format!("{} returned {value}", names::INIT),
+            is_polite: true,
+        }),
+        Some(None) | None => Some(InitFailure {
+            text: reason,
+            is_polite: false,
+        }),
+    })
+}
+
+/// What the set-up of a connection has shown.
+pub(super) enum SetUp<'a> {
+    /// Connections can be set up, with this partner.
+    Works(Subject<'a>),
+    Fails,
+}
+
+/// Checks that a connection can be set up. If that fails with a module as the partner, a plain
+/// socket is tried: many modules export roles that they do not support.
+pub(super) fn role<'a>(
+    subject: &Subject<'a>,
+    has_own_peer: bool,
+    report: &mut Report,
+) -> Result<SetUp<'a>, Failure> {
+    let socket = subject.with_socket();
+    let may_try_socket = subject.has_module_as_partner() && !has_own_peer;
+    let partners = [Some(*subject), may_try_socket.then_some(socket)];
+    let export = subject.role.export();
+    let mut why = String::new();
+    for subject in partners.into_iter().flatten() {
+        let probe = Arc::new(Probe::new(Manner::Usual));
+        let text = match subject.open_with(&probe, |_| Ok(())) {
+            Ok(line) => {
+                if let Err(text) = line.close() {
+                    log::debug!("the first connection did not end well: {text}");
+                }
+                if !why.is_empty() {
+                    why.insert_str(0, "with a plain socket as its peer, not with itself: ");
+                }
+                report.passed(&rules::ROLE, why)?;
+                return Ok(SetUp::Works(subject));
+            }
+            Err(Refusal::Host(failure)) => return Err(failure),
+            Err(Refusal::Because { text, .. }) => text,
+        };
+        let value = probe.record().returned(export).and_then(|role| role.value);
+        if let Some(value) = value.filter(|value| UNSUPPORTED.contains(value)) {
+            let seen = format!("{export} returned {value}");
+            report.broken(&rules::UNSUPPORTED, seen)?;
+            return Ok(SetUp::Fails);
+        }
+        if why.is_empty() {
+            why = text;
+        }
+    }
+    report.broken(&rules::ROLE, why)?;
+    Ok(SetUp::Fails)
+}
+
+/// Checks what the module makes of a remote that refuses the connection.
+pub(super) fn refused_dial(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
+    if subject.role == Role::Listener {
+        return Ok(());
+    }
+    let result = match subject.dial_refused()? {
+        None => Err(format!("{} succeeded all the same", subject.role.export())),
+        Some(Refusal::Host(failure)) => return Err(failure),
+        Some(Refusal::Because { text, is_rude }) => {
+            if is_rude {
+                Err(text)
+            } else {
+                Ok(text)
+            }
+        }
+    };
+    report.result(&rules::REFUSED_DIAL, result)
+}
+
+/// Checks what the module makes of a peer that closes at once, and of one that sends garbage.
+pub(super) fn strange_peers(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
+    let socket = subject.with_socket();
+    let result = meet(&socket, Side::end_writing)?;
+    report.result(&rules::CLOSING_PEER, result)?;
+    let result = meet(&socket, |far| {
+        // A module that has ended takes no more.
+        let _ = flow::send(far, &pattern(99, GARBAGE), GARBAGE);
+        far.end_writing().or(Ok(()))
+    })?;
+    report.result(&rules::GARBAGE_PEER, result)
+}
+
+/// Sets a connection up with a peer that does this, and waits for its end.
+fn meet(
+    subject: &Subject<'_>,
+    peer: impl FnOnce(&Side) -> io::Result<()> + Send,
+) -> Result<Result<String, String>, Failure> {
+    match subject.open_with(&Arc::new(Probe::new(Manner::Usual)), peer) {
+        Ok(line) => {
+            let has_ended = flow::drain(&line.near, STALL);
+            let failure = line.failure();
+            Ok(match line.close() {
+                Err(text) => Err(text),
+                Ok(()) if !has_ended => Err(format!(
+                    "the transport went on for {STALL:?} after its peer had closed"
+                )),
+                Ok(()) => Ok(failure.unwrap_or_default()),
+            })
+        }
+        Err(Refusal::Host(failure)) => Err(failure),
+        Err(Refusal::Because { text, is_rude }) => Ok(if is_rude { Err(text) } else { Ok(text) }),
+    }
+}
