@@ -142,6 +142,21 @@ impl Codec for Encoder {
     }
 }
 
+/// For tests of what happens after more frames than they can send.
+#[cfg(test)]
+impl Encoder {
+    pub(crate) fn count_from(&mut self, frames: u64) {
+        self.counter = Counter(frames);
+    }
+}
+
+#[cfg(test)]
+impl Decoder {
+    pub(crate) fn set_nonce(&mut self, nonce: u64) {
+        self.keys.borrow_mut().set_receiving_nonce(nonce);
+    }
+}
+
 /// Frames become what the application reads.
 pub(crate) struct Decoder {
     keys: Keys,

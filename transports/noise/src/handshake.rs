@@ -25,7 +25,7 @@ pub(crate) const TAG: usize = 16;
 
 const TIME: usize = 8;
 const DIGEST: usize = 32;
-const PAYLOAD: usize = TIME + 2 + DIGEST;
+pub(crate) const PAYLOAD: usize = TIME + 2 + DIGEST;
 
 /// The first message without its padding.
 pub(crate) const FIRST: usize = KEY + PAYLOAD + TAG;
@@ -37,7 +37,7 @@ pub(crate) const SECOND: usize = KEY + TAG;
 pub(crate) const LONGEST: usize = FIRST;
 
 /// Mixed into the keys: sides of another protocol or version do not understand each other.
-const PROLOGUE: &[u8] = b"watm-noise/1";
+pub(crate) const PROLOGUE: &[u8] = b"watm-noise/1";
 
 /// Which keys there are, and what they prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +181,21 @@ pub(crate) fn dial(
         .read_message(&answer, &mut [])
         .map_err(|_| Failure::Foreign)?;
     state.into_transport_mode().map_err(broken)
+}
+
+/// The first message, with its padding.
+pub(crate) fn first(
+    keys: &Keys,
+    padding: &mut Padding,
+    time: u64,
+) -> Result<(HandshakeState, Vec<u8>), Failure> {
+    let mut state = keys.begin(Side::Dialer)?;
+    let mut bytes = vec![0; padding.handshake(FIRST)?];
+    let (message, filling) = bytes.split_at_mut(FIRST);
+    watm_guest::random(filling)?;
+    let payload = First::new(time, filling)?.to_bytes();
+    state.write_message(&payload, message).map_err(broken)?;
+    Ok((state, bytes))
 }
 
 /// Reads the first message and sends the second, or nothing at all.
