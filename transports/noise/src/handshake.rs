@@ -165,16 +165,8 @@ pub(crate) fn dial(
     padding: &mut Padding,
     time: u64,
 ) -> Result<TransportState, Failure> {
-    let mut state = keys.begin(Side::Dialer)?;
-    let mut filling = vec![0; padding.handshake(FIRST)? - FIRST];
-    watm_guest::random(&mut filling)?;
-    let mut message = [0; FIRST];
-    let payload = First::new(time, &filling)?.to_bytes();
-    state
-        .write_message(&payload, &mut message)
-        .map_err(broken)?;
+    let (mut state, message) = first(keys, padding, time)?;
     stream.write_all(&message)?;
-    stream.write_all(&filling)?;
     let mut answer = [0; SECOND];
     stream.read_exact(&mut answer)?;
     state

@@ -57,11 +57,6 @@ fn all() -> [Pair; 6] {
         .unwrap_or_else(|_| unreachable!("three times two"))
 }
 
-fn connect(pair: &Pair) -> (Conn, Conn) {
-    let sides = (Some(pair.dialer.as_bytes()), Some(pair.listener.as_bytes()));
-    testing::pair::<Noise>(sides.0, sides.1).expect("a connection")
-}
-
 fn dial(pair: &Pair, wire: Wire) -> Conn {
     testing::dial::<Noise>(Some(pair.dialer.as_bytes()), wire)
 }
