@@ -1,9 +1,9 @@
 //! X25519 as Noise's ephemeral keys use it here: the top bit of a public key is random.
 //!
-//! A public key is a number below 2^255, so its top bit is always zero: with plain keys, an observer
-//! would see a zero at the same place in every connection. RFC 7748 has receivers ignore that bit,
-//! and Noise hashes keys as they were sent. So this changes nothing but the looks, and a peer that
-//! does not do the same understands it.
+//! A public key is a number below 2^255, so its top bit is always zero: with plain keys, an
+//! observer would see a zero at the same place in every connection. RFC 7748 has receivers ignore
+//! that bit, and Noise hashes keys as they were sent. So this changes nothing but the looks, and a
+//! peer that does not do the same understands it.
 
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};

@@ -5,9 +5,9 @@
 //! key. The file is created by the one that answers, and only one can create it.
 //!
 //! A first message says when it was made, and is answered only near that time. So files are of use
-//! for a while only. They lie in buckets, which are directories of one window each. Buckets that are
-//! out of use are removed, some files with each connection. Only those who know the key can make
-//! files: what others send is refused before.
+//! for a while only. They lie in buckets, which are directories of one window each. Buckets that
+//! are out of use are removed, some files with each connection. Only those who know the key can
+//! make files: what others send is refused before.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
