@@ -5,7 +5,7 @@
 //! key. The file is created by the one that answers, and only one can create it.
 //!
 //! A first message says when it was made, and is answered only near that time. So files are of use
-//! for a while only. They lie in buckets, which are directories of one window each. Buckets that
+//! for a while only. They lie in buckets, which are directories of one minute each. Buckets that
 //! are out of use are removed, some files with each connection. Only those who know the key can
 //! make files: what others send is refused before.
 
@@ -32,7 +32,7 @@ pub(crate) enum Replay {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Store {
     directory: PathBuf,
-    /// Seconds that the clocks of both sides may differ, and the width of a bucket.
+    /// Seconds that the clocks of both sides may differ.
     window: u64,
 }
 
@@ -77,6 +77,10 @@ impl Store {
     /// Files that one connection removes at most, in which it adds one.
     const REMOVED: usize = 32;
 
+    /// Seconds of a bucket. It does not depend on the window: the files stay right when a server
+    /// starts again with another one.
+    pub(crate) const BUCKET: u64 = 60;
+
     /// Seconds for which a bucket is kept after its last message has become too old: longer than
     /// any connection needs from reading the clock to recording its message.
     const GRACE: u64 = 120;
@@ -87,7 +91,7 @@ impl Store {
         }
         // A failure leaves files behind, which the next connection tries to remove.
         let _ = self.remove_old(now);
-        let bucket = self.directory.join((time / self.window).to_string());
+        let bucket = self.directory.join((time / Self::BUCKET).to_string());
         match fs::create_dir(&bucket) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(Refusal::Store(error));
@@ -129,7 +133,7 @@ impl Store {
     }
 
     fn is_old(&self, bucket: u64, now: u64) -> bool {
-        let end = bucket.saturating_add(1).saturating_mul(self.window);
+        let end = bucket.saturating_add(1).saturating_mul(Self::BUCKET);
         end.saturating_add(self.window).saturating_add(Self::GRACE) < now
     }
 }
@@ -181,6 +185,18 @@ mod tests {
                 Err(Refusal::Seen)
             ));
         }
+    }
+
+    #[test]
+    fn a_message_stays_answered_when_the_window_changes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().to_path_buf();
+        assert!(store(&path).admit(NOW, &key(1), NOW).is_ok());
+        let other = Replay::store(path, 600);
+        assert!(matches!(
+            other.admit(NOW, &key(1), NOW + 60),
+            Err(Refusal::Seen)
+        ));
     }
 
     #[test]

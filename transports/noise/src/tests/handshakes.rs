@@ -8,7 +8,7 @@ use watm_guest::testing::{self, Wire};
 use watm_guest::{Error, Transport};
 
 use super::*;
-use crate::replay::{self, Replay};
+use crate::replay::{self, Store};
 
 /// Nothing has come to the prober, and the listener still reads. Then the prober leaves.
 fn assert_silence(mut prober: Wire, mut conn: Conn, expected: Error) {
@@ -243,7 +243,7 @@ fn without_a_place_for_the_messages_nobody_gets_an_answer() {
     let pair = with_store(&pair("NNpsk0", ""), directory.path());
     let message = first_message(&pair);
     // Files lie where the directories of this time would.
-    let bucket = replay::now() / Replay::WINDOW;
+    let bucket = replay::now() / Store::BUCKET;
     for bucket in [bucket - 1, bucket, bucket + 1] {
         std::fs::write(directory.path().join(bucket.to_string()), "").expect("a file");
     }
