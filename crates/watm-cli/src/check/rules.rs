@@ -110,7 +110,7 @@ rules! {
         "do less at a time; a garbage collector needs a larger or emptier heap"
     DESCRIPTORS "descriptors" Note
         "a transport that has ended has closed its descriptors"
-        "close the descriptors of both sides and of the control pipe before you return"
+        "close the descriptors of both sides and of the control pipe before you return 0"
     SHORT_WRITES "short-writes" Warning
         "hosts may take only part of a write"
         "write the rest again, once the descriptor is ready for writing"
