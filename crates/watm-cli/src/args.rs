@@ -7,12 +7,14 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod bench;
+mod build;
 mod cache;
 mod check;
 mod demo;
 mod dial;
 mod inspect;
 mod load;
+mod new;
 mod policy;
 mod serve;
 mod transport;
@@ -24,15 +26,18 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
+pub(crate) use build::BuildArgs;
 pub(crate) use cache::CacheArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dial::{AcceptArgs, DialArgs, DialFixedArgs};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use load::{CacheDirectoryArgs, LoadArgs};
+pub(crate) use new::NewArgs;
 pub(crate) use policy::PolicyArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
 pub(crate) use transport::{RunArgs, TransportArgs};
+pub(crate) use value::{Language, ProjectName};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -62,6 +67,8 @@ pub(crate) struct Args {
 
 const TOP_EXAMPLES: &str = "\
 Examples:
+  watm new mytransport                  make a project for a module of your own
+  watm build mytransport                build the module of a project
   watm inspect plain.wasm               show what a module can do, and its problems
   watm check plain.wasm                 run it, and report how it behaves
   watm demo plain.wasm                  send a file through it and back, and compare
@@ -77,6 +84,8 @@ Run `watm COMMAND --help` for details on a command.";
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(NewArgs),
+    Build(BuildArgs),
     Inspect(InspectArgs),
     Check(CheckArgs),
     Dial(DialArgs),

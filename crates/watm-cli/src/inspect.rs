@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 use watm_abi::{Excerpt, ItemKind, Role, ValTypes};
-use watm_wasmer::ModuleInfo;
+use watm_wasmer::{ModuleInfo, ModuleLoader};
 
-use crate::args::InspectArgs;
+use crate::args::{InspectArgs, LoadArgs};
 use crate::setup;
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
@@ -24,16 +24,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
     let info = ModuleInfo::parse(&bytes)?;
-    let mut problems: Vec<String> = info.problems().iter().map(|p| chain(p)).collect();
-    if problems.is_empty()
-        && let Err(error) = loader.load_bytes(&bytes)
-    {
-        problems.push(chain(&error));
-    } else if let Some(hash) = args.load.sha256
-        && hash != info.sha256()
-    {
-        problems.push(format!("its SHA-256 is not the expected {hash}"));
-    }
+    let problems = problems(&loader, &info, &bytes, &args.load);
     let ok = problems.is_empty();
 
     let report = Report::new(&args.module, &info, problems);
@@ -43,6 +34,26 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         output::write(|out| report.write(out))?;
     }
     if ok { Ok(()) } else { Err(Failure::silent()) }
+}
+
+/// What is wrong with a module, as far as it shows without running it.
+pub(crate) fn problems(
+    loader: &ModuleLoader,
+    info: &ModuleInfo,
+    bytes: &[u8],
+    args: &LoadArgs,
+) -> Vec<String> {
+    let mut problems: Vec<String> = info.problems().iter().map(|p| chain(p)).collect();
+    if problems.is_empty()
+        && let Err(error) = loader.load_bytes(bytes)
+    {
+        problems.push(chain(&error));
+    } else if let Some(hash) = args.sha256
+        && hash != info.sha256()
+    {
+        problems.push(format!("its SHA-256 is not the expected {hash}"));
+    }
+    problems
 }
 
 /// Everything that is shown. The JSON format has these fields; `watm inspect --help` documents

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod build;
 mod cache;
 mod carry;
 mod check;
@@ -12,6 +13,7 @@ mod demo;
 mod dial;
 mod inspect;
 mod listen;
+mod new;
 mod relay;
 mod setup;
 mod terminal;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::New(args) => new::run(&args),
+        Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Dial(args) => dial::run(&args),

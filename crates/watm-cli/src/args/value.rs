@@ -5,6 +5,8 @@
 mod directory;
 pub(super) mod duration;
 mod file;
+mod language;
+mod project_name;
 pub(super) mod size;
 mod variable;
 
@@ -12,6 +14,8 @@ use clap::builder::RangedI64ValueParser;
 
 pub(crate) use directory::Directory;
 pub(crate) use file::GivenFile;
+pub(crate) use language::Language;
+pub(crate) use project_name::ProjectName;
 pub(crate) use variable::Variable;
 
 /// A number of connections.

@@ -9,6 +9,7 @@ mod process;
 
 mod bench;
 mod broken;
+mod build;
 mod cache;
 mod check;
 mod clients;
@@ -19,6 +20,7 @@ mod files;
 mod fixed;
 mod inspect;
 mod limits;
+mod new;
 mod relay;
 mod signals;
 mod stdio;

@@ -17,6 +17,12 @@ fn what_makes_no_sense_is_refused() {
     refused("", "Usage");
     refused("fly", "unrecognized subcommand");
     refused("inspect", "MODULE");
+    refused("new", "NAME");
+    refused("new 9p", "begins with a letter");
+    refused("new a/b", "digits, `-` and `_`");
+    refused("new match", "keyword of Rust");
+    refused("new x --lang cobol", "possible values: rust, c, go");
+    refused("build --no-cache --cache-dir c", "--cache-dir");
     refused("dial --module m", "--remote");
     refused("dial --module m --remote host", "port is missing");
     refused(
