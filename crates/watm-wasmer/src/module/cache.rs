@@ -26,7 +26,7 @@ use crate::threads;
 const DEFAULT_MAX_SIZE: u64 = 512 << 20;
 /// A file consists of this, a checksum and the artifact. It is a part of the key as well, and has
 /// to change whenever the compiled code does.
-const MAGIC: &[u8; 8] = b"WATMART5";
+const MAGIC: &[u8; 8] = b"WATMART6";
 const CHECKSUM: usize = 32;
 const EXTENSION: &str = "artifact";
 /// The extension of files while they are written.
