@@ -1,0 +1,39 @@
+//! The side that dials: what it sends before the application has said anything.
+
+use std::io::Write;
+
+use watm_guest::{Output, Result, Stream};
+
+use crate::Clock;
+use crate::config::Config;
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::method::Edition;
+
+/// Begins a connection. If the configuration has a target, its address is sent at once; otherwise
+/// the application's first bytes are the address, and nothing is sent before them.
+///
+/// # Errors
+///
+/// That of the stream.
+pub(crate) fn dial(
+    config: &Config,
+    clock: Clock,
+    stream: &mut Stream,
+) -> Result<(Encoder, Decoder)> {
+    let key = &config.key;
+    let salt = key.method().new_salt()?;
+    let (mut encoder, decoder) = match key.method().edition {
+        Edition::Aead => (Encoder::aead(key, salt), Decoder::aead(key.clone())),
+        Edition::Aead2022 => (
+            Encoder::request(key, salt.clone(), clock),
+            Decoder::response(key.clone(), salt, clock),
+        ),
+    };
+    if let Some(target) = &config.target {
+        let mut output = Output::new();
+        encoder.begin(&target.to_bytes(), &mut output)?;
+        stream.write_all(output.as_slice())?;
+    }
+    Ok((encoder, decoder))
+}
