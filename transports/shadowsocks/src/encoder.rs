@@ -136,7 +136,7 @@ impl Codec for Encoder {
             }
             Start::Request { salt, clock } => {
                 let Ok(target) = Target::parse(input) else {
-                    watm_guest::log!(
+                    tell!(
                         "the application's bytes do not begin with an address of SOCKS5: let the \
                          application send one, or name it in the configuration as `target`"
                     );

@@ -39,7 +39,7 @@ pub(crate) fn accept(
 ) -> Result<(Encoder, Decoder)> {
     let salts = match &config.replay {
         Some(salts) if !salts.is_there() => {
-            watm_guest::log!(
+            tell!(
                 "the listener has no directory to remember salts in, so anyone could replay a \
                  connection: give it one that it can write, for example with `--dir \
                  /var/lib/shadowsocks:/replay:rw`, or set `replay_protection` to false"
@@ -55,7 +55,7 @@ pub(crate) fn accept(
     result.map_err(|refusal| match refusal {
         Refusal::Failed(error) => error,
         Refusal::Silent(reason) => {
-            watm_guest::log!("a peer is refused, and gets no answer: {reason}");
+            tell!("a peer is refused, and gets no answer: {reason}");
             stay_silent(stream);
             Error::ACCES
         }
@@ -147,7 +147,7 @@ fn check_salt(
         None | Some(Ok(true)) => Ok(()),
         Some(Ok(false)) => Err(REPLAY),
         Some(Err(error)) => {
-            watm_guest::log!("a salt cannot be remembered, so its client is refused: {error}");
+            tell!("a salt cannot be remembered, so its client is refused: {error}");
             Err(error.into())
         }
     }
@@ -157,7 +157,7 @@ fn check_target(accepts: &Acceptance, target: &Target) -> Result<()> {
     if accepts.allows(target) {
         return Ok(());
     }
-    watm_guest::log!("a client asks for {target}, which the configuration does not accept");
+    tell!("a client asks for {target}, which the configuration does not accept");
     Err(Error::ACCES)
 }
 
