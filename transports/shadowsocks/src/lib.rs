@@ -44,6 +44,7 @@ use watm_guest::{Address, Error, Result, Stream, Transport};
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::method::Edition;
 
 /// The time, in seconds since 1970.
 type Clock = fn() -> u64;
@@ -57,6 +58,8 @@ pub(crate) struct Shadowsocks {
 impl Transport for Shadowsocks {
     type Encoder = Encoder;
     type Decoder = Decoder;
+
+    const READ_SIZE: usize = Edition::Aead.chunk_limit();
 
     fn new(config: Option<&[u8]>) -> Result<Self> {
         let config = Config::parse(config).map_err(|message| {
