@@ -117,21 +117,39 @@ def echo():
     return Server(serve)
 
 
-def proxy(port, pieces=whole, record=None):
-    """A server that forwards to `port` in pieces, and records the bytes that go there."""
+def after_first(pieces):
+    """The same pieces, but what is read first passes whole."""
+    is_first = True
 
-    def recorded(data):
-        if record is not None:
-            record.extend(data)
-        return pieces(data)
+    def cut(data):
+        nonlocal is_first
+        was_first, is_first = is_first, False
+        return [data] if was_first else pieces(data)
+
+    return cut
+
+
+def proxy(port, pieces=whole, record=None, forth_whole=False, back_whole=False):
+    """A server that forwards to `port` in pieces, and records the bytes that go there.
+
+    `forth_whole` and `back_whole` let the first bytes of a direction pass whole.
+    """
 
     def serve(conn):
+        forth = after_first(pieces) if forth_whole else pieces
+        back = after_first(pieces) if back_whole else pieces
+
+        def recorded(data):
+            if record is not None:
+                record.extend(data)
+            return forth(data)
+
         with connect(port) as target:
             target.settimeout(None)
-            back = threading.Thread(target=pump, args=(target, conn, pieces), daemon=True)
-            back.start()
+            thread = threading.Thread(target=pump, args=(target, conn, back), daemon=True)
+            thread.start()
             pump(conn, target, recorded)
-            back.join()
+            thread.join()
 
     return Server(serve)
 

@@ -36,7 +36,9 @@ async fn main() -> ExitCode {
         ["tunnel", method, password, server, target] => {
             tunnel(method, password, server, target).await
         }
-        _ => Err("usage: peer server METHOD PASSWORD | tunnel METHOD PASSWORD SERVER TARGET".into()),
+        _ => {
+            Err("usage: peer server METHOD PASSWORD | tunnel METHOD PASSWORD SERVER TARGET".into())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,7 +50,9 @@ async fn main() -> ExitCode {
 }
 
 fn config(address: SocketAddr, method: &str, password: &str) -> Result<ServerConfig, Failure> {
-    let method = method.parse().map_err(|_| format!("{method} is no method"))?;
+    let method = method
+        .parse()
+        .map_err(|_| format!("{method} is no method"))?;
     Ok(ServerConfig::new(address, password, method)?)
 }
 
@@ -63,7 +67,7 @@ async fn serve(method: &str, password: &str) -> Result<(), Failure> {
     }
 }
 
-async fn forward(mut stream: ProxyServerStream<shadowsocks::net::TcpStream>) -> Result<(), Failure> {
+async fn forward(mut stream: ProxyServerStream<TcpStream>) -> Result<(), Failure> {
     let mut target = match stream.handshake().await? {
         Address::SocketAddress(address) => TcpStream::connect(address).await?,
         Address::DomainNameAddress(name, port) => TcpStream::connect((name, port)).await?,
@@ -75,12 +79,19 @@ async fn forward(mut stream: ProxyServerStream<shadowsocks::net::TcpStream>) -> 
 async fn tunnel(method: &str, password: &str, server: &str, target: &str) -> Result<(), Failure> {
     let context = Context::new_shared(ServerType::Local);
     let config = config(server.parse()?, method, password)?;
-    let target: Address = target.parse().map_err(|_| format!("{target} is no address"))?;
+    let target: Address = target
+        .parse()
+        .map_err(|_| format!("{target} is no address"))?;
     let listener = TcpListener::bind(ANY_PORT).await?;
     println!("{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
-        spawn(carry(context.clone(), config.clone(), target.clone(), stream));
+        spawn(carry(
+            context.clone(),
+            config.clone(),
+            target.clone(),
+            stream,
+        ));
     }
 }
 
