@@ -208,14 +208,18 @@ class Bed:
         )
         return process, self.port_of(process)
 
-    def listen(self, config, forward, *arguments):
-        """A listener with a directory of its own for salts."""
+    def salts(self):
+        """A new directory for salts."""
         self.count += 1
-        salts = self.path / f"salts-{self.count}"
-        salts.mkdir()
+        path = self.path / f"salts-{self.count}"
+        path.mkdir()
+        return path
+
+    def listen(self, config, forward, *arguments, salts=None):
+        """A listener with a directory for salts, its own by default."""
         return self.watm_serving(
-            "listen", "--forward", f"127.0.0.1:{forward}", "--dir", f"{salts}:/replay:rw",
-            *arguments, config=config,
+            "listen", "--forward", f"127.0.0.1:{forward}",
+            "--dir", f"{salts or self.salts()}:/replay:rw", *arguments, config=config,
         )
 
     def libev(self, program, method, password, *arguments, port=None):

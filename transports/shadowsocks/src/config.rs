@@ -29,8 +29,9 @@ const IGNORED: [&str; 13] = [
     "user",
 ];
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "accept_targets",
+    "client_first",
     "key",
     "method",
     "password",
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) server: Option<String>,
     /// The address that a dialer puts in front.
     pub(crate) target: Option<Target>,
+    /// Whether that waits for the application's first bytes.
+    pub(crate) client_first: bool,
     pub(crate) accepts: Acceptance,
     /// `None` if replays are not to be noticed.
     pub(crate) replay: Option<Salts>,
@@ -101,6 +104,7 @@ impl Config {
             server: fields.server()?,
             accepts: fields.accepts(target.as_ref())?,
             target,
+            client_first: fields.switch("client_first", false)?,
             replay: fields.replay()?,
         })
     }
@@ -248,10 +252,16 @@ impl Fields {
         if !directory.starts_with('/') {
             return Err("`replay_dir` must be an absolute path, as the module sees it".into());
         }
-        match self.0.get("replay_protection") {
-            None | Some(Value::Null | Value::Bool(true)) => Ok(Some(Salts::new(directory))),
-            Some(Value::Bool(false)) => Ok(None),
-            Some(_) => Err("`replay_protection` must be true or false".into()),
+        let is_protected = self.switch("replay_protection", true)?;
+        Ok(is_protected.then(|| Salts::new(directory)))
+    }
+
+    /// A yes or no, with what it is if it is not there.
+    fn switch(&self, key: &str, default: bool) -> Result<bool, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(&Value::Bool(value)) => Ok(value),
+            Some(_) => Err(format!("`{key}` must be true or false")),
         }
     }
 }

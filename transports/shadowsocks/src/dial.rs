@@ -10,8 +10,8 @@ use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::method::Edition;
 
-/// Begins a connection. If the configuration has a target, its address is sent at once; otherwise
-/// the application's first bytes are the address, and nothing is sent before them.
+/// Begins a connection. If the configuration has a target, its address is sent at once, or with the
+/// application's first bytes if it speaks first. Without a target, these are the address.
 ///
 /// # Errors
 ///
@@ -23,16 +23,20 @@ pub(crate) fn dial(
 ) -> Result<(Encoder, Decoder)> {
     let key = &config.key;
     let salt = key.method().new_salt()?;
-    let (mut encoder, decoder) = match key.method().edition {
+    let (encoder, decoder) = match key.method().edition {
         Edition::Aead => (Encoder::aead(key, salt), Decoder::aead(key.clone())),
         Edition::Aead2022 => (
             Encoder::request(key, salt.clone(), clock),
             Decoder::response(key.clone(), salt, clock),
         ),
     };
-    if let Some(target) = &config.target {
+    let mut encoder = match &config.target {
+        Some(target) => encoder.with_address(target.to_bytes()),
+        None => return Ok((encoder, decoder)),
+    };
+    if !config.client_first {
         let mut output = Output::new();
-        encoder.begin(&target.to_bytes(), &mut output)?;
+        encoder.send_address(&mut output)?;
         stream.write_all(output.as_slice())?;
     }
     Ok((encoder, decoder))

@@ -12,6 +12,8 @@ use crate::key::MasterKey;
 pub(crate) struct Encoder {
     sealer: Sealer,
     start: Start,
+    /// An address that goes in front of the application's first bytes, in the same chunk.
+    address: Vec<u8>,
 }
 
 /// What is still to be sent before the first chunk. It leaves together with it.
@@ -38,7 +40,13 @@ impl Encoder {
         Encoder {
             sealer: Sealer::new(key.session(salt), limit),
             start,
+            address: Vec::new(),
         }
+    }
+
+    /// Puts an address in front of the application's first bytes.
+    pub(crate) fn with_address(self, address: Vec<u8>) -> Self {
+        Encoder { address, ..self }
     }
 
     /// A stream of an AEAD method: a salt, and chunks with the application's bytes as they are.
@@ -66,13 +74,14 @@ impl Encoder {
         Encoder::with_start(key, &salt, start)
     }
 
-    /// Sends `bytes` of the application, or an address that stands in for them, as the first ones.
+    /// Sends the address without waiting for the application, if there is one to send.
     ///
     /// # Errors
     ///
     /// As `transform`.
-    pub(crate) fn begin(&mut self, bytes: &[u8], output: &mut Output) -> Result<()> {
-        self.transform(bytes, output).map(drop)
+    pub(crate) fn send_address(&mut self, output: &mut Output) -> Result<()> {
+        let address = std::mem::take(&mut self.address);
+        self.transform(&address, output).map(drop)
     }
 
     /// The headers of a request, with as much of the application's first bytes as they can hold.
@@ -122,13 +131,9 @@ impl Encoder {
         self.sealer.message(payload, output);
         payload.len()
     }
-}
 
-impl Codec for Encoder {
-    fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<usize> {
-        if input.is_empty() {
-            return Ok(0);
-        }
+    /// What `transform` does, once the address is in front. There is some input.
+    fn encode(&mut self, input: &[u8], output: &mut Output) -> Result<usize> {
         match std::mem::replace(&mut self.start, Start::Nothing) {
             Start::Nothing => {}
             Start::Salt(salt) => {
@@ -156,6 +161,30 @@ impl Codec for Encoder {
         }
         self.sealer.payload(input, output);
         Ok(input.len())
+    }
+}
+
+impl Codec for Encoder {
+    fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<usize> {
+        if input.is_empty() {
+            return Ok(0);
+        }
+        if self.address.is_empty() {
+            return self.encode(input, output);
+        }
+        let mut first = std::mem::take(&mut self.address);
+        let length = first.len();
+        first.extend_from_slice(input);
+        // It takes at least a whole address.
+        Ok(self.encode(&first, output)? - length)
+    }
+
+    /// An application that says nothing still wants to hear what the server says.
+    fn finish(&mut self, rest: &[u8], output: &mut Output) -> Result<()> {
+        if !rest.is_empty() {
+            return Err(Error::PROTO);
+        }
+        self.send_address(output)
     }
 }
 

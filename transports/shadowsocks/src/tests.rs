@@ -6,7 +6,7 @@ use std::thread;
 
 use proptest::prelude::*;
 use watm_guest::testing::{self, Conn, Wire};
-use watm_guest::{Error, Output};
+use watm_guest::{Codec, Error, Output};
 
 use super::*;
 use crate::encoder::Encoder;
@@ -49,7 +49,7 @@ fn request_at(method: Method, payload: &[u8], clock: Clock) -> Vec<u8> {
     };
     let mut output = Output::new();
     encoder
-        .begin(&[ADDRESS, payload].concat(), &mut output)
+        .transform(&[ADDRESS, payload].concat(), &mut output)
         .expect("a request");
     output.as_slice().to_vec()
 }
@@ -323,7 +323,7 @@ fn an_address_may_come_in_several_chunks() {
     let mut encoder = Encoder::aead(&key(method), method.new_salt().expect("random bytes"));
     let mut output = Output::new();
     for piece in [&ADDRESS[..1], &ADDRESS[1..5], &ADDRESS[5..], b"hello"] {
-        encoder.begin(piece, &mut output).expect("a chunk");
+        encoder.transform(piece, &mut output).expect("a chunk");
     }
     let (mut conn, mut peer) = listener(&config(method, r#", "target": "localhost:80""#));
     peer.write_all(output.as_slice()).expect("written");
@@ -356,6 +356,36 @@ fn the_first_write_of_a_dialer_holds_salt_header_and_padding_together() {
         SIZES.load(Ordering::Relaxed).count_ones() > 3,
         "the padding has no random length"
     );
+}
+
+#[test]
+fn if_the_client_speaks_first_the_address_leaves_with_its_first_bytes() {
+    for method in Method::ALL {
+        let first = config(
+            method,
+            r#", "target": "localhost:80", "client_first": true"#,
+        );
+        let (wire, mut peer) = testing::wire();
+        let mut conn = testing::dial::<Shadowsocks>(Some(&first), wire);
+        conn.established().expect("it waits for the application");
+        conn.write_all(b"hello").expect("written");
+        let mut bytes = [0; 4096];
+        let length = peer.read(&mut bytes).expect("read");
+        let header = match method.edition {
+            Edition::Aead => 18,
+            Edition::Aead2022 => 27 + 2,
+        };
+        let expected = method.key_length() + header + ADDRESS.len() + b"hello".len() + 16;
+        assert_eq!(length, expected);
+
+        let target = config(method, r#", "target": "localhost:80""#);
+        for data in [&b""[..], b"hello", &pattern(100_000)] {
+            let (wire, peer) = testing::wire();
+            let near = testing::dial::<Shadowsocks>(Some(&first), wire);
+            let far = testing::accept::<Shadowsocks>(Some(&target), peer);
+            exchange(near, far, data, b"");
+        }
+    }
 }
 
 /// A listener's answer, with the dialer that it is for.
