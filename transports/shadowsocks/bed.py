@@ -242,7 +242,8 @@ class Bed:
 
     def ss_tunnel(self, method, password, server, target):
         return self.libev(
-            "ss-tunnel", method, password, "-s", "127.0.0.1", "-p", server, "-L", f"127.0.0.1:{target}"
+            "ss-tunnel", method, password, "-s", "127.0.0.1", "-p", server,
+            "-L", f"127.0.0.1:{target}",
         )[1]
 
     def ss_local(self, method, password, server):

@@ -7,7 +7,7 @@
 //! - `listen`: what a listener demands of a peer; `dial`: what a dialer says first
 //! - `encoder`, `decoder`: the streams, from their first byte on
 //! - `config`
-//! - `chunk`, `header`: what streams are made of; `head`: reading their start; `replay`: known salts
+//! - `chunk`, `header`: what streams are made of; `head`: how their start is read; `replay`: salts
 //! - `cipher`, `key`, `method`, `address`
 
 #![deny(unsafe_code)]

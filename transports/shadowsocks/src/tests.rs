@@ -453,8 +453,8 @@ proptest! {
         piece in 1..5000_usize,
     ) {
         let target = config(Method::ALL[method], r#", "target": "localhost:80""#);
-        let (near, far) = testing::pair_in_pieces::<Shadowsocks>(Some(&target), Some(&target), piece)
-            .expect("both");
+        let ends = testing::pair_in_pieces::<Shadowsocks>(Some(&target), Some(&target), piece);
+        let (near, far) = ends.expect("both");
         exchange(near, far, &data, b"");
     }
 
