@@ -101,3 +101,94 @@ impl Opener {
         self.length.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::Algorithm;
+    use watm_guest::{Codec, testing};
+
+    fn cipher() -> Cipher {
+        Cipher::new(Algorithm::ChaCha20Poly1305, &[1; 32])
+    }
+
+    /// Chunks with these payloads, sealed under this limit.
+    fn sealed(payloads: &[&[u8]], limit: usize) -> Vec<u8> {
+        let mut sealer = Sealer::new(cipher(), limit);
+        let mut output = Output::new();
+        for payload in payloads {
+            sealer.payload(payload, &mut output);
+        }
+        output.as_slice().to_vec()
+    }
+
+    struct Opening(Opener);
+
+    impl Codec for Opening {
+        fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<usize> {
+            self.0.next(input, output)
+        }
+    }
+
+    fn open(bytes: &[u8], limit: usize, skip: usize, piece: usize) -> Result<Vec<u8>> {
+        testing::run(
+            &mut Opening(Opener::new(cipher(), limit, skip)),
+            bytes,
+            piece,
+        )
+    }
+
+    #[test]
+    fn payload_above_the_limit_takes_several_chunks() {
+        let bytes = sealed(&[b"hello"], 2);
+        assert_eq!(bytes.len(), 3 * (SEALED_LENGTH + TAG) + 5);
+        for piece in 1..=bytes.len() {
+            assert_eq!(open(&bytes, 2, 0, piece), Ok(b"hello".to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_an_error_and_the_limit_is_none() {
+        let bytes = sealed(&[&[7; 0x3fff]], 0xffff);
+        assert_eq!(
+            open(&bytes, 0x3fff, 0, 1000).map(|payload| payload.len()),
+            Ok(0x3fff)
+        );
+        let bytes = sealed(&[&[7; 0x4000]], 0xffff);
+        assert_eq!(open(&bytes, 0x3fff, 0, 1000), Err(Error::PROTO));
+        let bytes = sealed(&[&[7; 0xffff]], 0xffff);
+        assert_eq!(
+            open(&bytes, 0xffff, 0, 1000).map(|payload| payload.len()),
+            Ok(0xffff)
+        );
+    }
+
+    #[test]
+    fn skipped_bytes_may_span_chunks() {
+        let bytes = sealed(&[b"ab", b"c", b"defg"], 100);
+        for skip in 0..=7 {
+            assert_eq!(open(&bytes, 100, skip, 5), Ok(b"abcdefg"[skip..].to_vec()));
+        }
+    }
+
+    #[test]
+    fn an_empty_chunk_is_no_end() {
+        let mut sealer = Sealer::new(cipher(), 100);
+        let mut output = Output::new();
+        sealer.message(&[0, 0], &mut output);
+        sealer.message(b"", &mut output);
+        sealer.payload(b"hello", &mut output);
+        assert_eq!(open(output.as_slice(), 100, 0, 1), Ok(b"hello".to_vec()));
+    }
+
+    #[test]
+    fn chunks_that_are_swapped_or_missing_are_errors() {
+        let bytes = sealed(&[b"one", b"two"], 100);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        assert_eq!(
+            open(&[second, first].concat(), 100, 0, 1),
+            Err(Error::PROTO)
+        );
+        assert_eq!(open(second, 100, 0, 1), Err(Error::PROTO));
+    }
+}

@@ -468,4 +468,17 @@ proptest! {
         peer.shutdown_write();
         prop_assert!(conn.join().is_err());
     }
+
+    #[test]
+    fn no_bytes_harm_a_dialer(
+        method in 0..6_usize,
+        bytes in proptest::collection::vec(any::<u8>(), 100..2000),
+    ) {
+        let target = config(Method::ALL[method], r#", "target": "localhost:80""#);
+        let (wire, mut peer) = testing::wire();
+        let conn = testing::dial::<Shadowsocks>(Some(&target), wire);
+        peer.write_all(&bytes).expect("written");
+        peer.shutdown_write();
+        prop_assert_eq!(conn.join(), Err(Error::PROTO));
+    }
 }
