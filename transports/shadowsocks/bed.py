@@ -15,7 +15,7 @@ HOME = pathlib.Path(__file__).resolve().parent
 ROOT = HOME.parent.parent
 MODULE = HOME / "shadowsocks.wasm"
 # Seconds that anything may take before it is a failure.
-PATIENCE = 60
+PATIENCE = 30
 
 
 class Failed(Exception):
@@ -77,6 +77,15 @@ def random_cuts(data):
         pieces.append(data[start:end])
         start = end
     return pieces
+
+
+def await_log(process, *words):
+    """Waits until the log of a process has all words: it may be written after what a peer sees."""
+    deadline = time.monotonic() + PATIENCE
+    while missing := [word for word in words if word not in process.log.read_text()]:
+        if time.monotonic() > deadline:
+            raise Failed(f"the log does not say {missing}: {process.log.read_text()}")
+        time.sleep(0.01)
 
 
 class Server:
