@@ -3,6 +3,8 @@
 //! `README.md` describes the configuration, the wire format and what it defends against. The
 //! cryptography is that of the crate `snow`.
 
+#![deny(unsafe_code)]
+
 mod config;
 mod curve;
 mod frames;
