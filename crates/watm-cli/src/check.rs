@@ -19,10 +19,14 @@ mod rules;
 mod set_up;
 mod side;
 
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
 use watm_abi::Role;
 use watm_wasmer::{ModuleInfo, TransportModule};
 
-use self::line::{Given, Line, Partner, Refusal, Subject};
+use self::line::{Given, Line, Partner, Subject};
 use self::probe::Manner;
 use self::report::Report;
 use self::rules::Rule;
@@ -36,7 +40,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
     let info = ModuleInfo::parse(&bytes)?;
-    let roles = roles(args, &info)?;
+    let is_whole = info.problems().is_empty();
+    let roles = if is_whole {
+        roles(args, &info)?
+    } else {
+        Vec::new()
+    };
+    // They may be pipes, which can be read once.
+    let config = copy(args.transport.config.as_deref(), "--config")?;
+    let peer_config = copy(args.peer_config.as_deref(), "--peer-config")?;
     let peer = match &args.peer {
         Some(path) => Some(setup::load(path, &args.load)?),
         None => None,
@@ -47,7 +59,21 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
         match loader.load_bytes(&bytes) {
             Ok(module) => {
                 report.passed(&rules::INTERFACE, info.roles().to_string())?;
-                let checked = Checked::new(args, &module, peer.as_ref());
+                let path =
+                    |file: &Option<NamedTempFile>| file.as_ref().map(|file| file.path().to_owned());
+                let mut given = args.transport.clone();
+                given.config = path(&config);
+                let mut peer_args = given.clone();
+                if peer_config.is_some() {
+                    peer_args.config = path(&peer_config);
+                }
+                let checked = Checked {
+                    args,
+                    module: &module,
+                    given,
+                    peer: peer.as_ref().unwrap_or(&module),
+                    peer_args,
+                };
                 checked.check(&roles, &mut report)?;
             }
             Err(error) => problems.push(chain(&error)),
@@ -61,6 +87,21 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::silent())
     }
+}
+
+/// A copy of a configuration.
+fn copy(path: Option<&Path>, option: &str) -> Result<Option<NamedTempFile>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = setup::read_config(path, option)?;
+    let write = || {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(&bytes)?;
+        Ok(file)
+    };
+    let written: io::Result<NamedTempFile> = write();
+    written
+        .map(Some)
+        .map_err(|error| Failure::because("cannot copy a configuration", error))
 }
 
 /// The roles to check: those that were asked for, or all that the module has.
@@ -91,28 +132,12 @@ fn roles(args: &CheckArgs, info: &ModuleInfo) -> Result<Vec<Role>, Failure> {
 struct Checked<'a> {
     args: &'a CheckArgs,
     module: &'a TransportModule,
+    given: TransportArgs,
     peer: &'a TransportModule,
     peer_args: TransportArgs,
 }
 
-impl<'a> Checked<'a> {
-    fn new(
-        args: &'a CheckArgs,
-        module: &'a TransportModule,
-        peer: Option<&'a TransportModule>,
-    ) -> Self {
-        let mut peer_args = args.transport.clone();
-        if args.peer_config.is_some() {
-            peer_args.config.clone_from(&args.peer_config);
-        }
-        Self {
-            args,
-            module,
-            peer: peer.unwrap_or(module),
-            peer_args,
-        }
-    }
-
+impl Checked<'_> {
     fn check(&self, roles: &[Role], report: &mut Report) -> Result<(), Failure> {
         for (index, role) in roles.iter().enumerate() {
             let subject = self.subject(*role);
@@ -127,7 +152,7 @@ impl<'a> Checked<'a> {
 
     fn check_role(&self, subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
         let size = usize::try_from(self.args.size).unwrap_or(usize::MAX).max(1);
-        let has_own_peer = self.args.peer.is_some();
+        let has_own_peer = self.args.peer.is_some() || self.args.peer_config.is_some();
         let SetUp::Works(subject) = &set_up::role(subject, has_own_peer, report)? else {
             return Ok(());
         };
@@ -135,14 +160,15 @@ impl<'a> Checked<'a> {
         set_up::strange_peers(subject, report)?;
         if !subject.has_module_as_partner() && !data::passes_through(subject)? {
             return report.skipped(
-                &rules::DATA,
-                "nothing at the other end speaks its protocol: name a module that does with --peer",
+                rules::WITH_DATA,
+                "what arrives at a plain socket is not what was sent: name a module that turns it \
+                 back with --peer",
             );
         }
         // Whatever else is wrong with such a module would be seen as the same.
-        if !data::pieces(subject, size, report)? {
-            return Ok(());
-        }
+        let Some(size) = data::pieces(subject, size, report)? else {
+            return report.skipped(rules::AFTER_DATA, "not all bytes arrived");
+        };
         data::one_way(subject, report)?;
         data::both_ways(subject, size, report)?;
         data::slow_reader(subject, report)?;
@@ -167,7 +193,7 @@ impl<'a> Checked<'a> {
         Subject {
             given: Given {
                 module: self.module,
-                args: &self.args.transport,
+                args: &self.given,
             },
             role,
             partner: partner.map_or(Partner::Socket, |role| {
@@ -185,8 +211,7 @@ impl<'a> Checked<'a> {
 fn opened(subject: &Subject<'_>, manner: Manner) -> Result<Result<Line, String>, Failure> {
     match subject.open(manner) {
         Ok(line) => Ok(Ok(line)),
-        Err(Refusal::Because { text, .. }) => Ok(Err(text)),
-        Err(Refusal::Host(failure)) => Err(failure),
+        Err(refusal) => Ok(Err(refusal.into_text()?.0)),
     }
 }
 

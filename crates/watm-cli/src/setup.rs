@@ -86,11 +86,7 @@ pub(crate) fn configure<R>(
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
     if let Some(path) = &args.config {
-        let bytes = read(path, CONFIG_LIMIT).map_err(|error| {
-            let message = format!("cannot read the configuration {}", path.display());
-            Failure::because(message, error).hint("check the option --config")
-        })?;
-        builder = builder.config(bytes);
+        builder = builder.config(read_config(path, "--config")?);
     }
     for variable in &args.env {
         builder = builder.env(&variable.name, &variable.value);
@@ -129,6 +125,14 @@ pub(crate) fn configure<R>(
         .memory_limit(args.memory_limit)
         .memory_headroom(args.memory_headroom)
         .descriptor_limit(args.descriptor_limit.into()))
+}
+
+/// Reads the configuration that an option names.
+pub(crate) fn read_config(path: &Path, option: &str) -> Result<Vec<u8>, Failure> {
+    read(path, CONFIG_LIMIT).map_err(|error| {
+        let message = format!("cannot read the configuration {}", path.display());
+        Failure::because(message, error).hint(format!("check the option {option}"))
+    })
 }
 
 /// Reads a file that is kept in memory. The file may be a pipe.

@@ -115,7 +115,7 @@ pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError
 
 mod host;
 pub use host::stdio::Stdio;
-pub use host::watch::{CallHook, ExportReturn, HostCall, Transfer, TransferAnswer};
+pub use host::watch::{CallHook, ExportOutcome, ExportReturn, HostCall, Transfer, TransferAnswer};
 
 mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};

@@ -20,12 +20,15 @@ struct pipe {
     bool ended;      // nothing more to read
     bool finished;   // and the end has been forwarded
     size_t ones;     // reads of one byte in a row
+    size_t messages; // reads of 64 bytes
     size_t total;    // bytes read
     uint8_t *backlog;
     size_t capacity, start, end;
 };
 static struct pipe pipes[2];
 static size_t moved;
+static size_t switches; // from much in one direction to much in the other
+static const struct pipe *busy;
 static void *volatile leaked;
 
 enum { PIECE = 16384, LIMIT = 2 << 20 };
@@ -96,6 +99,13 @@ static int32_t fill(struct pipe *pipe) {
     if (count < 0) return count;
     if (count == 0 && !pipe->has_read && breaks("closing-peer")) __builtin_trap();
     pipe->ones = count == 1 ? pipe->ones + 1 : 0;
+    if (count >= 4096 && busy != pipe) {
+        busy = pipe;
+        switches++;
+    }
+    if (switches > 20 && breaks("both-directions")) return failed(__WASI_ERRNO_PROTO);
+    pipe->messages += count == 64;
+    if (pipe->messages > 1000 && breaks("messages")) __builtin_trap();
     if (pipe->ones > 2500 && breaks("one-byte-reads")) return failed(__WASI_ERRNO_PROTO);
     // With this fault, each side begins with a byte that the other expects.
     if (count > 0 && !pipe->has_read && !pipe->is_out && breaks("garbage-peer")) {
@@ -172,6 +182,8 @@ static int32_t advance(struct pipe *pipe) {
         if (result == failed(__WASI_ERRNO_AGAIN)) return 0;
         if (result < 0) return result;
         pipe->ended = result == 0;
+        // The directions take turns.
+        if (breaks("both-directions") && !pipe->ended) return empty(pipe);
         if (moved >= 4 << 20 && breaks("pauses")) {
             moved = 0;
             compute();
@@ -222,15 +234,12 @@ static int32_t wait(void) {
     memset(events, 0, sizeof events);
     __wasi_errno_t error = __wasi_poll_oneoff(subscriptions, events, count, &ready);
     if (error != 0) return failed(error);
-    bool both = true;
     for (int i = 0; i < 2; i++) {
         pipes[i].told = false;
         for (size_t j = 0; j < ready; j++)
             if (events[j].type == __WASI_EVENTTYPE_FD_READ && events[j].userdata == (uint64_t)pipes[i].from)
                 pipes[i].told = true;
-        both = both && pipes[i].told;
     }
-    if (both && breaks("both-directions")) return failed(__WASI_ERRNO_PROTO);
     // It gives up if much has passed in both directions, and then neither goes on.
     const size_t much = 100000;
     if (breaks("both-full") && ready == 1 && events[0].type == __WASI_EVENTTYPE_CLOCK &&

@@ -82,9 +82,9 @@ fn a_hook_learns_of_every_call_and_of_the_end_of_every_export() {
     let exports: Vec<(&str, Option<i32>)> = seen
         .returns
         .iter()
-        .map(|returned| (returned.export, returned.value))
+        .map(|returned| (returned.export, returned.value()))
         .collect();
-    let dialled = seen.returns[2].value.expect("a descriptor");
+    let dialled = seen.returns[2].value().expect("a descriptor");
     assert_eq!(
         exports,
         [

@@ -28,10 +28,10 @@ pub(crate) struct CheckArgs {
     pub(crate) role: Vec<RoleArg>,
 
     /// Print a JSON object instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "inherit_stdio")]
     pub(crate) json: bool,
 
-    /// Exit with code 1 for warnings too
+    /// Exit with code 1 for warnings, and for checks that could not be made
     #[arg(long)]
     pub(crate) strict: bool,
 
@@ -43,8 +43,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) peer_config: Option<PathBuf>,
 
-    /// Size of the largest transfer, in bytes or with a suffix: K (2^10), M (2^20), G (2^30)
-    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = size::parse)]
+    /// Size of the largest transfer, from 16K to 256M, in bytes or with a suffix: K (2^10), M (2^20)
+    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = parse_size)]
     pub(crate) size: u64,
 
     #[command(flatten)]
@@ -52,6 +52,15 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size = size::parse(text)?;
+    if (16 << 10..=256 << 20).contains(&size) {
+        Ok(size)
+    } else {
+        Err("it must be from 16K to 256M".into())
+    }
 }
 
 /// A role on the command line.
@@ -77,17 +86,19 @@ impl From<RoleArg> for Role {
 const CHECK_ABOUT: &str = "\
 Runs a module and reports how it behaves.
 
-Everything runs in this process and on the loopback interface, with about 10 seconds for each role. \
-The module is connected to itself in the opposite role: what a dialer makes of the bytes, a \
-listener of the same module turns back. --peer names another module for that. All connections that \
-the module asks for lead to that partner, whatever their address. A module that passes bytes \
-through unchanged needs no partner.
+Everything runs in this process and on the loopback interface, and takes some seconds for each \
+role. The module is connected to itself in the opposite role: what a dialer makes of the bytes, a \
+listener of the same module turns back. --peer names another module for that. The first connection \
+that the module asks for leads to that partner, whatever its address. A module that passes bytes \
+through unchanged needs no partner. If the two ends need different configurations, give the other \
+end's with --peer-config, and check one role at a time with --role.
 
-A rule that is broken is an error, a warning or a note. An error is what no host or user can live \
-with. A warning is what breaks on other hosts, under load or with time. The report says what was \
-seen, what is asked and how to mend it. docs/authors.md explains each rule.
+A rule that is broken is an error, a warning or a note. An error breaks the transport for its users. \
+A warning breaks it on other hosts, under load or with time. The report says what was seen, what is \
+asked and how to mend it. docs/authors.md explains each rule.
 
-The exit code is 1 if there is an error; with --strict, also if there is a warning.
+The exit code is 1 if there is an error; with --strict, also if there is a warning, or if a check \
+could not be made. A command that cannot check at all also ends with 1, and reports nothing.
 
 With --json, standard output is a single JSON object. Its fields are stable: later versions may \
 add fields and rules but never change or remove them.
@@ -97,6 +108,7 @@ add fields and rules but never change or remove them.
   sha256     string: 64 lower-case hexadecimal digits
   roles      array of \"dialer\", \"fixed-dialer\", \"listener\", \"relay\"
   ok         boolean: whether the exit code is 0
-  errors, warnings, notes  numbers: how many rules are broken
+  errors, warnings, notes  numbers: how many checks found a rule broken
+  skipped    number: how many checks could not be made
   checks     array of objects: rule, role (or null), status (\"passed\", \"broken\", \"skipped\"), \
 severity (\"error\", \"warning\", \"note\"), seen; if broken also asks, remedy";

@@ -1,8 +1,9 @@
 //! Checks that all bytes arrive: cut in any way, in either direction or both, and with sides that
 //! read late. Then how the transport ends.
 
+use std::panic::resume_unwind;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use watm_abi::names;
 
@@ -18,6 +19,9 @@ use crate::terminal::failure::Failure;
 
 /// A writer that gets rid of nothing for this long has no room.
 const FULL: Duration = Duration::from_millis(300);
+/// A transfer has as many bytes as pass in this time, or so few.
+const SLOW: Duration = Duration::from_secs(4);
+const FEW: usize = 64 << 10;
 /// The most that a side is filled with.
 const FILLING: usize = 16 << 20;
 /// A memory that grows by more while a side is full takes what it should leave in the network.
@@ -35,6 +39,10 @@ fn lost(line: &Line, way: &str, trouble: &Trouble) -> String {
     format!("{way}: {trouble}{}", line.because())
 }
 
+fn joined<T>(result: thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// Whether bytes pass unchanged, if a plain socket is at the other end.
 pub(super) fn passes_through(subject: &Subject<'_>) -> Result<bool, Failure> {
     let Some(line) = opened(subject, Manner::Usual)?.ok() else {
@@ -46,36 +54,46 @@ pub(super) fn passes_through(subject: &Subject<'_>) -> Result<bool, Failure> {
         .all(|(_, from, to)| transfer(from, to, &bytes, bytes.len()).is_ok()))
 }
 
-/// Pieces of all sizes, in one direction after the other. Returns whether all arrived.
+/// Pieces of all sizes, in one direction after the other. Returns the size of the largest transfer
+/// that makes sense for what follows, if all arrived.
 pub(super) fn pieces(
     subject: &Subject<'_>,
     size: usize,
     report: &mut Report,
-) -> Result<bool, Failure> {
+) -> Result<Option<usize>, Failure> {
     let rule = &rules::DATA;
     let Some(line) = or_broken(subject, Manner::Usual, rule, report)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut moved = 0;
+    let mut most = size;
     for (piece, total) in [
         (1, 2000),
         (1000, 256 << 10),
         (64 << 10, 4 << 20),
         (size, size),
     ] {
-        let bytes = pattern(piece as u64, total.min(size));
+        let bytes = pattern(piece as u64, total.min(most));
+        let began = Instant::now();
         for (way, from, to) in directions(&line) {
             if let Err(trouble) = transfer(from, to, &bytes, piece) {
                 let way = format!("{way}, in pieces of {}", count(piece as u64));
                 report.broken(rule, lost(&line, &way, &trouble))?;
-                return Ok(false);
+                return Ok(None);
             }
         }
         moved += bytes.len();
+        // A transport may be slow by design.
+        let speed = 2.0 * bytes.len() as f64 / began.elapsed().as_secs_f64();
+        if piece > 1 {
+            most = most
+                .min((speed * SLOW.as_secs_f64()) as usize)
+                .max(bytes.len().min(FEW));
+        }
     }
     let each = count(moved as u64);
     report.passed(rule, format!("{each} each way, in pieces from 1 byte on"))?;
-    Ok(true)
+    Ok(Some(most))
 }
 
 /// One direction, while the other has not begun.
@@ -124,7 +142,7 @@ fn at_once(line: &Line, out: &[u8], back: &[u8]) -> (Result<(), Trouble>, Result
         scope.spawn(|| send(&line.far, back, back.len()));
         let there = scope.spawn(|| receive(&line.far, out));
         let here = receive(&line.near, back);
-        (there.join().unwrap_or(Ok(())), here)
+        (joined(there.join()), here)
     })
 }
 
@@ -175,15 +193,15 @@ pub(super) fn both_full(subject: &Subject<'_>, report: &mut Report) -> Result<()
     let (sent, returned) = thread::scope(|scope| {
         let sent = scope.spawn(|| fill(&line.near, &out, FULL));
         let returned = fill(&line.far, &back, FULL);
-        (sent.join(), returned)
+        (joined(sent.join()), returned)
     });
-    let (Ok(Ok(sent)), Ok(returned)) = (sent, returned) else {
+    let (Ok(sent), Ok(returned)) = (sent, returned) else {
         return report.broken(rule, format!("a write failed{}", line.because()));
     };
     let (there, here) = thread::scope(|scope| {
         let there = scope.spawn(|| receive(&line.far, &out[..sent]));
         let here = receive(&line.near, &back[..returned]);
-        (there.join().unwrap_or(Ok(())), here)
+        (joined(there.join()), here)
     });
     match there.map_err(|t| (OUT, t)).and(here.map_err(|t| (IN, t))) {
         Ok(()) => report.passed(rule, ""),

@@ -15,16 +15,18 @@ use crate::terminal::failure::Failure;
 /// How long an idle module is watched, after it has come to rest, and how many calls it may make.
 const REST: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_millis(500);
-const IDLE_CALLS: u64 = 25;
+const IDLE_CALLS: u64 = 100;
 /// Messages there and back, and the most calls for each that are not worth a warning.
 const MESSAGES: u64 = 200;
+/// Messages in each part of a long run.
+const PART_MESSAGES: u64 = 1000;
 const CALLS: f64 = 24.0;
 const MESSAGE: usize = 64;
 /// A long run in parts: bytes each way and messages.
 const PARTS: usize = 8;
 const PART: usize = 2 << 20;
 /// A memory that grows in so many of the last four parts does not stop.
-const GROWING: usize = 3;
+const GROWING: usize = 2;
 
 /// Calls while nothing happens.
 pub(super) fn idle(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
@@ -33,7 +35,7 @@ pub(super) fn idle(subject: &Subject<'_>, report: &mut Report) -> Result<(), Fai
         return Ok(());
     };
     if let Err(text) = messages(&line, 10) {
-        return report.skipped(rule, text);
+        return report.broken(&rules::MESSAGES, text);
     }
     thread::sleep(REST);
     let before = line.probe.record().calls;
@@ -57,11 +59,11 @@ pub(super) fn calls(subject: &Subject<'_>, report: &mut Report) -> Result<(), Fa
         return Ok(());
     };
     if let Err(text) = messages(&line, 20) {
-        return report.skipped(rule, text);
+        return report.broken(&rules::MESSAGES, text);
     }
     let before = line.probe.record();
     if let Err(text) = messages(&line, MESSAGES) {
-        return report.skipped(rule, text);
+        return report.broken(&rules::MESSAGES, text);
     }
     let after = line.probe.record();
     let each = |count: u64| count as f64 / MESSAGES as f64;
@@ -82,16 +84,19 @@ pub(super) fn long_run(
     };
     let (out, back) = (pattern(81, size.min(PART)), pattern(82, size.min(PART)));
     let mut sizes = Vec::with_capacity(PARTS);
-    for _ in 0..PARTS {
+    for part in 0..PARTS {
         let moved = transfer(&line.near, &line.far, &out, out.len())
             .and_then(|()| transfer(&line.far, &line.near, &back, back.len()))
             .map_err(|trouble| trouble.to_string())
-            .and_then(|()| messages(&line, MESSAGES));
+            .and_then(|()| messages(&line, PART_MESSAGES));
         if let Err(text) = moved {
-            return report.skipped(&rules::MEMORY, text);
+            let text = format!("in part {} of {PARTS} of a long run: {text}", part + 1);
+            return report.broken(&rules::MESSAGES, format!("{text}{}", line.because()));
         }
         sizes.push(line.probe.record().memory);
     }
+    let total = PARTS as u64 * PART_MESSAGES;
+    report.passed(&rules::MESSAGES, format!("{total} there and back"))?;
     let record = line.probe.record();
     let last = sizes[PARTS - 5..].windows(2);
     let growing = last.filter(|pair| pair[1] > pair[0]).count();
@@ -99,7 +104,7 @@ pub(super) fn long_run(
         "{} after {} each way and {} messages, {} at the end",
         count(sizes[0]),
         count(out.len() as u64),
-        MESSAGES,
+        PART_MESSAGES,
         count(record.memory)
     );
     let result = if growing >= GROWING {

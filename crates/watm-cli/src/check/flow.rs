@@ -10,6 +10,10 @@ use crate::terminal::bytes::count;
 
 /// A transfer that moves no byte for this long is stuck.
 pub(super) const STALL: Duration = Duration::from_secs(3);
+/// The longest time for one transfer, however steadily it moves.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The longest time for filling a side.
+const FILL_LIMIT: Duration = Duration::from_secs(5);
 /// How much a reader asks for at once.
 const READ_SIZE: usize = 64 << 10;
 
@@ -41,6 +45,7 @@ pub(super) struct Trouble {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Stuck,
+    Slow,
     Ended,
     Failed(String),
     Altered,
@@ -54,6 +59,7 @@ impl fmt::Display for Trouble {
         write!(f, "{arrived} of {} arrived, then ", count(*expected as u64))?;
         match &self.kind {
             Kind::Stuck => write!(f, "nothing for {STALL:?}"),
+            Kind::Slow => write!(f, "the {LIMIT:?} for it were over"),
             Kind::Ended => f.write_str("the connection ended"),
             Kind::Failed(error) => write!(f, "the connection failed ({error})"),
             Kind::Altered => f.write_str("other bytes than were sent"),
@@ -64,9 +70,13 @@ impl fmt::Display for Trouble {
 /// Writes all bytes in pieces.
 pub(super) fn send(side: &Side, bytes: &[u8], piece: usize) -> io::Result<()> {
     side.set_patience(STALL)?;
+    let deadline = Instant::now() + LIMIT;
     for piece in bytes.chunks(piece) {
         let mut side = side;
         side.write_all(piece)?;
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
     Ok(())
 }
@@ -74,8 +84,9 @@ pub(super) fn send(side: &Side, bytes: &[u8], piece: usize) -> io::Result<()> {
 /// Writes bytes until they are taken or nothing is taken for `patience`. Returns how many were.
 pub(super) fn fill(side: &Side, bytes: &[u8], patience: Duration) -> io::Result<usize> {
     side.set_patience(patience)?;
+    let deadline = Instant::now() + FILL_LIMIT;
     let mut taken = 0;
-    while taken < bytes.len() {
+    while taken < bytes.len() && Instant::now() < deadline {
         let mut to = side;
         let piece = &bytes[taken..bytes.len().min(taken + READ_SIZE)];
         match to.write(piece) {
@@ -100,7 +111,11 @@ pub(super) fn receive(side: &Side, expected: &[u8]) -> Result<(), Trouble> {
     }
     let mut buffer = vec![0; READ_SIZE.min(expected.len().max(1))];
     let mut arrived = 0;
+    let deadline = Instant::now() + LIMIT;
     while arrived < expected.len() {
+        if Instant::now() >= deadline {
+            return Err(trouble(arrived, Kind::Slow));
+        }
         let room = buffer.len().min(expected.len() - arrived);
         let mut from = side;
         match from.read(&mut buffer[..room]) {

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use watm_abi::{Role, names};
 use watm_wasmer::{
     AcceptError, Acceptor, AddressPolicy, Builder, Conn, DialAttempt, DialError, DialHook, Dialer,
-    ExportReturn, FixedDialer, Listener, Network, Relay, ServerHandle, Stream, TransportError,
-    TransportModule,
+    ExportOutcome, ExportReturn, FixedDialer, Listener, Network, Relay, ServerHandle, Stream,
+    TransportError, TransportModule,
 };
 
 use super::probe::{Manner, Probe};
@@ -22,10 +23,12 @@ use crate::carry::poll::{Interest, wait_until};
 use crate::setup;
 use crate::terminal::failure::{Failure, chain};
 
-/// The time that a transport has to be set up, unless the options allow less.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// The time that a transport has to end after it is closed. The control pipe is used in the middle.
-pub(super) const GRACE: Duration = Duration::from_secs(1);
+/// How much longer than the module may take is waited for what the host does then.
+const MARGIN: Duration = Duration::from_secs(2);
+/// The time that the last bytes have, unless the options allow less.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often is looked whether the module has given up.
+const LOOK: Duration = Duration::from_millis(10);
 const LOOPBACK: &str = "127.0.0.1:0";
 /// The address of a remote that refuses. Nobody connects to it.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -66,8 +69,32 @@ pub(super) enum Refusal {
         /// Whether a trap, an exit or a timeout was it, not an error number.
         is_rude: bool,
     },
+    /// The module made no connection.
+    NoConnection,
     /// The check itself could not go on.
     Host(Failure),
+}
+
+impl Refusal {
+    /// The text, and whether something else than an error number was the reason.
+    pub(super) fn into_text(self) -> Result<(String, bool), Failure> {
+        match self {
+            Self::Because { text, is_rude } => Ok((text, is_rude)),
+            Self::NoConnection => Ok(("the module made no connection".into(), true)),
+            Self::Host(failure) => Err(failure),
+        }
+    }
+
+    /// The same, with what went wrong at the other end.
+    fn with(self, far: Self) -> Self {
+        match (self, far) {
+            (Self::Because { text, is_rude }, Self::Because { text: far, .. }) => {
+                refusal(&format!("{far}; {text}"), is_rude)
+            }
+            (Self::NoConnection, far @ Self::Because { .. }) => far,
+            (near, _) => near,
+        }
+    }
 }
 
 impl From<Failure> for Refusal {
@@ -96,15 +123,14 @@ pub(super) struct Line {
 impl Line {
     /// How the transport failed, if it has.
     pub(super) fn failure(&self) -> Option<String> {
-        match &self.near {
-            Side::Conn(conn) => conn.outcome()?.err().map(|error| chain(&error)),
-            Side::Tcp(_) | Side::Gone => None,
-        }
+        failure_of(&self.near)
     }
 
-    /// The same, as the end of a sentence.
+    /// The same, or else how its peer failed, as the end of a sentence.
     pub(super) fn because(&self) -> String {
+        let of_peer = || failure_of(&self.far).map(|failure| of_its_peer(&failure));
         self.failure()
+            .or_else(of_peer)
             .map_or_else(String::new, |failure| format!("; {failure}"))
     }
 
@@ -127,8 +153,8 @@ impl Line {
                 relay.shutdown();
                 drop(near);
                 match probe.record().returned(names::START) {
-                    Some(returned) if returned.value.is_none() => {
-                        Err("the module did not return from watm_start_v1".into())
+                    Some(returned) if returned.value().is_none() => {
+                        Err(format!("the module's {}", ended(returned)))
                     }
                     _ => Ok(()),
                 }
@@ -156,14 +182,14 @@ impl<'a> Subject<'a> {
 
     /// Sets a connection up.
     pub(super) fn open(&self, manner: Manner) -> Result<Line, Refusal> {
-        self.open_with(&Arc::new(Probe::new(manner)), |_| Ok(()))
+        self.open_with(&Arc::new(Probe::new(manner)), |_| {})
     }
 
     /// Sets a connection up. The far side begins with what `greet` does.
     pub(super) fn open_with(
         &self,
         probe: &Arc<Probe>,
-        greet: impl FnOnce(&Side) -> io::Result<()> + Send,
+        greet: impl FnOnce(&Side) + Send,
     ) -> Result<Line, Refusal> {
         let listener = TcpListener::bind(LOOPBACK)?;
         let address = listener.local_addr()?;
@@ -178,17 +204,76 @@ impl<'a> Subject<'a> {
         let acceptor = self.partner.acceptor()?;
         let (near, far) = thread::scope(|scope| {
             let dialling = scope.spawn(|| dial(&address.to_string()));
-            let far = accept(&listener, || dialling.is_finished())
-                .and_then(|socket| self.partner.accept(acceptor.as_ref(), socket))
-                .and_then(|far| greet(&far).map(|()| far).map_err(Refusal::from));
-            (dialling.join(), far)
+            let far = self
+                .take(&listener, || dialling.is_finished())
+                .and_then(|socket| self.partner.accept(acceptor.as_ref(), socket));
+            if let Ok(far) = &far {
+                greet(far);
+            }
+            (
+                dialling.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                far,
+            )
         });
-        let near = near.unwrap_or_else(|_| Err(refusal("the check panicked", true)))?;
+        self.connected(near, far, probe)
+    }
+
+    /// A connection with both of its sides, or why there is none. If both failed, the peer may be
+    /// the reason for the module's failure.
+    fn connected(
+        &self,
+        near: Result<Conn, Refusal>,
+        far: Result<Side, Refusal>,
+        probe: &Arc<Probe>,
+    ) -> Result<Line, Refusal> {
+        let (near, far) = match (near, far) {
+            (Err(near), Err(far)) if self.has_module_as_partner() => return Err(near.with(far)),
+            (near, far) => (near?, far?),
+        };
         Ok(Line {
             near: Side::Conn(near),
-            far: far?,
+            far,
             probe: Arc::clone(probe),
             relay: None,
+        })
+    }
+
+    /// How long the module may take to set a connection up.
+    fn patience(&self) -> Duration {
+        self.given.args.handshake_timeout + MARGIN
+    }
+
+    /// Runs the module up to its init, and waits for that.
+    pub(super) fn prepare(&self, probe: &Arc<Probe>) -> Result<Option<ExportReturn>, Failure> {
+        // An instance that is kept ready has come so far. It is dropped with the dialer.
+        fn stocked<R>(builder: Builder<R>, probe: &Arc<Probe>) -> Builder<R> {
+            builder.stock(1).call_hook(Arc::clone(probe))
+        }
+        let Given { module, .. } = self.given;
+        let wait = || probe.wait_for_or_failure(names::INIT, self.patience());
+        let nowhere = Towards(None);
+        Ok(match self.role {
+            Role::Dialer => {
+                let builder = configure(Dialer::builder(module), self.given, nowhere)?;
+                let _dialer = stocked(builder, probe).build()?;
+                wait()
+            }
+            Role::FixedDialer => {
+                let builder = configure(FixedDialer::builder(module), self.given, nowhere)?;
+                let _dialer = stocked(builder, probe).build()?;
+                wait()
+            }
+            Role::Listener => {
+                let builder = configure(Listener::builder(module), self.given, nowhere)?;
+                let _acceptor = stocked(builder, probe).acceptor()?;
+                wait()
+            }
+            Role::Relay => {
+                let builder = configure(Relay::builder(module), self.given, nowhere)?;
+                let relay = stocked(builder, probe).remote(NOWHERE).bind(LOOPBACK)?;
+                let _relay = relay.spawn()?;
+                wait()
+            }
         })
     }
 
@@ -201,13 +286,12 @@ impl<'a> Subject<'a> {
         }
         let relay = self.start_relay(&probe, hook, NOWHERE)?;
         let near = TcpStream::connect(relay.local_addr()).map_err(cannot)?;
-        let returned = probe.wait_for(Role::Relay.export(), PATIENCE + GRACE);
+        let returned = probe.wait_for(Role::Relay.export(), self.patience());
         relay.shutdown();
         drop(near);
-        Ok(match returned.map(|returned| returned.value) {
-            Some(Some(0)) => None,
-            Some(Some(value)) => Some(refusal(&format!("it returned {value}"), false)),
-            Some(None) => Some(refusal("it trapped, exited or was stopped; see -v", true)),
+        Ok(match returned {
+            Some(returned) if returned.value() == Some(0) => None,
+            Some(returned) => Some(refusal(&ended(&returned), returned.value().is_none())),
             None => Some(refusal("it did not return", true)),
         })
     }
@@ -229,7 +313,7 @@ impl<'a> Subject<'a> {
         probe: &Arc<Probe>,
         hook: Towards,
         listener: &TcpListener,
-        greet: impl FnOnce(&Side) -> io::Result<()> + Send,
+        greet: impl FnOnce(&Side) + Send,
     ) -> Result<Line, Refusal> {
         let address = listener.local_addr()?;
         let builder = configure(Listener::builder(self.given.module), self.given, hook)?;
@@ -240,19 +324,18 @@ impl<'a> Subject<'a> {
         let (near, far) = thread::scope(|scope| {
             let dialling = scope.spawn(|| {
                 let far = self.partner.dial(address)?;
-                greet(&far)?;
+                greet(&far);
                 Ok(far)
             });
-            let near = accept(listener, || false).and_then(|socket| Ok(acceptor.accept(socket)?));
-            (near, dialling.join())
+            let near = self
+                .take(listener, || dialling.is_finished())
+                .and_then(|socket| Ok(acceptor.accept(socket)?));
+            (
+                near,
+                dialling.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            )
         });
-        let far = far.unwrap_or_else(|_| Err(refusal("the check panicked", true)));
-        Ok(Line {
-            near: Side::Conn(near?),
-            far: far?,
-            probe: Arc::clone(probe),
-            relay: None,
-        })
+        self.connected(near, far, probe)
     }
 
     fn relay(
@@ -260,43 +343,71 @@ impl<'a> Subject<'a> {
         probe: &Arc<Probe>,
         hook: Towards,
         listener: &TcpListener,
-        greet: impl FnOnce(&Side) -> io::Result<()>,
+        greet: impl FnOnce(&Side),
     ) -> Result<Line, Refusal> {
         let remote = listener.local_addr()?.to_string();
         let relay = self.start_relay(probe, hook, &remote)?;
         let near = TcpStream::connect(relay.local_addr())?;
         let acceptor = self.partner.acceptor()?;
         let associate = Role::Relay.export();
-        let failed = |export| {
-            let returned = probe.record().returned(export).copied();
-            returned.filter(|returned| returned.value != Some(0))
+        let failed = || {
+            let record = probe.record();
+            let of_both = [names::INIT, associate].map(|export| record.returned(export).copied());
+            let mut of_both = of_both.into_iter().flatten();
+            of_both.find(|returned| returned.value() != Some(0))
         };
         // Whoever has failed dials no more.
-        let has_failed = || failed(names::INIT).or_else(|| failed(associate)).is_some();
-        let far = accept(listener, has_failed)
-            .and_then(|socket| self.partner.accept(acceptor.as_ref(), socket))
-            .and_then(|far| greet(&far).map(|()| far).map_err(Refusal::from));
+        let far = self
+            .take(listener, || failed().is_some())
+            .and_then(|socket| self.partner.accept(acceptor.as_ref(), socket));
+        if let Ok(far) = &far {
+            greet(far);
+        }
         // A relay does not say when it is ready.
-        probe.wait_for(associate, PATIENCE);
-        if let Some(ExportReturn { value, export, .. }) =
-            failed(names::INIT).or_else(|| failed(associate))
-        {
-            return Err(match value {
-                Some(value) => refusal(&format!("{export} returned {value}; see -v"), false),
-                None => {
-                    let text = format!(
-                        "{export} trapped, exited, or did not return in {PATIENCE:?}; see -v"
-                    );
-                    refusal(&text, true)
-                }
+        let returned = probe.wait_for(associate, self.patience());
+        if let Some(failed) = failed() {
+            let near = refusal(
+                &format!("{}; see -v", ended(&failed)),
+                failed.value().is_none(),
+            );
+            return Err(match far {
+                Err(far) if self.has_module_as_partner() => near.with(far),
+                _ => near,
             });
+        }
+        let far = far?;
+        if returned.is_none() {
+            return Err(refusal(&format!("{associate} did not return"), true));
         }
         Ok(Line {
             near: Side::Tcp(near),
-            far: far?,
+            far,
             probe: Arc::clone(probe),
             relay: Some(relay),
         })
+    }
+
+    /// Accepts the connection that is made, unless whoever should make it gives up.
+    fn take(
+        &self,
+        listener: &TcpListener,
+        has_given_up: impl Fn() -> bool,
+    ) -> Result<TcpStream, Refusal> {
+        let deadline = Instant::now() + self.patience();
+        loop {
+            // The last look comes after the question.
+            let is_last = has_given_up() || Instant::now() >= deadline;
+            let look = (Instant::now() + LOOK).min(deadline);
+            if wait_until(listener.as_fd(), Interest::Readable, look)? {
+                let (socket, _) = listener.accept()?;
+                // A connection that has been reset takes no options.
+                let _ = socket.set_nodelay(true);
+                return Ok(socket);
+            }
+            if is_last {
+                return Err(Refusal::NoConnection);
+            }
+        }
     }
 
     fn start_relay(
@@ -329,10 +440,10 @@ impl Partner<'_> {
     /// The far side of a connection that the module has dialled.
     fn accept(&self, acceptor: Option<&Acceptor>, socket: TcpStream) -> Result<Side, Refusal> {
         match acceptor {
-            Some(acceptor) => acceptor.accept(socket).map(Side::Conn).map_err(|error| {
-                let error = chain(&error);
-                refusal(&format!("the partner did not accept: {error}"), false)
-            }),
+            Some(acceptor) => acceptor
+                .accept(socket)
+                .map(Side::Conn)
+                .map_err(|error| refusal(&of_its_peer(&chain(&error)), false)),
             None => Ok(Side::Tcp(socket)),
         }
     }
@@ -352,10 +463,9 @@ impl Partner<'_> {
             let dialer = builder.build().map_err(Failure::from)?;
             dialer.dial(&address.to_string())
         };
-        dialled.map(Side::Conn).map_err(|error| {
-            let error = chain(&error);
-            refusal(&format!("the partner did not connect: {error}"), false)
-        })
+        dialled
+            .map(Side::Conn)
+            .map_err(|error| refusal(&of_its_peer(&chain(&error)), false))
     }
 }
 
@@ -379,24 +489,31 @@ fn configure<R>(
     Ok(setup::configure(builder, given.args)?
         .policy(AddressPolicy::allow_all())
         .dial_hook(hook)
-        .handshake_timeout(given.args.handshake_timeout.min(PATIENCE))
-        .close_grace(given.args.close_grace.min(GRACE))
-        .drain_timeout(given.args.drain_timeout.min(PATIENCE)))
+        .drain_timeout(given.args.drain_timeout.min(DRAIN)))
 }
 
-/// Accepts the connection that the module makes, unless it gives up.
-fn accept(listener: &TcpListener, has_given_up: impl Fn() -> bool) -> Result<TcpStream, Refusal> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let look = (Instant::now() + Duration::from_millis(10)).min(deadline);
-        if wait_until(listener.as_fd(), Interest::Readable, look)? {
-            let (socket, _) = listener.accept()?;
-            socket.set_nodelay(true)?;
-            return Ok(socket);
-        }
-        if has_given_up() || Instant::now() >= deadline {
-            return Err(refusal("the module made no connection", true));
-        }
+/// How a side's transport failed, if it has.
+fn failure_of(side: &Side) -> Option<String> {
+    match side {
+        Side::Conn(conn) => conn.outcome()?.err().map(|error| chain(&error)),
+        Side::Tcp(_) | Side::Gone => None,
+    }
+}
+
+/// What was said of a module, said of the module at the other end.
+pub(super) fn of_its_peer(text: &str) -> String {
+    format!("at its peer, {text}")
+}
+
+/// How an export has ended.
+pub(super) fn ended(returned: &ExportReturn) -> String {
+    let export = returned.export;
+    match returned.outcome {
+        ExportOutcome::Returned(Some(value)) => format!("{export} returned {value}"),
+        ExportOutcome::Exited(code) => format!("{export} exited with code {code}"),
+        ExportOutcome::Trapped => format!("{export} trapped"),
+        ExportOutcome::Stopped => format!("{export} did not return and was stopped"),
+        _ => format!("{export} returned"),
     }
 }
 

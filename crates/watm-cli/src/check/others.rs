@@ -33,7 +33,9 @@ pub(super) fn hosts(subject: &Subject<'_>, report: &mut Report) -> Result<(), Fa
         report,
     )?;
     let (refused, repeated) = (record.refused, record.repeated);
-    let seen = format!("{repeated} of {refused} refused writes were repeated without a poll");
+    let seen = format!(
+        "after {refused} refused writes, {repeated} were repeated a second time without a poll"
+    );
     report.result(
         &rules::WRITE_SPIN,
         match (refused, repeated) {

@@ -50,6 +50,8 @@ pub(super) struct Report {
     errors: usize,
     warnings: usize,
     notes: usize,
+    /// Checks that could not be made.
+    skipped: usize,
     checks: Vec<Entry>,
     /// Whether a line is printed for each check.
     #[serde(skip)]
@@ -77,6 +79,7 @@ impl Report {
             errors: 0,
             warnings: 0,
             notes: 0,
+            skipped: 0,
             checks: Vec::new(),
             prints,
             is_strict,
@@ -105,12 +108,32 @@ impl Report {
         self.add(rule, Status::Passed, seen.into())
     }
 
-    pub(super) fn skipped(
-        &mut self,
-        rule: &'static Rule,
-        why: impl Into<String>,
-    ) -> Result<(), Failure> {
-        self.add(rule, Status::Skipped, why.into())
+    /// Reports that these checks cannot be made.
+    pub(super) fn skipped(&mut self, rules: &[&'static Rule], why: &str) -> Result<(), Failure> {
+        self.skipped += rules.len();
+        self.judge();
+        for rule in rules {
+            self.checks.push(Entry {
+                rule: rule.id,
+                role: self.role.map(role_name),
+                status: Status::Skipped,
+                severity: rule.severity,
+                seen: why.to_owned(),
+                asks: None,
+                remedy: None,
+            });
+        }
+        let names: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
+        self.print(|out| {
+            writeln!(out, "  not checked: {}", names.join(", "))?;
+            writeln!(out, "    {}", printable(why))
+        })
+    }
+
+    /// Whether the module passes, as far as it is known.
+    fn judge(&mut self) {
+        let is_spotless = self.warnings == 0 && self.skipped == 0;
+        self.ok = self.errors == 0 && (is_spotless || !self.is_strict);
     }
 
     pub(super) fn broken(
@@ -123,7 +146,7 @@ impl Report {
             Severity::Warning => self.warnings += 1,
             Severity::Note => self.notes += 1,
         }
-        self.ok = self.errors == 0 && (self.warnings == 0 || !self.is_strict);
+        self.judge();
         self.add(rule, Status::Broken, seen.into())
     }
 
@@ -146,16 +169,21 @@ impl Report {
                 errors,
                 warnings,
                 notes,
+                skipped,
                 ..
             } = self;
             self.print(|out| {
                 writeln!(
                     out,
-                    "\nresult  {}: {}, {}, {}",
+                    "\nresult  {}: {}, {}, {}{}",
                     if self.ok { "passed" } else { "FAILED" },
                     plural(errors, "error"),
                     plural(warnings, "warning"),
-                    plural(notes, "note")
+                    plural(notes, "note"),
+                    match skipped {
+                        0 => String::new(),
+                        count => format!(", {} not made", plural(count, "check")),
+                    }
                 )
             })?;
         } else {
@@ -203,7 +231,7 @@ impl Entry {
     fn write(&self, out: &mut dyn Write, in_full: bool) -> io::Result<()> {
         let mark = match (&self.status, self.severity) {
             (Status::Passed, _) => "ok",
-            (Status::Skipped, _) => "-",
+            (Status::Skipped, _) => "skipped",
             (Status::Broken, Severity::Error) => "ERROR",
             (Status::Broken, Severity::Warning) => "WARNING",
             (Status::Broken, Severity::Note) => "note",

@@ -38,6 +38,34 @@ macro_rules! rules {
     };
 }
 
+/// The rules that need bytes that arrive unchanged.
+pub(crate) static WITH_DATA: &[&Rule] = &[
+    &DATA,
+    &ONE_WAY,
+    &BOTH_WAYS,
+    &SLOW_READER,
+    &BACKLOG,
+    &BOTH_FULL,
+    &END,
+    &HALF_CLOSE,
+    &DESCRIPTORS,
+    &RESET,
+    &CONTROL,
+    &IDLE,
+    &CALLS,
+    &MESSAGES,
+    &MEMORY,
+    &PAUSES,
+    &SHORT_WRITES,
+    &REFUSED_WRITES,
+    &WRITE_SPIN,
+    &SMALL_READS,
+    &REFUSED_READS,
+];
+
+/// Those among them that come after the first.
+pub(crate) static AFTER_DATA: &[&Rule] = WITH_DATA.split_at(1).1;
+
 rules! {
     INTERFACE "interface" Error
         "a module exports and imports what WATM v1 says, with the right signatures"
@@ -53,15 +81,16 @@ rules! {
         "return a negated errno such as -28 (EINVAL), in place of a trap or panic"
     ROLE "role" Error
         "the role's function sets the connection up and returns its descriptor"
-        "use -v to see what the module logs; --peer names the module at the other end"
+        "give what it needs with --config, and the module for the other end with --peer and --peer-config; \
+        --role checks one role alone; -v shows what the module logs"
     UNSUPPORTED "unsupported-role" Note
         "a module exports the functions of the roles that it has, and no others"
         "do not export the function; some libraries export all four"
     REFUSED_DIAL "refused-dial" Error
-        "if the connection is refused, the role's function returns the error number of the dial"
+        "if the connection is refused, the role's function returns an error number, best that of the dial"
         "check the result of `water_dial`: negative numbers are negated errnos"
     CLOSING_PEER "closing-peer" Error
-        "a peer that closes at once ends the transport, without a trap"
+        "a peer that ends its stream at once ends the transport, without a trap"
         "treat a read of 0 bytes as the end of stream, also in a handshake"
     GARBAGE_PEER "garbage-peer" Error
         "a peer that sends garbage ends the transport with an error or data, without a trap"
@@ -94,11 +123,14 @@ rules! {
         "a reset on one side ends the transport, without a trap"
         "return the negated errno of the failed call"
     CONTROL "control" Error
-        "the transport ends soon after the control pipe becomes readable"
+        "the transport ends soon after the application has closed and the control pipe is readable"
         "poll for the control descriptor too, and return -11 (ECANCELED) when it is readable"
     IDLE "idle" Error
         "a module with nothing to do sleeps in `poll_oneoff`"
         "poll without a timeout, and only for what can be acted on: not for room if nothing waits"
+    MESSAGES "messages" Error
+        "a message goes there and back each time, for as long as the connection lives"
+        "use -v to see what the module logs when it ends"
     CALLS "calls" Warning
         "a message costs few calls to the host"
         "read and write with buffers of 16 KiB, and poll once for all descriptors"
@@ -119,7 +151,7 @@ rules! {
         "keep the bytes, poll for writing, and then write them again"
     WRITE_SPIN "write-spin" Warning
         "after a refused write, a module waits until there is room"
-        "poll for writing in place of repeating the write at once"
+        "poll for writing in place of repeating the write again and again"
     SMALL_READS "one-byte-reads" Warning
         "hosts may return a single byte for any read"
         "collect bytes until a message is complete"

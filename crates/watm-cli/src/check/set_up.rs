@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 use watm_abi::{Role, names};
+use watm_wasmer::ExportReturn;
 
 use super::flow::{self, STALL, pattern};
-use super::line::{Given, Refusal, Subject};
+use super::line::{Given, Subject, ended};
 use super::probe::{Manner, Probe};
 use super::report::Report;
 use super::rules;
@@ -102,27 +103,17 @@ impl InitFailure {
     }
 }
 
-/// Runs a module up to its init, or a little further. `None` if init succeeds.
+/// Runs a module up to its init. `None` if init succeeds.
 fn try_init(subject: &Subject<'_>) -> Result<Option<InitFailure>, Failure> {
     let probe = Arc::new(Probe::new(Manner::Usual));
-    // How it goes on is not the question here, so the peer ends at once.
-    let reason = match subject.open_with(&probe, Side::end_writing) {
-        Ok(line) => {
-            let _ = line.close();
-            String::new()
-        }
-        Err(Refusal::Host(failure)) => return Err(failure),
-        Err(Refusal::Because { text, .. }) => text,
-    };
-    let value = probe.record().returned(names::INIT).map(|init| init.value);
-    Ok(match value {
-        Some(Some(0)) => None,
-        Some(Some(value)) => Some(InitFailure {
-            text: format!("{} returned {value}", names::INIT),
-            is_polite: true,
+    Ok(match subject.prepare(&probe)? {
+        Some(returned) if returned.export == names::INIT && returned.value() == Some(0) => None,
+        Some(returned) => Some(InitFailure {
+            text: ended(&returned),
+            is_polite: returned.value().is_some(),
         }),
-        Some(None) | None => Some(InitFailure {
-            text: reason,
+        None => Some(InitFailure {
+            text: format!("{} was not reached or did not return", names::INIT),
             is_polite: false,
         }),
     })
@@ -149,7 +140,7 @@ pub(super) fn role<'a>(
     let mut why = String::new();
     for subject in partners.into_iter().flatten() {
         let probe = Arc::new(Probe::new(Manner::Usual));
-        let text = match subject.open_with(&probe, |_| Ok(())) {
+        let text = match subject.open_with(&probe, |_| {}) {
             Ok(line) => {
                 if let Err(text) = line.close() {
                     log::debug!("the first connection did not end well: {text}");
@@ -160,10 +151,12 @@ pub(super) fn role<'a>(
                 report.passed(&rules::ROLE, why)?;
                 return Ok(SetUp::Works(subject));
             }
-            Err(Refusal::Host(failure)) => return Err(failure),
-            Err(Refusal::Because { text, .. }) => text,
+            Err(refusal) => refusal.into_text()?.0,
         };
-        let value = probe.record().returned(export).and_then(|role| role.value);
+        let value = probe
+            .record()
+            .returned(export)
+            .and_then(ExportReturn::value);
         if let Some(value) = value.filter(|value| UNSUPPORTED.contains(value)) {
             let seen = format!("{export} returned {value}");
             report.broken(&rules::UNSUPPORTED, seen)?;
@@ -184,14 +177,10 @@ pub(super) fn refused_dial(subject: &Subject<'_>, report: &mut Report) -> Result
     }
     let result = match subject.dial_refused()? {
         None => Err(format!("{} succeeded all the same", subject.role.export())),
-        Some(Refusal::Host(failure)) => return Err(failure),
-        Some(Refusal::Because { text, is_rude }) => {
-            if is_rude {
-                Err(text)
-            } else {
-                Ok(text)
-            }
-        }
+        Some(refusal) => match refusal.into_text()? {
+            (text, true) => Err(text),
+            (text, false) => Ok(text),
+        },
     };
     report.result(&rules::REFUSED_DIAL, result)
 }
@@ -199,12 +188,14 @@ pub(super) fn refused_dial(subject: &Subject<'_>, report: &mut Report) -> Result
 /// Checks what the module makes of a peer that closes at once, and of one that sends garbage.
 pub(super) fn strange_peers(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
     let socket = subject.with_socket();
-    let result = meet(&socket, Side::end_writing)?;
+    // A module that has ended already takes nothing any more.
+    let result = meet(&socket, |far| {
+        let _ = far.end_writing();
+    })?;
     report.result(&rules::CLOSING_PEER, result)?;
     let result = meet(&socket, |far| {
-        // A module that has ended takes no more.
         let _ = flow::send(far, &pattern(99, GARBAGE), GARBAGE);
-        far.end_writing().or(Ok(()))
+        let _ = far.end_writing();
     })?;
     report.result(&rules::GARBAGE_PEER, result)
 }
@@ -212,7 +203,7 @@ pub(super) fn strange_peers(subject: &Subject<'_>, report: &mut Report) -> Resul
 /// Sets a connection up with a peer that does this, and waits for its end.
 fn meet(
     subject: &Subject<'_>,
-    peer: impl FnOnce(&Side) -> io::Result<()> + Send,
+    peer: impl FnOnce(&Side) + Send,
 ) -> Result<Result<String, String>, Failure> {
     match subject.open_with(&Arc::new(Probe::new(Manner::Usual)), peer) {
         Ok(line) => {
@@ -226,7 +217,9 @@ fn meet(
                 Ok(()) => Ok(failure.unwrap_or_default()),
             })
         }
-        Err(Refusal::Host(failure)) => Err(failure),
-        Err(Refusal::Because { text, is_rude }) => Ok(if is_rude { Err(text) } else { Ok(text) }),
+        Err(refusal) => Ok(match refusal.into_text()? {
+            (text, true) => Err(text),
+            (text, false) => Ok(text),
+        }),
     }
 }

@@ -1,6 +1,8 @@
 //! `watm check`: each rule has a module that breaks it, and good modules break none.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::Value;
 
@@ -53,53 +55,59 @@ fn is_found(rule: &str, options: &[&str]) {
     assert_eq!(ended.code, Some(i32::from(fails)), "{ended:?}");
 }
 
-macro_rules! faults {
-    ($($name:ident $rule:literal $size:literal $peer:expr;)*) => {
-        $(#[test]
-        fn $name() {
-            let peer: Option<&str> = $peer;
-            let peer = peer.map(built);
-            let mut options = vec!["--size", $size];
-            options.extend(peer.iter().flat_map(|peer| ["--peer", peer]));
-            is_found($rule, &options);
-        })*
+/// Each rule that the module can break, with the size of the largest transfer. The peer is another
+/// module, so that only one side has the fault, or else the same.
+const FAULTS: &[(&str, &str, Option<&str>)] = &[
+    ("init", "1M", OTHER),
+    ("init-without-config", "1M", OTHER),
+    ("init-bad-config", "1M", OTHER),
+    ("role", "1M", OTHER),
+    ("unsupported-role", "1M", OTHER),
+    ("refused-dial", "1M", OTHER),
+    ("closing-peer", "1M", OTHER),
+    ("garbage-peer", "1M", None),
+    ("data", "1M", OTHER),
+    ("one-direction", "1M", OTHER),
+    ("both-directions", "4M", OTHER),
+    ("slow-reader", "1M", OTHER),
+    ("backlog-memory", "1M", OTHER),
+    ("both-full", "16K", None),
+    ("end-of-stream", "1M", OTHER),
+    ("half-close", "1M", OTHER),
+    ("reset", "1M", OTHER),
+    ("control", "1M", OTHER),
+    ("idle", "1M", OTHER),
+    ("calls", "1M", OTHER),
+    ("messages", "1M", OTHER),
+    ("memory", "1M", OTHER),
+    ("pauses", "1M", OTHER),
+    ("descriptors", "1M", OTHER),
+    ("short-writes", "1M", OTHER),
+    ("refused-writes", "1M", OTHER),
+    ("write-spin", "1M", OTHER),
+    ("one-byte-reads", "1M", OTHER),
+    ("refused-reads", "1M", OTHER),
+];
 
-        const FAULTS: &[&str] = &[$($rule),*];
-    };
-}
-
-/// A peer that is no module of the kind, so that only one side has the fault.
+/// A peer without a fault.
 const OTHER: Option<&str> = Some("halfclose");
 
-faults! {
-    an_init_that_fails "init" "1M" OTHER;
-    a_trap_without_a_configuration "init-without-config" "1M" OTHER;
-    a_trap_at_a_bad_configuration "init-bad-config" "1M" OTHER;
-    a_role_that_fails "role" "1M" OTHER;
-    a_role_that_is_not_supported "unsupported-role" "1M" OTHER;
-    a_trap_at_a_refused_connection "refused-dial" "1M" OTHER;
-    a_trap_at_an_early_end "closing-peer" "1M" OTHER;
-    a_trap_at_garbage "garbage-peer" "1M" None;
-    altered_bytes "data" "1M" OTHER;
-    a_direction_that_waits_for_the_other "one-direction" "1M" OTHER;
-    directions_that_disturb_each_other "both-directions" "1M" OTHER;
-    bytes_lost_to_a_slow_reader "slow-reader" "1M" OTHER;
-    an_unbounded_backlog "backlog-memory" "1M" OTHER;
-    giving_up_when_both_sides_are_full "both-full" "16K" None;
-    a_missing_end "end-of-stream" "1M" OTHER;
-    no_half_close "half-close" "1M" OTHER;
-    a_trap_at_a_reset "reset" "1M" OTHER;
-    ignored_control "control" "1M" OTHER;
-    busy_waiting "idle" "1M" OTHER;
-    many_calls "calls" "1M" OTHER;
-    a_leak "memory" "1M" OTHER;
-    long_pauses "pauses" "1M" OTHER;
-    descriptors_left_open "descriptors" "1M" OTHER;
-    a_short_write_taken_for_all "short-writes" "1M" OTHER;
-    a_refused_write_taken_for_a_failure "refused-writes" "1M" OTHER;
-    a_write_repeated_at_once "write-spin" "1M" OTHER;
-    single_bytes_taken_for_a_failure "one-byte-reads" "1M" OTHER;
-    a_refused_read_taken_for_a_failure "refused-reads" "1M" OTHER;
+#[test]
+fn each_fault_is_found() {
+    // A check sleeps for most of its time.
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((rule, size, peer)) = FAULTS.get(next.fetch_add(1, Relaxed)) {
+                    let peer = peer.map(built);
+                    let mut options = vec!["--size", size];
+                    options.extend(peer.iter().flat_map(|peer| ["--peer", peer]));
+                    is_found(rule, &options);
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -127,13 +135,13 @@ fn a_good_module_breaks_no_rule_and_every_rule_has_a_module_that_breaks_it() {
     let mut checked = rules(&report, "passed");
     assert!(checked.remove("interface"));
     checked.insert("unsupported-role");
-    assert_eq!(checked, FAULTS.iter().copied().collect());
+    assert_eq!(checked, FAULTS.iter().map(|(rule, ..)| *rule).collect());
 }
 
 #[test]
 fn the_documents_explain_every_rule() {
     let documents = include_str!("../../../../docs/authors.md");
-    for rule in FAULTS.iter().chain(&["interface"]) {
+    for rule in FAULTS.iter().map(|(rule, ..)| *rule).chain(["interface"]) {
         assert!(documents.contains(&format!("\n| `{rule}` | ")), "{rule}");
     }
 }
@@ -171,13 +179,59 @@ fn warnings_fail_a_strict_check() {
 #[test]
 fn a_module_that_needs_a_partner_is_not_blamed_for_having_none() {
     // It sends no byte that a plain socket would understand.
-    let ended = check(
-        &built("records"),
-        &["--role", "fixed-dialer", "--peer", &built("fixed")],
-    );
+    let peer = built("fixed");
+    let options = ["--role", "fixed-dialer", "--peer", &peer];
+    let ended = check(&built("records"), &options);
     let report = json(&ended);
-    assert!(rules(&report, "skipped").contains("data"), "{report}");
-    assert_eq!(report["errors"], 0, "{report}");
+    let skipped = rules(&report, "skipped");
+    assert!(
+        skipped.contains("data") && skipped.contains("one-byte-reads"),
+        "{report}"
+    );
+    assert_eq!(
+        (&report["errors"], &report["ok"]),
+        (&Value::from(0), &Value::from(true))
+    );
+    assert_eq!(report["skipped"], skipped.len(), "{report}");
+    // It is no proof, though.
+    let ended = check(&built("records"), &[&options[..], &["--strict"]].concat());
+    assert_eq!(
+        (ended.code, &json(&ended)["ok"]),
+        (Some(1), &Value::from(false))
+    );
+}
+
+#[test]
+fn a_module_that_ends_early_is_reported_each_time() {
+    // The peer may meet the reset at any moment.
+    for name in ["unreachable_start", "exit_in_start", "recursion"] {
+        for _ in 0..5 {
+            let ended = check(&wat(name), &["--size", "16K"]);
+            assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+            assert!(
+                json(&ended)["errors"].as_u64() > Some(0),
+                "{name}: {ended:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_failure_of_a_peer_is_told_from_that_of_the_module() {
+    let empty = tempfile::NamedTempFile::new().expect("a file");
+    let empty = empty.path().to_str().expect("a path in UTF-8");
+    for role in ["dialer", "listener"] {
+        let ended = check(&built("xor"), &["--role", role, "--peer-config", empty]);
+        assert_eq!(ended.code, Some(1), "{role}: {ended:?}");
+        let report = json(&ended);
+        let checks = report["checks"].as_array().expect("an array");
+        let found = checks.iter().find(|check| check["rule"] == "role");
+        let seen = found.expect("a check")["seen"].as_str().expect("a text");
+        assert!(
+            seen.starts_with("at its peer, ") && seen.contains("EINVAL"),
+            "{seen}"
+        );
+    }
 }
 
 #[test]

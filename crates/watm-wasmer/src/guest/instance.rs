@@ -15,9 +15,13 @@ use crate::guest::settings::Settings;
 #[cfg(feature = "wasix")]
 use crate::guest::wasix;
 use crate::host::Host;
+use crate::host::watch::ExportOutcome;
 use crate::module::engine::in_pages;
 use crate::module::instrument::stop_points::{self, StopFlag};
 use crate::module::instrument::traps;
+
+/// What messages call the start function, which has no name of its own.
+const START: &str = "(start)";
 
 /// How a call into the guest failed.
 #[derive(Debug)]
@@ -126,18 +130,17 @@ impl Instance {
 
     /// Runs the start function, if the module has one.
     fn run_start_function(&mut self) -> Result<(), TransportError> {
-        const NAME: &str = "(start)";
         if !self.instance.exports.contains(stop_points::START) {
             return Ok(());
         }
         match self.call_function(stop_points::START, &[]) {
             Ok(_) => Ok(()),
             Err(CallError::Trap(message)) => Err(TransportError::Trapped {
-                function: NAME,
+                function: START,
                 message: message.into(),
             }),
             Err(CallError::Exit(code)) => Err(TransportError::Exited {
-                function: NAME,
+                function: START,
                 code,
             }),
             Err(CallError::Stopped) => Err(TransportError::Interrupted),
@@ -158,11 +161,22 @@ impl Instance {
             Err(error) => return Err(CallError::Trap(error.to_string())),
         };
         self.host().tell_of_entry();
-        let returned = function.call(&mut self.store, params);
-        let value = returned.as_ref().ok().and_then(|values| values.first());
-        let value = value.and_then(Value::i32);
-        self.host().tell_of_return(name, value);
-        returned.map_err(|error| self.call_error(error))
+        let result = function
+            .call(&mut self.store, params)
+            .map_err(|error| self.call_error(error));
+        let outcome = match &result {
+            Ok(values) => ExportOutcome::Returned(values.first().and_then(Value::i32)),
+            Err(CallError::Exit(code)) => ExportOutcome::Exited(*code),
+            Err(CallError::Stopped) => ExportOutcome::Stopped,
+            Err(CallError::Trap(_)) => ExportOutcome::Trapped,
+        };
+        let name = if name == stop_points::START {
+            START
+        } else {
+            name
+        };
+        self.host().tell_of_return(name, outcome);
+        result
     }
 
     fn call_error(&mut self, error: RuntimeError) -> CallError {

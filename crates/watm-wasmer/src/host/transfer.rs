@@ -63,10 +63,12 @@ impl Host {
         iovecs: &IovecArray,
         flags: RiFlags,
     ) -> Call<u32> {
-        match self.answer_like_others(fd, Direction::Read, iovecs)? {
-            Some(fewer) => self.read_from(memory, fd, &fewer, flags),
-            None => self.read_from(memory, fd, iovecs, flags),
+        if flags.is_empty()
+            && let Some(fewer) = self.answer_like_others(fd, Direction::Read, iovecs)?
+        {
+            return self.read_from(memory, fd, &fewer, flags);
         }
+        self.read_from(memory, fd, iovecs, flags)
     }
 
     fn read_from<M: GuestMemory + ?Sized>(

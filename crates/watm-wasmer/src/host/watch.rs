@@ -41,15 +41,16 @@ use crate::host::descriptor::{Abort, Call, Direction, Kind};
 pub trait CallHook: Send + Sync {
     /// Called before a module reads from a stream, or writes to one. Decides what the host answers.
     ///
-    /// A stream is the application's side or a network connection. A call with empty buffers moves
-    /// nothing, and the hook does not learn of it.
+    /// A stream is the application's side or a network connection. The hook does not learn of a call
+    /// with empty buffers, nor of a `sock_recv` that peeks or waits for all bytes.
     fn transfer(&self, transfer: &Transfer) -> TransferAnswer {
         let _ = transfer;
         TransferAnswer::Usual
     }
 
-    /// Called after each call to the host that has returned. A call that ends the module, because
-    /// it is told to stop or exits, does not return.
+    /// Called after each call to the host that has returned, unless the host never does anything but
+    /// refuse it (`proc_raise`) or the feature `wasix` answers it. A call that ends the module,
+    /// because it is told to stop or exits, does not return.
     fn called(&self, call: &HostCall) {
         let _ = call;
     }
@@ -129,14 +130,37 @@ pub struct HostCall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportReturn {
-    /// Its name, such as `watm_start_v1`.
+    /// Its name, such as `watm_start_v1`, or `(start)` for the start function.
     pub export: &'static str,
-    /// What it returned. `None` if it returns nothing, as `_start` does, or if it has trapped, has
-    /// exited or was stopped.
-    pub value: Option<i32>,
+    /// How it has ended.
+    pub outcome: ExportOutcome,
     /// Number of descriptors that the module has open, among those that count towards the
     /// descriptor limit.
     pub open_descriptors: usize,
+}
+
+/// How an export of a module has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExportOutcome {
+    /// It returned this value, or nothing, as `_start` does.
+    Returned(Option<i32>),
+    /// It called `proc_exit` with this code.
+    Exited(i32),
+    /// It trapped or panicked.
+    Trapped,
+    /// The host stopped it.
+    Stopped,
+}
+
+impl ExportReturn {
+    /// What it returned, if it did.
+    pub fn value(&self) -> Option<i32> {
+        match self.outcome {
+            ExportOutcome::Returned(value) => value,
+            _ => None,
+        }
+    }
 }
 
 /// The state of a watched instance.
@@ -208,11 +232,11 @@ impl Host {
     }
 
     /// Called when an export has returned.
-    pub(crate) fn tell_of_return(&mut self, export: &'static str, value: Option<i32>) {
+    pub(crate) fn tell_of_return(&mut self, export: &'static str, outcome: ExportOutcome) {
         if let Some(watch) = &self.watch {
             watch.hook.returned(&ExportReturn {
                 export,
-                value,
+                outcome,
                 open_descriptors: self.descriptors.counted(),
             });
         }
