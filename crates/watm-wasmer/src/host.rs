@@ -130,7 +130,7 @@ pub(crate) struct Host {
     leaving: Leaving,
     measures: Measures,
     /// Whom to tell of each call, if anybody.
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
     /// The subscriptions and events of a poll, kept for the next poll to reuse.
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
@@ -158,7 +158,7 @@ impl Host {
             prediction: Prediction::default(),
             leaving: Leaving::default(),
             measures: Measures::default(),
-            watch: setup.hook.map(Watch::new),
+            watch: setup.hook.map(|hook| Box::new(Watch::new(hook))),
             subscriptions: Vec::new(),
             events: Vec::new(),
         }

@@ -91,7 +91,9 @@ pub(super) fn run<T>(
     };
     let result = f(host, memory);
     host.leave();
-    host.tell(name, &result, memory.len());
+    if host.is_watched() {
+        host.tell(name, &result, memory.len());
+    }
     result
 }
 

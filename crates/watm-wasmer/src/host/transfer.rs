@@ -42,8 +42,16 @@ impl Host {
         }
         let is_stream = kind.is_stream();
         self.close_for_good();
-        let read = self.read_within(memory, fd, iovecs, flags);
-        self.note_done(fd, &read);
+        let fewer = if self.watch.is_some() && flags.is_empty() {
+            self.answer_like_others(fd, Direction::Read, iovecs)?
+        } else {
+            None
+        };
+        let iovecs = fewer.as_deref().unwrap_or(iovecs);
+        let read = self.read_from(memory, fd, iovecs, flags);
+        if self.watch.is_some() {
+            self.note_done(fd, &read);
+        }
         if is_stream {
             self.note_deed(&read);
             let kind = self.stream_kind(fd);
@@ -53,22 +61,6 @@ impl Host {
             }
         }
         read
-    }
-
-    /// Reads as much as whoever watches the guest allows.
-    fn read_within<M: GuestMemory + ?Sized>(
-        &mut self,
-        memory: &mut M,
-        fd: u32,
-        iovecs: &IovecArray,
-        flags: RiFlags,
-    ) -> Call<u32> {
-        if flags.is_empty()
-            && let Some(fewer) = self.answer_like_others(fd, Direction::Read, iovecs)?
-        {
-            return self.read_from(memory, fd, &fewer, flags);
-        }
-        self.read_from(memory, fd, iovecs, flags)
     }
 
     fn read_from<M: GuestMemory + ?Sized>(
@@ -331,8 +323,16 @@ impl Host {
             self.connect_target()?;
         }
         self.reads.next_turn();
-        let written = self.write_within(memory, fd, iovecs);
-        self.note_done(fd, &written);
+        let fewer = if self.watch.is_some() {
+            self.answer_like_others(fd, Direction::Write, iovecs)?
+        } else {
+            None
+        };
+        let iovecs = fewer.as_deref().unwrap_or(iovecs);
+        let written = self.write_to(memory, fd, iovecs);
+        if self.watch.is_some() {
+            self.note_done(fd, &written);
+        }
         if is_stream {
             self.note_deed(&written);
             self.learnt.note_failure(&written, self.stream_kind(fd));
@@ -366,19 +366,6 @@ impl Host {
     /// it last dialled. Whatever the guest makes of it, this was not the end of a stream.
     pub(crate) fn lost_connection(&self) -> Option<Errno> {
         self.learnt.lost()
-    }
-
-    /// Writes as much as whoever watches the guest allows.
-    fn write_within<M: GuestMemory + ?Sized>(
-        &mut self,
-        memory: &M,
-        fd: u32,
-        iovecs: &IovecArray,
-    ) -> Call<u32> {
-        match self.answer_like_others(fd, Direction::Write, iovecs)? {
-            Some(fewer) => self.write_to(memory, fd, &fewer),
-            None => self.write_to(memory, fd, iovecs),
-        }
     }
 
     fn write_to<M: GuestMemory + ?Sized>(

@@ -186,6 +186,7 @@ impl Watch {
         }
     }
 
+    #[cold]
     pub(super) fn enter(&mut self) {
         self.entered = Instant::now();
         self.fd = None;
@@ -212,7 +213,13 @@ impl Watch {
 }
 
 impl Host {
-    /// Called when a host call ends.
+    /// Whether somebody watches the guest.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Called when a host call ends and somebody watches.
+    #[cold]
     pub(crate) fn tell<T>(&mut self, function: &'static str, result: &Call<T>, memory: usize) {
         if let Some(watch) = &mut self.watch {
             let result = match result {
@@ -243,6 +250,7 @@ impl Host {
     }
 
     /// Records what the current call has done with a descriptor.
+    #[cold]
     pub(super) fn note_done(&mut self, fd: u32, done: &Call<u32>) {
         if let Some(watch) = &mut self.watch {
             watch.fd = Some(fd);
@@ -252,12 +260,13 @@ impl Host {
 
     /// Asks the hook, if there is one, how to answer a transfer. Returns the buffers to use if they
     /// are not the guest's.
+    #[cold]
     pub(super) fn answer_like_others(
         &mut self,
         fd: u32,
         direction: Direction,
         iovecs: &IovecArray,
-    ) -> Call<Option<IovecArray>> {
+    ) -> Call<Option<Box<IovecArray>>> {
         let Some(watch) = &self.watch else {
             return Ok(None);
         };
@@ -284,10 +293,12 @@ impl Host {
             TransferAnswer::Refuse if is_nonblocking => {
                 // The guest was told something else than what a poll finds, so it is not idle.
                 self.sleeper.rest.is_over();
-                Err(Errno::Again.into())
+                let refused = Err(Errno::Again.into());
+                self.note_done(fd, &refused);
+                refused.map(|_| None)
             }
             TransferAnswer::AtMost(most) if most.get() < len => {
-                Ok(Some(iovecs.limited_to(most.get())))
+                Ok(Some(Box::new(iovecs.limited_to(most.get()))))
             }
             _ => Ok(None),
         }
