@@ -26,6 +26,9 @@ const FEW: usize = 64 << 10;
 const FILLING: usize = 16 << 20;
 /// A memory that grows by more while a side is full takes what it should leave in the network.
 const BACKLOG: u64 = 4 << 20;
+/// Parts that pass in both directions together.
+const PART: usize = 32 << 10;
+const PARTS: usize = 32;
 /// The names of the two directions.
 const OUT: &str = "from the application to the network";
 const IN: &str = "from the network to the application";
@@ -114,7 +117,7 @@ pub(super) fn one_way(subject: &Subject<'_>, report: &mut Report) -> Result<(), 
     report.passed(rule, "")
 }
 
-/// Both directions at once.
+/// Both directions at once: small parts together, and then as fast as they go.
 pub(super) fn both_ways(
     subject: &Subject<'_>,
     size: usize,
@@ -124,15 +127,16 @@ pub(super) fn both_ways(
     let Some(line) = or_broken(subject, Manner::Usual, rule, report)? else {
         return Ok(());
     };
-    let (out, back) = (
-        pattern(21, size.min(4 << 20)),
-        pattern(22, size.min(4 << 20)),
-    );
-    let (there, here) = at_once(&line, &out, &back);
-    match there.map_err(|t| (OUT, t)).and(here.map_err(|t| (IN, t))) {
-        Ok(()) => report.passed(rule, ""),
-        Err((way, trouble)) => report.broken(rule, lost(&line, way, &trouble)),
+    let size = size.min(4 << 20);
+    let (out, back) = (pattern(21, size), pattern(22, size));
+    let parts = out.chunks(PART).zip(back.chunks(PART)).take(PARTS);
+    for (out, back) in parts.chain([(&out[..], &back[..])]) {
+        let (there, here) = at_once(&line, out, back);
+        if let Err((way, trouble)) = there.map_err(|t| (OUT, t)).and(here.map_err(|t| (IN, t))) {
+            return report.broken(rule, lost(&line, way, &trouble));
+        }
     }
+    report.passed(rule, "")
 }
 
 fn at_once(line: &Line, out: &[u8], back: &[u8]) -> (Result<(), Trouble>, Result<(), Trouble>) {

@@ -68,7 +68,7 @@ const FAULTS: &[(&str, &str, Option<&str>)] = &[
     ("garbage-peer", "1M", None),
     ("data", "1M", OTHER),
     ("one-direction", "1M", OTHER),
-    ("both-directions", "4M", OTHER),
+    ("both-directions", "1M", OTHER),
     ("slow-reader", "1M", OTHER),
     ("backlog-memory", "1M", OTHER),
     ("both-full", "16K", None),
