@@ -14,12 +14,13 @@
 //! the guest's stack. A guest that overflows its stack at that point leaves the lock taken for all
 //! others.
 //!
-//! The guest ends with a division by 0, as in [`traps`](super::traps). In loops, and at the start and
-//! the end of functions, `unreachable` follows. It is never reached, but tells the compiler that
-//! nothing comes after the division. So the compiler puts the division behind the rest of the
-//! function, and need not keep the registers of the division free. What is left of a stop point is
-//! a write, a read and a branch that is not taken. `unreachable` makes a stop point take more memory
-//! to compile, so long instructions, which gain nothing from it, go without.
+//! The guest ends with a division by 0, as in [`traps`](super::traps). In loops, `unreachable`
+//! follows. It is never reached, but tells the compiler that nothing comes after the division. So
+//! the compiler puts the division behind the rest of the function, and need not keep the registers
+//! of the division free. What is left of a stop point is a write, a read and a branch that is not
+//! taken. `unreachable` makes a stop point take more memory to compile, so long instructions go
+//! without. So do the starts and the ends of functions: with it there, the compiler keeps less of a
+//! long function in registers. A module that encrypts with ChaCha20 took 13 % more processor time.
 //!
 //! The start function is also taken out of the module. The instance calls it instead, because the
 //! flag cannot be found before there is an instance.
@@ -160,8 +161,8 @@ impl InFunction {
         }
     }
 
-    /// Adds a stop point, with `unreachable` if it is `frequent`.
-    fn add_stop_point(&self, frequent: bool, state: &mut MiddlewareReaderState<'_>) {
+    /// Adds a stop point, with `unreachable` if it is `in_loop`.
+    fn add_stop_point(&self, in_loop: bool, state: &mut MiddlewareReaderState<'_>) {
         // The operands on the stack lie below and stay there.
         if let Some(Globals { flag, written }) = self.globals {
             state.extend([
@@ -175,7 +176,7 @@ impl InFunction {
                 },
             ]);
             state.extend(TRAP);
-            if frequent {
+            if in_loop {
                 state.push_operator(Operator::Unreachable);
             }
             state.push_operator(Operator::End);
@@ -191,7 +192,7 @@ impl<'a> FunctionMiddleware<'a> for InFunction {
     ) -> Result<(), MiddlewareError> {
         let begins = !std::mem::replace(&mut self.begun, true);
         if self.is_bounded && (begins || self.may_leave(&operator)) {
-            self.add_stop_point(true, state);
+            self.add_stop_point(false, state);
         }
         self.depth = match operator {
             Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.depth + 1,
