@@ -2,6 +2,7 @@
 //! schedule.
 
 pub mod close;
+pub mod guard;
 pub mod reader;
 pub mod ring;
 pub mod stages;

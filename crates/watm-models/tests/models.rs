@@ -56,6 +56,10 @@ models! {
         a_late_flush_lets_a_read_through ALL,
         the_end_of_reading_wakes_the_worker ALL,
     }
+    guard {
+        a_worker_that_wakes_is_looked_at UP_TO_3,
+        a_worker_that_is_left_asleep_is_woken UP_TO_3,
+    }
     close {
         the_guest_reads_all_before_a_close UP_TO_3,
         the_application_reads_all_before_a_failure ALL,

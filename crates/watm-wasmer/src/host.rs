@@ -16,6 +16,7 @@ mod dial;
 pub(crate) mod directory;
 mod file;
 mod files;
+mod guard;
 mod leaving;
 pub(crate) mod log_lines;
 mod paths;
@@ -48,6 +49,7 @@ use crate::host::descriptor::{Abort, Call, Descriptor, Kind};
 use crate::host::descriptors::Descriptors;
 use crate::host::dial::Connections;
 use crate::host::directory::Directory;
+use crate::host::guard::{Guard, Whom};
 use crate::host::leaving::Leaving;
 use crate::host::plain::{Limits, Plain, PlainSide, Target};
 use crate::host::prediction::Prediction;
@@ -120,6 +122,8 @@ pub(crate) struct Host {
     internal: Option<GuestEnd>,
     /// The application's side, if it is a plain connection.
     plain_side: PlainSide,
+    /// Ends the guest when nobody is left whom it serves, unless there is an application.
+    guard: Option<Arc<Guard>>,
     /// Whether the guest has read that it should end.
     control_read: bool,
     reads: Reads,
@@ -150,6 +154,7 @@ impl Host {
             connections: Connections::new(setup.outgoing, setup.keepalive),
             internal: None,
             plain_side: PlainSide::new(setup.limits),
+            guard: None,
             control_read: false,
             reads: Reads::default(),
             writes: Writes::default(),
@@ -168,6 +173,13 @@ impl Host {
     pub(crate) fn connect(&mut self, ends: Ends) {
         self.connections.fixed = ends.fixed;
         self.connections.incoming = ends.incoming;
+        let whom = match &ends.internal {
+            Internal::Pipe(_) => None,
+            Internal::None => Some(Whom::Peers),
+            Internal::Plain(_) | Internal::Target(_) => Some(Whom::Plain),
+        };
+        let limits = self.plain_side.limits;
+        self.guard = whom.map(|whom| Arc::new(Guard::new(whom, limits, Arc::clone(&self.link))));
         match ends.internal {
             Internal::None => {}
             Internal::Pipe(end) => self.internal = Some(end),

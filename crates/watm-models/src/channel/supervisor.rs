@@ -18,9 +18,19 @@ pub(crate) enum Age {
     Waits(u64),
 }
 
+/// As in the runtime.
+pub(crate) trait Guarded: Send + Sync {
+    fn look(&self) -> bool;
+}
+
+enum Order {
+    Watch(Weak<dyn Delayed>),
+    Guard(Weak<dyn Guarded>),
+}
+
 #[derive(Default)]
 struct Orders {
-    new: VecDeque<Weak<dyn Delayed>>,
+    new: VecDeque<Order>,
     closed: bool,
 }
 
@@ -36,14 +46,29 @@ loom::lazy_static! {
 
 pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
     let delayed: Weak<T> = Arc::downgrade(delayed);
-    lock(&INBOX.orders).new.push_back(delayed);
+    order(Order::Watch(delayed));
+}
+
+pub(crate) fn guard(guarded: Weak<dyn Guarded>) {
+    order(Order::Guard(guarded));
+}
+
+fn order(order: Order) {
+    lock(&INBOX.orders).new.push_back(order);
     INBOX.changed.notify_one();
 }
 
 /// The loop of the supervisor's thread, which runs until [`close`].
 pub(crate) fn run() {
-    while let Some(delayed) = next() {
-        look_after(&delayed);
+    while let Some(order) = next() {
+        match order {
+            Order::Watch(delayed) => look_after(&delayed),
+            Order::Guard(guarded) => {
+                while guarded.upgrade().is_some_and(|guarded| guarded.look()) {
+                    loom::thread::yield_now();
+                }
+            }
+        }
     }
 }
 
@@ -53,11 +78,11 @@ pub(crate) fn close() {
     INBOX.changed.notify_one();
 }
 
-fn next() -> Option<Weak<dyn Delayed>> {
+fn next() -> Option<Order> {
     let mut orders = lock(&INBOX.orders);
     loop {
-        if let Some(delayed) = orders.new.pop_front() {
-            return Some(delayed);
+        if let Some(order) = orders.new.pop_front() {
+            return Some(order);
         }
         if orders.closed {
             return None;

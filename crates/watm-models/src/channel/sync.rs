@@ -46,6 +46,22 @@ macro_rules! flag {
 flag!(AtomicBool, bool);
 flag!(AtomicU32, u32);
 
+impl AtomicU32 {
+    pub(crate) fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
+        self.0.fetch_and(value, order)
+    }
+
+    pub(crate) fn compare_exchange(
+        &self,
+        current: u32,
+        new: u32,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u32, u32> {
+        self.0.compare_exchange(current, new, success, failure)
+    }
+}
+
 /// A cell that is written once. Its flag has the same orderings as the real one: release when the
 /// cell is filled, acquire when it is read.
 pub(crate) struct OnceLock<T> {

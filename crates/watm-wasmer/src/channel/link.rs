@@ -4,11 +4,12 @@
 //! Three parties hold a [`Link`]: the worker that runs the guest, the embedder (through `Conn`, a
 //! server) and the supervisor. The link knows nothing of bytes or of the engine.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use watm_abi::Errno;
 
+use crate::channel::supervisor::{self, Guarded};
 use crate::channel::sync::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, Ordering,
     Waker, fence, lock,
@@ -37,6 +38,9 @@ pub(crate) mod interest {
     pub(crate) const DATA: u32 = 2;
     /// Room for bytes to the application.
     pub(crate) const ROOM: u32 = 4;
+    /// No event: the supervisor has stopped looking at the connection, since the worker sleeps.
+    /// The worker orders looks again when it wakes.
+    pub(super) const UNGUARDED: u32 = 8;
 }
 
 /// How far the set-up of a transport has come.
@@ -71,6 +75,11 @@ enum Handshake {
     Under = 1,
     /// The handshake has ended for good.
     Over = 2,
+}
+
+/// Whether a worker with this interest sleeps, or is about to, and has not been woken.
+fn is_asleep(interest: u32) -> bool {
+    interest & !interest::UNGUARDED != 0
 }
 
 /// Ends a guest, even one that never calls the host again. Returns at once.
@@ -143,6 +152,8 @@ pub(crate) struct Link {
     handshakes: OnceLock<(Arc<AtomicUsize>, Instant)>,
     interest: AtomicU32,
     waker: OnceLock<Waker>,
+    /// What the supervisor looks at while the worker does not sleep, if anything.
+    guard: OnceLock<Weak<dyn Guarded>>,
     interrupt: Mutex<Option<Interrupt>>,
     outcome: OnceLock<Result<End, TransportError>>,
     /// Something went wrong that the guest did not cause. It may have to be told.
@@ -196,7 +207,7 @@ impl Link {
 
     /// The same, but only for the guest's sake: it does nothing once the guest has ended.
     pub(crate) fn raise_for_guest(&self, level: Level) {
-        if !self.guest_ended.load(Ordering::Acquire) {
+        if !self.has_guest_ended() {
             self.raise(level);
         }
     }
@@ -204,6 +215,10 @@ impl Link {
     /// Notes that the guest has ended.
     pub(crate) fn set_guest_ended(&self) {
         self.guest_ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_guest_ended(&self) -> bool {
+        self.guest_ended.load(Ordering::Acquire)
     }
 
     /// Moves from one stage of the set-up to another. Returns false if the set-up is no longer at
@@ -303,7 +318,10 @@ impl Link {
         // thread sees the worker's interest.
         fence(Ordering::SeqCst);
         if self.interest.load(Ordering::Relaxed) & what != 0
-            && self.interest.swap(0, Ordering::AcqRel) != 0
+            && is_asleep(
+                self.interest
+                    .fetch_and(interest::UNGUARDED, Ordering::AcqRel),
+            )
             && let Some(waker) = self.waker.get()
         {
             self.traffic.system_call();
@@ -356,7 +374,35 @@ impl Link {
 
     /// Called by the worker when it is awake again.
     pub(crate) fn withdraw(&self) {
-        self.interest.store(0, Ordering::Relaxed);
+        if self.interest.swap(0, Ordering::AcqRel) & interest::UNGUARDED != 0
+            && let Some(guard) = self.guard.get()
+        {
+            supervisor::guard(Weak::clone(guard));
+        }
+    }
+
+    /// Has the supervisor look at the connection from now on, as long as the worker does not sleep.
+    /// The first call counts.
+    pub(crate) fn set_guard(&self, guard: Weak<dyn Guarded>) {
+        if self.guard.set(Weak::clone(&guard)).is_ok() {
+            supervisor::guard(guard);
+        }
+    }
+
+    /// Called by the supervisor. If the worker sleeps, the supervisor need not look until the
+    /// worker orders it again, which it does when it wakes. Returns whether that is so.
+    pub(crate) fn leave_asleep(&self) -> bool {
+        let seen = self.interest.load(Ordering::Relaxed);
+        is_asleep(seen)
+            && self
+                .interest
+                .compare_exchange(
+                    seen,
+                    seen | interest::UNGUARDED,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
     }
 
     /// Called once by the worker, before it can sleep.

@@ -23,6 +23,10 @@ const FEW_WATCHED: usize = 64;
 const FLUSH_PAUSE: Duration = Duration::from_millis(32);
 /// Number of looks that find nothing to send before the supervisor stops watching a buffer.
 const IDLE_LOOKS: u32 = 8;
+/// How often the supervisor looks at the connections whose workers do not sleep. Looks take at most
+/// one part in `GUARD_SHARE` of a core.
+const GUARD_TICK: Duration = Duration::from_millis(500);
+const GUARD_SHARE: u32 = 20;
 
 /// Work that the worker puts off and that must not wait for a busy guest.
 pub(crate) trait Delayed: Send + Sync {
@@ -42,9 +46,17 @@ pub(crate) enum Age {
 /// Up to this many alarms, it is not worth searching for those that can be forgotten.
 const FEW_ALARMS: usize = 256;
 
+/// A connection that the supervisor looks at while its worker does not sleep. A guest that computes,
+/// or whose calls are all answered without the system, would hear of nothing.
+pub(crate) trait Guarded: Send + Sync {
+    /// Looks. Returns whether to look again. Not if the worker sleeps: it orders that when it wakes.
+    fn look(&self) -> bool;
+}
+
 enum Order {
     At(Alarm),
     Watch(Weak<dyn Delayed>),
+    Guard(Weak<dyn Guarded>),
 }
 
 /// What happens to a connection when its alarm rings.
@@ -110,6 +122,11 @@ pub(crate) fn watch<T: Delayed + 'static>(delayed: &Arc<T>) {
     order(Order::Watch(delayed));
 }
 
+/// Looks at a connection as long as its worker does not sleep.
+pub(crate) fn guard(guarded: Weak<dyn Guarded>) {
+    order(Order::Guard(guarded));
+}
+
 /// Orders that the supervisor has not taken yet. This is not a channel: a channel spins for a while
 /// before it sleeps, which costs too much in a thread that wakes by the clock.
 #[derive(Default)]
@@ -138,6 +155,7 @@ impl Order {
         match self {
             Self::At(alarm) => alarm.when,
             Self::Watch(_) => Instant::now() + FLUSH_TICK,
+            Self::Guard(_) => Instant::now() + GUARD_TICK,
         }
     }
 }
@@ -230,6 +248,8 @@ struct Supervisor {
     worth_clearing: usize,
     watched: Vec<Watched>,
     next_look: Option<Instant>,
+    guarded: Vec<Weak<dyn Guarded>>,
+    next_guard: Option<Instant>,
 }
 
 impl Supervisor {
@@ -239,6 +259,8 @@ impl Supervisor {
             worth_clearing: FEW_ALARMS,
             watched: Vec::new(),
             next_look: None,
+            guarded: Vec::new(),
+            next_guard: None,
         }
     }
 
@@ -246,8 +268,8 @@ impl Supervisor {
         let mut new = Vec::new();
         loop {
             let next_alarm = self.alarms.peek().map(|alarm| alarm.0.when);
-            let next = [next_alarm, self.next_look].into_iter().flatten().min();
-            orders.take(next, &mut new);
+            let all = [next_alarm, self.next_look, self.next_guard];
+            orders.take(all.into_iter().flatten().min(), &mut new);
             for order in new.drain(..) {
                 self.take(order);
             }
@@ -255,6 +277,9 @@ impl Supervisor {
             self.ring_alarms(now);
             if self.next_look.is_some_and(|look| look <= now) {
                 self.flush(now);
+            }
+            if self.next_guard.is_some_and(|look| look <= now) {
+                self.guard(now);
             }
         }
     }
@@ -277,6 +302,11 @@ impl Supervisor {
                     pause: FLUSH_TICK,
                 });
                 self.next_look = Some(self.next_look.map_or(next, |look| look.min(next)));
+            }
+            Order::Guard(guarded) => {
+                self.guarded.push(guarded);
+                self.next_guard
+                    .get_or_insert_with(|| Instant::now() + GUARD_TICK);
             }
         }
     }
@@ -350,6 +380,16 @@ impl Supervisor {
         // Those that are due within a tick have a common look. Each look passes all of them.
         let tick = (FLUSH_TICK * stretch).min(FLUSH_PAUSE);
         self.next_look = next.map(|next| next.max(now + tick));
+    }
+
+    /// Looks at all connections whose workers do not sleep, and forgets the others.
+    fn guard(&mut self, now: Instant) {
+        self.guarded.retain(|guarded| {
+            let guarded = guarded.upgrade();
+            guarded.is_some_and(|guarded| guarded.look())
+        });
+        let pause = GUARD_TICK.max(now.elapsed() * GUARD_SHARE);
+        self.next_guard = (!self.guarded.is_empty()).then(|| now + pause);
     }
 }
 

@@ -78,7 +78,11 @@ impl Host {
             return Err(Errno::Mfile.into());
         }
         let stream = self.connections.incoming.take().ok_or(Errno::Nodev)?;
-        self.open_net(stream)
+        let fd = self.open_net(stream)?;
+        if let Some(guard) = &self.guard {
+            guard.set_accepted();
+        }
+        Ok(fd)
     }
 
     fn dial(&mut self, network: Network, address: &Address, chosen_by_module: bool) -> Call<u32> {
@@ -145,6 +149,9 @@ impl Host {
             &mut self.reactor,
         )
         .map_err(|error| Errno::from_io(&error))?;
+        if let Some(guard) = &self.guard {
+            guard.add(net.outbound());
+        }
         let fd = self
             .descriptors
             .insert(Descriptor::new(Kind::Net(Box::new(net))))?;

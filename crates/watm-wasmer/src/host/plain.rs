@@ -45,7 +45,7 @@ pub(crate) struct Limits {
 
 /// What is known of a plain connection on the application's side.
 pub(super) struct PlainSide {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// What there is before the guest has a descriptor of a socket for it.
     pub(super) plain: Option<Plain>,
     /// Whether the application's side is a plain connection.
@@ -107,7 +107,11 @@ impl Host {
     fn plain_net(&mut self, stream: Stream) -> std::io::Result<Box<NetStream>> {
         let (side, keepalive) = (Side::Application, self.connections.keepalive);
         let link = Arc::clone(&self.link);
-        NetStream::new(stream, side, keepalive, link, &mut self.reactor).map(Box::new)
+        let net = NetStream::new(stream, side, keepalive, link, &mut self.reactor)?;
+        if let Some(guard) = &self.guard {
+            guard.add(net.outbound());
+        }
+        Ok(Box::new(net))
     }
 
     /// Connects the application's side to its target, if that has yet to be done and the guest has
@@ -193,8 +197,9 @@ impl Host {
         let is_lost = self.link.plain_lost().is_some();
         if is_lost || self.may_be_over() && self.is_plain_sent() {
             self.plain_side.is_over = true;
-            let Limits { patience, grace } = self.plain_side.limits;
-            supervisor::end_guest_at(Instant::now() + patience, &self.link, grace);
+            if let Some(guard) = &self.guard {
+                guard.end_guest();
+            }
         }
     }
 

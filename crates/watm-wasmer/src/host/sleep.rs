@@ -305,6 +305,7 @@ impl Host {
         self.link.traffic.system_call();
         let sleeps = timeout != Some(Duration::ZERO);
         let before = (sleeps && self.measures.times()).then(Instant::now);
+        let mut has_ended = false;
         let result = self.reactor.wait(timeout, |token, readiness| {
             let open = self.descriptors.iter_mut().filter_map(|(_, descriptor)| {
                 match &mut descriptor.kind {
@@ -317,11 +318,15 @@ impl Host {
                 .find(|net| net.token == token)
             {
                 self.plain_side.has_news |= net.is_plain() && (readiness.ended || net.is_deaf());
+                has_ended |= readiness.ended;
                 net.apply(readiness);
             }
         });
         if self.plain_side.has_news {
             self.look_at_plain();
+        }
+        if has_ended && let Some(guard) = &self.guard {
+            guard.check();
         }
         if let Some(before) = before {
             self.measures.slept(before.elapsed());

@@ -360,6 +360,9 @@ impl Host {
     /// that.
     pub(crate) fn begin_transport(&mut self) {
         self.learnt.forget_loss();
+        if let Some(guard) = &self.guard {
+            guard.begin();
+        }
     }
 
     /// Why a connection broke, if the guest has met that since the transport was set up and since

@@ -8,8 +8,10 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::Socket;
 use watm_abi::Errno;
 
@@ -72,6 +74,8 @@ pub(crate) struct Outbound {
     pub(crate) socket: Socket,
     side: Side,
     link: Arc<Link>,
+    /// The system has reported to a read or a write that the connection has failed, or would do so.
+    lost: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -81,6 +85,7 @@ impl Outbound {
             socket,
             side,
             link,
+            lost: AtomicBool::new(false),
             state: Mutex::new(State {
                 buf: Vec::new(),
                 sent: 0,
@@ -220,6 +225,34 @@ impl Outbound {
         state.closing == Closing::Done || state.error.is_some()
     }
 
+    /// Whether this is a plain connection on the application's side.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.side == Side::Application
+    }
+
+    /// Notes that the system has reported a failure of the connection.
+    pub(crate) fn set_lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection has failed. This asks the system, and leaves the error for the next
+    /// read or write: the system tells it once.
+    pub(crate) fn is_lost(&self) -> bool {
+        if self.lost.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.link.traffic.system_call();
+        let mut asked = [PollFd::new(&self.socket, PollFlags::empty())];
+        // What waits in the socket's queue of messages is an error too, but does not end it.
+        let failed = PollFlags::ERR | PollFlags::HUP;
+        let is_lost = poll(&mut asked, Some(&Timespec::default())).is_ok()
+            && asked[0].revents().contains(failed);
+        if is_lost {
+            self.set_lost();
+        }
+        is_lost
+    }
+
     /// The error that stopped sending, if any.
     pub(crate) fn error(&self) -> Option<Errno> {
         lock(&self.state).error
@@ -300,6 +333,7 @@ impl Outbound {
                 Err(error) => {
                     let errno = Errno::from_io(&error);
                     state.error = Some(errno);
+                    self.set_lost();
                     if self.side == Side::Application {
                         self.link.lose_plain(errno);
                     }

@@ -88,6 +88,11 @@ impl NetStream {
         })
     }
 
+    /// The half that knows whether the connection has failed.
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
+        &self.out
+    }
+
     /// Whether it is a plain connection on the application's side, not one of the network.
     pub(crate) fn is_plain(&self) -> bool {
         self.side == Side::Application
@@ -428,6 +433,7 @@ impl NetStream {
     /// Notes that the system has reported a failure.
     fn fail(&mut self, errno: Errno) {
         self.failed = true;
+        self.out.set_lost();
         if self.is_plain() {
             self.link.lose_plain(errno);
         }
