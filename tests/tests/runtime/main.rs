@@ -10,6 +10,7 @@ mod cancelling;
 mod carrying;
 mod conn;
 mod descriptors;
+mod deserted;
 mod dialing;
 mod ending;
 mod faults;

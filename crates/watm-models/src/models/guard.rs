@@ -62,9 +62,13 @@ pub fn a_worker_that_wakes_is_looked_at() {
         computes(&woken);
         worker
     });
-    assert_eq!(application.write(b"a", NOT_AT_ALL).expect("room"), 1);
+    let writer = thread::spawn(move || {
+        assert_eq!(application.write(b"a", NOT_AT_ALL).expect("room"), 1);
+        application
+    });
     supervisor::run();
     drop(sleeper.join().expect("the worker ends"));
+    drop(writer.join().expect("the writer ends"));
     assert!(guest.is_seen.load(Ordering::Acquire));
 }
 
@@ -81,9 +85,10 @@ pub fn a_worker_that_is_left_asleep_is_woken() {
         computes(&woken);
         worker
     });
-    link.raise(Level::Cancelled);
+    let embedder = thread::spawn(move || link.raise(Level::Cancelled));
     supervisor::run();
     drop(sleeper.join().expect("the worker ends"));
+    embedder.join().expect("the embedder ends");
     assert!(guest.is_seen.load(Ordering::Acquire));
     drop(application);
 }

@@ -458,6 +458,34 @@ mod tests {
         }
     }
 
+    /// A connection that sleeps from the second look on.
+    #[derive(Default)]
+    struct Awake(AtomicU64);
+
+    impl Guarded for Awake {
+        fn look(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed) == 0
+        }
+    }
+
+    #[test]
+    fn connections_that_sleep_or_have_ended_are_not_looked_at() {
+        let mut supervisor = Supervisor::new();
+        let (awake, ended) = (Arc::new(Awake::default()), Arc::new(Awake::default()));
+        for connection in [&awake, &ended] {
+            let connection: Weak<Awake> = Arc::downgrade(connection);
+            supervisor.take(Order::Guard(connection));
+        }
+        drop(ended);
+        let mut looks = 0;
+        while let Some(next) = supervisor.next_guard {
+            supervisor.guard(next);
+            looks += 1;
+        }
+        assert_eq!((looks, awake.0.load(Ordering::Relaxed)), (2, 2));
+        assert!(supervisor.guarded.is_empty());
+    }
+
     /// How long buffers are looked at: less under Miri, which is slow.
     const TICKS: u32 = if cfg!(miri) { 20 } else { 400 };
 

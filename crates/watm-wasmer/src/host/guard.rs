@@ -172,3 +172,126 @@ impl Guarded for Guard {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use socket2::SockRef;
+    use watm_abi::Errno;
+
+    use crate::channel::link::interest;
+    use crate::host::Internal;
+    use crate::host::tests::{Fixture, fixture, fixture_with, setup};
+
+    fn tcp_pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).expect("a connection");
+        (client, listener.accept().expect("the client").0)
+    }
+
+    fn reset(client: TcpStream) {
+        let linger = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+        linger.expect("an option");
+    }
+
+    /// A host whose guest has no time once nobody is left, and what looks after it.
+    fn guarded(internal: Internal) -> (Fixture, Arc<Guard>) {
+        let mut setup = setup();
+        setup.limits.patience = Duration::ZERO;
+        let f = fixture_with(setup, Some(internal));
+        let guard = f.host.guard.clone().expect("there is no application");
+        (f, guard)
+    }
+
+    #[test]
+    fn a_guest_gets_all_that_came_before_its_plain_connection_failed() {
+        let (mut client, plain) = tcp_pair();
+        let (mut f, guard) = guarded(Internal::Plain(plain.into()));
+        client.write_all(&[7; 100_000]).expect("room");
+        assert!(guard.look() && guard.look(), "nothing has happened");
+        reset(client);
+        assert!(guard.look(), "its time begins");
+        while f.read(f.internal, 100_000).expect("bytes").len() < 10_000 {}
+        assert!(guard.look(), "it has received something");
+        assert!(!f.link.is_broken());
+        assert!(guard.look(), "its time is over");
+        assert!(f.link.is_broken());
+        assert!(!guard.look(), "its end was ordered");
+    }
+
+    #[test]
+    fn a_failure_that_was_looked_at_is_still_read() {
+        let (client, plain) = tcp_pair();
+        let (mut f, guard) = guarded(Internal::Plain(plain.into()));
+        reset(client);
+        assert!(guard.look() && guard.look());
+        assert_eq!(f.read(f.internal, 8), Err(Errno::Connreset.into()));
+        assert_eq!(f.link.plain_lost(), Some(Errno::Connreset));
+    }
+
+    #[test]
+    fn an_end_of_stream_is_no_failure() {
+        let (client, plain) = tcp_pair();
+        let (mut f, guard) = guarded(Internal::Plain(plain.into()));
+        drop(client);
+        f.host.refresh().expect("an event");
+        assert!(guard.look() && guard.look() && guard.look());
+    }
+
+    #[test]
+    fn a_relay_goes_on_while_one_peer_is_left() {
+        let (mut f, guard) = guarded(Internal::None);
+        let (server, remote) = tcp_pair();
+        f.host.open_net(remote.into()).expect("a descriptor");
+        // A Unix socket resets if it is closed with unread bytes.
+        f.write(f.net, b"unread").expect("room");
+        f.host.flush();
+        drop(f.peer);
+        f.host.refresh().expect("an event");
+        assert!(guard.look() && guard.look() && guard.look());
+        reset(server);
+        assert!(guard.look(), "its time begins");
+        assert!(guard.look(), "its time is over");
+        assert!(!guard.look());
+    }
+
+    #[test]
+    fn a_relay_that_was_deserted_and_dials_again_goes_on() {
+        let (mut f, guard) = guarded(Internal::None);
+        f.host.close(f.net).expect("it is open");
+        f.host.close_for_good();
+        assert!(guard.look(), "its time begins");
+        let (server, remote) = tcp_pair();
+        f.host.open_net(remote.into()).expect("a descriptor");
+        assert!(guard.look() && guard.look() && guard.look());
+        drop(server);
+    }
+
+    #[test]
+    fn nobody_looks_while_the_worker_sleeps_unless_it_is_deserted() {
+        let (mut client, plain) = tcp_pair();
+        let (mut f, guard) = guarded(Internal::Plain(plain.into()));
+        f.link.announce(interest::DATA);
+        assert!(!guard.look());
+        f.link.withdraw();
+        assert!(guard.look());
+        // The guest never reads it, and so never finds the reset behind it.
+        client.write_all(b"unread").expect("room");
+        reset(client);
+        f.host.refresh().expect("an event");
+        f.link.announce(interest::DATA);
+        assert!(guard.look());
+        assert!(!guard.look());
+        f.link.withdraw();
+    }
+
+    #[test]
+    fn an_application_looks_after_its_connection_itself() {
+        assert!(fixture().host.guard.is_none());
+    }
+}

@@ -15,9 +15,10 @@ use crate::report::Report;
 use crate::scene::Scene;
 use crate::target::Target;
 
-/// How long a guest may continue after its peers have reset: the time to drain, the grace period,
-/// and a second for a busy machine.
-pub(crate) const GONE: Duration = Duration::from_secs(4);
+/// How long a guest may continue after its peers have reset: half a second until that is noticed,
+/// the time to drain, half a second until that is found to be over, the grace period, and a second
+/// for a busy machine.
+pub(crate) const GONE: Duration = Duration::from_secs(5);
 const DRAIN: &str = "1s";
 const GRACE: &str = "2s";
 /// Number of threads, and of descriptors, that the command creates for its first client and keeps.
