@@ -202,6 +202,15 @@ impl Service {
         })
     }
 
+    /// Checks that no more than `before` sockets are open after `limit` from now.
+    pub(crate) fn expect_closed(&self, before: usize, limit: Duration) -> Result<(), String> {
+        self.eventually(
+            limit,
+            "a connection is open after its peers have closed",
+            || self.sockets() <= before,
+        )
+    }
+
     /// Checks that threads and descriptors are as before, except for `made` that the command
     /// creates once.
     pub(crate) fn expect_back(&self, before: Uses, made: usize) -> Result<(), String> {
