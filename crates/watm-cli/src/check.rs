@@ -19,10 +19,8 @@ mod rules;
 mod set_up;
 mod side;
 
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::PathBuf;
 
-use tempfile::NamedTempFile;
 use watm_abi::Role;
 use watm_wasmer::{ModuleInfo, TransportModule};
 
@@ -47,8 +45,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
         Vec::new()
     };
     // They may be pipes, which can be read once.
-    let config = copy(args.transport.config.as_deref(), "--config")?;
-    let peer_config = copy(args.peer_config.as_deref(), "--peer-config")?;
+    let read = |path: &Option<PathBuf>, option| {
+        let path = path.as_deref();
+        path.map(|path| setup::read_config(path, option))
+            .transpose()
+    };
+    let config = read(&args.transport.config, "--config")?;
+    let peer_config = read(&args.peer_config, "--peer-config")?;
     let peer = match &args.peer {
         Some(path) => Some(setup::load(path, &args.load)?),
         None => None,
@@ -59,20 +62,16 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
         match loader.load_bytes(&bytes) {
             Ok(module) => {
                 report.passed(&rules::INTERFACE, info.roles().to_string())?;
-                let path =
-                    |file: &Option<NamedTempFile>| file.as_ref().map(|file| file.path().to_owned());
-                let mut given = args.transport.clone();
-                given.config = path(&config);
-                let mut peer_args = given.clone();
-                if peer_config.is_some() {
-                    peer_args.config = path(&peer_config);
-                }
                 let checked = Checked {
                     args,
+                    transport: TransportArgs {
+                        config: None,
+                        ..args.transport.clone()
+                    },
                     module: &module,
-                    given,
+                    config: config.as_deref(),
                     peer: peer.as_ref().unwrap_or(&module),
-                    peer_args,
+                    peer_config: peer_config.as_deref().or(config.as_deref()),
                 };
                 checked.check(&roles, &mut report)?;
             }
@@ -87,21 +86,6 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::silent())
     }
-}
-
-/// A copy of a configuration.
-fn copy(path: Option<&Path>, option: &str) -> Result<Option<NamedTempFile>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    let bytes = setup::read_config(path, option)?;
-    let write = || {
-        let mut file = NamedTempFile::new()?;
-        file.write_all(&bytes)?;
-        Ok(file)
-    };
-    let written: io::Result<NamedTempFile> = write();
-    written
-        .map(Some)
-        .map_err(|error| Failure::because("cannot copy a configuration", error))
 }
 
 /// The roles to check: those that were asked for, or all that the module has.
@@ -131,10 +115,12 @@ fn roles(args: &CheckArgs, info: &ModuleInfo) -> Result<Vec<Role>, Failure> {
 /// What is checked, and with what.
 struct Checked<'a> {
     args: &'a CheckArgs,
+    /// What both modules get, without the configurations.
+    transport: TransportArgs,
     module: &'a TransportModule,
-    given: TransportArgs,
+    config: Option<&'a [u8]>,
     peer: &'a TransportModule,
-    peer_args: TransportArgs,
+    peer_config: Option<&'a [u8]>,
 }
 
 impl Checked<'_> {
@@ -193,13 +179,15 @@ impl Checked<'_> {
         Subject {
             given: Given {
                 module: self.module,
-                args: &self.given,
+                args: &self.transport,
+                config: self.config,
             },
             role,
             partner: partner.map_or(Partner::Socket, |role| {
                 let given = Given {
                     module: self.peer,
-                    args: &self.peer_args,
+                    args: &self.transport,
+                    config: self.peer_config,
                 };
                 Partner::Module(given, *role)
             }),

@@ -131,22 +131,31 @@ pub(super) fn both_ways(
     let (out, back) = (pattern(21, size), pattern(22, size));
     let parts = out.chunks(PART).zip(back.chunks(PART)).take(PARTS);
     for (out, back) in parts.chain([(&out[..], &back[..])]) {
-        let (there, here) = at_once(&line, out, back);
-        if let Err((way, trouble)) = there.map_err(|t| (OUT, t)).and(here.map_err(|t| (IN, t))) {
+        if let Err((way, trouble)) = at_once(&line, out, back) {
             return report.broken(rule, lost(&line, way, &trouble));
         }
     }
     report.passed(rule, "")
 }
 
-fn at_once(line: &Line, out: &[u8], back: &[u8]) -> (Result<(), Trouble>, Result<(), Trouble>) {
+/// What went wrong in which direction.
+type Troubled = (&'static str, Trouble);
+
+fn at_once(line: &Line, out: &[u8], back: &[u8]) -> Result<(), Troubled> {
     thread::scope(|scope| {
         // What cannot be sent does not arrive.
         scope.spawn(|| send(&line.near, out, out.len()));
         scope.spawn(|| send(&line.far, back, back.len()));
+        receive_both(line, out, back)
+    })
+}
+
+fn receive_both(line: &Line, out: &[u8], back: &[u8]) -> Result<(), Troubled> {
+    thread::scope(|scope| {
         let there = scope.spawn(|| receive(&line.far, out));
         let here = receive(&line.near, back);
-        (joined(there.join()), here)
+        joined(there.join()).map_err(|trouble| (OUT, trouble))?;
+        here.map_err(|trouble| (IN, trouble))
     })
 }
 
@@ -177,14 +186,7 @@ pub(super) fn slow_reader(subject: &Subject<'_>, report: &mut Report) -> Result<
     }
     report.passed(rule, "")?;
     let seen = format!("it grew by {} while a side was full", count(growth));
-    report.result(
-        &rules::BACKLOG,
-        if growth > BACKLOG {
-            Err(seen)
-        } else {
-            Ok(seen)
-        },
-    )
+    report.judged(&rules::BACKLOG, growth <= BACKLOG, seen)
 }
 
 /// Two sides that both write until they cannot write any more, and then both read.
@@ -202,12 +204,7 @@ pub(super) fn both_full(subject: &Subject<'_>, report: &mut Report) -> Result<()
     let (Ok(sent), Ok(returned)) = (sent, returned) else {
         return report.broken(rule, format!("a write failed{}", line.because()));
     };
-    let (there, here) = thread::scope(|scope| {
-        let there = scope.spawn(|| receive(&line.far, &out[..sent]));
-        let here = receive(&line.near, &back[..returned]);
-        (joined(there.join()), here)
-    });
-    match there.map_err(|t| (OUT, t)).and(here.map_err(|t| (IN, t))) {
+    match receive_both(&line, &out[..sent], &back[..returned]) {
         Ok(()) => report.passed(rule, ""),
         Err((way, trouble)) => report.broken(rule, lost(&line, way, &trouble)),
     }

@@ -42,14 +42,7 @@ pub(super) fn idle(subject: &Subject<'_>, report: &mut Report) -> Result<(), Fai
     thread::sleep(IDLE);
     let calls = line.probe.record().calls - before;
     let seen = format!("{calls} calls in {IDLE:?} without traffic");
-    report.result(
-        rule,
-        if calls > IDLE_CALLS {
-            Err(seen)
-        } else {
-            Ok(seen)
-        },
-    )
+    report.judged(rule, calls <= IDLE_CALLS, seen)
 }
 
 /// Calls for each message there and back.
@@ -70,7 +63,7 @@ pub(super) fn calls(subject: &Subject<'_>, report: &mut Report) -> Result<(), Fa
     let calls = each(after.calls - before.calls);
     let polls = each(after.polls - before.polls);
     let seen = format!("{calls:.1} calls for a message there and back, {polls:.1} of them polls");
-    report.result(rule, if calls > CALLS { Err(seen) } else { Ok(seen) })
+    report.judged(rule, calls <= CALLS, seen)
 }
 
 /// The memory and the pauses of a connection that lives for long.

@@ -40,7 +40,9 @@ type Dial = dyn Fn(&str) -> Result<Conn, Refusal> + Send + Sync;
 #[derive(Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) module: &'a TransportModule,
+    /// Without the path of a configuration.
     pub(super) args: &'a TransportArgs,
+    pub(super) config: Option<&'a [u8]>,
 }
 
 /// What is at the other end of the network connection.
@@ -486,7 +488,11 @@ fn configure<R>(
     given: Given<'_>,
     hook: Towards,
 ) -> Result<Builder<R>, Failure> {
-    Ok(setup::configure(builder, given.args)?
+    let mut builder = setup::configure(builder, given.args)?;
+    if let Some(config) = given.config {
+        builder = builder.config(config);
+    }
+    Ok(builder
         .policy(AddressPolicy::allow_all())
         .dial_hook(hook)
         .drain_timeout(given.args.drain_timeout.min(DRAIN)))

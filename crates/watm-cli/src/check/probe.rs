@@ -94,32 +94,32 @@ impl Probe {
         export: &str,
         patience: Duration,
     ) -> Option<ExportReturn> {
-        let is_it = |found: &&ExportReturn| {
+        self.wait_until(patience, |found| {
             found.export == export
-                || matches!(
-                    found.outcome,
-                    ExportOutcome::Trapped | ExportOutcome::Stopped
-                )
-                || matches!(found.outcome, ExportOutcome::Exited(code) if code != 0)
-        };
-        let (state, _) = self
-            .has_returned
-            .wait_timeout_while(self.state(), patience, |state| {
-                !state.record.returns.iter().any(|found| is_it(&found))
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        state.record.returns.iter().find(is_it).copied()
+                || match found.outcome {
+                    ExportOutcome::Trapped | ExportOutcome::Stopped => true,
+                    ExportOutcome::Exited(code) => code != 0,
+                    _ => false,
+                }
+        })
     }
 
     /// Waits until an export has ended.
     pub(super) fn wait_for(&self, export: &str, patience: Duration) -> Option<ExportReturn> {
+        self.wait_until(patience, |found| found.export == export)
+    }
+
+    fn wait_until(
+        &self,
+        patience: Duration,
+        is_it: impl Fn(&ExportReturn) -> bool,
+    ) -> Option<ExportReturn> {
+        let find = |state: &State| state.record.returns.iter().copied().find(&is_it);
         let (state, _) = self
             .has_returned
-            .wait_timeout_while(self.state(), patience, |state| {
-                state.record.returned(export).is_none()
-            })
+            .wait_timeout_while(self.state(), patience, |state| find(state).is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        state.record.returned(export).copied()
+        find(&state)
     }
 
     pub(super) fn record(&self) -> Record {

@@ -162,6 +162,16 @@ impl Report {
         }
     }
 
+    /// Reports what a check has seen, and whether the rule is kept.
+    pub(super) fn judged(
+        &mut self,
+        rule: &'static Rule,
+        is_kept: bool,
+        seen: String,
+    ) -> Result<(), Failure> {
+        self.result(rule, if is_kept { Ok(seen) } else { Err(seen) })
+    }
+
     /// Prints the end. Returns whether the module passes.
     pub(super) fn finish(self) -> Result<bool, Failure> {
         if self.prints {

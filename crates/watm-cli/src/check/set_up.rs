@@ -1,10 +1,8 @@
 //! Checks what comes before there is data: init, the role's function, and peers that do not speak
 //! the module's protocol.
 
-use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use tempfile::NamedTempFile;
 use watm_abi::{Role, names};
 use watm_wasmer::ExportReturn;
 
@@ -33,34 +31,23 @@ pub(super) fn init(subject: &Subject<'_>, report: &mut Report) -> Result<bool, F
     };
     report.result(&rules::INIT, result)?;
 
-    let mut alone = subject.given.args.clone();
-    alone.config = None;
-    let without = Subject {
+    let given = |config| Subject {
         given: Given {
-            args: &alone,
+            config,
             ..subject.given
         },
         ..subject
     };
-    let result = match try_init(&without)? {
+    let result = match try_init(&given(None))? {
         None => Ok("it goes on".to_owned()),
         Some(refused) => refused.politely(""),
     };
     report.result(&rules::INIT_ALONE, result)?;
 
     let mut result = Ok(String::new());
-    for (name, bytes) in garbage() {
-        let file = written(&bytes)?;
-        let mut args = subject.given.args.clone();
-        args.config = Some(file.path().to_owned());
-        let with = Subject {
-            given: Given {
-                args: &args,
-                ..subject.given
-            },
-            ..subject
-        };
-        if let Some(refused) = try_init(&with)? {
+    let garbage = garbage();
+    for (name, bytes) in &garbage {
+        if let Some(refused) = try_init(&given(Some(bytes)))? {
             result = refused.politely(&format!("with {name}: "));
         }
         if result.is_err() {
@@ -78,15 +65,6 @@ fn garbage() -> [(&'static str, Vec<u8>); 4] {
         ("an open bracket", b"{\"".to_vec()),
         ("a line of 1 MiB", vec![b'x'; 1 << 20]),
     ]
-}
-
-fn written(bytes: &[u8]) -> Result<NamedTempFile, Failure> {
-    let make = || {
-        let mut file = NamedTempFile::new()?;
-        file.write_all(bytes)?;
-        Ok(file)
-    };
-    make().map_err(|error: io::Error| Failure::because("cannot write a configuration", error))
 }
 
 /// Why init did not succeed.
