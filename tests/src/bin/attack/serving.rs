@@ -72,13 +72,19 @@ fn gone_after(
 
 fn visit(service: &Service, does: fn(&TcpStream) -> Result<(), String>) -> Result<(), String> {
     let before = service.uses();
+    desert(service, does)?;
+    service.expect_gone(GONE)?;
+    service.expect_back(before, MADE_ONCE)
+}
+
+/// A peer connects, does something and resets, and so does the server behind.
+fn desert(service: &Service, does: fn(&TcpStream) -> Result<(), String>) -> Result<(), String> {
     let peer = service.connect()?;
     service.expect_worker()?;
     does(&peer)?;
     watm_tests::reset(peer);
     service.reset_target();
-    service.expect_gone(GONE)?;
-    service.expect_back(before, MADE_ONCE)
+    Ok(())
 }
 
 /// The same for a guest that fills the standard error that the command logs to. Its thread may wait
@@ -92,15 +98,7 @@ fn closed_after(
     Run::service(name, move |scene, file| {
         let service = Service::listen(scene, file, args, output)?;
         let before = service.sockets();
-        let visit = || {
-            let peer = service.connect()?;
-            service.expect_worker()?;
-            does(&peer)?;
-            watm_tests::reset(peer);
-            service.reset_target();
-            service.expect_closed(before, GONE)
-        };
-        let result = visit();
+        let result = desert(&service, does).and_then(|()| service.expect_closed(before, GONE));
         service.report(scene, &limits(), result)
     })
 }
