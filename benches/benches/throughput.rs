@@ -71,7 +71,7 @@ fn both(c: &mut Criterion) -> Result<()> {
         group.bench_function(BenchmarkId::new("tcp", size), |b| {
             b.iter_custom(|count| exchange(&raw, size, count));
         });
-        let conn = dialer.dial(&peer.to_string())?;
+        let conn = dialer.dial(peer.to_string())?;
         conn.set_read_timeout(Some(PATIENCE))?;
         conn.set_write_timeout(Some(PATIENCE))?;
         group.bench_function(BenchmarkId::new("watm", size), |b| {
@@ -93,7 +93,7 @@ fn run(c: &mut Criterion) -> Result<()> {
         group.bench_function(BenchmarkId::new("tcp", size), |b| {
             b.iter(|| write_volume(&mut raw, size))
         });
-        let mut conn = dialer.dial(&sink.to_string())?;
+        let mut conn = dialer.dial(sink.to_string())?;
         group.bench_function(BenchmarkId::new("watm", size), |b| {
             b.iter(|| write_volume(&mut conn, size))
         });
@@ -107,7 +107,7 @@ fn run(c: &mut Criterion) -> Result<()> {
         group.bench_function(BenchmarkId::new("tcp", size), |b| {
             b.iter(|| read_volume(&mut raw, size))
         });
-        let mut conn = dialer.dial(&source.to_string())?;
+        let mut conn = dialer.dial(source.to_string())?;
         group.bench_function(BenchmarkId::new("watm", size), |b| {
             b.iter(|| read_volume(&mut conn, size))
         });
@@ -121,7 +121,7 @@ fn run(c: &mut Criterion) -> Result<()> {
         group.bench_function(BenchmarkId::new("tcp", size), |b| {
             b.iter(|| ping(&mut raw, size))
         });
-        let mut conn = dialer.dial(&echo.to_string())?;
+        let mut conn = dialer.dial(echo.to_string())?;
         group.bench_function(BenchmarkId::new("watm", size), |b| {
             b.iter(|| ping(&mut conn, size))
         });

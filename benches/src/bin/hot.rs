@@ -124,7 +124,7 @@ fn carry(name: &str, count: u64) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let client = TcpStream::connect(listener.local_addr()?)?;
     let (plain, _) = listener.accept()?;
-    let carried = dialer.carry(plain, &echo.to_string())?;
+    let carried = dialer.carry(plain, echo.to_string())?;
     round_trips(client, count)?;
     carried.close()?;
     Ok(())

@@ -202,7 +202,7 @@ fn understands_a_plain_peer(dialer: &Dialer, raw: &Ports) -> bool {
 
 /// Dials. Reads and writes then wait for at most `patience`.
 fn dial(dialer: &Dialer, to: SocketAddr, patience: Duration) -> Result<Conn, Trouble> {
-    let conn = dialer.dial(&to.to_string())?;
+    let conn = dialer.dial(to.to_string())?;
     conn.set_read_timeout(Some(patience))?;
     conn.set_write_timeout(Some(patience))?;
     Ok(conn)

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     line("SHA-256", &hex(sample.sha256()));
     print(&intro)?;
 
-    let conn = dialer.dial(&tap.local_addr().to_string())?;
+    let conn = dialer.dial(tap.local_addr().to_string())?;
     let transfer = send_and_receive(&conn, &sample, &sink);
     // If the transport failed, the error of the transfer is only a consequence.
     let failed = conn.outcome().and_then(Result::err);

@@ -12,6 +12,9 @@ pub(crate) mod link;
 pub(crate) mod pipe;
 #[path = "../../watm-wasmer/src/channel/ring.rs"]
 pub(crate) mod ring;
+#[path = "../../watm-wasmer/src/channel/wakers.rs"]
+#[allow(dead_code, reason = "tasks use the rest")]
+pub(crate) mod wakers;
 
 pub(crate) mod cells;
 pub(crate) mod supervisor;

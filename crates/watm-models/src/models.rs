@@ -6,6 +6,7 @@ pub mod guard;
 pub mod reader;
 pub mod ring;
 pub mod stages;
+pub mod tasks;
 pub mod worker;
 pub mod writer;
 

@@ -44,6 +44,13 @@ models! {
         the_end_of_reading_wakes_the_writer ALL,
         a_shutdown_wakes_the_writer ALL,
     }
+    tasks {
+        writes_and_the_end_wake_the_task ALL,
+        the_end_wakes_a_task_and_a_thread UP_TO_3,
+        reading_wakes_the_task ALL,
+        a_signal_is_ready_while_there_are_bytes ALL,
+        an_event_wakes_the_future ALL,
+    }
     worker {
         data_wakes_the_worker ALL,
         each_write_wakes_the_worker UP_TO_4,

@@ -14,6 +14,8 @@ mod channel {
     #[allow(dead_code, reason = "the host uses the rest")]
     pub(crate) mod supervisor;
     pub(crate) mod sync;
+    #[allow(dead_code, reason = "tasks use the rest")]
+    pub(crate) mod wakers;
 }
 #[path = "../../watm-wasmer/src/error"]
 mod error {

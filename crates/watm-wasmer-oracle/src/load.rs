@@ -122,7 +122,7 @@ pub fn load(case: &LoadCase) -> LoadEnd {
                 .build();
             // It may be anything by now: a listener, or a dialer that traps.
             if let Ok(dialer) = dialer {
-                drop(dialer.dial(&peer::address()));
+                drop(dialer.dial(peer::address()));
             }
             LoadEnd::Loaded
         }

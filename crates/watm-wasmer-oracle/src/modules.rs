@@ -147,7 +147,7 @@ fn run(case: &ModuleCase) -> ModuleEnd {
         .build()
         .expect("it is a dialer");
     let started = Instant::now();
-    let end = match dialer.dial(&peer::address()) {
+    let end = match dialer.dial(peer::address()) {
         Ok(conn) => {
             carry(&conn);
             ModuleEnd::Carried

@@ -121,7 +121,7 @@ impl Remote {
     }
 
     pub(crate) fn of(dialer: &Dialer) -> Self {
-        let conn = dialer.dial(&peer::address()).expect("a connection");
+        let conn = dialer.dial(peer::address()).expect("a connection");
         Self::behind(Application::Pipe(conn))
     }
 
@@ -227,7 +227,7 @@ impl Application {
         let address = listener.local_addr().expect("an address");
         let client = TcpStream::connect(address).expect("a connection");
         let (plain, _) = listener.accept().expect("a client");
-        let carried = dialer.carry(plain, &peer::address());
+        let carried = dialer.carry(plain, peer::address());
         Self::Plain(client, carried.expect("a transport"))
     }
 

@@ -11,3 +11,4 @@ pub(crate) mod pipe;
 pub(crate) mod ring;
 pub(crate) mod supervisor;
 pub(crate) mod sync;
+pub(crate) mod wakers;

@@ -76,6 +76,9 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `wat` | yes | modules in the text format |
+//! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
+//! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
+//! | `mio` | no | [`Conn`] and [`Listener`] are event sources of mio |
 //! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that depend on it already |
 //!
 //! # Platforms
@@ -130,6 +133,7 @@ pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
 pub use net::plain;
 pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
 pub use net::stream::Stream;
+pub use net::target::Target;
 
 mod roles;
 pub use roles::book::ServerStats;
@@ -138,8 +142,14 @@ pub use roles::carried::Carried;
 pub use roles::conn::{Conn, ConnStats};
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
+pub use roles::halves::{ReadHalf, ReuniteError, WriteHalf};
 pub use roles::listener::{Acceptor, Listener};
+pub use roles::pending::{CancelToken, Pending};
 pub use roles::relay::Relay;
 pub use roles::server::{Server, ServerHandle};
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+pub use roles::tasks::{
+    AsyncAcceptor, AsyncConn, AsyncDialer, AsyncListener, AsyncReadHalf, AsyncRelay, AsyncWriteHalf,
+};
 
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

@@ -13,5 +13,7 @@ pub(crate) mod outbound;
 pub mod plain;
 pub(crate) mod policy;
 pub(crate) mod reactor;
+pub(crate) mod readiness;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod target;

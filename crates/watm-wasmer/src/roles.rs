@@ -11,8 +11,14 @@ pub(crate) mod carried;
 pub(crate) mod conn;
 pub(crate) mod dialer;
 pub(crate) mod dropped;
+pub(crate) mod halves;
 mod handshakes;
 pub(crate) mod listener;
+pub(crate) mod pending;
 pub(crate) mod relay;
 pub(crate) mod server;
+#[cfg(feature = "mio")]
+mod sources;
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+pub(crate) mod tasks;
 mod warnings;

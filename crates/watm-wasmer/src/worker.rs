@@ -6,21 +6,22 @@
 
 mod census;
 pub(crate) mod mappings;
+pub(crate) mod set_up;
 mod stock;
 pub(crate) mod thread;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::Sender;
 use watm_abi::Role;
 
-use crate::channel::link::{Level, Link, Stage};
+use crate::channel::link::{Link, Stage};
 use crate::channel::supervisor;
 use crate::error::SetupError;
-use crate::guest::exports::Established;
 use crate::guest::settings::Settings;
 use crate::host::Ends;
+use crate::worker::set_up::{SetUp, answer};
 use crate::worker::stock::Stock;
 use crate::worker::thread::{Connection, Job, Source, spawn, without_a_word};
 
@@ -71,7 +72,8 @@ impl Workers {
             config,
             link,
         };
-        Worker { job, ready }
+        let limit = self.settings.handshake_timeout;
+        Worker { job, ready, limit }
     }
 }
 
@@ -79,10 +81,12 @@ impl Workers {
 pub(crate) struct Worker {
     job: Job,
     ready: Option<(Sender<Connection>, Refill)>,
+    /// How long the set-up may take.
+    limit: Duration,
 }
 
 /// Makes the stock replace the worker that was taken from it, when this value is dropped.
-struct Refill(Arc<Stock>);
+pub(crate) struct Refill(Arc<Stock>);
 
 impl Drop for Refill {
     fn drop(&mut self) {
@@ -91,6 +95,12 @@ impl Drop for Refill {
 }
 
 impl Worker {
+    /// Gives the set-up less time than the settings do, or more.
+    pub(crate) fn within(mut self, limit: Option<Duration>) -> Self {
+        self.limit = limit.unwrap_or(self.limit);
+        self
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.job.link
     }
@@ -102,13 +112,14 @@ impl Worker {
     }
 
     fn hand_over(self, connection: Connection) -> Result<Option<Refill>, SetupError> {
-        let Self { job, ready } = self;
+        let Self { job, ready, limit } = self;
         let ends = &connection.ends;
         for stream in ends.incoming.iter().chain(ends.internal.plain()) {
             stream.reset_on_drop();
         }
         let link = Arc::clone(&job.link);
-        let deadline = Instant::now() + job.settings.handshake_timeout;
+        let deadline = Instant::now() + limit;
+        link.set_limit(deadline, limit);
         let Some((ready, refill)) = ready else {
             supervisor::end_stage_at(deadline, &link, Stage::SettingUp);
             spawn(job, Source::Given(connection))?;
@@ -122,27 +133,16 @@ impl Worker {
         Ok(Some(refill))
     }
 
-    /// Hands the connection to the worker and waits until its transport is set up. If that takes
-    /// too long, the worker is stopped and ends on its own.
-    pub(crate) fn serve_and_wait(self, ends: Ends) -> Result<Established, SetupError> {
-        let limit = self.job.settings.handshake_timeout;
+    /// Hands the connection to the worker. The result tells when its transport is set up.
+    pub(crate) fn begin(self, ends: Ends) -> Result<SetUp, SetupError> {
         let link = Arc::clone(&self.job.link);
-        let (sender, receiver) = bounded(1);
-        let _refill = self.hand_over(Connection {
+        let (report, answer) = answer(&link);
+        let refill = self.hand_over(Connection {
             ends,
             begins: None,
-            report: Box::new(move |result| {
-                let _ = sender.send(result);
-            }),
+            report,
             ended: None,
         })?;
-        match receiver.recv_timeout(limit) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => {
-                link.raise(Level::Stopping);
-                Err(SetupError::TimedOut { after: limit })
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),
-        }
+        Ok(SetUp::new(link, answer, refill))
     }
 }

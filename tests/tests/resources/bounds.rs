@@ -22,7 +22,7 @@ fn no_descriptor_of_the_runtime_reaches_a_process_that_the_application_starts() 
         let module = built("plain");
         let dialer = Dialer::builder(&module).stock(1).build().expect("a dialer");
         let server = EchoServer::start();
-        let conn = dialer.dial(&server.address()).expect("a connection");
+        let conn = dialer.dial(server.address()).expect("a connection");
         let listening = Listener::builder(&module).bind("127.0.0.1:0");
         let listening = listening.expect("a listener");
         let client = connect(listening.local_addr());
@@ -280,11 +280,11 @@ fn many_connections_at_once_leave_no_memory_behind() {
         let server = EchoServer::start();
         let dialer = Dialer::builder(&built("plain")).build();
         let dialer = dialer.expect("a dialer");
-        echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+        echo_messages(&dialer.dial(server.address()).expect("a connection"));
         eventually("the first one has ended", || threads("watm-worker") == 0);
         let before = Uses::now();
         let conns: Vec<_> = (0..400)
-            .map(|_| dialer.dial(&server.address()).expect("a connection"))
+            .map(|_| dialer.dial(server.address()).expect("a connection"))
             .collect();
         for conn in &conns {
             (&*conn).write_all(&[7; 4096]).expect("room");

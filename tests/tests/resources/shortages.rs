@@ -219,7 +219,7 @@ fn any_lack_of_descriptors_fails_dials_and_clients_alone_and_leaves_nothing_behi
         before.expect_back(SLACK);
         // Everything works again.
         let server = EchoServer::start();
-        echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+        echo_messages(&dialer.dial(server.address()).expect("a connection"));
     });
 }
 

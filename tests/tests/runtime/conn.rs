@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use watm_tests::{
-    EchoServer, Pair, Pattern, alternate, assert_would_block, built, connect, eventually, exchange,
-    expect_end, expect_pattern, read_vec, send_pattern, wat, with_worker,
+    EchoServer, LONG, Pair, Pattern, alternate, assert_would_block, built, connect, eventually,
+    exchange, expect_end, expect_pattern, read_vec, send_pattern, wat, with_worker, within,
 };
 use watm_wasmer::{
     Acceptor, Conn, DialError, Dialer, End, FixedDialer, Listener, ServerHandle, TransportError,
@@ -242,8 +242,8 @@ fn an_error_of_the_transport_can_be_asked_what_it_is() {
         "{text}"
     );
     let inner = error.get_ref().expect("the transport's error");
-    assert!(inner.is::<TransportError>());
-    assert!(inner.source().is_some(), "its source is the number");
+    let inner = inner.downcast_ref::<TransportError>();
+    assert_eq!(inner.expect("the transport's error").code(), "failed");
 }
 
 #[test]
@@ -328,4 +328,55 @@ fn a_connection_tells_what_it_moved_and_what_that_took() {
         stats.guest_time + stats.host_time + stats.asleep,
         Duration::ZERO
     );
+}
+
+#[test]
+fn halves_read_and_write_on_threads_of_their_own() {
+    let server = EchoServer::start();
+    let dialer = Dialer::builder(&built("halfclose")).build().expect("a dialer");
+    let conn = dialer.dial(server.address()).expect("a connection");
+    let (reader, writer) = conn.into_split();
+    let conn = reader.reunite(writer).expect("they belong together");
+    let (mut reader, mut writer) = conn.into_split();
+    let (other, writing) = Pair::dial(&built("plain")).conn.into_split();
+    let refused = other.reunite(writer).expect_err("another connection");
+    let watm_wasmer::ReuniteError(_, back) = refused;
+    writer = back;
+    drop(writing);
+    let total = 1 << 20;
+    let sending = std::thread::spawn(move || {
+        writer.write_all(&vec![4; total]).expect("it writes");
+        // The end of the half is the end of the stream.
+    });
+    let mut received = Vec::new();
+    within(LONG, move || {
+        reader.read_to_end(&mut received).expect("it reads");
+        assert_eq!(received.len(), total);
+    });
+    sending.join().expect("it ends");
+}
+
+#[test]
+fn a_deadline_bounds_many_reads_together() {
+    let pair = Pair::dial(&built("plain"));
+    let deadline = Instant::now() + Duration::from_millis(200);
+    pair.conn.set_read_deadline(Some(deadline));
+    (&pair.peer).write_all(b"ab").expect("it writes");
+    let mut conn = &pair.conn;
+    assert!(conn.read(&mut [0; 1]).is_ok() && conn.read(&mut [0; 1]).is_ok());
+    let late = conn.read(&mut [0; 1]).expect_err("nothing more comes");
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert!(Instant::now() >= deadline);
+    // What is there can be read after it.
+    pair.conn.set_read_deadline(None);
+    (&pair.peer).write_all(b"c").expect("it writes");
+    assert_eq!(conn.read(&mut [0; 1]).expect("a byte"), 1);
+}
+
+#[test]
+fn several_buffers_are_written_together() {
+    let pair = Pair::dial(&built("plain"));
+    let bufs = [&b"ab"[..], b"", b"cde"].map(std::io::IoSlice::new);
+    assert_eq!((&pair.conn).write_vectored(&bufs).expect("room"), 5);
+    assert_eq!(read_vec(&pair.peer, 5), b"abcde");
 }

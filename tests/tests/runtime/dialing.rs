@@ -45,7 +45,7 @@ fn a_peer_that_never_answers_costs_the_connect_timeout_and_no_more() {
     let dialer = Dialer::builder(&built("plain")).connect_timeout(limit);
     let dialer = dialer.build().expect("a dialer");
     let started = Instant::now();
-    let error = dialer.dial(&silent.address()).expect_err("nobody answers");
+    let error = dialer.dial(silent.address()).expect_err("nobody answers");
     let elapsed = started.elapsed();
     match error {
         DialError::Connect { address, source } => {
@@ -63,7 +63,7 @@ fn the_handshake_timeout_ends_a_connect_too() {
     let limit = Duration::from_millis(300);
     let dialer = Dialer::builder(&built("plain")).handshake_timeout(limit);
     let started = Instant::now();
-    let error = dialer.build().expect("a dialer").dial(&silent.address());
+    let error = dialer.build().expect("a dialer").dial(silent.address());
     let elapsed = started.elapsed();
     match error.expect_err("nobody answers") {
         DialError::TimedOut { after } => assert_eq!(after, limit),
@@ -203,7 +203,7 @@ fn an_ipv6_address_may_have_a_zone_whoever_chooses_it() {
         }
     }
     match dial(&built("plain"), "[fe80::1%no-such]:80").expect_err("no such interface") {
-        DialError::Connect { source, .. } => assert!(source.to_string().contains("no-such")),
+        DialError::Resolve { source, .. } => assert!(source.to_string().contains("no-such")),
         other => panic!("{other:?}"),
     }
 }
@@ -223,9 +223,7 @@ fn a_text_that_is_no_address_is_refused_before_anything_runs() {
         "127.0.0.1:65536",
     ] {
         match dialer.dial(address).expect_err(address) {
-            DialError::Connect { source, .. } => {
-                assert_eq!(source.kind(), ErrorKind::InvalidInput, "{address:?}");
-            }
+            DialError::Address { address: told, .. } => assert_eq!(told, address),
             other => panic!("{address:?}: {other:?}"),
         }
     }
@@ -237,12 +235,12 @@ fn the_network_of_a_dial_chooses_the_family() {
     let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
     let over = |network| {
         let options = DialOptions::new().network(network);
-        dialer.dial_with(&server.address(), options)
+        dialer.dial_with(server.address(), options)
     };
     echo_messages(&over(Network::Tcp).expect("either family"));
     echo_messages(&over(Network::Tcp4).expect("the family of the address"));
     match over(Network::Tcp6).expect_err("the other family") {
-        DialError::Connect { source, .. } => {
+        DialError::Resolve { source, .. } => {
             assert_eq!(source.kind(), ErrorKind::AddrNotAvailable);
         }
         other => panic!("{other:?}"),
@@ -269,7 +267,7 @@ fn one_dialer_serves_several_threads() {
     let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| echo_messages(&dialer.dial(&server.address()).expect("a connection")));
+            scope.spawn(|| echo_messages(&dialer.dial(server.address()).expect("a connection")));
         }
     });
 }
@@ -381,7 +379,7 @@ fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
     ] {
         let dialer = Dialer::builder(&built(name)).stock(2).build();
         let dialer = dialer.expect("a dialer");
-        match dialer.dial(&refused.address()).expect_err(name) {
+        match dialer.dial(refused.address()).expect_err(name) {
             DialError::Connect { address, .. } => assert_eq!(address, refused.address()),
             other => panic!("{name}: {other:?}"),
         }
@@ -389,7 +387,7 @@ fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
     let dialer = Dialer::builder(&built("plain")).stock(1).build();
     let dialer = dialer.expect("a dialer");
     for _ in 0..20 {
-        echo_messages(&dialer.dial(&echo.address()).expect("a connection"));
+        echo_messages(&dialer.dial(echo.address()).expect("a connection"));
     }
 }
 
@@ -403,7 +401,7 @@ fn the_time_in_the_stock_is_not_that_of_the_handshake() {
     // Instances older than that are what this tests.
     std::thread::sleep(limit + limit / 2);
     for _ in 0..4 {
-        let conn = dialer.dial(&echo.address()).expect("a connection");
+        let conn = dialer.dial(echo.address()).expect("a connection");
         echo_messages(&conn);
         conn.close().expect("a clean end");
     }
@@ -416,4 +414,83 @@ fn a_stock_is_neither_endless_nor_refilled_never() {
     assert!(error.to_string().contains("stock"), "{error}");
     let error = builder.stock_refill_rate(0).build().expect_err("never");
     assert!(error.to_string().contains("stock_refill_rate"), "{error}");
+}
+
+#[test]
+fn a_dial_has_its_own_time_which_its_hook_knows() {
+    use std::sync::mpsc;
+    use watm_wasmer::{DialAttempt, DialHook, Stream};
+
+    /// Says how much time an attempt has, and waits until nobody wants the connection.
+    struct Waits(mpsc::SyncSender<(Duration, Duration)>);
+
+    impl DialHook for Waits {
+        fn dial(&self, attempt: &DialAttempt<'_>) -> std::io::Result<Stream> {
+            let began = Instant::now();
+            let left = attempt.deadline().saturating_duration_since(began);
+            while !attempt.is_cancelled() {
+                assert!(began.elapsed() < Duration::from_secs(30), "it is not told");
+                std::thread::yield_now();
+            }
+            let _ = self.0.send((left, began.elapsed()));
+            attempt.connect()
+        }
+    }
+
+    let (sender, seen) = mpsc::sync_channel(1);
+    let dialer = Dialer::builder(&built("plain")).dial_hook(Waits(sender));
+    let dialer = dialer.build().expect("a dialer");
+    let limit = Duration::from_millis(300);
+    let options = DialOptions::new().timeout(limit);
+    let error = dialer.dial_with("127.0.0.1:9", options);
+    match error.expect_err("it takes too long") {
+        DialError::TimedOut { after } => assert_eq!(after, limit),
+        other => panic!("{other:?}"),
+    }
+    let (left, waited) = seen.recv().expect("the hook ends");
+    assert!(
+        left <= limit && waited < limit + SLACK,
+        "{left:?}, {waited:?}"
+    );
+}
+
+#[test]
+fn a_token_cancels_dials_in_all_threads_and_those_that_come_later() {
+    use watm_wasmer::CancelToken;
+
+    let silent = FullBacklog::new();
+    let token = CancelToken::new();
+    let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
+    let options = || DialOptions::new().cancel(&token);
+    std::thread::scope(|scope| {
+        let dials: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| dialer.dial_with(silent.address(), options())))
+            .collect();
+        token.cancel();
+        for dial in dials {
+            let error = dial.join().expect("it ends").expect_err("cancelled");
+            assert!(matches!(error, DialError::Cancelled), "{error:?}");
+        }
+    });
+    let later = dialer.dial_with(silent.address(), options());
+    assert!(matches!(later, Err(DialError::Cancelled)));
+}
+
+#[test]
+fn an_error_has_a_code_and_as_an_io_error_its_causes() {
+    let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
+    let port = ReservedPort::new();
+    let refused = dialer.dial(port.address()).expect_err("nobody listens");
+    assert_eq!(refused.code(), "connect");
+    let error = std::io::Error::from(refused);
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let text = error.to_string();
+    let expected = format!("no connection to {}: Connection refused", port.address());
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(DialError::of(&error).is_some_and(|error| error.code() == "connect"));
+    let wrong = dialer.dial("127.0.0.1").expect_err("no port");
+    assert_eq!(
+        std::io::Error::from(wrong).to_string(),
+        "`127.0.0.1` is not an address: the port is missing; expected HOST:PORT or [IPV6]:PORT"
+    );
 }

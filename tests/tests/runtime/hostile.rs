@@ -24,7 +24,7 @@ fn others_go_on() {
     static SERVER: OnceLock<EchoServer> = OnceLock::new();
     let server = SERVER.get_or_init(EchoServer::start);
     let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
-    echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+    echo_messages(&dialer.dial(server.address()).expect("a connection"));
 }
 
 fn dial_choosing(choice: &str) -> Result<Pair, DialError> {

@@ -313,7 +313,7 @@ fn commands_reactors_and_modules_without_either_carry_data() {
     ] {
         let server = EchoServer::start();
         let dialer = Dialer::builder(&module).build().expect("a dialer");
-        let conn = dialer.dial(&server.address());
+        let conn = dialer.dial(server.address());
         echo_messages(&conn.unwrap_or_else(|error| panic!("{}: {error:?}", module.name())));
     }
 }

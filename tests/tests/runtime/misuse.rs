@@ -117,12 +117,12 @@ fn everything_may_be_dropped_in_any_order_on_any_thread() {
             .remote(listening.local_addr().to_string())
             .bind("127.0.0.1:0");
         let relay = relay.expect("a relay").spawn().expect("a thread");
-        let conn = dialer.dial(&relay.local_addr().to_string());
+        let conn = dialer.dial(relay.local_addr().to_string());
         let conn = conn.expect("a connection");
         let accepted = listening.accept().expect("a connection");
         alternate(&conn, &accepted, 64, |_| {});
-        let other = dialer.dial(&server.address()).expect("a connection");
-        let waiting = dialer.dial(&listening.local_addr().to_string());
+        let other = dialer.dial(server.address()).expect("a connection");
+        let waiting = dialer.dial(listening.local_addr().to_string());
         let mut things: Vec<Box<dyn FnOnce() + Send>> = vec![
             Box::new(move || drop(dialer)),
             Box::new(move || drop(listening)),
@@ -218,20 +218,20 @@ fn a_panic_while_a_hook_prepares_a_socket_fails_one_dial_alone() {
         .dial_hook(Unprepared(AtomicBool::new(false)))
         .build()
         .expect("a dialer");
-    match dialer.dial(&server.address()).expect_err("it panics") {
+    match dialer.dial(server.address()).expect_err("it panics") {
         DialError::Connect { source, .. } => {
             assert!(source.to_string().contains("panicked"), "{source}");
         }
         other => panic!("{other:?}"),
     }
-    echo_messages(&dialer.dial(&server.address()).expect("the next one works"));
+    echo_messages(&dialer.dial(server.address()).expect("the next one works"));
 }
 
 /// Uses a dialer, a listener and a connection in both directions.
 fn use_all() {
     let server = EchoServer::start();
     let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
-    let conn = dialer.dial(&server.address()).expect("a connection");
+    let conn = dialer.dial(server.address()).expect("a connection");
     conn.set_read_timeout(Some(LONG)).expect("a timeout");
     echo_messages(&conn);
     conn.close().expect("a clean end");
@@ -293,7 +293,7 @@ fn it_works_inside_of_an_async_runtime() {
         let server = EchoServer::start();
         let dialer = Dialer::builder(&built("plain")).stock(1).build();
         let dialer = dialer.expect("a dialer");
-        let conn = runtime.block_on(async { dialer.dial(&server.address()).expect("one") });
+        let conn = runtime.block_on(async { dialer.dial(server.address()).expect("one") });
         runtime.block_on(async move { drop((dialer, conn)) });
     });
 }

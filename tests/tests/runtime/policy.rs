@@ -252,7 +252,7 @@ fn a_catch_all_allows_what_no_entry_denies() {
 fn the_address_of_the_application_is_not_the_policy_s_business() {
     let server = EchoServer::start();
     let dialer = Dialer::builder(&built("plain")).policy(AddressPolicy::deny_all());
-    let conn = dialer.build().expect("a dialer").dial(&server.address());
+    let conn = dialer.build().expect("a dialer").dial(server.address());
     echo_messages(&conn.expect("it is allowed"));
 }
 
@@ -306,11 +306,11 @@ fn a_hook_is_shown_network_and_address_of_every_kind_of_dial() {
         .dial_hook(shown)
         .build()
         .expect("a dialer");
-    echo_messages(&dialer.dial(&server.address()).expect("a connection"));
+    echo_messages(&dialer.dial(server.address()).expect("a connection"));
     let options = watm_wasmer::DialOptions::new().network(Network::Tcp4);
     drop(
         dialer
-            .dial_with(&server.address(), options)
+            .dial_with(server.address(), options)
             .expect("a connection"),
     );
     let seen = |network, chosen_by_module| Seen {
@@ -364,7 +364,7 @@ fn a_hook_may_connect_elsewhere_than_it_was_asked_to() {
     let server = EchoServer::start();
     let nobody = ReservedPort::new();
     let dialer = Dialer::builder(&built("plain")).dial_hook(Elsewhere(server.address()));
-    let conn = dialer.build().expect("a dialer").dial(&nobody.address());
+    let conn = dialer.build().expect("a dialer").dial(nobody.address());
     let conn = conn.expect("the other address");
     assert_eq!(
         conn.peer_addr().expect("an address").to_string(),
@@ -515,13 +515,13 @@ fn a_panic_in_a_hook_fails_one_dial_alone() {
         .dial_hook(hook)
         .build()
         .expect("a dialer");
-    match dialer.dial(&server.address()).expect_err("it panics") {
+    match dialer.dial(server.address()).expect_err("it panics") {
         DialError::Connect { source, .. } => {
             assert!(source.to_string().contains("panicked"), "{source}");
         }
         other => panic!("{other:?}"),
     }
-    echo_messages(&dialer.dial(&server.address()).expect("the next one works"));
+    echo_messages(&dialer.dial(server.address()).expect("the next one works"));
 }
 
 struct Slow(crossbeam_channel::Receiver<()>);
@@ -618,7 +618,7 @@ fn peers_that_vanish_are_asked_for_unless_the_socket_says_otherwise() {
             dialer = dialer.keepalive(keepalive);
         }
         let dialer = dialer.build().expect("a dialer");
-        let conn = dialer.dial(&server.address()).expect("a connection");
+        let conn = dialer.dial(server.address()).expect("a connection");
         echo_messages(&conn);
         let sockets = sockets.lock().expect("the list");
         let on = sockets[0].keepalive().expect("an option");

@@ -44,7 +44,7 @@ fn guest(fields: &str, body: &str) -> TransportModule {
 #[track_caller]
 fn init_error(builder: Builder<Dialer>) -> Option<Errno> {
     let server = EchoServer::start();
-    match builder.build().expect("a dialer").dial(&server.address()) {
+    match builder.build().expect("a dialer").dial(server.address()) {
         Ok(_) => None,
         Err(DialError::Transport(TransportError::Failed {
             function: "watm_init_v1",
@@ -74,7 +74,7 @@ fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..120 {
-                        let error = dialer.dial(&server.address()).expect_err("it never ends");
+                        let error = dialer.dial(server.address()).expect_err("it never ends");
                         assert!(matches!(error, DialError::TimedOut { .. }), "{error:?}");
                     }
                 });

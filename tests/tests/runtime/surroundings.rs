@@ -430,7 +430,7 @@ fn a_module_that_needs_more_memory_than_the_limit_is_told_so() {
         .build()
         .expect("a dialer");
     match dialer
-        .dial(&server.address())
+        .dial(server.address())
         .expect_err("it wants two pages")
     {
         DialError::Instantiate(message) => {
@@ -442,5 +442,5 @@ fn a_module_that_needs_more_memory_than_the_limit_is_told_so() {
         other => panic!("{other:?}"),
     }
     let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
-    echo_messages(&dialer.dial(&server.address()).expect("others go on"));
+    echo_messages(&dialer.dial(server.address()).expect("others go on"));
 }

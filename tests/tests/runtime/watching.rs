@@ -153,7 +153,7 @@ fn a_hook_that_panics_ends_only_its_connection() {
     let server = EchoServer::start();
     let module = built("plain16k");
     let dialer = Dialer::builder(&module).call_hook(Panics).build();
-    let error = dialer.expect("a dialer").dial(&server.address());
+    let error = dialer.expect("a dialer").dial(server.address());
     assert!(error.is_err(), "{error:?}");
     echo("plain16k", &Watcher::usual());
 }

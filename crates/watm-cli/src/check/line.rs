@@ -463,7 +463,7 @@ impl Partner<'_> {
         } else {
             let builder = configure(Dialer::builder(given.module), given, hook)?;
             let dialer = builder.build().map_err(Failure::from)?;
-            dialer.dial(&address.to_string())
+            dialer.dial(address.to_string())
         };
         dialled
             .map(Side::Conn)

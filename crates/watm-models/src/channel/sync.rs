@@ -128,6 +128,11 @@ impl Bell {
         }
         *rung = false;
     }
+
+    pub(crate) fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.changed.notify_all();
+    }
 }
 
 /// Replaces mio's `Waker`.
@@ -136,8 +141,7 @@ pub(crate) struct Waker(pub(crate) Arc<Bell>);
 impl Waker {
     #[allow(clippy::unnecessary_wraps, reason = "mio's can fail")]
     pub(crate) fn wake(&self) -> io::Result<()> {
-        *lock(&self.0.rung) = true;
-        self.0.changed.notify_all();
+        self.0.ring();
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::channel::sync::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, Ordering,
     Waker, fence, lock,
 };
+use crate::channel::wakers::Wakers;
 use crate::error::{End, TransportError};
 
 /// How close a connection is to its end. The level only ever rises.
@@ -169,6 +170,10 @@ pub(crate) struct Link {
     plain_lost: OnceLock<Errno>,
     finished: Mutex<bool>,
     finished_changed: Condvar,
+    /// Until when the transport has to be set up, and how long it has for that.
+    limit: OnceLock<(Instant, Duration)>,
+    /// Tasks that wait for the end of the set-up, or for that of the connection.
+    pub(crate) tasks: Wakers,
     pub(crate) traffic: Traffic,
 }
 
@@ -201,6 +206,7 @@ impl Link {
             self.notify(interest::LEVEL);
             if level == Level::Stopping {
                 call(&lock(&self.interrupt));
+                self.tasks.wake();
             }
         }
     }
@@ -227,6 +233,32 @@ impl Link {
         self.stage
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// Gives up the set-up, if it is not over. Returns whether it was not.
+    pub(crate) fn give_up(&self, why: Stage) -> bool {
+        let given_up = self.advance(Stage::SettingUp, why);
+        if given_up {
+            self.raise(Level::Stopping);
+        }
+        given_up
+    }
+
+    /// Sets until when the transport has to be set up, and how long it has for that. The first call
+    /// counts.
+    pub(crate) fn set_limit(&self, deadline: Instant, limit: Duration) {
+        let _ = self.limit.set((deadline, limit));
+    }
+
+    /// Until when the transport has to be set up, as long as it is not.
+    pub(crate) fn set_up_by(&self) -> Option<Instant> {
+        let limit = self.limit.get().filter(|_| self.is_at(Stage::SettingUp));
+        limit.map(|(deadline, _)| *deadline)
+    }
+
+    /// How long the transport has to be set up, if that has begun.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit.get().map(|(_, limit)| *limit)
     }
 
     /// Whether the connection lost its place to a later one during its set-up.
@@ -452,6 +484,7 @@ impl Link {
     pub(crate) fn finish(&self) {
         *lock(&self.finished) = true;
         self.finished_changed.notify_all();
+        self.tasks.wake();
     }
 
     pub(crate) fn is_finished(&self) -> bool {

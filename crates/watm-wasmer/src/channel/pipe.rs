@@ -1,11 +1,13 @@
 //! The internal descriptor: two byte rings between the application and the guest.
 //!
-//! The application's end blocks on condition variables. The guest's end is polled by the worker,
-//! which sleeps in its reactor. Each side is woken only if it sleeps; a flag, a fence and a second
-//! look ensure that no wake-up is missed. The pipe knows nothing of guest memory or of the engine.
+//! The application's end blocks on condition variables, or leaves the waker of its task, or watches
+//! a descriptor ([`Signal`]). The guest's end is polled by the worker, which sleeps in its reactor.
+//! Each side is woken only if it waits; a flag, a fence and a second look ensure that no wake-up is
+//! missed. The pipe knows nothing of guest memory or of the engine.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::channel::gate::Room;
@@ -54,13 +56,70 @@ struct Owed {
     watched: bool,
 }
 
+/// What the application does with one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Read,
+    Write,
+}
+
+/// A descriptor that an event loop watches. The pipe says what has become of each way; the calls do
+/// not overlap for the same way.
+pub(crate) trait Signal: Send + Sync {
+    /// The application may go on.
+    fn set_ready(&self, way: Way);
+    /// The application tried in vain.
+    fn set_blocked(&self, way: Way);
+}
+
+/// One direction as the application's threads and tasks share it.
+struct Shared<T> {
+    ring: T,
+    way: Way,
+    /// The last task that found nothing to do.
+    task: Option<Waker>,
+    signal: Option<Arc<dyn Signal>>,
+}
+
+impl<T> Shared<T> {
+    fn new(ring: T, way: Way) -> Mutex<Self> {
+        Mutex::new(Self {
+            ring,
+            way,
+            task: None,
+            signal: None,
+        })
+    }
+
+    /// Notes that the application could not go on, and has its task woken when it can, if it is one.
+    fn block(&mut self, task: Option<&Waker>) {
+        if let Some(task) = task {
+            match &mut self.task {
+                Some(kept) => kept.clone_from(task),
+                none => *none = Some(task.clone()),
+            }
+        }
+        if let Some(signal) = &self.signal {
+            signal.set_blocked(self.way);
+        }
+    }
+
+    /// Notes that the application can go on. Returns the task that is to be woken.
+    fn unblock(&mut self) -> Option<Waker> {
+        if let Some(signal) = &self.signal {
+            signal.set_ready(self.way);
+        }
+        self.task.take()
+    }
+}
+
 struct Pipe {
     link: Arc<Link>,
     to_guest: Direction,
     to_application: Direction,
-    tx: Mutex<Producer>,
+    tx: Mutex<Shared<Producer>>,
     writable: Condvar,
-    rx: Mutex<Consumer>,
+    rx: Mutex<Shared<Consumer>>,
     readable: Condvar,
     owed: Mutex<Owed>,
     /// The room that the sleeping guest waits for, in bytes.
@@ -86,9 +145,11 @@ pub(crate) struct GuestEnd {
 
 /// How long a call of the application may wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
+pub(crate) enum Patience<'a> {
     /// Not at all.
     None,
+    /// Not at all, but this task is woken when the call may go on. The last task counts.
+    Task(&'a Waker),
     /// Up to this long, or without a limit if the duration is `None`.
     Wait(Option<Duration>),
 }
@@ -101,9 +162,9 @@ pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
         link,
         to_guest: Direction::default(),
         to_application: Direction::default(),
-        tx: Mutex::new(tx),
+        tx: Shared::new(tx, Way::Write),
         writable: Condvar::new(),
-        rx: Mutex::new(rx),
+        rx: Shared::new(rx, Way::Read),
         readable: Condvar::new(),
         owed: Mutex::default(),
         room_wanted: AtomicUsize::new(0),
@@ -124,14 +185,21 @@ pub(crate) fn pipe(link: Arc<Link>) -> (ApplicationEnd, GuestEnd) {
 }
 
 impl Pipe {
-    /// Wakes application threads that wait for bytes. The caller has published the change that they
-    /// wait for.
+    /// Wakes whoever waits for bytes in the application. The caller has published the change that
+    /// they wait for.
     fn wake_readers(&self) {
         if was_waiting(&self.to_application.application_waits) {
-            // A thread between its second look and its sleep holds the lock. Wait for it.
-            drop(lock(&self.rx));
-            self.link.traffic.system_call();
-            self.readable.notify_all();
+            self.wake(&self.rx, &self.readable);
+        }
+    }
+
+    fn wake<T>(&self, side: &Mutex<Shared<T>>, changed: &Condvar) {
+        // A thread between its second look and its sleep holds the lock. Wait for it.
+        let task = lock(side).unblock();
+        self.link.traffic.system_call();
+        changed.notify_all();
+        if let Some(task) = task {
+            task.wake();
         }
     }
 
@@ -163,9 +231,7 @@ impl Pipe {
 
     fn wake_writers(&self) {
         if was_waiting(&self.to_guest.application_waits) {
-            drop(lock(&self.tx));
-            self.link.traffic.system_call();
-            self.writable.notify_all();
+            self.wake(&self.tx, &self.writable);
         }
     }
 }
@@ -194,16 +260,23 @@ impl Delayed for Pipe {
     }
 }
 
-/// Sleeps on `changed`, until `patience` runs out.
+/// Sleeps on `changed`, until `patience` runs out. Returns nothing if there is none.
 fn sleep<'a, T>(
-    guard: MutexGuard<'a, T>,
+    mut guard: MutexGuard<'a, Shared<T>>,
     changed: &Condvar,
-    patience: Patience,
+    patience: Patience<'_>,
     started: &mut Option<Instant>,
-) -> io::Result<MutexGuard<'a, T>> {
-    match patience {
-        Patience::None => Err(io::ErrorKind::WouldBlock.into()),
-        Patience::Wait(None) => Ok(changed.wait(guard).unwrap_or_else(PoisonError::into_inner)),
+) -> io::Result<Option<MutexGuard<'a, Shared<T>>>> {
+    let woken = match patience {
+        Patience::None => {
+            guard.block(None);
+            return Ok(None);
+        }
+        Patience::Task(task) => {
+            guard.block(Some(task));
+            return Ok(None);
+        }
+        Patience::Wait(None) => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
         Patience::Wait(Some(limit)) => {
             let now = Instant::now();
             let elapsed = now.duration_since(*started.get_or_insert(now));
@@ -211,85 +284,134 @@ fn sleep<'a, T>(
             if left == Duration::ZERO {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            Ok(changed
+            changed
                 .wait_timeout(guard, left)
                 .unwrap_or_else(PoisonError::into_inner)
-                .0)
+                .0
         }
+    };
+    Ok(Some(woken))
+}
+
+/// Stages as much of these bytes as there is room for.
+fn stage_all(tx: &mut Producer, bufs: &[IoSlice<'_>]) -> usize {
+    let mut staged = 0;
+    for buf in bufs {
+        let len = tx.stage(buf);
+        staged += len;
+        if len < buf.len() {
+            break;
+        }
+    }
+    staged
+}
+
+/// What a call without patience returns where a task would wait.
+pub(crate) fn or_would_block(polled: Poll<io::Result<usize>>) -> io::Result<usize> {
+    match polled {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
 impl ApplicationEnd {
+    /// Reads as [`ApplicationEnd::poll_read`] does; without patience, it may fail with `WouldBlock`.
+    pub(crate) fn read(&self, buf: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
+        or_would_block(self.poll_read(buf, patience))
+    }
+
+    /// Writes as [`ApplicationEnd::poll_write`] does; without patience, it may fail with
+    /// `WouldBlock`.
+    pub(crate) fn write(&self, buf: &[u8], patience: Patience<'_>) -> io::Result<usize> {
+        or_would_block(self.poll_write(&[IoSlice::new(buf)], patience))
+    }
+
     /// Reads bytes that the guest wrote. 0 is the end of stream. If the transport ended with an
-    /// error, the call returns that error once all bytes are read.
-    pub(crate) fn read(&self, buf: &mut [u8], patience: Patience) -> io::Result<usize> {
+    /// error, the call returns that error once all bytes are read. It is pending only without the
+    /// patience to wait.
+    pub(crate) fn poll_read(
+        &self,
+        buf: &mut [u8],
+        patience: Patience<'_>,
+    ) -> Poll<io::Result<usize>> {
         let pipe = &*self.pipe;
         let direction = &pipe.to_application;
         let mut rx = lock(&pipe.rx);
         let mut started = None;
         loop {
             if buf.is_empty() || direction.reader_closed.load(Ordering::Acquire) {
-                return Ok(0);
+                return Poll::Ready(Ok(0));
             }
-            let len = rx.read(buf);
+            let len = rx.ring.read(buf);
             if len > 0 {
-                self.after_read(&mut rx);
-                return Ok(len);
+                self.after_read(&mut rx.ring);
+                return Poll::Ready(Ok(len));
             }
             if direction.writer_closed.load(Ordering::Acquire) {
-                if rx.available() > 0 {
+                if rx.ring.available() > 0 {
                     continue;
                 }
-                return self.failure().map_or(Ok(0), Err);
+                return Poll::Ready(self.failure().map_or(Ok(0), Err));
             }
             direction.application_waits.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            if rx.available() > 0
+            if rx.ring.available() > 0
                 || direction.writer_closed.load(Ordering::Acquire)
                 || direction.reader_closed.load(Ordering::Acquire)
             {
                 continue;
             }
-            rx = sleep(rx, &pipe.readable, patience, &mut started)?;
+            match sleep(rx, &pipe.readable, patience, &mut started)? {
+                Some(woken) => rx = woken,
+                None => return Poll::Pending,
+            }
         }
     }
 
-    /// Writes bytes for the guest, as many as there is room for.
-    pub(crate) fn write(&self, buf: &[u8], patience: Patience) -> io::Result<usize> {
+    /// Writes bytes for the guest, as many as there is room for. It is pending only without the
+    /// patience to wait.
+    pub(crate) fn poll_write(
+        &self,
+        bufs: &[IoSlice<'_>],
+        patience: Patience<'_>,
+    ) -> Poll<io::Result<usize>> {
         let pipe = &*self.pipe;
         let direction = &pipe.to_guest;
         let mut tx = lock(&pipe.tx);
         let mut started = None;
         loop {
             if direction.reader_closed.load(Ordering::Acquire) {
-                return Err(self.failure().unwrap_or_else(|| {
+                return Poll::Ready(Err(self.failure().unwrap_or_else(|| {
                     io::Error::new(io::ErrorKind::BrokenPipe, "the transport has ended")
-                }));
+                })));
             }
             if direction.writer_closed.load(Ordering::Acquire) {
-                return Err(io::Error::new(
+                return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::BrokenPipe,
                     "the connection was shut down for writing",
-                ));
+                )));
             }
-            if buf.is_empty() {
-                return Ok(0);
+            if bufs.iter().all(|buf| buf.is_empty()) {
+                return Poll::Ready(Ok(0));
             }
-            let len = tx.stage(buf);
+            let len = stage_all(&mut tx.ring, bufs);
             if len > 0 {
-                tx.commit();
+                tx.ring.commit();
                 pipe.link.notify(interest::DATA);
-                return Ok(len);
+                return Poll::Ready(Ok(len));
             }
             direction.application_waits.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            if tx.free() > 0
+            if tx.ring.free() > 0
                 || direction.reader_closed.load(Ordering::Acquire)
                 || direction.writer_closed.load(Ordering::Acquire)
             {
                 continue;
             }
-            tx = sleep(tx, &pipe.writable, patience, &mut started)?;
+            match sleep(tx, &pipe.writable, patience, &mut started)? {
+                Some(woken) => tx = woken,
+                None => return Poll::Pending,
+            }
         }
     }
 
@@ -311,6 +433,12 @@ impl ApplicationEnd {
             .store(true, Ordering::Release);
         self.pipe.link.notify(interest::ROOM);
         self.pipe.wake_readers();
+    }
+
+    /// Tells `signal` what becomes of both ways from now on. Until then both are ready.
+    pub(crate) fn watch(&self, signal: &Arc<dyn Signal>) {
+        lock(&self.pipe.rx).signal = Some(Arc::clone(signal));
+        lock(&self.pipe.tx).signal = Some(Arc::clone(signal));
     }
 
     fn after_read(&self, rx: &mut Consumer) {
@@ -507,11 +635,41 @@ impl Drop for GuestEnd {
 mod tests {
     use super::*;
 
-    const NOW: Patience = Patience::None;
-    const SOON: Patience = Patience::Wait(Some(Duration::from_secs(20)));
+    const NOW: Patience<'static> = Patience::None;
+    const SOON: Patience<'static> = Patience::Wait(Some(Duration::from_secs(20)));
 
     fn ends() -> (ApplicationEnd, GuestEnd) {
         pipe(Arc::new(Link::default()))
+    }
+
+    /// A task, and how often it was woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Task {
+        fn woken(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Remembers what it was told last.
+    #[derive(Default)]
+    struct Told(Mutex<[Option<bool>; 2]>);
+
+    impl Signal for Told {
+        fn set_ready(&self, way: Way) {
+            lock(&self.0)[way as usize] = Some(true);
+        }
+
+        fn set_blocked(&self, way: Way) {
+            lock(&self.0)[way as usize] = Some(false);
+        }
     }
 
     fn guest_write(guest: &mut GuestEnd, data: &[u8]) {
@@ -639,5 +797,81 @@ mod tests {
             guest_write(&mut guest, &vec![0; PIPE_CAPACITY]);
         }
         assert_eq!(app.read(&mut [0; 4], NOW).expect("shut down"), 0);
+    }
+
+    #[test]
+    fn a_task_that_found_nothing_is_woken_once_by_bytes_by_room_and_by_the_end() {
+        let (app, mut guest) = ends();
+        let (reads, writes) = (Arc::new(Task::default()), Arc::new(Task::default()));
+        let (reader, writer) = (Waker::from(reads.clone()), Waker::from(writes.clone()));
+        let mut buf = vec![0; PIPE_CAPACITY];
+        assert!(
+            app.poll_read(&mut buf, Patience::Task(&reader))
+                .is_pending()
+        );
+        for _ in 0..2 {
+            guest_write(&mut guest, b"abc");
+        }
+        assert_eq!((reads.woken(), writes.woken()), (1, 0));
+        let read = app.poll_read(&mut buf, Patience::Task(&reader));
+        assert!(matches!(read, Poll::Ready(Ok(6))));
+        assert!(
+            app.poll_read(&mut buf, Patience::Task(&reader))
+                .is_pending()
+        );
+
+        let full = app.poll_write(&[IoSlice::new(&buf)], Patience::Task(&writer));
+        assert!(matches!(full, Poll::Ready(Ok(PIPE_CAPACITY))));
+        assert!(
+            app.poll_write(&[IoSlice::new(b"x")], Patience::Task(&writer))
+                .is_pending()
+        );
+        let len = guest.read(&mut buf);
+        guest.read_done(len);
+        assert_eq!((reads.woken(), writes.woken()), (1, 1));
+
+        assert!(
+            app.poll_read(&mut buf, Patience::Task(&reader))
+                .is_pending()
+        );
+        drop(guest);
+        assert_eq!((reads.woken(), writes.woken()), (2, 1));
+        let end = app.poll_read(&mut buf, Patience::Task(&reader));
+        assert!(matches!(end, Poll::Ready(Ok(0))));
+    }
+
+    #[test]
+    fn a_signal_follows_what_the_application_may_do() {
+        let (app, mut guest) = ends();
+        let told = Arc::new(Told::default());
+        let signal: Arc<dyn Signal> = told.clone();
+        app.watch(&signal);
+        let told = || *lock(&told.0);
+        assert_eq!(told(), [None, None]);
+        assert!(app.poll_read(&mut [0; 4], NOW).is_pending());
+        assert_eq!(told(), [Some(false), None]);
+        guest_write(&mut guest, b"abcd");
+        assert_eq!(told(), [Some(true), None]);
+        assert!(app.poll_read(&mut [0; 4], NOW).is_ready());
+        assert!(app.poll_read(&mut [0; 4], NOW).is_pending());
+        let data = [IoSlice::new(&[0; PIPE_CAPACITY])];
+        assert!(app.poll_write(&data, NOW).is_ready() && app.poll_write(&data, NOW).is_pending());
+        assert_eq!(told(), [Some(false), Some(false)]);
+        drop(guest);
+        assert_eq!(told(), [Some(true), Some(true)]);
+    }
+
+    #[test]
+    fn several_buffers_are_written_at_once_as_far_as_there_is_room() {
+        let (app, mut guest) = ends();
+        let large = vec![b'c'; PIPE_CAPACITY];
+        let bufs = [&b"a"[..], b"", b"bb", &large].map(IoSlice::new);
+        let written = app.poll_write(&bufs, NOW);
+        assert!(matches!(written, Poll::Ready(Ok(PIPE_CAPACITY))));
+        let mut buf = vec![0; PIPE_CAPACITY];
+        assert_eq!(guest.read(&mut buf), PIPE_CAPACITY);
+        assert_eq!(&buf[..4], b"abbc");
+        let nothing = app.poll_write(&[IoSlice::new(b"")], NOW);
+        assert!(matches!(nothing, Poll::Ready(Ok(0))));
     }
 }

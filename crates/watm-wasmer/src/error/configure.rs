@@ -11,8 +11,8 @@ use watm_abi::{InterfaceError, Role, Roles};
 #[non_exhaustive]
 pub enum ConfigError {
     /// The module does not have the role. The message names the roles that it has.
-    #[error("{0}")]
-    Role(#[source] InterfaceError),
+    #[error(transparent)]
+    Role(InterfaceError),
     /// A directory cannot be given to the module.
     #[error("the directory {} cannot be given to the module", path.display())]
     Directory {
@@ -49,6 +49,46 @@ pub enum ListenError {
     /// The host failed: it had no thread or no descriptor left.
     #[error("the host could not start the listener")]
     Host(#[source] io::Error),
+}
+
+impl ConfigError {
+    /// The kind that the error has as an [`io::Error`].
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Role(_) | Self::Invalid { .. } => io::ErrorKind::InvalidInput,
+            Self::Directory { source, .. } => source.kind(),
+        }
+    }
+
+    /// A word for the error that stays the same in all releases, for programs and logs: `role`,
+    /// `directory` or `invalid`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Role(_) => "role",
+            Self::Directory { .. } => "directory",
+            Self::Invalid { .. } => "invalid",
+        }
+    }
+}
+
+impl ListenError {
+    /// The kind that the error has as an [`io::Error`].
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Config(error) => error.kind(),
+            Self::Bind { source, .. } | Self::Host(source) => source.kind(),
+        }
+    }
+
+    /// A word for the error that stays the same in all releases, for programs and logs: `bind`,
+    /// `host`, or that of the [`ConfigError`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::Bind { .. } => "bind",
+            Self::Host(_) => "host",
+        }
+    }
 }
 
 /// The error for a module that lacks a role. It names the roles that the module has.

@@ -61,6 +61,35 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The kind that the error has as an [`io::Error`].
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Read { source, .. } => source.kind(),
+            Self::CompileTimeout { .. } => io::ErrorKind::TimedOut,
+            Self::Unsupported(_) => io::ErrorKind::Unsupported,
+            Self::Compile(_) => io::ErrorKind::Other,
+            _ => io::ErrorKind::InvalidData,
+        }
+    }
+
+    /// A word for the error that stays the same in all releases, for programs and logs: `read`,
+    /// `too-large`, `hash`, `not-a-module`, `malformed`, `unsupported`, `interface`, `too-complex`,
+    /// `compile-timeout` or `compile`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::TooLarge { .. } => "too-large",
+            Self::Hash { .. } => "hash",
+            Self::NotAModule(_) => "not-a-module",
+            Self::Malformed(_) => "malformed",
+            Self::Unsupported(_) => "unsupported",
+            Self::Interface(_) => "interface",
+            Self::TooComplex(_) => "too-complex",
+            Self::CompileTimeout { .. } => "compile-timeout",
+            Self::Compile(_) => "compile",
+        }
+    }
+
     /// An error of the parser or validator, whose message may quote the file.
     pub(crate) fn malformed(error: impl fmt::Display) -> Self {
         let message = error.to_string();
@@ -156,7 +185,6 @@ impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Interface(problems) => problems.first().map(|p| p as _),
             _ => None,
         }
     }

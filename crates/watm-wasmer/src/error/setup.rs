@@ -7,6 +7,7 @@ use thiserror::Error;
 use watm_abi::Excerpt;
 
 use super::TransportError;
+use crate::net::address::AddressError;
 
 /// Why a connection could not be set up: what [`DialError`] and [`AcceptError`] have in common.
 #[derive(Debug, Error)]
@@ -14,6 +15,15 @@ pub(crate) enum SetupError {
     /// The outgoing connection failed. The guest was told so and gave up.
     #[error("no connection to {}: {source}", Excerpt(address))]
     Connect { address: String, source: io::Error },
+    /// What the application dials is no address.
+    #[error("`{}` is not an address: {source}", Excerpt(address))]
+    Address {
+        address: String,
+        source: AddressError,
+    },
+    /// The name could not be resolved, or has no address that can be used.
+    #[error("{}: {source}", unresolved(address))]
+    Resolve { address: String, source: io::Error },
     /// The policy does not allow the address that the module chose.
     #[error("{}", denied(address))]
     Denied { address: String },
@@ -52,6 +62,22 @@ pub enum DialError {
         /// The error of the system or of the dial hook.
         source: io::Error,
     },
+    /// What was to be dialled is not an address.
+    #[error("`{}` is not an address", Excerpt(address))]
+    Address {
+        /// What was to be dialled.
+        address: String,
+        /// What is wrong with it.
+        source: AddressError,
+    },
+    /// The name of the address could not be resolved, or has no address of the network asked for.
+    #[error("{}", unresolved(address))]
+    Resolve {
+        /// The address that was dialled.
+        address: String,
+        /// The error of the resolver.
+        source: io::Error,
+    },
     /// The policy does not allow the address that the module chose.
     #[error("{}", denied(address))]
     Denied {
@@ -65,12 +91,16 @@ pub enum DialError {
     /// limit allows.
     #[error("{}", not_instantiated(_0))]
     Instantiate(String),
-    /// The set-up took longer than the handshake timeout.
+    /// The set-up took longer than the handshake timeout, or than
+    /// [`DialOptions::timeout`](crate::DialOptions::timeout).
     #[error("{}", timed_out(*after))]
     TimedOut {
         /// The timeout.
         after: Duration,
     },
+    /// A [`CancelToken`](crate::CancelToken) cancelled the dial.
+    #[error("the dial was cancelled")]
+    Cancelled,
     /// The host failed: it had no thread, no descriptor or no address space left.
     #[error("the host could not set up the transport")]
     Host(#[source] io::Error),
@@ -90,6 +120,14 @@ pub enum AcceptError {
         /// The address that was dialled.
         address: String,
         /// The error of the system or of the dial hook.
+        source: io::Error,
+    },
+    /// The name of the address could not be resolved, or has no address of the network asked for.
+    #[error("{}", unresolved(address))]
+    Resolve {
+        /// The address that was dialled.
+        address: String,
+        /// The error of the resolver.
         source: io::Error,
     },
     /// The policy does not allow the address that the module chose.
@@ -116,6 +154,10 @@ pub enum AcceptError {
     Host(#[source] io::Error),
 }
 
+fn unresolved(address: &str) -> String {
+    format!("no address was found for {}", Excerpt(address))
+}
+
 fn denied(address: &str) -> String {
     let address = Excerpt(address);
     format!(
@@ -131,13 +173,15 @@ fn timed_out(after: Duration) -> String {
     format!("the transport was not set up within {after:?}")
 }
 
-/// Converts a [`SetupError`] into a public error, and that into an [`io::Error`].
+/// Converts a [`SetupError`] into a public error.
 macro_rules! conversions {
-    ($name:ident, $closed:expr) => {
+    ($name:ident, $closed:expr, $address:expr) => {
         impl From<SetupError> for $name {
             fn from(error: SetupError) -> Self {
                 match error {
                     SetupError::Connect { address, source } => Self::Connect { address, source },
+                    SetupError::Address { address, source } => $address(address, source),
+                    SetupError::Resolve { address, source } => Self::Resolve { address, source },
                     SetupError::Denied { address } => Self::Denied { address },
                     SetupError::Transport(error) => Self::Transport(error),
                     SetupError::Instantiate(message) => Self::Instantiate(message),
@@ -149,22 +193,79 @@ macro_rules! conversions {
                 }
             }
         }
-
-        impl From<$name> for io::Error {
-            fn from(error: $name) -> Self {
-                let kind = match &error {
-                    $name::Connect { source, .. } => source.kind(),
-                    $name::Denied { .. } => io::ErrorKind::PermissionDenied,
-                    $name::Transport(error) => error.io_kind(),
-                    $name::TimedOut { .. } => io::ErrorKind::TimedOut,
-                    $name::Host(source) => source.kind(),
-                    _ => io::ErrorKind::Other,
-                };
-                io::Error::new(kind, error)
-            }
-        }
     };
 }
 
-conversions!(DialError, Self::Transport(TransportError::Interrupted));
-conversions!(AcceptError, Self::Closed);
+conversions!(DialError, Self::Cancelled, |address, source| {
+    Self::Address { address, source }
+});
+// A listener dials nothing that an application names.
+conversions!(AcceptError, Self::Closed, |_, source| {
+    Self::Host(io::Error::new(io::ErrorKind::InvalidInput, source))
+});
+
+impl DialError {
+    /// The kind that the error has as an [`io::Error`].
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Connect { source, .. } | Self::Resolve { source, .. } | Self::Host(source) => {
+                source.kind()
+            }
+            Self::Address { .. } => io::ErrorKind::InvalidInput,
+            Self::Denied { .. } => io::ErrorKind::PermissionDenied,
+            Self::Transport(error) => error.kind(),
+            Self::TimedOut { .. } => io::ErrorKind::TimedOut,
+            // Not `Interrupted`, which asks to try again.
+            Self::Cancelled => io::ErrorKind::ConnectionAborted,
+            Self::Instantiate(_) => io::ErrorKind::Other,
+        }
+    }
+
+    /// A word for the error that stays the same in all releases, for programs and logs: `address`,
+    /// `resolve`, `connect`, `denied`, `instantiate`, `timed-out`, `cancelled`, `host`, or that of
+    /// the [`TransportError`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "address",
+            Self::Resolve { .. } => "resolve",
+            Self::Connect { .. } => "connect",
+            Self::Denied { .. } => "denied",
+            Self::Transport(error) => error.code(),
+            Self::Instantiate(_) => "instantiate",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Cancelled => "cancelled",
+            Self::Host(_) => "host",
+        }
+    }
+}
+
+impl AcceptError {
+    /// The kind that the error has as an [`io::Error`].
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Connect { source, .. } | Self::Resolve { source, .. } | Self::Host(source) => {
+                source.kind()
+            }
+            Self::Denied { .. } => io::ErrorKind::PermissionDenied,
+            Self::Transport(error) => error.kind(),
+            Self::TimedOut { .. } => io::ErrorKind::TimedOut,
+            Self::Closed => io::ErrorKind::NotConnected,
+            Self::Instantiate(_) => io::ErrorKind::Other,
+        }
+    }
+
+    /// A word for the error that stays the same in all releases, for programs and logs: `closed`,
+    /// or as [`DialError::code`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Resolve { .. } => "resolve",
+            Self::Connect { .. } => "connect",
+            Self::Denied { .. } => "denied",
+            Self::Transport(error) => error.code(),
+            Self::Instantiate(_) => "instantiate",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Host(_) => "host",
+        }
+    }
+}

@@ -103,12 +103,29 @@ impl TransportError {
 }
 
 impl TransportError {
-    /// The kind of an I/O error with this cause. It never asks callers to try again: a transport
-    /// that has ended does not come back, so they would try for ever.
-    pub(super) fn io_kind(&self) -> io::ErrorKind {
+    /// The kind that the error has as an [`io::Error`]. It never asks callers to try again: a
+    /// transport that has ended does not come back, so they would try for ever.
+    pub fn kind(&self) -> io::ErrorKind {
         match self.errno().io_kind() {
             io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => io::ErrorKind::Other,
             kind => kind,
+        }
+    }
+
+    /// A word for the error that stays the same in all releases, for programs and logs: `failed`,
+    /// `trapped`, `exited`, `bad-descriptor`, `connection-lost`, `plain-lost`, `interrupted`,
+    /// `undelivered` or `host`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => "failed",
+            Self::Trapped { .. } => "trapped",
+            Self::Exited { .. } => "exited",
+            Self::BadDescriptor { .. } => "bad-descriptor",
+            Self::ConnectionLost { .. } => "connection-lost",
+            Self::PlainLost { .. } => "plain-lost",
+            Self::Interrupted => "interrupted",
+            Self::Undelivered => "undelivered",
+            Self::Host(_) => "host",
         }
     }
 }
@@ -148,19 +165,12 @@ impl fmt::Display for TransportError {
     }
 }
 
-impl Error for TransportError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed { error, .. } => Some(error),
-            Self::Host(error) => Some(&**error),
-            _ => None,
-        }
-    }
-}
+/// Without a source: the message says all of it.
+impl Error for TransportError {}
 
 impl From<TransportError> for io::Error {
     fn from(error: TransportError) -> Self {
-        io::Error::new(error.io_kind(), error)
+        io::Error::new(error.kind(), error)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::SetupError;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
 use crate::net::address::{Address, Network};
-use crate::net::connect::{Outgoing, is_denied};
+use crate::net::connect::{Outgoing, is_denied, is_unresolved};
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
 
@@ -131,6 +131,9 @@ impl Host {
         let address = address.to_owned();
         let (failure, errno) = if is_denied(&error) {
             (SetupError::Denied { address }, Errno::Notcapable)
+        } else if is_unresolved(&error) {
+            let (errno, source) = (Errno::from_io(&error), error);
+            (SetupError::Resolve { address, source }, errno)
         } else {
             let (errno, source) = (Errno::from_io(&error), error);
             (SetupError::Connect { address, source }, errno)

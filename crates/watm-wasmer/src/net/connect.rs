@@ -84,9 +84,15 @@ impl DialAttempt<'_> {
         self.policy.is_some()
     }
 
-    /// When the connect timeout ends.
+    /// Until when the connection has to be there: the end of the connect timeout, or that of the
+    /// whole set-up if it comes first.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Whether nobody waits for the connection any more: the dial was cancelled, or its time is over.
+    pub fn is_cancelled(&self) -> bool {
+        self.link.is_stopping()
     }
 
     /// Resolves and connects to the address asked for. If the module chose it, each address it
@@ -112,13 +118,13 @@ impl DialAttempt<'_> {
         policy: Option<&AddressPolicy>,
     ) -> io::Result<Stream> {
         let (host, port) = (address.host(), address.port());
-        let mut found = (self.outgoing.resolver)(host, port)?;
+        let mut found = (self.outgoing.resolver)(host, port).map_err(unresolved)?;
         found.retain(|address| network.admits(address.ip()));
         if found.is_empty() {
-            return Err(io::Error::new(
+            return Err(unresolved(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 format!("{} has no address for the network {network}", Excerpt(host)),
-            ));
+            )));
         }
         if let Some(policy) = policy {
             found.retain(|address| policy.permits(host, *address));
@@ -342,6 +348,28 @@ fn is_connected(socket: &Socket) -> io::Result<bool> {
     }
 }
 
+/// When a connection has to be there that may take `timeout`.
+fn within(timeout: Duration, link: &Link) -> Instant {
+    let deadline = Instant::now() + timeout;
+    link.set_up_by().map_or(deadline, |by| by.min(deadline))
+}
+
+/// Marks the error of a name that was not resolved.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unresolved(io::Error);
+
+fn unresolved(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Unresolved(error))
+}
+
+/// Whether an error says that the name was not resolved.
+pub(crate) fn is_unresolved(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<Unresolved>())
+}
+
 /// Marks the error of an address that the policy does not allow.
 #[derive(Debug, thiserror::Error)]
 #[error("the address policy does not allow it")]
@@ -401,7 +429,7 @@ impl Outgoing {
             address,
             policy: chosen_by_module.then_some(&*self.policy),
             outgoing: self,
-            deadline: Instant::now() + self.timeout,
+            deadline: within(self.timeout, link),
             link,
             reactor: RefCell::new(reactor),
         };

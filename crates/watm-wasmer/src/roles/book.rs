@@ -10,6 +10,7 @@ use crate::channel::link::Link;
 use crate::channel::link::Traffic;
 use crate::channel::supervisor;
 use crate::channel::sync::lock;
+use crate::channel::wakers::Wakers;
 use crate::error::{End, TransportError, copy_of};
 use crate::worker::MARGIN;
 
@@ -82,11 +83,22 @@ struct State {
     failure: Option<io::Error>,
 }
 
+impl State {
+    fn closed(&self) -> Option<io::Result<()>> {
+        if let Some(error) = &self.failure {
+            return Some(Err(copy_of(error)));
+        }
+        self.closed.then_some(Ok(()))
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Book {
     state: Mutex<State>,
     /// A connection has ended, or nothing more is accepted.
     changed: Condvar,
+    /// Tasks that wait for the same.
+    pub(super) tasks: Wakers,
 }
 
 impl Book {
@@ -102,10 +114,15 @@ impl Book {
     /// Removes a connection whose worker has ended or could not be started. Returns how it has
     /// ended.
     pub(super) fn end(&self, number: u64, link: &Link) -> Ending {
+        let ending = self.enter_end(number, link);
+        self.tell();
+        ending
+    }
+
+    fn enter_end(&self, number: u64, link: &Link) -> Ending {
         let mut state = lock(&self.state);
         state.open.remove(&number);
         let cutting = state.cutting;
-        self.changed.notify_all();
         let stats = &mut state.stats;
         stats.add(&link.traffic);
         let ending = match link.final_outcome() {
@@ -134,6 +151,12 @@ impl Book {
         }
     }
 
+    /// Tells whoever waits.
+    fn tell(&self) {
+        self.changed.notify_all();
+        self.tasks.wake();
+    }
+
     /// Connections that are open.
     pub(crate) fn len(&self) -> usize {
         lock(&self.state).open.len()
@@ -142,13 +165,13 @@ impl Book {
     /// Says that nothing more is accepted, because somebody asked for that.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// Says that nothing more is accepted, because the listening socket failed.
     pub(crate) fn fail(&self, error: io::Error) {
         lock(&self.state).failure = Some(error);
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// Waits until nothing more is accepted.
@@ -159,14 +182,17 @@ impl Book {
     pub(crate) fn wait_closed(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(error) = &state.failure {
-                return Err(copy_of(error));
-            }
-            if state.closed {
-                return Ok(());
+            if let Some(closed) = state.closed() {
+                return closed;
             }
             state = self.wait(state, None);
         }
+    }
+
+    /// Whether nothing more is accepted, and why if that is a failure.
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(super) fn closed(&self) -> Option<io::Result<()>> {
+        lock(&self.state).closed()
     }
 
     /// Waits up to `timeout` until no connection is open. Returns whether none is.

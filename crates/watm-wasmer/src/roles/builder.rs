@@ -23,7 +23,7 @@ use crate::net::policy::AddressPolicy;
 
 /// Longer timeouts are shortened to this. It is as good as none, and adding it to a clock does not
 /// overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Maximum number of instances that are kept ready.
 const STOCK_LIMIT: usize = 1024;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::channel::link::Link;
@@ -11,8 +12,9 @@ use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::host::Ends;
-use crate::roles::conn::{ConnStats, wait_ended, wait_for_end};
+use crate::roles::conn::{ConnStats, poll_end, wait_ended, wait_for_end};
 use crate::roles::dropped;
+use crate::roles::pending::{Own, Pending};
 use crate::worker::Workers;
 
 /// A plain connection that a transport carries: see [`Dialer::carry`](crate::Dialer::carry).
@@ -79,6 +81,16 @@ impl Carried {
         wait_for_end(&self.link, timeout)
     }
 
+    /// Is pending until the transport has ended: [`Carried::wait`] for a task. If several tasks poll,
+    /// the last is woken.
+    ///
+    /// # Errors
+    ///
+    /// How the transport failed.
+    pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+        poll_end(&self.link, cx)
+    }
+
     /// How the transport ended, if it has. What it wrote may still be on its way.
     pub fn outcome(&self) -> Option<Result<End, TransportError>> {
         self.link.outcome().cloned()
@@ -114,6 +126,13 @@ impl Carried {
     }
 }
 
+impl Carried {
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+}
+
 impl Drop for Carried {
     fn drop(&mut self) {
         dropped::add(&self.link);
@@ -130,18 +149,20 @@ impl fmt::Debug for Carried {
     }
 }
 
-/// Sets up the transport of one connection, both of whose ends are sockets, and waits.
-pub(super) fn carry(
+/// Begins to set up the transport of one connection, both of whose ends are sockets.
+pub(super) fn begin<E: From<SetupError>>(
     workers: &Workers,
     ends: Ends,
-    config: Option<Arc<[u8]>>,
-) -> Result<Carried, SetupError> {
-    let worker = workers.next(config);
-    let link = Arc::clone(worker.link());
-    let established = worker.serve_and_wait(ends)?;
-    Ok(Carried {
-        link,
-        established,
-        grace: workers.settings.close_grace,
+    own: Own,
+) -> Pending<Carried, E> {
+    let grace = workers.settings.close_grace;
+    Pending::begin(workers, own, |link| {
+        let link = Arc::clone(link);
+        let make = move |established| Carried {
+            link,
+            established,
+            grace,
+        };
+        (ends, Box::new(make))
     })
 }

@@ -1,21 +1,26 @@
 //! A connection through a transport, as the application holds it.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::channel::link::{Level, Link, Traffic};
-use crate::channel::pipe::{ApplicationEnd, Patience, pipe};
+use crate::channel::pipe::{ApplicationEnd, Patience, Signal, or_would_block, pipe};
 use crate::channel::supervisor;
 use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::host::{Ends, Internal};
 use crate::net::address::{Address, Network};
+use crate::net::readiness::Readiness;
 use crate::net::stream::Stream;
 use crate::roles::dropped;
+use crate::roles::halves::{ReadHalf, WriteHalf, halves};
+use crate::roles::pending::{Own, Pending};
 use crate::worker::{MARGIN, Workers};
 
 /// A connection through a transport module.
@@ -42,8 +47,12 @@ pub struct Conn {
     /// Nanoseconds; 0 for none.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
+    read_deadline: Deadline,
+    write_deadline: Deadline,
     nonblocking: AtomicBool,
     closed: AtomicBool,
+    /// What event loops watch, if one asked for it.
+    signal: OnceLock<Arc<Readiness>>,
 }
 
 /// How much a connection has transferred so far, and at what cost: see [`Conn::stats`] and
@@ -104,8 +113,11 @@ impl Conn {
             grace,
             read_timeout: AtomicU64::new(0),
             write_timeout: AtomicU64::new(0),
+            read_deadline: Deadline::default(),
+            write_deadline: Deadline::default(),
             nonblocking: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            signal: OnceLock::new(),
         }
     }
 
@@ -157,6 +169,19 @@ impl Conn {
     /// The limit set by [`Conn::set_write_timeout`].
     pub fn write_timeout(&self) -> Option<Duration> {
         load_timeout(&self.write_timeout)
+    }
+
+    /// Sets until when reads wait for bytes; `None`, the default, means no limit. From then on, a
+    /// read that finds nothing fails with [`io::ErrorKind::TimedOut`]. Unlike a timeout, it bounds
+    /// many reads together, such as those of a whole message. The earlier of both counts.
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        self.read_deadline.set(deadline);
+    }
+
+    /// Sets until when writes wait for room; `None`, the default, means no limit. From then on, a
+    /// write that finds no room fails with [`io::ErrorKind::TimedOut`].
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        self.write_deadline.set(deadline);
     }
 
     /// Makes reads and writes return [`io::ErrorKind::WouldBlock`] in place of waiting.
@@ -232,13 +257,110 @@ impl Conn {
         self.link.outcome().cloned()
     }
 
+    /// Reads as [`Read`] does, but never waits: if there is nothing, the task of `cx` is woken when
+    /// there is. Timeouts do not apply. If several tasks read, the last that polled is woken.
+    ///
+    /// # Errors
+    ///
+    /// As a read.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.end.poll_read(buf, Patience::Task(cx.waker()))
+    }
+
+    /// Writes as [`Write`] does, but never waits: if there is no room, the task of `cx` is woken
+    /// when there is. Timeouts do not apply. If several tasks write, the last that polled is woken.
+    ///
+    /// # Errors
+    ///
+    /// As a write.
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Writes several buffers as [`Conn::poll_write`] does one.
+    ///
+    /// # Errors
+    ///
+    /// As a write.
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.end.poll_write(bufs, Patience::Task(cx.waker()))
+    }
+
+    /// A descriptor for event loops, such as epoll or poll: readable while a read may go on, and
+    /// writable while a write may. There is nothing to read from it or to write to it.
+    ///
+    /// It says what the last call learnt. Reads and writes that do not wait
+    /// ([`Conn::set_nonblocking`], [`Conn::poll_read`]) and find nothing to do clear it until that
+    /// changes; it is ready at first. So it works for loops that look at levels and for those that
+    /// look at edges, which go on until [`io::ErrorKind::WouldBlock`] as with a socket. The feature
+    /// `mio` makes the connection an event source of mio, in the same way.
+    ///
+    /// The first call takes two descriptors and each takes one for what it returns. Without a call,
+    /// nothing is paid.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, if it has no descriptors left.
+    pub fn readiness(&self) -> io::Result<OwnedFd> {
+        self.signal()?.descriptor()
+    }
+
+    pub(super) fn signal(&self) -> io::Result<&Readiness> {
+        if let Some(signal) = self.signal.get() {
+            return Ok(signal);
+        }
+        let made = Arc::new(Readiness::new()?);
+        let signal = self.signal.get_or_init(|| {
+            let signal: Arc<dyn Signal> = made.clone();
+            self.end.watch(&signal);
+            made
+        });
+        Ok(signal)
+    }
+
+    /// Closes as [`Conn::close`] does, and is pending until that is done. If several tasks poll, the
+    /// last is woken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::close`].
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+        self.begin_close();
+        self.poll_wait(cx)
+    }
+
+    /// Is pending until the transport has ended by itself: [`Conn::wait`] for a task. If several
+    /// tasks poll, the last is woken.
+    ///
+    /// # Errors
+    ///
+    /// How the transport failed.
+    pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+        poll_end(&self.link, cx)
+    }
+
+    /// Splits the connection into a half for reading and one for writing, for a thread each. See
+    /// [`WriteHalf`] for what becomes of a half that is dropped.
+    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
+        halves(self)
+    }
+
     /// What the connection has moved so far, and what that took. The numbers are taken one after
     /// the other while the module goes on.
     pub fn stats(&self) -> ConnStats {
         ConnStats::of(&self.link.traffic)
     }
 
-    fn begin_close(&self) {
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(super) fn begin_close(&self) {
         if !self.closed.swap(true, Ordering::AcqRel) {
             // The level first: the end of stream is what makes the worker look at it.
             self.link.raise(Level::Closing);
@@ -250,11 +372,41 @@ impl Conn {
         }
     }
 
-    fn patience(&self, timeout: &AtomicU64) -> Patience {
+    fn patience(&self, timeout: &AtomicU64, deadline: &Deadline) -> Patience<'static> {
         if self.nonblocking.load(Ordering::Relaxed) {
-            Patience::None
-        } else {
-            Patience::Wait(load_timeout(timeout))
+            return Patience::None;
+        }
+        let left = deadline
+            .get()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let limits = [load_timeout(timeout), left];
+        Patience::Wait(limits.into_iter().flatten().min())
+    }
+}
+
+/// A point in time, or none, that is read without a lock.
+#[derive(Default)]
+struct Deadline(AtomicU64);
+
+/// What deadlines count from, in nanoseconds. Earlier ones have passed anyway.
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+impl Deadline {
+    fn set(&self, at: Option<Instant>) {
+        let nanos = at.map_or(0, |at| {
+            let since = at.saturating_duration_since(origin());
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1)
+        });
+        self.0.store(nanos, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Instant> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => origin().checked_add(Duration::from_nanos(nanos)),
         }
     }
 }
@@ -283,13 +435,22 @@ fn load_timeout(from: &AtomicU64) -> Option<Duration> {
 
 impl Read for &Conn {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.end.read(buf, self.patience(&self.read_timeout))
+        self.end
+            .read(buf, self.patience(&self.read_timeout, &self.read_deadline))
     }
 }
 
 impl Write for &Conn {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.end.write(buf, self.patience(&self.write_timeout))
+        self.end.write(
+            buf,
+            self.patience(&self.write_timeout, &self.write_deadline),
+        )
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let patience = self.patience(&self.write_timeout, &self.write_deadline);
+        or_would_block(self.end.poll_write(bufs, patience))
     }
 
     /// Does nothing, since nothing waits for a flush: the module has what was written as soon as it
@@ -308,6 +469,10 @@ impl Read for Conn {
 impl Write for Conn {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -332,27 +497,25 @@ impl fmt::Debug for Conn {
     }
 }
 
-/// Sets up one connection of an application, outgoing or (with `incoming`) accepted, and waits.
-pub(crate) fn connect(
+/// Begins to set up one connection of an application: outgoing, or (with `incoming`) accepted.
+pub(super) fn begin<E: From<SetupError>>(
     workers: &Workers,
     fixed: Option<(Network, Address)>,
     incoming: Option<Stream>,
-    config: Option<Arc<[u8]>>,
-) -> Result<Conn, SetupError> {
-    let worker = workers.next(config);
-    let link = Arc::clone(worker.link());
-    let (end, internal) = pipe(Arc::clone(&link));
-    let established = worker.serve_and_wait(Ends {
-        fixed,
-        incoming,
-        internal: Internal::Pipe(internal),
-    })?;
-    Ok(Conn::new(
-        end,
-        link,
-        established,
-        workers.settings.close_grace,
-    ))
+    own: Own,
+) -> Pending<Conn, E> {
+    let grace = workers.settings.close_grace;
+    Pending::begin(workers, own, |link| {
+        let (end, internal) = pipe(Arc::clone(link));
+        let link = Arc::clone(link);
+        let ends = Ends {
+            fixed,
+            incoming,
+            internal: Internal::Pipe(internal),
+        };
+        let make = move |established| Conn::new(end, link, established, grace);
+        (ends, Box::new(make))
+    })
 }
 
 /// Waits, up to `timeout` if there is one, until a worker has ended by itself. `None` if that takes
@@ -367,6 +530,18 @@ pub(super) fn wait_for_end(
     } else {
         None
     }
+}
+
+/// Is pending until a worker has ended by itself.
+pub(super) fn poll_end(link: &Link, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+    if !link.is_finished() {
+        link.tasks.add_polled(cx.waker());
+        if !link.is_finished() {
+            return Poll::Pending;
+        }
+    }
+    let outcome = link.final_outcome();
+    Poll::Ready(outcome.unwrap_or(Err(TransportError::Interrupted)))
 }
 
 /// Waits until a worker that was told to end within `grace` has done so.

@@ -1,42 +1,74 @@
 //! Dialers: the application chooses the address, or the module does.
 
 use std::fmt;
-use std::sync::Arc;
+use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::error::{ConfigError, DialError};
+use crate::error::{ConfigError, DialError, SetupError};
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
 use crate::net::address::{Address, Network};
 use crate::net::stream::Stream;
-use crate::roles::builder::Builder;
-use crate::roles::carried::{Carried, carry};
-use crate::roles::conn::{Conn, connect};
+use crate::net::target::Target;
+use crate::roles::builder::{Builder, LONGEST};
+use crate::roles::carried::{self, Carried};
+use crate::roles::conn::{self, Conn};
+use crate::roles::pending::{CancelToken, Own, Pending};
 use crate::worker::Workers;
 
 /// Options of a single dial, in place of those of its dialer.
 #[derive(Clone, Default)]
 pub struct DialOptions {
-    config: Option<Arc<[u8]>>,
+    own: Own,
     network: Network,
 }
 
 impl DialOptions {
-    /// The defaults: the configuration of the dialer, and the network `tcp`.
+    /// The defaults: the settings of the dialer, and the network `tcp`.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets the contents of `/conf/watm.cfg` for this connection alone.
     pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.config = Some(bytes.into().into());
+        self.own.config = Some(bytes.into().into());
         self
     }
 
     /// Sets the network of `water_dial_fixed`. It has no effect for a [`FixedDialer`].
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
+        self
+    }
+
+    /// Sets the maximum time for the whole set-up of this connection, in place of
+    /// [`Builder::handshake_timeout`]. Zero fails at once.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.own.timeout = Some(timeout.min(LONGEST));
+        self
+    }
+
+    /// Lets `token` cancel the dial until the connection is set up.
+    ///
+    /// ```no_run
+    /// use watm_wasmer::{CancelToken, DialOptions, Dialer, TransportModule};
+    ///
+    /// let module = TransportModule::from_file("plain.wasm")?;
+    /// let dialer = Dialer::builder(&module).build()?;
+    /// let token = CancelToken::new();
+    /// let canceller = token.clone();
+    /// // The user closes the window.
+    /// std::thread::spawn(move || canceller.cancel());
+    /// let options = DialOptions::new().cancel(&token);
+    /// match dialer.dial_with("192.0.2.1:443", options) {
+    ///     Err(watm_wasmer::DialError::Cancelled) => println!("nobody wants it any more"),
+    ///     result => println!("{result:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel(mut self, token: &CancelToken) -> Self {
+        self.own.cancel = Some(token.clone());
         self
     }
 }
@@ -46,6 +78,7 @@ impl fmt::Debug for DialOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DialOptions")
             .field("network", &self.network)
+            .field("timeout", &self.own.timeout)
             .finish_non_exhaustive()
     }
 }
@@ -78,8 +111,7 @@ impl Dialer {
         Builder::new(module, Role::Dialer)
     }
 
-    /// Dials `address` (`host:port` or `[v6]:port`, see [`Address`](crate::Address)) and returns
-    /// after the handshake of the module.
+    /// Dials `target`, and returns after the handshake of the module.
     ///
     /// If a name has several addresses, the first that answers is used, and it is tried first the
     /// next time; see [`DialAttempt::connect`](crate::DialAttempt::connect).
@@ -87,8 +119,8 @@ impl Dialer {
     /// # Errors
     ///
     /// [`DialError`], which says whether the network, the module or the host failed.
-    pub fn dial(&self, address: &str) -> Result<Conn, DialError> {
-        self.dial_with(address, DialOptions::new())
+    pub fn dial(&self, target: impl Into<Target>) -> Result<Conn, DialError> {
+        self.dial_with(target, DialOptions::new())
     }
 
     /// Dials with options for this connection alone.
@@ -96,12 +128,30 @@ impl Dialer {
     /// # Errors
     ///
     /// As [`Dialer::dial`].
-    pub fn dial_with(&self, address: &str, options: DialOptions) -> Result<Conn, DialError> {
-        let fixed = Some((options.network, parsed(address)?));
-        Ok(connect(&self.workers, fixed, None, options.config)?)
+    pub fn dial_with(
+        &self,
+        target: impl Into<Target>,
+        options: DialOptions,
+    ) -> Result<Conn, DialError> {
+        self.begin(target, options).wait()
     }
 
-    /// Dials `address` as [`Dialer::dial`] does, and carries a plain connection over the transport:
+    /// Begins to dial, and does not wait. Whatever goes wrong is the result of what is returned.
+    pub fn begin(
+        &self,
+        target: impl Into<Target>,
+        options: DialOptions,
+    ) -> Pending<Conn, DialError> {
+        match parsed(target.into()) {
+            Ok(address) => {
+                let fixed = Some((options.network, address));
+                conn::begin(&self.workers, fixed, None, options.own)
+            }
+            Err(error) => Pending::failed(error),
+        }
+    }
+
+    /// Dials `target` as [`Dialer::dial`] does, and carries a plain connection over the transport:
     /// what comes from `plain` leaves through the module, and the other way round. Returns after
     /// the handshake of the module; the thread of the transport then moves the bytes.
     ///
@@ -111,8 +161,12 @@ impl Dialer {
     /// # Errors
     ///
     /// As [`Dialer::dial`].
-    pub fn carry(&self, plain: impl Into<Stream>, address: &str) -> Result<Carried, DialError> {
-        self.carry_with(plain, address, DialOptions::new())
+    pub fn carry(
+        &self,
+        plain: impl Into<Stream>,
+        target: impl Into<Target>,
+    ) -> Result<Carried, DialError> {
+        self.carry_with(plain, target, DialOptions::new())
     }
 
     /// Carries a plain connection with options for this connection alone.
@@ -123,15 +177,27 @@ impl Dialer {
     pub fn carry_with(
         &self,
         plain: impl Into<Stream>,
-        address: &str,
+        target: impl Into<Target>,
         options: DialOptions,
     ) -> Result<Carried, DialError> {
+        self.begin_carrying(plain, target, options).wait()
+    }
+
+    /// Begins to carry a plain connection, and does not wait for the dial.
+    pub fn begin_carrying(
+        &self,
+        plain: impl Into<Stream>,
+        target: impl Into<Target>,
+        options: DialOptions,
+    ) -> Pending<Carried, DialError> {
         let ends = plain_ends(plain.into());
-        let ends = Ends {
-            fixed: Some((options.network, parsed(address)?)),
-            ..ends
-        };
-        Ok(carry(&self.workers, ends, options.config)?)
+        match parsed(target.into()) {
+            Ok(address) => {
+                let fixed = Some((options.network, address));
+                carried::begin(&self.workers, Ends { fixed, ..ends }, options.own)
+            }
+            Err(error) => Pending::failed(error),
+        }
     }
 }
 
@@ -146,12 +212,11 @@ fn plain_ends(plain: Stream) -> Ends {
     }
 }
 
-/// Parses an address that is to be dialled.
-fn parsed(address: &str) -> Result<Address, DialError> {
-    Address::parse(address).map_err(|source| DialError::Connect {
-        address: address.to_owned(),
-        source,
-    })
+/// Parses a target that is to be dialled.
+fn parsed(target: Target) -> Result<Address, SetupError> {
+    target
+        .into_address()
+        .map_err(|(address, source)| SetupError::Address { address, source })
 }
 
 /// Dials addresses that the module chooses (`watm_dial_fixed_v1`), if the [`crate::AddressPolicy`]
@@ -182,7 +247,12 @@ impl FixedDialer {
     ///
     /// As [`FixedDialer::dial`].
     pub fn dial_with(&self, options: DialOptions) -> Result<Conn, DialError> {
-        Ok(connect(&self.workers, None, None, options.config)?)
+        self.begin(options).wait()
+    }
+
+    /// Begins to dial, and does not wait. Whatever goes wrong is the result of what is returned.
+    pub fn begin(&self, options: DialOptions) -> Pending<Conn, DialError> {
+        conn::begin(&self.workers, None, None, options.own)
     }
 
     /// Lets the module dial, and carries a plain connection over the transport, as
@@ -205,8 +275,16 @@ impl FixedDialer {
         plain: impl Into<Stream>,
         options: DialOptions,
     ) -> Result<Carried, DialError> {
-        let ends = plain_ends(plain.into());
-        Ok(carry(&self.workers, ends, options.config)?)
+        self.begin_carrying(plain, options).wait()
+    }
+
+    /// Begins to carry a plain connection, and does not wait for the dial.
+    pub fn begin_carrying(
+        &self,
+        plain: impl Into<Stream>,
+        options: DialOptions,
+    ) -> Pending<Carried, DialError> {
+        carried::begin(&self.workers, plain_ends(plain.into()), options.own)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::channel::link::{Level, Link, Stage};
+use crate::channel::link::{Link, Stage};
 use crate::channel::sync::{AtomicUsize, Ordering, lock};
 
 /// How long until somebody who waits for a place looks again whether there is one to be had.
@@ -71,7 +71,7 @@ impl Handshakes {
             if let Some((number, link)) = slow.next() {
                 drop(slow);
                 links.remove(&number);
-                stop(&link, Stage::GaveWay);
+                link.give_up(Stage::GaveWay);
                 link.end_handshake();
                 *giving_way = Arc::downgrade(&link);
             }
@@ -93,7 +93,7 @@ impl Handshakes {
         links.retain(|_, link| match link.upgrade() {
             Some(link) if left > 0 && link.is_in_handshake() => {
                 left -= 1;
-                stop(&link, Stage::Displaced);
+                link.give_up(Stage::Displaced);
                 link.end_handshake();
                 false
             }
@@ -113,17 +113,9 @@ impl Handshakes {
     pub(crate) fn stop_all(&self) {
         let links = std::mem::take(&mut *lock(&self.links));
         for link in links.into_values().filter_map(|link| link.upgrade()) {
-            stop(&link, Stage::GivenUp);
+            link.give_up(Stage::GivenUp);
             link.end_handshake();
         }
-    }
-}
-
-/// Stops a connection that is being set up, but not one that was set up a moment ago and has not
-/// told so yet.
-fn stop(link: &Link, stage: Stage) {
-    if link.advance(Stage::SettingUp, stage) {
-        link.raise(Level::Stopping);
     }
 }
 

@@ -4,27 +4,32 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use watm_abi::Role;
 
 use crate::channel::link::Link;
-use crate::channel::pipe::pipe;
+use crate::channel::pipe::{Signal, Way, pipe};
 use crate::channel::sync::lock;
+use crate::channel::wakers::Wakers;
 use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
 use crate::guest::settings::Settings;
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
 use crate::net::address::canonical;
+use crate::net::readiness::Readiness;
 use crate::net::stream::Stream;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::binding::Binds;
 use crate::roles::book::{Book, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
-use crate::roles::carried::{Carried, carry};
-use crate::roles::conn::{Conn, connect};
+use crate::roles::carried::{self, Carried};
+use crate::roles::conn::{self, Conn};
 use crate::roles::handshakes::Handshakes;
+use crate::roles::pending::{Own, Pending};
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
 
@@ -41,14 +46,56 @@ struct Queue {
     /// What is left is not for `accept` any more.
     closed: bool,
     failure: Option<io::Error>,
+    /// What event loops watch, if one asked for it.
+    signal: Option<Arc<Readiness>>,
+}
+
+impl Queue {
+    /// What `accept` returns, unless it has to wait.
+    fn next(&mut self) -> Option<Result<Conn, AcceptError>> {
+        if self.closed {
+            return Some(Err(AcceptError::Closed));
+        }
+        if let Some(conn) = self.ready.pop_front() {
+            return Some(Ok(conn));
+        }
+        if self.stopped && self.under_way == 0 {
+            return Some(Err(AcceptError::Closed));
+        }
+        let failure = self.failure.as_ref()?;
+        Some(Err(AcceptError::Host(copy_of(failure))))
+    }
 }
 
 struct Listening {
     workers: Workers,
     queue: Mutex<Queue>,
+    /// Threads and tasks that wait for the queue to change.
     changed: Condvar,
+    tasks: Wakers,
     handshakes: Handshakes,
     book: Book,
+}
+
+impl Listening {
+    /// Tells whoever waits that there is one more connection.
+    fn tell_one(&self) {
+        self.changed.notify_one();
+        self.tell_tasks();
+    }
+
+    /// Tells whoever waits that something has ended.
+    fn tell_all(&self) {
+        self.changed.notify_all();
+        self.tell_tasks();
+    }
+
+    fn tell_tasks(&self) {
+        if let Some(signal) = &lock(&self.queue).signal {
+            signal.set_ready(Way::Read);
+        }
+        self.tasks.wake();
+    }
 }
 
 /// Accepts connections and runs each through an instance of the module (`watm_accept_v1`).
@@ -99,25 +146,83 @@ impl Listener {
     pub fn accept(&self) -> Result<Conn, AcceptError> {
         let mut queue = lock(&self.shared.queue);
         loop {
-            if queue.closed {
-                return Err(AcceptError::Closed);
-            }
-            if let Some(conn) = queue.ready.pop_front() {
+            if let Some(next) = queue.next() {
                 drop(queue);
-                self.waker.wake();
-                return Ok(conn);
-            }
-            if queue.stopped && queue.under_way == 0 {
-                return Err(AcceptError::Closed);
-            }
-            if let Some(error) = &queue.failure {
-                return Err(AcceptError::Host(copy_of(error)));
+                return self.taken(next);
             }
             queue = self
                 .shared
                 .changed
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Returns the next connection whose transport is set up, if there is one already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::accept`].
+    pub fn try_accept(&self) -> Result<Option<Conn>, AcceptError> {
+        match self.look() {
+            Some(next) => next.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Accepts as [`Listener::accept`] does, but never waits: if there is no connection, the task of
+    /// `cx` is woken when there is one. If several tasks poll, the last is woken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::accept`].
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Conn, AcceptError>> {
+        if let Some(next) = self.look() {
+            return Poll::Ready(next);
+        }
+        self.shared.tasks.add_polled(cx.waker());
+        self.look().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The next connection or the reason why there is none, if it is there.
+    pub(super) fn look(&self) -> Option<Result<Conn, AcceptError>> {
+        let mut queue = lock(&self.shared.queue);
+        let next = queue.next();
+        if let (None, Some(signal)) = (&next, &queue.signal) {
+            signal.set_blocked(Way::Read);
+        }
+        drop(queue);
+        next.map(|next| self.taken(next))
+    }
+
+    /// Lets the accepting thread go on if a connection was taken out of the queue.
+    fn taken(&self, next: Result<Conn, AcceptError>) -> Result<Conn, AcceptError> {
+        if next.is_ok() {
+            self.waker.wake();
+        }
+        next
+    }
+
+    /// A descriptor for event loops: it is readable while [`Listener::try_accept`] may have
+    /// something to return. See [`Conn::readiness`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, if it has no descriptors left: the first call takes two, and each takes
+    /// one for what it returns.
+    pub fn readiness(&self) -> io::Result<OwnedFd> {
+        self.signal()?.descriptor()
+    }
+
+    pub(super) fn signal(&self) -> io::Result<Arc<Readiness>> {
+        let mut queue = lock(&self.shared.queue);
+        match &queue.signal {
+            Some(signal) => Ok(Arc::clone(signal)),
+            None => {
+                let signal = Arc::new(Readiness::new()?);
+                queue.signal = Some(Arc::clone(&signal));
+                Ok(signal)
+            }
         }
     }
 
@@ -147,7 +252,7 @@ impl Listener {
         lock(&self.accept_loop).close();
         self.shared.workers.close_stock();
         lock(&self.shared.queue).stopped = true;
-        self.shared.changed.notify_all();
+        self.shared.tell_all();
     }
 
     /// Stops listening and waits until all connections have ended by themselves, up to `timeout`:
@@ -163,13 +268,27 @@ impl Listener {
     /// have what came before. Waits until that is done: within the grace period, and a little more
     /// for guests that do not cooperate.
     pub fn shutdown(&self) {
+        wait_cut(&self.cut_all(), self.shared.workers.settings.close_grace);
+    }
+
+    pub(super) fn cut_all(&self) -> Vec<Arc<Link>> {
         // Before the close, which would let connections end in order that nobody has accepted.
         self.stop_accepting();
         self.shared.handshakes.stop_all();
         let grace = self.shared.workers.settings.close_grace;
         let links = self.shared.book.cut_all(grace);
         self.close();
-        wait_cut(&links, grace);
+        links
+    }
+
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(super) fn tasks(&self) -> &Wakers {
+        &self.shared.tasks
+    }
+
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(super) fn book(&self) -> &Book {
+        &self.shared.book
     }
 
     /// Stops listening: `accept` returns [`AcceptError::Closed`] at once in all threads,
@@ -182,7 +301,7 @@ impl Listener {
             queue.closed = true;
             std::mem::take(&mut queue.ready)
         };
-        self.shared.changed.notify_all();
+        self.shared.tell_all();
         self.shared.handshakes.stop_all();
         // Not an end of stream, which the peer could take for an answer.
         ready.iter().for_each(Conn::abort);
@@ -233,7 +352,7 @@ impl Drop for Place {
         };
         if stopped {
             // Whoever accepts may have waited for this one.
-            self.shared.changed.notify_all();
+            self.shared.tell_all();
         }
         self.waker.wake();
     }
@@ -283,7 +402,7 @@ impl Accepting for Unwrap {
                     } else {
                         queue.ready.push_back(conn);
                         drop(queue);
-                        reporting.changed.notify_one();
+                        reporting.tell_one();
                     }
                     // After it was queued, or `accept` might believe that no more can come.
                     drop(lock(&place).take());
@@ -314,7 +433,7 @@ impl Accepting for Unwrap {
     fn failed(&self, error: io::Error) {
         log::error!("the listener failed: {error}");
         lock(&self.0.queue).failure = Some(error);
-        self.0.changed.notify_all();
+        self.0.tell_all();
     }
 }
 
@@ -331,7 +450,12 @@ impl Acceptor {
     ///
     /// [`AcceptError`], which says whether the module or the host failed.
     pub fn accept(&self, stream: impl Into<Stream>) -> Result<Conn, AcceptError> {
-        Ok(connect(&self.workers, None, Some(stream.into()), None)?)
+        self.begin(stream).wait()
+    }
+
+    /// Begins the module's handshake over an accepted socket, and does not wait.
+    pub fn begin(&self, stream: impl Into<Stream>) -> Pending<Conn, AcceptError> {
+        conn::begin(&self.workers, None, Some(stream.into()), Own::default())
     }
 
     /// Runs the module's handshake over an accepted socket, and carries what it unwraps to the
@@ -350,12 +474,22 @@ impl Acceptor {
         stream: impl Into<Stream>,
         plain: impl Into<Stream>,
     ) -> Result<Carried, AcceptError> {
+        self.begin_carrying(stream, plain).wait()
+    }
+
+    /// Begins to carry what an accepted socket brings, as [`Acceptor::carry`] does, and does not wait
+    /// for the handshake.
+    pub fn begin_carrying(
+        &self,
+        stream: impl Into<Stream>,
+        plain: impl Into<Stream>,
+    ) -> Pending<Carried, AcceptError> {
         let ends = Ends {
             fixed: None,
             incoming: Some(stream.into()),
             internal: Internal::Plain(plain.into()),
         };
-        Ok(carry(&self.workers, ends, None)?)
+        carried::begin(&self.workers, ends, Own::default())
     }
 }
 
@@ -400,11 +534,13 @@ fn start(settings: Arc<Settings>, sockets: Sockets) -> Result<Listener, ListenEr
         stopped: false,
         closed: false,
         failure: None,
+        signal: None,
     };
     let shared = Arc::new(Listening {
         workers: Workers::new(settings, Role::Listener),
         queue: Mutex::new(queue),
         changed: Condvar::new(),
+        tasks: Wakers::default(),
         handshakes,
         book: Book::default(),
     });

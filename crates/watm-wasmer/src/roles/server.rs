@@ -263,10 +263,15 @@ impl ServerHandle {
         wait_cut(&self.cut_all(), self.grace());
     }
 
-    fn cut_all(&self) -> Vec<Arc<Link>> {
+    pub(super) fn cut_all(&self) -> Vec<Arc<Link>> {
         self.stop_accepting();
         self.shared.handshakes.stop_all();
         self.shared.book.cut_all(self.grace())
+    }
+
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(super) fn book(&self) -> &Book {
+        &self.shared.book
     }
 
     fn grace(&self) -> Duration {

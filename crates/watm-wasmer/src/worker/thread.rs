@@ -305,7 +305,7 @@ fn establish<'a>(
         Awaited::Here(ends) => ends,
         Awaited::InStock(connection) => {
             if !link.advance(Stage::Preparing, Stage::Ready) {
-                return Err(timed_out(&settings));
+                return Err(timed_out(&link, &settings));
             }
             waiting.ready();
             // If no connection comes, the stock was given up.
@@ -320,7 +320,7 @@ fn establish<'a>(
     if link.advance(Stage::SettingUp, Stage::Established) {
         Ok((instance, established))
     } else {
-        Err(timed_out(&settings))
+        Err(timed_out(&link, &settings))
     }
 }
 
@@ -342,15 +342,15 @@ fn cause(error: SetupError, link: &Link, settings: &Settings) -> SetupError {
     } else if link.is_given_up() {
         SetupError::Closed
     } else if link.is_stopping() {
-        timed_out(settings)
+        timed_out(link, settings)
     } else {
         error
     }
 }
 
-fn timed_out(settings: &Settings) -> SetupError {
+pub(super) fn timed_out(link: &Link, settings: &Settings) -> SetupError {
     SetupError::TimedOut {
-        after: settings.handshake_timeout,
+        after: link.limit().unwrap_or(settings.handshake_timeout),
     }
 }
 

@@ -1,0 +1,427 @@
+//! What tasks hold: connections, dialers, listeners and servers whose operations are futures.
+//!
+//! No thread and no timer stands between a task and the worker of its connection: the worker wakes
+//! the task. Nothing here depends on an executor; the traits for reading and writing are in `tokio`
+//! and `futures_io`.
+
+#[cfg(feature = "futures-io")]
+mod futures_io;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream as Items;
+
+use crate::channel::link::Link;
+use crate::channel::wakers::{Key, Wakers};
+use crate::error::{AcceptError, DialError, End, TransportError};
+use crate::net::stream::Stream;
+use crate::net::target::Target;
+use crate::roles::carried::Carried;
+use crate::roles::conn::Conn;
+use crate::roles::dialer::{DialOptions, Dialer, FixedDialer};
+use crate::roles::listener::{Acceptor, Listener};
+use crate::roles::pending::Pending;
+use crate::roles::server::ServerHandle;
+
+/// Waits until `look` finds something. Whoever changes what it looks at wakes `wakers`.
+async fn until<T>(wakers: &Wakers, mut look: impl FnMut() -> Option<T>) -> T {
+    /// Takes the waker away when the future is dropped.
+    struct Place<'w> {
+        wakers: &'w Wakers,
+        key: Key,
+    }
+
+    impl Drop for Place<'_> {
+        fn drop(&mut self) {
+            self.wakers.remove(&self.key);
+        }
+    }
+
+    let mut place = Place {
+        wakers,
+        key: Key::default(),
+    };
+    poll_fn(move |cx| {
+        if let Some(found) = look() {
+            return Poll::Ready(found);
+        }
+        let Place { wakers, key } = &mut place;
+        wakers.add(key, cx.waker());
+        look().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+async fn until_ended(link: &Link) -> Result<End, TransportError> {
+    until(&link.tasks, || link.is_finished().then_some(())).await;
+    let outcome = link.final_outcome();
+    outcome.unwrap_or(Err(TransportError::Interrupted))
+}
+
+/// A [`Conn`] for tasks. It implements `AsyncRead` and `AsyncWrite` of tokio (feature `tokio`) and of
+/// futures-io (feature `futures-io`).
+///
+/// Reads and writes are cancel-safe: a future that is dropped has moved nothing. Shutting down ends
+/// writing, as on a TCP stream; [`AsyncConn::close`] waits until all is delivered. A connection that
+/// is dropped delivers in the background, as a [`Conn`] does.
+///
+/// It dereferences to the connection for its addresses, numbers and outcome. The blocking reads and
+/// writes of a [`Conn`] would stop the executor's thread.
+#[derive(Debug)]
+pub struct AsyncConn(Conn);
+
+impl AsyncConn {
+    /// Closes the connection and waits until the transport has ended: [`Conn::close`] for a task.
+    /// If the future is dropped, the close goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::close`].
+    pub async fn close(&self) -> Result<End, TransportError> {
+        self.0.begin_close();
+        until_ended(self.0.link()).await
+    }
+
+    /// Waits until the transport has ended by itself and all that it wrote is delivered:
+    /// [`Conn::wait`] for a task.
+    ///
+    /// # Errors
+    ///
+    /// How the transport failed.
+    pub async fn wait(&self) -> Result<End, TransportError> {
+        until_ended(self.0.link()).await
+    }
+
+    /// Splits the connection into halves for a task each. A half for writing that is dropped shuts
+    /// down writing; the connection is closed when both are dropped.
+    pub fn into_split(self) -> (AsyncReadHalf, AsyncWriteHalf) {
+        let conn = Arc::new(self.0);
+        (AsyncReadHalf(Arc::clone(&conn)), AsyncWriteHalf(conn))
+    }
+
+    /// The connection, for threads.
+    pub fn into_inner(self) -> Conn {
+        self.0
+    }
+}
+
+impl From<Conn> for AsyncConn {
+    fn from(conn: Conn) -> Self {
+        Self(conn)
+    }
+}
+
+impl From<AsyncConn> for Conn {
+    fn from(conn: AsyncConn) -> Self {
+        conn.0
+    }
+}
+
+impl Deref for AsyncConn {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+/// The half of an [`AsyncConn`] that reads.
+#[derive(Debug)]
+pub struct AsyncReadHalf(Arc<Conn>);
+
+/// The half of an [`AsyncConn`] that writes. When it is dropped, writing is shut down.
+#[derive(Debug)]
+pub struct AsyncWriteHalf(Arc<Conn>);
+
+impl Drop for AsyncWriteHalf {
+    fn drop(&mut self) {
+        shut_down(&self.0);
+    }
+}
+
+impl Deref for AsyncReadHalf {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+impl Deref for AsyncWriteHalf {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+/// Ends writing. It never fails: what the module makes of the end is told by reads and the outcome.
+fn shut_down(conn: &Conn) {
+    let _ = conn.shutdown(Shutdown::Write);
+}
+
+/// What the traits of tokio and futures-io have in common.
+fn poll_write(conn: &Conn, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    conn.poll_write_vectored(cx, bufs)
+}
+
+/// A [`Dialer`] or a [`FixedDialer`] for tasks.
+///
+/// ```no_run
+/// # #[cfg(feature = "tokio")]
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use watm_wasmer::{AsyncDialer, Dialer, TransportModule};
+///
+/// let module = TransportModule::from_file("plain.wasm")?;
+/// let dialer = AsyncDialer::from(Dialer::builder(&module).build()?);
+/// let mut conn = dialer.dial(("example.org", 443)).await?;
+/// conn.write_all(b"hello").await?;
+/// let mut answer = [0; 512];
+/// let len = conn.read(&mut answer).await?;
+/// println!("{:?}, then {}", &answer[..len], conn.close().await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct AsyncDialer<D = Dialer>(D);
+
+impl<D> From<D> for AsyncDialer<D> {
+    fn from(dialer: D) -> Self {
+        Self(dialer)
+    }
+}
+
+impl AsyncDialer {
+    /// Dials `target`; the future is ready after the handshake of the module. Dropping it gives the
+    /// dial up. The set-up timeout applies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialer::dial`].
+    pub fn dial(&self, target: impl Into<Target>) -> Pending<AsyncConn, DialError> {
+        self.dial_with(target, DialOptions::new())
+    }
+
+    /// Dials with options for this connection alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialer::dial`].
+    pub fn dial_with(
+        &self,
+        target: impl Into<Target>,
+        options: DialOptions,
+    ) -> Pending<AsyncConn, DialError> {
+        self.0.begin(target, options).map(AsyncConn)
+    }
+
+    /// Dials `target` and carries a plain connection over the transport, as [`Dialer::carry`] does.
+    /// A stream of tokio is passed with `into_std()?`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialer::dial`].
+    pub fn carry(
+        &self,
+        plain: impl Into<Stream>,
+        target: impl Into<Target>,
+        options: DialOptions,
+    ) -> Pending<Carried, DialError> {
+        self.0.begin_carrying(plain, target, options)
+    }
+}
+
+impl AsyncDialer<FixedDialer> {
+    /// Lets the module dial; the future is ready after its handshake. Dropping it gives the dial up.
+    ///
+    /// # Errors
+    ///
+    /// As [`FixedDialer::dial`].
+    pub fn dial(&self, options: DialOptions) -> Pending<AsyncConn, DialError> {
+        self.0.begin(options).map(AsyncConn)
+    }
+
+    /// Lets the module dial, and carries a plain connection over the transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`FixedDialer::dial`].
+    pub fn carry(
+        &self,
+        plain: impl Into<Stream>,
+        options: DialOptions,
+    ) -> Pending<Carried, DialError> {
+        self.0.begin_carrying(plain, options)
+    }
+}
+
+/// An [`Acceptor`] for tasks.
+#[derive(Clone, Debug)]
+pub struct AsyncAcceptor(Acceptor);
+
+impl From<Acceptor> for AsyncAcceptor {
+    fn from(acceptor: Acceptor) -> Self {
+        Self(acceptor)
+    }
+}
+
+impl AsyncAcceptor {
+    /// Runs the module's handshake over an accepted socket; the future is ready when it is done.
+    /// Dropping it gives the connection up. A stream of tokio is passed with `into_std()?`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::accept`].
+    pub fn accept(&self, stream: impl Into<Stream>) -> Pending<AsyncConn, AcceptError> {
+        self.0.begin(stream).map(AsyncConn)
+    }
+}
+
+/// A [`Listener`] for tasks. It is a stream of connections, too, which ends when the listener is
+/// closed or after its socket has failed.
+#[derive(Debug)]
+pub struct AsyncListener {
+    listener: Listener,
+    /// The stream has ended with an error.
+    has_failed: bool,
+}
+
+impl From<Listener> for AsyncListener {
+    fn from(listener: Listener) -> Self {
+        let has_failed = false;
+        Self {
+            listener,
+            has_failed,
+        }
+    }
+}
+
+impl AsyncListener {
+    /// Waits for the next connection whose transport is set up. It is cancel-safe: no connection is
+    /// lost if the future is dropped. Several tasks may wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::accept`].
+    pub async fn accept(&self) -> Result<AsyncConn, AcceptError> {
+        let next = until(self.listener.tasks(), || self.listener.look()).await;
+        next.map(AsyncConn)
+    }
+
+    /// The address listened on; the first, if there are several.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// The listener, for what else it can do. Its blocking calls would stop the executor's thread.
+    pub fn get_ref(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// The listener, for threads.
+    pub fn into_inner(self) -> Listener {
+        self.listener
+    }
+
+    /// Accepts no more sockets and waits until all connections have come to their own end:
+    /// [`Listener::drain`] without a limit. An executor's timeout sets one.
+    pub async fn drain(&self) {
+        self.listener.stop_accepting();
+        let book = self.listener.book();
+        until(&book.tasks, || (book.len() == 0).then_some(())).await;
+    }
+
+    /// Accepts no more sockets and cuts off all connections, as [`Listener::shutdown`] does.
+    pub async fn shutdown(&self) {
+        for link in self.listener.cut_all() {
+            until(&link.tasks, || link.is_finished().then_some(())).await;
+        }
+    }
+}
+
+impl Items for AsyncListener {
+    type Item = Result<AsyncConn, AcceptError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.has_failed {
+            return Poll::Ready(None);
+        }
+        this.listener.poll_accept(cx).map(|next| match next {
+            Err(AcceptError::Closed) => None,
+            Err(error) => {
+                this.has_failed = true;
+                Some(Err(error))
+            }
+            Ok(conn) => Some(Ok(AsyncConn(conn))),
+        })
+    }
+}
+
+/// A running [`Relay`](crate::Relay) or [`Server`](crate::Server), for tasks. It dereferences to its
+/// handle, for its addresses and numbers. Dropping it cuts its connections off, as dropping the
+/// handle does.
+#[derive(Debug)]
+pub struct AsyncRelay(ServerHandle);
+
+impl From<ServerHandle> for AsyncRelay {
+    fn from(handle: ServerHandle) -> Self {
+        Self(handle)
+    }
+}
+
+impl Deref for AsyncRelay {
+    type Target = ServerHandle;
+
+    fn deref(&self) -> &ServerHandle {
+        &self.0
+    }
+}
+
+impl AsyncRelay {
+    /// Waits until it accepts no more connections: [`ServerHandle::wait`] for a task.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerHandle::wait`].
+    pub async fn wait(&self) -> io::Result<()> {
+        let book = self.0.book();
+        until(&book.tasks, || book.closed()).await
+    }
+
+    /// Stops listening and waits until all connections have ended by themselves:
+    /// [`ServerHandle::drain`] without a limit. An executor's timeout sets one.
+    pub async fn drain(&self) {
+        self.0.stop_accepting();
+        let book = self.0.book();
+        until(&book.tasks, || (book.len() == 0).then_some(())).await;
+    }
+
+    /// Stops listening and cuts off all connections: [`ServerHandle::shutdown`] for a task.
+    pub async fn shutdown(&self) {
+        for link in self.0.cut_all() {
+            until(&link.tasks, || link.is_finished().then_some(())).await;
+        }
+    }
+}
+
+impl Carried {
+    /// Waits until the transport has ended and all that it wrote is delivered to both sides:
+    /// [`Carried::wait`] for a task.
+    ///
+    /// # Errors
+    ///
+    /// How the transport failed.
+    pub async fn ended(&self) -> Result<End, TransportError> {
+        until_ended(self.link()).await
+    }
+}

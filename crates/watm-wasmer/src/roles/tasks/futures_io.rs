@@ -1,0 +1,59 @@
+//! The traits of futures-io.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::{AsyncConn, AsyncReadHalf, AsyncWriteHalf, poll_write, shut_down};
+
+macro_rules! reads {
+    ($($name:ident),*) => {$(
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                self.0.poll_read(cx, buf)
+            }
+        }
+    )*};
+}
+
+macro_rules! writes {
+    ($($name:ident),*) => {$(
+        impl AsyncWrite for $name {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                poll_write(&self.0, cx, &[IoSlice::new(buf)])
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                poll_write(&self.0, cx, bufs)
+            }
+
+            /// Does nothing: the module has what was written as soon as it reads.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Ends writing, and does not wait: `AsyncConn::close` does.
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                shut_down(&self.0);
+                Poll::Ready(Ok(()))
+            }
+        }
+    )*};
+}
+
+reads!(AsyncConn, AsyncReadHalf);
+writes!(AsyncConn, AsyncWriteHalf);
