@@ -128,7 +128,7 @@ pub use module::{ModuleLoader, TransportModule};
 
 mod net;
 pub use net::address::{Address, AddressError, ListenAddress, Network, UnknownNetwork};
-pub use net::connect::{DialAttempt, DialHook};
+pub use net::connect::{DialAttempt, DialHook, Resolver};
 pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
 pub use net::plain;
 pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
@@ -139,6 +139,7 @@ mod roles;
 pub use roles::book::ServerStats;
 pub use roles::builder::Builder;
 pub use roles::carried::Carried;
+pub use roles::chain::pair;
 pub use roles::conn::{Conn, ConnStats};
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
@@ -147,9 +148,11 @@ pub use roles::listener::{Acceptor, Listener};
 pub use roles::pending::{CancelToken, Pending};
 pub use roles::relay::Relay;
 pub use roles::server::{Server, ServerHandle};
+pub use roles::settings::Settings;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub use roles::tasks::{
     AsyncAcceptor, AsyncConn, AsyncDialer, AsyncListener, AsyncReadHalf, AsyncRelay, AsyncWriteHalf,
 };
 
+pub use socket2;
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

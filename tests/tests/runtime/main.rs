@@ -8,6 +8,7 @@ mod backpressure;
 mod broken;
 mod cancelling;
 mod carrying;
+mod chains;
 mod conn;
 mod descriptors;
 mod deserted;

@@ -477,7 +477,7 @@ struct Towards(Option<SocketAddr>);
 impl DialHook for Towards {
     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
         match self.0 {
-            Some(address) => attempt.connect_to(Network::Tcp, &address.to_string()),
+            Some(address) => attempt.connect_to(Network::Tcp, address.to_string()),
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         }
     }

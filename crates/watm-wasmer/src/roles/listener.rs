@@ -115,6 +115,7 @@ impl Listening {
 /// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
 /// println!("listening on {}", listener.local_addr());
 /// for conn in listener.incoming() {
+///     let conn = conn?;
 ///     std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 ///         std::io::copy(&mut &conn, &mut &conn)?;
 ///         conn.close()?;
@@ -226,9 +227,22 @@ impl Listener {
         }
     }
 
-    /// The connections, one after the other, until the listener is closed or its socket fails.
-    pub fn incoming(&self) -> impl Iterator<Item = Conn> + '_ {
-        std::iter::from_fn(|| self.accept().ok())
+    /// The connections, one after the other, until the listener is closed. If its socket fails, that
+    /// error is the last item.
+    pub fn incoming(&self) -> impl Iterator<Item = Result<Conn, AcceptError>> + '_ {
+        let mut has_failed = false;
+        std::iter::from_fn(move || {
+            if has_failed {
+                return None;
+            }
+            match self.accept() {
+                Err(AcceptError::Closed) => None,
+                next => {
+                    has_failed = next.is_err();
+                    Some(next)
+                }
+            }
+        })
     }
 
     /// The address listened on; the first, if there are several.
@@ -502,6 +516,21 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Builder<Listener> {
+    /// Sets the maximum number of handshakes in progress with clients; one more drops the oldest. 256
+    /// by default. Making an instance is no handshake, nor is the time that a server takes to connect
+    /// to its target. It does not apply to an [`Acceptor`].
+    pub fn handshake_limit(mut self, count: usize) -> Self {
+        self.settings.handshake_limit = count;
+        self
+    }
+
+    /// Sets the maximum number of connections that wait for [`Listener::accept`]; 128 by default.
+    /// While that many wait, no more sockets are accepted. It applies to a [`Listener`] alone.
+    pub fn backlog(mut self, count: usize) -> Self {
+        self.settings.backlog = count;
+        self
+    }
+
     /// Makes an acceptor, for sockets that the application accepts.
     ///
     /// # Errors
