@@ -75,6 +75,8 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
+//! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
+//! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
 //! | `wat` | yes | modules in the text format |
 //! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that depend on it already |
 //!
@@ -112,6 +114,10 @@ mod worker;
 
 mod error;
 pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+#[cfg(feature = "signatures")]
+pub use error::{KeyError, SignatureError};
+#[cfg(feature = "manifest")]
+pub use error::{ManifestError, ManifestProblem};
 
 mod host;
 pub use host::stdio::Stdio;
@@ -121,6 +127,10 @@ mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
 pub use module::hash::{ModuleHash, ModuleHashError};
 pub use module::info::{MemoryInfo, ModuleInfo, Producer};
+#[cfg(feature = "manifest")]
+pub use module::manifest::{Manifest, ManifestModule, VerifiedModule};
+#[cfg(feature = "signatures")]
+pub use module::signature::{KeyId, SignatureInfo, TrustedKey};
 pub use module::{ModuleLoader, TransportModule};
 
 mod net;
