@@ -291,6 +291,25 @@ fn every_command_that_loads_a_module_demands_the_signature() {
     }
 }
 
+/// The signature that is named is that of the module, and the peer's is beside it.
+#[test]
+fn the_peer_of_a_check_needs_a_signature_of_its_own() {
+    let copies = Copies::new();
+    copies.append("module.wat", " ");
+    let (first, older) = (signed("first.pub"), signed("older.minisig"));
+    let ended = Watm::run(&[
+        "check",
+        &signed("module.wat"),
+        "--trusted-key",
+        &first,
+        "--signature",
+        &older,
+        "--peer",
+        &copies.text("module.wat"),
+    ]);
+    ended.failure(&[&copies.text("module.wat.minisig"), "has signed"]);
+}
+
 #[test]
 fn a_key_that_is_none_is_refused_with_what_a_key_is() {
     let module = signed("module.wat");
