@@ -37,6 +37,7 @@ use crate::terminal::failure::{Failure, chain};
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
+    setup::verify(&loader, &bytes)?;
     let info = ModuleInfo::parse(&bytes)?;
     let is_whole = info.problems().is_empty();
     let roles = if is_whole {
@@ -53,7 +54,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let config = read(&args.transport.config, "--config")?;
     let peer_config = read(&args.peer_config, "--peer-config")?;
     let peer = match &args.peer {
-        Some(path) => Some(setup::load(path, &args.load)?),
+        Some(path) => {
+            // The signature that is named is that of the module. The peer's is beside it.
+            let mut load = args.load.clone();
+            load.trust.signature = None;
+            Some(setup::load(path, &load)?)
+        }
         None => None,
     };
     let mut report = Report::new(&args.module, &info, !args.json, args.strict)?;

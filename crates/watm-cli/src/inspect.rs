@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 use watm_abi::{Excerpt, ItemKind, Role, ValTypes};
-use watm_wasmer::{ModuleInfo, ModuleLoader};
+use watm_wasmer::{ModuleInfo, ModuleLoader, SignatureInfo};
 
 use crate::args::{InspectArgs, LoadArgs};
 use crate::setup;
@@ -23,11 +23,12 @@ const PAGE_KIB: u64 = 64;
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
+    let signature = setup::verify(&loader, &bytes)?;
     let info = ModuleInfo::parse(&bytes)?;
     let problems = problems(&loader, &info, &bytes, &args.load);
     let ok = problems.is_empty();
 
-    let report = Report::new(&args.module, &info, problems);
+    let report = Report::new(&args.module, &info, signature.as_ref(), problems);
     if args.json {
         output::json(&report)?;
     } else {
@@ -65,6 +66,7 @@ struct Report<'a> {
     name: Option<&'a str>,
     size: u64,
     sha256: String,
+    signature: Option<Signature>,
     ok: bool,
     interface: Option<&'static str>,
     roles: Vec<&'static str>,
@@ -73,6 +75,22 @@ struct Report<'a> {
     imports: Vec<Import<'a>>,
     exports: Vec<Export<'a>>,
     problems: Vec<String>,
+}
+
+/// A signature that holds.
+#[derive(Serialize)]
+pub(crate) struct Signature {
+    pub(crate) key: String,
+    pub(crate) trusted_comment: String,
+}
+
+impl From<&SignatureInfo> for Signature {
+    fn from(info: &SignatureInfo) -> Self {
+        Self {
+            key: info.key_id().to_string(),
+            trusted_comment: info.trusted_comment().to_owned(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -133,7 +151,12 @@ fn names<S: Serializer>(types: &&ValTypes, serializer: S) -> Result<S::Ok, S::Er
 }
 
 impl<'a> Report<'a> {
-    fn new(file: &Path, info: &'a ModuleInfo, problems: Vec<String>) -> Self {
+    fn new(
+        file: &Path,
+        info: &'a ModuleInfo,
+        signature: Option<&SignatureInfo>,
+        problems: Vec<String>,
+    ) -> Self {
         let follows = info.problems().is_empty();
         let producers = info.producers().iter().map(|producer| Producer {
             field: &producer.field,
@@ -155,6 +178,7 @@ impl<'a> Report<'a> {
             name: info.name(),
             size: info.size(),
             sha256: info.sha256().to_string(),
+            signature: signature.map(Signature::from),
             ok: problems.is_empty(),
             interface: follows.then_some("watm-v1"),
             roles: info.roles().iter().map(role_name).collect(),
@@ -178,6 +202,10 @@ impl<'a> Report<'a> {
         }
         line("size", &count(self.size))?;
         line("sha256", &self.sha256)?;
+        if let Some(signature) = &self.signature {
+            line("signed by", &signature.key)?;
+            line("comment", &Excerpt(&signature.trusted_comment).to_string())?;
+        }
         let interface = self.interface.map_or("not WATM v1", |_| "WATM v1");
         line("interface", interface)?;
         line("roles", &or_none(self.roles.join(", ")))?;

@@ -17,6 +17,7 @@ mod new;
 mod relay;
 mod setup;
 mod terminal;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Dial(args) => dial::run(&args),
         Command::DialFixed(args) => dial::run_fixed(&args),

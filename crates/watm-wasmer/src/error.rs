@@ -9,9 +9,21 @@ pub use configure::{ConfigError, ListenError};
 mod load;
 pub use load::LoadError;
 
+#[cfg(feature = "manifest")]
+mod manifest;
+#[cfg(feature = "manifest")]
+pub(crate) use manifest::Place;
+#[cfg(feature = "manifest")]
+pub use manifest::{ManifestError, ManifestProblem};
+
 mod setup;
 pub(crate) use setup::SetupError;
 pub use setup::{AcceptError, DialError};
+
+#[cfg(feature = "signatures")]
+mod signature;
+#[cfg(feature = "signatures")]
+pub use signature::{KeyError, SignatureError};
 
 mod transport;
 pub use transport::{End, TransportError};

@@ -75,7 +75,9 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
-//! | `wat` | yes | modules in the text format |
+//! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
+//! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
+//! | `wat` | no | modules in the text format |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
 //! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
 //! | `mio` | no | [`Conn`] and [`Listener`] are event sources of mio |
@@ -115,6 +117,10 @@ mod worker;
 
 mod error;
 pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+#[cfg(feature = "signatures")]
+pub use error::{KeyError, SignatureError};
+#[cfg(feature = "manifest")]
+pub use error::{ManifestError, ManifestProblem};
 
 mod host;
 pub use host::stdio::Stdio;
@@ -124,6 +130,10 @@ mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
 pub use module::hash::{ModuleHash, ModuleHashError};
 pub use module::info::{MemoryInfo, ModuleInfo, Producer};
+#[cfg(feature = "manifest")]
+pub use module::manifest::{Manifest, ManifestModule, VerifiedModule};
+#[cfg(feature = "signatures")]
+pub use module::signature::{KeyId, SignatureInfo, TrustedKey};
 pub use module::{ModuleLoader, TransportModule};
 
 mod net;

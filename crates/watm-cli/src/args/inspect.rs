@@ -40,6 +40,7 @@ add fields but never change or remove them.
   name       string or null: the name in the module's own name section
   size       number: the size of the file in bytes
   sha256     string: 64 lower-case hexadecimal digits
+  signature  null or object: key (16 hexadecimal digits), trusted_comment; null without --trusted-key
   ok         boolean: whether the module is free of problems
   interface  string or null: \"watm-v1\" if the module follows the interface
   roles      array of \"dialer\", \"fixed-dialer\", \"listener\", \"relay\"

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
     AcceptError, Address, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
-    TransportError,
+    SignatureError, TransportError,
 };
 
 use super::escape::printable;
@@ -138,6 +138,7 @@ impl From<LoadError> for Failure {
             LoadError::Hash { .. } => {
                 Some("get the module from the source of the hash, or correct --sha256")
             }
+            LoadError::Signature { source, .. } => signature_hint(source),
             LoadError::CompileTimeout { .. } => Some("allow more time with --compile-timeout"),
             LoadError::NotAModule(_) | LoadError::Malformed(_) => {
                 Some("a transport module must be a core WebAssembly module")
@@ -233,6 +234,22 @@ impl Failure {
             error: Some(error.into()),
             hint: hint.map(Cow::Borrowed),
         }
+    }
+}
+
+fn signature_hint(error: &SignatureError) -> Option<&'static str> {
+    match error {
+        SignatureError::Missing => Some(
+            "get the file .minisig from whoever made the module, or name it with --signature; \
+             `minisign -Sm FILE` signs a module of your own",
+        ),
+        SignatureError::UnknownKey { .. } => {
+            Some("add the key with --trusted-key, once you know from another source whose it is")
+        }
+        SignatureError::Wrong { .. } => {
+            Some("get the module and its signature once more from whoever made them")
+        }
+        _ => None,
     }
 }
 

@@ -59,6 +59,7 @@ fn the_json_is_one_object_with_stable_fields() {
         "name",
         "size",
         "sha256",
+        "signature",
         "ok",
         "interface",
         "roles",

@@ -26,3 +26,4 @@ mod signals;
 mod stdio;
 mod tunnel;
 mod usage;
+mod verify;
