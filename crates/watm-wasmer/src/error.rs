@@ -4,7 +4,7 @@
 
 mod configure;
 pub(crate) use configure::missing_role;
-pub use configure::{ConfigError, ListenError};
+pub use configure::{ConfigError, ListenError, ReplaceError};
 
 mod load;
 pub use load::LoadError;
@@ -76,7 +76,14 @@ macro_rules! io_errors {
     )*};
 }
 
-io_errors!(DialError, AcceptError, ConfigError, ListenError, LoadError);
+io_errors!(
+    DialError,
+    AcceptError,
+    ConfigError,
+    ListenError,
+    LoadError,
+    ReplaceError
+);
 
 /// Copies an error for another caller that must receive it as well.
 pub(crate) fn copy_of(error: &io::Error) -> io::Error {

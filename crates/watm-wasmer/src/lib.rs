@@ -116,7 +116,9 @@ mod threads;
 mod worker;
 
 mod error;
-pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+pub use error::{
+    AcceptError, ConfigError, DialError, End, ListenError, LoadError, ReplaceError, TransportError,
+};
 #[cfg(feature = "signatures")]
 pub use error::{KeyError, SignatureError};
 #[cfg(feature = "manifest")]

@@ -35,6 +35,7 @@ mod sandbox;
 mod schedules;
 mod signatures;
 mod surroundings;
+mod swapping;
 mod tasks;
 mod throughput;
 mod watching;

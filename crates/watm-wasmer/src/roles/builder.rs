@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::error::{ConfigError, missing_role};
+use crate::error::{ConfigError, ReplaceError, missing_role};
 use crate::guest::settings::{Common, Settings};
 use crate::host::arguments::Arguments;
 use crate::host::preopens::{self, InMemory, MemoryFile};
@@ -22,6 +22,7 @@ use crate::net::connect::{DialHook, Resolver};
 use crate::net::policy::AddressPolicy;
 use crate::net::target::Target;
 use crate::roles::settings::setters;
+use crate::worker::Workers;
 
 /// Longer timeouts are shortened to this. It is as good as none, and adding it to a clock does not
 /// overflow.
@@ -99,6 +100,20 @@ impl<R> Builder<R> {
 
     fn common(&mut self) -> &mut Common {
         &mut self.settings.common
+    }
+
+    /// Has `workers` make its new connections with these settings.
+    pub(super) fn replace_in(&self, workers: &Workers, role: Role) -> Result<(), ReplaceError> {
+        if self.role != role {
+            return Err(ReplaceError::Config(ConfigError::Invalid {
+                setting: "role",
+                message: format!("it is used as a {role}, not as a {}", self.role),
+            }));
+        }
+        let settings = self.check()?;
+        workers
+            .replace(settings)
+            .map_err(|error| ReplaceError::Instance(error.into()))
     }
 
     /// Checks all settings together.

@@ -15,7 +15,7 @@ use crate::channel::link::Link;
 use crate::channel::pipe::{Signal, Way, pipe};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
-use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
+use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, copy_of};
 use crate::guest::settings::Settings;
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
@@ -135,6 +135,20 @@ impl Listener {
     /// Starts the configuration of a listener.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
         Builder::new(module, Role::Listener)
+    }
+
+    /// Replaces the module and the settings for connections that begin from now on; those that are
+    /// there go on as they are. The addresses, the backlog and the limit of handshakes stay.
+    ///
+    /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
+    /// connections all fail because of the new module (it returns an error, traps, exits or does not
+    /// finish its handshake), what was there before is put back, and the log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
+    pub fn replace(&self, builder: Builder<Self>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.shared.workers, Role::Listener)
     }
 
     /// Waits for the next connection whose transport is set up.
@@ -407,7 +421,7 @@ impl Accepting for Unwrap {
             match result {
                 Ok(established) => {
                     let mut queue = lock(&reporting.queue);
-                    let grace = reporting.workers.settings.close_grace;
+                    let grace = reporting.workers.current().close_grace;
                     let conn = Conn::new(end, reported, established, grace);
                     if queue.closed {
                         drop(queue);
@@ -458,6 +472,16 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
+    /// Replaces the module and the settings for connections that begin from now on, as
+    /// [`Listener::replace`] does. All clones are changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::replace`].
+    pub fn replace(&self, builder: Builder<Listener>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.workers, Role::Listener)
+    }
+
     /// Runs the module's handshake over an accepted socket and returns when it is done.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use watm_abi::{Excerpt, Role};
 
 use crate::channel::link::Link;
 use crate::channel::sync::lock;
-use crate::error::{ConfigError, ListenError, SetupError, TransportError};
+use crate::error::{ConfigError, ListenError, ReplaceError, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::guest::settings::Settings;
 use crate::host::plain::Target as Destination;
@@ -222,6 +222,21 @@ impl ServerHandle {
     /// All addresses listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.locals
+    }
+
+    /// Replaces the module and the settings for connections that begin from now on; those that are
+    /// there go on as they are. The builder is one for the same role. The addresses, the remote or
+    /// target, and the limits of handshakes and connections stay.
+    ///
+    /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
+    /// connections all fail because of the new module (it returns an error, traps, exits or does not
+    /// finish its handshake), what was there before is put back, and the log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
+    pub fn replace<R>(&self, builder: Builder<R>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.shared.workers, self.shared.service.role())
     }
 
     /// What the server has done so far.
