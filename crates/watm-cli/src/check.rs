@@ -18,6 +18,7 @@ mod report;
 mod rules;
 mod set_up;
 mod side;
+mod stretches;
 
 use std::path::PathBuf;
 

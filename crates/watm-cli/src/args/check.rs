@@ -111,4 +111,11 @@ add fields and rules but never change or remove them.
   errors, warnings, notes  numbers: how many checks found a rule broken
   skipped    number: how many checks could not be made
   checks     array of objects: rule, role (or null), status (\"passed\", \"broken\", \"skipped\"), \
-severity (\"error\", \"warning\", \"note\"), seen; if broken also asks, remedy";
+severity (\"error\", \"warning\", \"note\"), seen; if broken also asks, remedy; if measured also pauses
+  pauses     object, of the rule \"pauses\": what the module computed between two calls to the host
+    stretches, pauses  numbers: how many there were, and how many of them were pauses
+    median, longest    numbers: seconds of a stretch
+    total              number: seconds of all pauses
+    computed, run      numbers: seconds of all stretches, and of the whole run
+    share_of_computed, share_of_run  numbers from 0 to 1: total / computed, total / run
+    over_100_ms        number: how many stretches were longer than 0.1 seconds";

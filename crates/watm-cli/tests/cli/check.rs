@@ -168,6 +168,35 @@ fn a_module_in_the_style_of_the_library_has_warnings_in_all_roles() {
     }
 }
 
+/// What the check for pauses has measured.
+fn pauses(module: &str) -> Value {
+    let ended = check(&built(module), &["--size", "1M", "--role", "dialer"]);
+    let report = json(&ended);
+    let checks = report["checks"].as_array().expect("an array");
+    let found = checks.iter().find(|check| check["rule"] == "pauses");
+    found.expect("a check")["pauses"].clone()
+}
+
+#[test]
+fn the_time_that_a_collector_takes_is_reported() {
+    let collecting = pauses("collecting");
+    let number = |of: &Value, field: &str| of[field].as_f64().expect("a number");
+    let of = |field| number(&collecting, field);
+    assert!(of("pauses") >= 1.0 && of("total") > 0.0, "{collecting}");
+    assert!(of("share_of_computed") > 0.0, "{collecting}");
+    assert!(of("share_of_run") > 0.0, "{collecting}");
+    assert!(of("median") < of("longest"), "{collecting}");
+    assert!(of("longest") <= of("total"), "{collecting}");
+    assert!(of("total") <= of("computed"), "{collecting}");
+    assert!(of("computed") <= of("run"), "{collecting}");
+    // A machine may interrupt a module that has no collector, but not for as much of its time.
+    let plain = pauses("plain16k");
+    assert!(
+        number(&plain, "share_of_computed") < of("share_of_computed") / 2.0,
+        "{plain}, {collecting}"
+    );
+}
+
 #[test]
 fn warnings_fail_a_strict_check() {
     let options = ["--size", "16K", "--role", "dialer", "--strict"];
