@@ -145,6 +145,7 @@ impl Checked<'_> {
         };
         set_up::refused_dial(subject, report)?;
         set_up::strange_peers(subject, report)?;
+        set_up::silent_peer(subject, report)?;
         if !subject.has_module_as_partner() && !data::passes_through(subject)? {
             return report.skipped(
                 rules::WITH_DATA,

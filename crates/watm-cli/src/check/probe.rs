@@ -96,18 +96,22 @@ impl Probe {
         patience: Duration,
     ) -> Option<ExportReturn> {
         self.wait_until(patience, |found| {
-            found.export == export
-                || match found.outcome {
-                    ExportOutcome::Trapped | ExportOutcome::Stopped => true,
-                    ExportOutcome::Exited(code) => code != 0,
-                    _ => false,
-                }
+            found.export == export || has_broken_off(found)
         })
     }
 
     /// Waits until an export has ended.
     pub(super) fn wait_for(&self, export: &str, patience: Duration) -> Option<ExportReturn> {
         self.wait_until(patience, |found| found.export == export)
+    }
+
+    /// Waits until an export has failed or the time is over. Returns whether the host has stopped it.
+    pub(super) fn was_stopped(&self, patience: Duration) -> bool {
+        let has_failed = |found: &ExportReturn| {
+            has_broken_off(found) || found.value().is_some_and(|value| value < 0)
+        };
+        let failed = self.wait_until(patience, has_failed);
+        failed.is_some_and(|found| found.outcome == ExportOutcome::Stopped)
     }
 
     fn wait_until(
@@ -177,6 +181,15 @@ impl CallHook for Probe {
     fn returned(&self, returned: &ExportReturn) {
         self.state().record.returns.push(*returned);
         self.has_returned.notify_all();
+    }
+}
+
+/// Whether an export has ended in another way than by a return.
+fn has_broken_off(found: &ExportReturn) -> bool {
+    match found.outcome {
+        ExportOutcome::Trapped | ExportOutcome::Stopped => true,
+        ExportOutcome::Exited(code) => code != 0,
+        _ => false,
     }
 }
 

@@ -95,6 +95,10 @@ rules! {
     GARBAGE_PEER "garbage-peer" Error
         "a peer that sends garbage ends the transport with an error or data, without a trap"
         "check lengths before you use them, and return an error number for what is not valid"
+    SILENT_PEER "silent-peer" Error
+        "the transport ends soon after the application has closed, also if the peer has sent nothing yet"
+        "a handshake in `watm_start_v1` polls for the control descriptor too; return -11 (ECANCELED) when \
+        it is readable"
     DATA "data" Error
         "all bytes arrive unchanged, however they are cut"
         "expect that one read returns part of a message or several; keep the rest for later"

@@ -12,6 +12,8 @@ use super::probe::{Manner, Probe};
 use super::report::Report;
 use super::rules;
 use super::side::Side;
+use crate::args::TransportArgs;
+use crate::terminal::bytes::count;
 use crate::terminal::failure::Failure;
 
 /// Bytes of garbage that a peer sends.
@@ -176,6 +178,50 @@ pub(super) fn strange_peers(subject: &Subject<'_>, report: &mut Report) -> Resul
         let _ = far.end_writing();
     })?;
     report.result(&rules::GARBAGE_PEER, result)
+}
+
+/// Checks whether the transport ends when it is told to, before its peer has sent anything. A
+/// module that waits for its peer in the role's function has no control pipe yet: nothing is asked
+/// of it, and the host ends it.
+pub(super) fn silent_peer(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
+    let rule = &rules::SILENT_PEER;
+    let patience = subject.given.args.handshake_timeout.min(STALL);
+    let args = TransportArgs {
+        handshake_timeout: patience,
+        ..subject.given.args.clone()
+    };
+    let given = Given {
+        args: &args,
+        ..subject.given
+    };
+    let subject = Subject { given, ..*subject }.with_socket();
+    for bytes in [&[][..], &pattern(98, 100)] {
+        let probe = Arc::new(Probe::new(Manner::Usual));
+        let line = match subject.open_with(&probe, |_| {}) {
+            Ok(line) => line,
+            Err(refusal) => {
+                let (text, is_rude) = refusal.into_text()?;
+                let is_stopped = probe.was_stopped(patience);
+                let export = subject.role.export();
+                return report.result(
+                    rule,
+                    match (is_stopped, is_rude) {
+                        (true, _) => Ok(format!("{export} waits for the peer: the host ends it")),
+                        (false, true) => Err(text),
+                        (false, false) => Ok(text),
+                    },
+                );
+            }
+        };
+        // A module that has ended already takes nothing any more.
+        let _ = flow::send(&line.near, bytes, bytes.len().max(1));
+        if let Err(text) = line.close() {
+            let sent = count(bytes.len() as u64);
+            let text = format!("after {sent} from the application and none from the peer: {text}");
+            return report.broken(rule, text);
+        }
+    }
+    report.passed(rule, "")
 }
 
 /// Sets a connection up with a peer that does this, and waits for its end.

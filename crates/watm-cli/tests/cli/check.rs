@@ -66,6 +66,7 @@ const FAULTS: &[(&str, &str, Option<&str>)] = &[
     ("refused-dial", "1M", OTHER),
     ("closing-peer", "1M", OTHER),
     ("garbage-peer", "1M", None),
+    ("silent-peer", "1M", OTHER),
     ("data", "1M", OTHER),
     ("one-direction", "1M", OTHER),
     ("both-directions", "1M", OTHER),
