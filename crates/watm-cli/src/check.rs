@@ -35,7 +35,19 @@ use crate::inspect::role_name;
 use crate::setup;
 use crate::terminal::failure::{Failure, chain};
 
+/// The exit code if the module could not be checked. 1 says that it does not pass.
+const NOT_CHECKED: u8 = 3;
+
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
+    match passes(args) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::silent()),
+        Err(failure) => Err(failure.with_exit_code(NOT_CHECKED)),
+    }
+}
+
+/// Checks a module, and returns whether it passes.
+fn passes(args: &CheckArgs) -> Result<bool, Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
     let info = ModuleInfo::parse(&bytes)?;
@@ -82,11 +94,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     for problem in problems {
         report.broken(&rules::INTERFACE, problem)?;
     }
-    if report.finish()? {
-        Ok(())
-    } else {
-        Err(Failure::silent())
-    }
+    report.finish()
 }
 
 /// The roles to check: those that were asked for, or all that the module has.

@@ -97,8 +97,11 @@ A rule that is broken is an error, a warning or a note. An error breaks the tran
 A warning breaks it on other hosts, under load or with time. The report says what was seen, what is \
 asked and how to mend it. docs/authors.md explains each rule.
 
-The exit code is 1 if there is an error; with --strict, also if there is a warning, or if a check \
-could not be made. A command that cannot check at all also ends with 1, and reports nothing.
+The exit code is 0 if the module passes. It is 1 if there is an error; with --strict, also if there \
+is a warning, or if a check could not be made. It is 2 if the command line makes no sense. It is 3 \
+if the module could not be checked: a file cannot be read, or is no module; the module does not have \
+the role; the machine lacks something. Then standard error says why, and the report is missing or \
+incomplete.
 
 With --json, standard output is a single JSON object. Its fields are stable: later versions may \
 add fields and rules but never change or remove them.

@@ -285,10 +285,30 @@ fn the_text_says_what_was_seen_what_is_asked_and_how_to_mend_it() {
 #[test]
 fn a_role_that_the_module_lacks_cannot_be_checked() {
     let ended = Watm::run(&["check", &built("fixed"), "--role", "relay"]);
-    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.code, Some(3));
     assert!(
         ended.stderr.contains("its roles: fixed-dialer"),
         "{ended:?}"
     );
     assert!(ended.stderr.contains("hint: "), "{ended:?}");
+}
+
+#[test]
+fn what_cannot_be_checked_has_an_exit_code_of_its_own() {
+    let empty = tempfile::NamedTempFile::new().expect("a file");
+    let empty = empty.path().to_str().expect("a path in UTF-8");
+    let plain = built("plain16k");
+    for options in [
+        &["/nowhere.wasm"][..],
+        &[empty],
+        &[&plain, "--config", "/nowhere.txt"],
+        &[&plain, "--peer", "/nowhere.wasm"],
+    ] {
+        let ended = Watm::run(&[&["check", "--json"], options].concat());
+        assert_eq!(ended.code, Some(3), "{options:?}: {ended:?}");
+        assert!(ended.stderr.contains("error: "), "{options:?}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{options:?}");
+    }
+    let ended = Watm::run(&["check", &plain, "--size", "1"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
 }
