@@ -1,6 +1,7 @@
-// faulty: a module that keeps every rule of `watm check`, and breaks the one that its first
-// argument names. Without an argument it is halfclose with a backlog for each direction, and closes
-// its descriptors. A configuration is a line with a colon.
+// faulty: a module that keeps every rule of `watm check` that a transport without encryption can
+// keep, and breaks the one that its first argument names. Without an argument it is halfclose with a
+// backlog for each direction, and closes its descriptors. With "second-connection", which breaks no
+// rule, it dials twice, and uses only the second connection. A configuration is a line with a colon.
 #include "guest.h"
 
 #include <stdbool.h>
@@ -66,6 +67,7 @@ EXPORT(watm_dial_v1) int32_t watm_dial(int32_t internal) {
     if (breaks("role")) return failed(__WASI_ERRNO_PROTO);
     if (breaks("unsupported-role")) return failed(__WASI_ERRNO_PERM);
     int32_t fd = water_dial_fixed();
+    if (fd >= 0 && breaks("second-connection")) fd = water_dial_fixed();
     if (fd < 0 && breaks("refused-dial")) __builtin_trap();
     return fd < 0 ? fd : connected(internal, fd);
 }

@@ -88,9 +88,10 @@ Runs a module and reports how it behaves.
 
 Everything runs in this process and on the loopback interface, and takes some seconds for each \
 role. The module is connected to itself in the opposite role: what a dialer makes of the bytes, a \
-listener of the same module turns back. --peer names another module for that. The first connection \
-that the module asks for leads to that partner, whatever its address. A module that passes bytes \
-through unchanged needs no partner. If the two ends need different configurations, give the other \
+listener of the same module turns back. --peer names another module for that. The connections that \
+the module asks for while it is set up lead to that partner, whatever their addresses, and the one \
+that it uses is checked. A relay is tried with plain clients, and then with dialers. A module that \
+passes bytes through unchanged needs no partner. If the two ends need different configurations, give the other \
 end's with --peer-config, and check one role at a time with --role.
 
 A rule that is broken is an error, a warning or a note. An error breaks the transport for its users. \

@@ -51,6 +51,8 @@ pub(crate) static WITH_DATA: &[&Rule] = &[
     &DESCRIPTORS,
     &RESET,
     &CONTROL,
+    &CUT,
+    &ALTERED,
     &IDLE,
     &CALLS,
     &MESSAGES,
@@ -129,6 +131,14 @@ rules! {
     CONTROL "control" Error
         "the transport ends soon after the application has closed and the control pipe is readable"
         "poll for the control descriptor too, and return -11 (ECANCELED) when it is readable"
+    CUT "cut-stream" Note
+        "a cut in the middle of the stream is a failure for the application, not the end of the stream"
+        "mark the end within what is authenticated, and return an error such as -65 (EPROTO) for an end \
+        without the mark; a transport that does not encrypt cannot know"
+    ALTERED "altered-bytes" Note
+        "bytes that somebody has altered on the way do not reach the application"
+        "authenticate what is sent, and return an error such as -65 (EPROTO) for what is not authentic; a \
+        transport that does not encrypt cannot know"
     IDLE "idle" Error
         "a module with nothing to do sleeps in `poll_oneoff`"
         "poll without a timeout, and only for what can be acted on: not for room if nothing waits"

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::Value;
 
-use crate::process::{Ended, Watm, built, wat};
+use crate::process::{Ended, Watm, built, key, transport, wat};
 
 /// Checks a module as a dialer, with a small transfer as the largest.
 fn check(module: &str, options: &[&str]) -> Ended {
@@ -77,6 +77,8 @@ const FAULTS: &[(&str, &str, Option<&str>)] = &[
     ("half-close", "1M", OTHER),
     ("reset", "1M", OTHER),
     ("control", "1M", OTHER),
+    (CUT, "1M", OTHER),
+    (ALTERED, "1M", OTHER),
     ("idle", "1M", OTHER),
     ("calls", "1M", OTHER),
     ("messages", "1M", OTHER),
@@ -89,6 +91,10 @@ const FAULTS: &[(&str, &str, Option<&str>)] = &[
     ("one-byte-reads", "1M", OTHER),
     ("refused-reads", "1M", OTHER),
 ];
+
+/// The rules that only a module which encrypts can keep.
+const CUT: &str = "cut-stream";
+const ALTERED: &str = "altered-bytes";
 
 /// A peer without a fault.
 const OTHER: Option<&str> = Some("halfclose");
@@ -131,10 +137,12 @@ fn a_good_module_breaks_no_rule_and_every_rule_has_a_module_that_breaks_it() {
     ended.success();
     let report = json(&ended);
     assert_eq!(report["ok"], true, "{report}");
-    assert_eq!(rules(&report, "broken"), BTreeSet::new(), "{report}");
+    let needs_encryption = BTreeSet::from([CUT, ALTERED]);
+    assert_eq!(rules(&report, "broken"), needs_encryption, "{report}");
     assert_eq!(rules(&report, "skipped"), BTreeSet::new(), "{report}");
     let mut checked = rules(&report, "passed");
     assert!(checked.remove("interface"));
+    checked.extend(needs_encryption);
     checked.insert("unsupported-role");
     assert_eq!(checked, FAULTS.iter().map(|(rule, ..)| *rule).collect());
 }
@@ -166,6 +174,96 @@ fn a_module_in_the_style_of_the_library_has_warnings_in_all_roles() {
             "broken",
             "{role}: {report}"
         );
+    }
+}
+
+/// What the check of a rule has seen, as the first role that the report names.
+#[track_caller]
+fn seen<'a>(report: &'a Value, rule: &str) -> &'a str {
+    let checks = report["checks"].as_array().expect("an array");
+    let found = checks.iter().find(|check| check["rule"] == rule);
+    let found = found.unwrap_or_else(|| panic!("{rule} was not checked: {report}"));
+    found["seen"].as_str().expect("a text")
+}
+
+#[test]
+fn a_module_that_encrypts_detects_cuts_and_alterations_in_both_roles() {
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let text = r#"{"pattern": "NNpsk0", "psk": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "replay": "off"}"#;
+    std::fs::write(config.path(), text).expect("a configuration");
+    let config = config.path().to_str().expect("a path in UTF-8");
+    let options = ["--json", "--strict", "--size", "64K", "--config", config];
+    let roles = ["--role", "dialer", "--role", "listener"];
+    let ended = Watm::run(&[&["check", &transport("noise")], &options[..], &roles].concat());
+    ended.success();
+    let report = json(&ended);
+    let broken = rules(&report, "broken");
+    assert!(
+        !broken.contains(CUT) && !broken.contains(ALTERED),
+        "{report}"
+    );
+    let passed = rules(&report, "passed");
+    assert!(passed.contains(CUT) && passed.contains(ALTERED), "{report}");
+}
+
+#[test]
+fn a_relay_that_expects_a_handshake_of_its_clients_gets_clients_that_do_it() {
+    let peer = built("handshake");
+    for options in [&[][..], &["--peer", &peer]] {
+        let roles = ["--role", "relay", "--size", "64K"];
+        let ended = check(&peer, &[&roles[..], options].concat());
+        ended.success();
+        let report = json(&ended);
+        let role = seen(&report, "role");
+        assert!(role.starts_with("with dialers as its clients, "), "{role}");
+        assert_eq!(report["skipped"], 0, "{report}");
+        assert!(
+            rules(&report, "passed").contains("both-directions"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_relay_with_plain_clients_and_one_that_passes_bytes_on_need_no_other() {
+    for (module, config) in [("plain16k", None), ("xor", Some("xor.key"))] {
+        let config = config.map(key);
+        let mut options = vec!["--role", "relay", "--size", "64K"];
+        options.extend(config.iter().flat_map(|config| ["--config", config]));
+        let ended = Watm::run(&[&["check", "--json", &built(module)], &options[..]].concat());
+        ended.success();
+        let report = json(&ended);
+        assert_eq!(seen(&report, "role"), "", "{module}: {report}");
+        assert_eq!(report["skipped"], 0, "{module}: {report}");
+    }
+}
+
+#[test]
+fn of_several_connections_the_one_that_the_module_uses_is_checked() {
+    for (module, peer, option, expected) in [
+        (
+            "dialmany",
+            "halfclose",
+            &[][..],
+            "it made 62 connections; connection 1 is checked",
+        ),
+        (
+            "faulty",
+            "halfclose",
+            &["--arg", "second-connection"],
+            "it made 2 connections; connection 2 is checked",
+        ),
+    ] {
+        let peer = built(peer);
+        let options = ["--role", "dialer", "--size", "64K"];
+        for peer in [&[][..], &["--peer", &peer]] {
+            let ended = check(&built(module), &[&options[..], peer, option].concat());
+            ended.success();
+            let report = json(&ended);
+            assert_eq!(seen(&report, "role"), expected, "{report}");
+            assert_eq!(report["skipped"], 0, "{report}");
+        }
     }
 }
 
