@@ -186,18 +186,24 @@ fn seen<'a>(report: &'a Value, rule: &str) -> &'a str {
     found["seen"].as_str().expect("a text")
 }
 
-#[test]
-fn a_module_that_encrypts_detects_cuts_and_alterations_in_both_roles() {
-    let config = tempfile::NamedTempFile::new().expect("a file");
-    let text = r#"{"pattern": "NNpsk0", "psk": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-        "replay": "off"}"#;
-    std::fs::write(config.path(), text).expect("a configuration");
-    let config = config.path().to_str().expect("a path in UTF-8");
+/// Checks one of the transports of the repository as a dialer and as a listener.
+fn check_transport(name: &str, config: &str) -> Value {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), config).expect("a configuration");
+    let config = file.path().to_str().expect("a path in UTF-8");
     let options = ["--json", "--strict", "--size", "64K", "--config", config];
     let roles = ["--role", "dialer", "--role", "listener"];
-    let ended = Watm::run(&[&["check", &transport("noise")], &options[..], &roles].concat());
+    let module = transport(name);
+    let ended = Watm::run(&[&["check", &module], &options[..], &roles].concat());
     ended.success();
-    let report = json(&ended);
+    json(&ended)
+}
+
+#[test]
+fn a_module_that_marks_the_end_detects_cuts_and_alterations_in_both_roles() {
+    let psk = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let config = format!(r#"{{"pattern": "NNpsk0", "psk": "{psk}", "replay": "off"}}"#);
+    let report = check_transport("noise", &config);
     let broken = rules(&report, "broken");
     assert!(
         !broken.contains(CUT) && !broken.contains(ALTERED),
@@ -205,6 +211,19 @@ fn a_module_that_encrypts_detects_cuts_and_alterations_in_both_roles() {
     );
     let passed = rules(&report, "passed");
     assert!(passed.contains(CUT) && passed.contains(ALTERED), "{report}");
+}
+
+#[test]
+fn a_module_that_encrypts_without_such_a_mark_detects_a_cut_in_a_message_alone() {
+    let config = r#"{"method": "chacha20-ietf-poly1305", "password": "a password",
+        "target": "127.0.0.1:80", "replay_protection": false}"#;
+    let report = check_transport("shadowsocks", config);
+    assert_eq!(
+        seen(&report, CUT),
+        "after a cut between two messages, the application got the end of stream; after a cut in a \
+         message, a failure"
+    );
+    assert!(!rules(&report, "broken").contains(ALTERED), "{report}");
 }
 
 #[test]
