@@ -1,7 +1,7 @@
 //! The `watm` command: inspects transport modules and carries traffic through them.
 //!
 //! This file chooses what to run and turns the result into an exit code: 0 for success, 1 for a
-//! failure, 2 for a usage error. Modules and transports belong to the library, `watm-wasmer`.
+//! failure, 2 for a usage error, and 3 if `watm check` could not check. Modules and transports belong to the library, `watm-wasmer`.
 
 mod args;
 mod bench;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
-            ExitCode::FAILURE
+            ExitCode::from(failure.exit_code())
         }
     }
 }
