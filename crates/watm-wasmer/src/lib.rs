@@ -75,6 +75,7 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
+//! | `aead` | yes | modules that ask for it have the host encrypt with AES-GCM and ChaCha20-Poly1305: see [`Builder::host_aead`] |
 //! | `wat` | yes | modules in the text format |
 //! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that depend on it already |
 //!
@@ -119,6 +120,7 @@ pub use host::watch::{CallHook, ExportOutcome, ExportReturn, HostCall, Transfer,
 
 mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
+pub use module::extension::HostAead;
 pub use module::hash::{ModuleHash, ModuleHashError};
 pub use module::info::{MemoryInfo, ModuleInfo, Producer};
 pub use module::{ModuleLoader, TransportModule};

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) handshake_limit: usize,
     pub(crate) backlog: usize,
     pub(crate) connection_limit: usize,
+    #[cfg(feature = "aead")]
+    pub(crate) host_aead: bool,
     pub(crate) timing: bool,
     pub(crate) call_hook: Option<Arc<dyn CallHook>>,
     pub(crate) stock: usize,

@@ -90,6 +90,8 @@ impl<R> Builder<R> {
                 handshake_limit: 256,
                 backlog: 128,
                 connection_limit: 4096,
+                #[cfg(feature = "aead")]
+                host_aead: true,
                 timing: false,
                 call_hook: None,
                 stock: 0,
@@ -297,6 +299,16 @@ impl<R> Builder<R> {
     /// the other; 200 by default, at least 1.
     pub fn stock_refill_rate(mut self, per_second: u32) -> Self {
         self.settings.stock_refill_rate = per_second;
+        self
+    }
+
+    /// Sets whether a module that asks for it may have the host encrypt and decrypt
+    /// (`watm_ext_aead_v1`); on by default. Otherwise, the module uses its own cipher, as it does on
+    /// hosts without this extension. [`ModuleInfo::host_aead`](crate::ModuleInfo::host_aead) says
+    /// whether a module asks.
+    #[cfg(feature = "aead")]
+    pub fn host_aead(mut self, on: bool) -> Self {
+        self.settings.host_aead = on;
         self
     }
 
