@@ -63,6 +63,7 @@ fn the_json_is_one_object_with_stable_fields() {
         "interface",
         "roles",
         "memory",
+        "extensions",
         "producers",
         "imports",
         "exports",
