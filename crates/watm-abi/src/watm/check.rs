@@ -72,8 +72,8 @@ impl ModuleKind {
 /// # Errors
 ///
 /// Returns everything that is wrong, starting with the most important. The order is: the memory,
-/// the exports that every module has, the roles, what runs first, the extension, and then the imports
-/// in the order of the module. The list names the first 20 imports that do not fit, and
+/// the exports that every module has, the roles, what runs first, the extension, and then the
+/// imports in the order of the module. The list names the first 20 imports that do not fit, and
 /// [`InterfaceError::MoreImports`] stands for all others. A module for another version is
 /// recognised before all that. It is reported as such, with no other error. The list is never
 /// empty.

@@ -1,8 +1,8 @@
 //! The functions of the interface and their types: what a WATM v1 module may import and must
 //! export.
 //!
-//! Knows the two tables of WATM v1, the functions of WASI Preview 1 and those of extensions. Must never know what these
-//! functions do.
+//! Knows the two tables of WATM v1, the functions of WASI Preview 1 and those of extensions. Must
+//! never know what these functions do.
 
 use super::names::{
     ACCEPT, ASSOCIATE, CTRLPIPE, DIAL, DIAL_FIXED, ENV_MODULE, EXT_AEAD, INIT, INITIALIZE, MAIN,

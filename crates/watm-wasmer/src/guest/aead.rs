@@ -1,5 +1,5 @@
-//! The functions of the extension `watm_ext_aead_v1` as the engine sees them, and how they reach the
-//! guest: through its function table.
+//! The functions of the extension `watm_ext_aead_v1` as the engine sees them, and how they reach
+//! the guest: through its function table.
 //!
 //! WebAssembly has no optional imports. A module that imported these functions would load on no
 //! other host.

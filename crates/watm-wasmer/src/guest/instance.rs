@@ -120,8 +120,8 @@ impl Instance {
         }
     }
 
-    /// Offers the host's AEAD to a guest that wants it, which may decline. Without room in its table
-    /// for the functions, it is not asked.
+    /// Offers the host's AEAD to a guest that wants it, which may decline. Without room in its
+    /// table for the functions, it is not asked.
     #[cfg(feature = "aead")]
     pub(super) fn offer_aead(&mut self) -> Result<(), CallError> {
         if !self.offers_aead || self.link.is_stopping() {

@@ -303,9 +303,9 @@ impl<R> Builder<R> {
     }
 
     /// Sets whether a module that asks for it may have the host encrypt and decrypt
-    /// (`watm_ext_aead_v1`); on by default. Otherwise, the module uses its own cipher, as it does on
-    /// hosts without this extension. [`ModuleInfo::host_aead`](crate::ModuleInfo::host_aead) says
-    /// whether a module asks.
+    /// (`watm_ext_aead_v1`); on by default. Otherwise, the module uses its own cipher, as it does
+    /// on hosts without this extension. [`ModuleInfo::host_aead`](crate::ModuleInfo::host_aead)
+    /// says whether a module asks.
     #[cfg(feature = "aead")]
     pub fn host_aead(mut self, on: bool) -> Self {
         self.settings.host_aead = on;
