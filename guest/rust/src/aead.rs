@@ -1,11 +1,11 @@
-//! Authenticated encryption by the host, where it offers that: on the processor's instructions, which
-//! WebAssembly does not have.
+//! Authenticated encryption by the host, where it offers that: on the processor's instructions,
+//! which WebAssembly does not have.
 //!
-//! AES-GCM as WebAssembly encrypts about 100 MB/s; by the host, more than 2,000. It is the extension
-//! `watm_ext_aead_v1` of the runtime [watm](https://docs.rs/watm-wasmer), not a part of WATM v1.
-//! Other hosts do not know it, so a module needs a cipher of its own as well. The module is one file
-//! for all hosts, since it imports nothing for this: the host puts its functions into the module's
-//! table, and tells it where.
+//! AES-GCM as WebAssembly encrypts about 100 MB/s; by the host, more than 2,000. It is the
+//! extension `watm_ext_aead_v1` of the runtime [watm](https://docs.rs/watm-wasmer), not a part of
+//! WATM v1. Other hosts do not know it, so a module needs a cipher of its own as well. The module
+//! is one file for all hosts, since it imports nothing for this: the host puts its functions into
+//! the module's table, and tells it where.
 //!
 //! A module does three things:
 //!
@@ -97,8 +97,8 @@ impl Algorithm {
     }
 }
 
-/// Whether the host offers to encrypt. It is known before [`Transport::new`](crate::Transport::new),
-/// and stays.
+/// Whether the host offers to encrypt. It is known before
+/// [`Transport::new`](crate::Transport::new), and stays.
 pub fn is_offered() -> bool {
     sys::is_offered()
 }

@@ -1,7 +1,7 @@
 //! The functions that the host has put into the module's table, each as a safe function.
 //!
-//! In WebAssembly, a pointer to a function is its place in the table. A call through it compares the
-//! function's type with the pointer's, and traps if they differ.
+//! In WebAssembly, a pointer to a function is its place in the table. A call through it compares
+//! the function's type with the pointer's, and traps if they differ.
 
 use std::mem::transmute;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -83,8 +83,8 @@ pub(super) fn seal(
 ) -> Result<()> {
     let (nonce, seal) = (nonce.as_ptr(), operation(2)?);
     let (input, length, output) = (plain.as_ptr(), plain.len(), sealed.as_mut_ptr());
-    // SAFETY: the host reads slices. What it writes is longer than the input by the tag, as `sealed`
-    // is: `Key::seal` has compared the lengths.
+    // SAFETY: the host reads slices. What it writes is longer than the input by the tag, as
+    // `sealed` is: `Key::seal` has compared the lengths.
     check(unsafe {
         seal(
             handle,
@@ -120,8 +120,8 @@ pub(super) fn open(
 ) -> Result<()> {
     let (nonce, open) = (nonce.as_ptr(), operation(3)?);
     let (input, length, output) = (sealed.as_ptr(), sealed.len(), plain.as_mut_ptr());
-    // SAFETY: the host reads slices. What it writes is shorter than the input by the tag, as `plain`
-    // is: `Key::open` has compared the lengths.
+    // SAFETY: the host reads slices. What it writes is shorter than the input by the tag, as
+    // `plain` is: `Key::open` has compared the lengths.
     check(unsafe {
         open(
             handle,
@@ -143,6 +143,7 @@ pub(super) fn open_in_place(
 ) -> Result<()> {
     let (nonce, open) = (nonce.as_ptr(), operation(3)?);
     let (at, length) = (buffer.as_mut_ptr(), buffer.len());
-    // SAFETY: the host reads slices. What it writes is a part of the buffer, which may be its input.
+    // SAFETY: the host reads slices. What it writes is a part of the buffer, which may be its
+    // input.
     check(unsafe { open(handle, nonce, aad.as_ptr(), aad.len(), at, length, at) })
 }
