@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
-use watm_abi::{Excerpt, ItemKind, Role, ValTypes};
-use watm_wasmer::{ModuleInfo, ModuleLoader, SignatureInfo};
+use watm_abi::{Excerpt, ItemKind, Role, ValTypes, names};
+use watm_wasmer::{HostAead, ModuleInfo, ModuleLoader, SignatureInfo};
 
 use crate::args::{InspectArgs, LoadArgs};
 use crate::setup;
@@ -71,6 +71,7 @@ struct Report<'a> {
     interface: Option<&'static str>,
     roles: Vec<&'static str>,
     memory: Option<Memory>,
+    extensions: Vec<Extension>,
     producers: Vec<Producer<'a>>,
     imports: Vec<Import<'a>>,
     exports: Vec<Export<'a>>,
@@ -99,6 +100,14 @@ struct Memory {
     max_pages: Option<u64>,
 }
 
+/// What the module takes of this runtime beyond WATM v1.
+#[derive(Serialize)]
+struct Extension {
+    name: &'static str,
+    /// Why it cannot have it.
+    hindrance: Option<&'static str>,
+}
+
 #[derive(Serialize)]
 struct Producer<'a> {
     field: &'a str,
@@ -125,9 +134,9 @@ struct Export<'a> {
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Kind<'a> {
     Function {
-        #[serde(serialize_with = "names")]
+        #[serde(serialize_with = "type_names")]
         params: &'a ValTypes,
-        #[serde(serialize_with = "names")]
+        #[serde(serialize_with = "type_names")]
         results: &'a ValTypes,
     },
     Memory {
@@ -146,8 +155,20 @@ enum Kind<'a> {
     clippy::ref_option,
     reason = "serde passes a field by reference"
 )]
-fn names<S: Serializer>(types: &&ValTypes, serializer: S) -> Result<S::Ok, S::Error> {
+fn type_names<S: Serializer>(types: &&ValTypes, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(types.iter().map(|ty| ty.name()))
+}
+
+fn extensions(info: &ModuleInfo) -> Vec<Extension> {
+    let hindrance = match info.host_aead() {
+        HostAead::Wanted => None,
+        HostAead::Hindered(why) => Some(why),
+        _ => return Vec::new(),
+    };
+    vec![Extension {
+        name: names::EXT_AEAD,
+        hindrance,
+    }]
 }
 
 impl<'a> Report<'a> {
@@ -186,6 +207,7 @@ impl<'a> Report<'a> {
                 min_pages: memory.min_pages,
                 max_pages: memory.max_pages,
             }),
+            extensions: extensions(info),
             producers: producers.collect(),
             imports: imports.collect(),
             exports: exports.collect(),
@@ -210,6 +232,13 @@ impl<'a> Report<'a> {
         line("interface", interface)?;
         line("roles", &or_none(self.roles.join(", ")))?;
         line("memory", &self.memory_text())?;
+        for Extension { name, hindrance } in &self.extensions {
+            let state = match hindrance {
+                None => "the host encrypts for the module".to_owned(),
+                Some(why) => format!("not possible, since {why}"),
+            };
+            line("extension", &format!("{name} ({state})"))?;
+        }
         for Producer {
             field,
             name,

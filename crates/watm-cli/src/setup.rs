@@ -181,6 +181,7 @@ pub(crate) fn configure<R>(
         .keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()))
         .memory_limit(args.memory_limit)
         .memory_headroom(args.memory_headroom)
+        .host_aead(!args.no_host_aead)
         .descriptor_limit(args.descriptor_limit.into()))
 }
 

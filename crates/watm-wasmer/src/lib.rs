@@ -75,6 +75,7 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
+//! | `aead` | yes | modules that ask for it have the host encrypt with AES-GCM and ChaCha20-Poly1305: see [`Builder::host_aead`] |
 //! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
 //! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
 //! | `wat` | no | modules in the text format |
@@ -130,6 +131,7 @@ pub use host::watch::{CallHook, ExportOutcome, ExportReturn, HostCall, Transfer,
 
 mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
+pub use module::extension::HostAead;
 pub use module::hash::{ModuleHash, ModuleHashError};
 pub use module::info::{MemoryInfo, ModuleInfo, Producer};
 #[cfg(feature = "manifest")]

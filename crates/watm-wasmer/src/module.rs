@@ -8,6 +8,7 @@ pub(crate) mod complexity;
 pub(crate) mod custom_sections;
 pub(crate) mod data_segments;
 pub(crate) mod engine;
+pub(crate) mod extension;
 pub(crate) mod file;
 pub(crate) mod hash;
 pub(crate) mod info;
@@ -29,6 +30,7 @@ use watm_abi::{ModuleKind, Role, Roles};
 use crate::error::LoadError;
 use crate::module::cache::ArtifactCache;
 use crate::module::engine::{Compiled, load_compiled};
+use crate::module::extension::HostAead;
 use crate::module::file::ReadError;
 use crate::module::hash::{Hex, ModuleHash};
 use crate::module::info::{ImportedFunction, ModuleInfo};
@@ -389,6 +391,11 @@ impl ModuleLoader {
             })
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| Hex(&info.sha256().as_bytes()[..6]).to_string());
+        if cfg!(feature = "aead")
+            && let HostAead::Hindered(reason) = info.host_aead()
+        {
+            log::warn!("the module {name} cannot have the host's AEAD: {reason}");
+        }
         Ok(TransportModule {
             inner: Arc::new(Inner {
                 imported: info.imported_functions(),

@@ -3,6 +3,7 @@
 //! The tests here run concurrently. Tests that measure the whole process are in `resources/`, and
 //! tests about signals are in `signals.rs`.
 
+mod aead;
 mod attacks;
 mod backpressure;
 mod broken;

@@ -45,6 +45,8 @@ add fields but never change or remove them.
   interface  string or null: \"watm-v1\" if the module follows the interface
   roles      array of \"dialer\", \"fixed-dialer\", \"listener\", \"relay\"
   memory     null or object: min_pages, max_pages (number or null), in pages of 64 KiB
+  extensions array of objects: name (\"watm_ext_aead_v1\": the host encrypts for the module) and
+             hindrance (string, or null: why this runtime cannot give it to the module)
   producers  array of objects: field, name, version (the module's toolchain)
   imports    array of objects: module, name, kind and the fields of that kind
   exports    array of objects: name, kind and the fields of that kind

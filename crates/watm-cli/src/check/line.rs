@@ -276,11 +276,11 @@ impl<'a> Subject<'a> {
     fn dialer(&self, probe: &Arc<Probe>, hook: Towards) -> Result<Box<Dial>, Failure> {
         if self.role == Role::FixedDialer {
             let builder = configure(FixedDialer::builder(self.given.module), self.given, hook)?;
-            let dialer = builder.call_hook(Arc::clone(probe)).build()?;
+            let dialer = watched(builder, probe).build()?;
             return Ok(Box::new(move |_| Ok(dialer.dial()?)));
         }
         let builder = configure(Dialer::builder(self.given.module), self.given, hook)?;
-        let dialer = builder.call_hook(Arc::clone(probe)).build()?;
+        let dialer = watched(builder, probe).build()?;
         Ok(Box::new(move |address| Ok(dialer.dial(address)?)))
     }
 
@@ -292,10 +292,8 @@ impl<'a> Subject<'a> {
     ) -> Result<Line, Refusal> {
         let address = self.tapped(listener.local_addr()?, Module::IsConnected)?;
         let builder = Listener::builder(self.given.module);
-        let acceptor = configure(builder, self.given, Towards(Some(address)))?
-            .call_hook(Arc::clone(probe))
-            .acceptor()
-            .map_err(Failure::from)?;
+        let builder = configure(builder, self.given, Towards(Some(address)))?;
+        let acceptor = watched(builder, probe).acceptor().map_err(Failure::from)?;
         let (near, far) = thread::scope(|scope| {
             let dialling = scope.spawn(|| {
                 let far = self.partner.dial(address)?;
@@ -404,12 +402,19 @@ impl<'a> Subject<'a> {
         remote: &str,
     ) -> Result<ServerHandle, Failure> {
         let builder = configure(Relay::builder(self.given.module), self.given, hook)?;
-        let relay = builder
-            .call_hook(Arc::clone(probe))
-            .remote(remote)
-            .bind(LOOPBACK)?;
+        let relay = watched(builder, probe).remote(remote).bind(LOOPBACK)?;
         Ok(relay.spawn()?)
     }
+}
+
+/// Has `probe` watch a module. Where it answers as other hosts do, the module gets no extension,
+/// since those have none.
+fn watched<R>(builder: Builder<R>, probe: &Arc<Probe>) -> Builder<R> {
+    let builder = match probe.manner() {
+        Manner::Usual => builder,
+        _ => builder.host_aead(false),
+    };
+    builder.call_hook(Arc::clone(probe))
 }
 
 /// How a side's transport failed, if it has.

@@ -70,7 +70,7 @@ impl Partner<'_> {
         } else {
             let builder = configure(Dialer::builder(given.module), given, hook)?;
             let dialer = builder.build().map_err(Failure::from)?;
-            dialer.dial(&address.to_string())
+            dialer.dial(address.to_string())
         };
         dialled
             .map(Side::Conn)
@@ -90,7 +90,7 @@ pub(super) struct Towards(pub(super) Option<SocketAddr>);
 impl DialHook for Towards {
     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
         match self.0 {
-            Some(address) => attempt.connect_to(Network::Tcp, &address.to_string()),
+            Some(address) => attempt.connect_to(Network::Tcp, address.to_string()),
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         }
     }

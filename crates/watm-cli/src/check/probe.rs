@@ -89,6 +89,10 @@ impl Probe {
         }
     }
 
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
+    }
+
     /// Waits until an export has ended, or one before it has failed.
     pub(super) fn wait_for_or_failure(
         &self,

@@ -31,6 +31,8 @@ pub(crate) struct Common {
     pub(crate) memory_limit: u64,
     pub(crate) memory_headroom: u64,
     pub(crate) descriptor_limit: usize,
+    #[cfg(feature = "aead")]
+    pub(crate) host_aead: bool,
     pub(crate) timing: bool,
     pub(crate) call_hook: Option<Arc<dyn CallHook>>,
     pub(crate) stock: usize,
@@ -54,6 +56,8 @@ impl Default for Common {
             memory_limit: 256 << 20,
             memory_headroom: 3 << 19,
             descriptor_limit: 64,
+            #[cfg(feature = "aead")]
+            host_aead: true,
             timing: false,
             call_hook: None,
             stock: 0,

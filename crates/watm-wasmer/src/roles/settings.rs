@@ -216,6 +216,16 @@ macro_rules! setters {
             self
         }
 
+        /// Sets whether a module that asks for it may have the host encrypt and decrypt
+        /// (`watm_ext_aead_v1`); on by default. Otherwise, the module uses its own cipher, as it does
+        /// on hosts without this extension.
+        /// [`ModuleInfo::host_aead`](crate::ModuleInfo::host_aead) says whether a module asks.
+        #[cfg(feature = "aead")]
+        pub fn host_aead(mut self, on: bool) -> Self {
+            self.common().host_aead = on;
+            self
+        }
+
         /// Sets whether connections measure how long the module and the host work, for
         /// [`crate::ConnStats`]; off by default. It reads the clock twice in each call of the module,
         /// which takes about 50 ns.
