@@ -13,46 +13,54 @@ use crate::terminal::failure::Failure;
 
 /// `watm dial`.
 pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.run.load)?;
     let (accept, transport) = (&args.accept, &args.run.transport);
-    let dialer = setup::configure(Dialer::builder(&module), transport)?;
+    let builder = || {
+        let module = setup::load(&args.module, &args.run.load)?;
+        setup::configure(Dialer::builder(&module), transport)
+    };
     if !accept.listen.is_empty() {
-        let server = dialer
-            .stock(args.run.stock.into())
-            .carry_to(args.remote.as_str());
+        let server = || {
+            let dialer = builder()?.stock(args.run.stock.into());
+            Ok(dialer.carry_to(args.remote.as_str()))
+        };
         return serve(server, accept, transport);
     }
-    let (dialer, remote) = (dialer.build()?, args.remote.clone());
+    let (dialer, remote) = (builder()?.build()?, args.remote.clone());
     carry_one(accept, transport, move || Ok(dialer.dial(remote.as_str())?))
 }
 
 /// `watm dial-fixed`.
 pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.run.load)?;
     let (accept, transport) = (&args.accept, &args.run.transport);
-    let dialer = setup::configure(FixedDialer::builder(&module), transport)?
-        .policy(AddressPolicy::from(&args.policy));
+    let builder = || -> Result<_, Failure> {
+        let module = setup::load(&args.module, &args.run.load)?;
+        let dialer = setup::configure(FixedDialer::builder(&module), transport)?;
+        Ok(dialer.policy(AddressPolicy::from(&args.policy)))
+    };
     if !accept.listen.is_empty() {
-        let server = dialer.stock(args.run.stock.into()).carry();
+        let server = || Ok(builder()?.stock(args.run.stock.into()).carry());
         return serve(server, accept, transport);
     }
-    let dialer = dialer.build()?;
+    let dialer = builder()?.build()?;
     carry_one(accept, transport, move || Ok(dialer.dial()?))
 }
 
-/// Dials for every plain connection until a signal arrives.
+/// Dials for every plain connection until a signal arrives. `server` reads the module and its
+/// configuration as they are now.
 fn serve(
-    server: Builder<Server>,
+    server: impl Fn() -> Result<Builder<Server>, Failure>,
     accept: &AcceptArgs,
     transport: &TransportArgs,
 ) -> Result<(), Failure> {
-    let signals = Signals::install()?;
-    open_files::raise_limit();
     let limit = usize::try_from(accept.max_connections).unwrap_or(usize::MAX);
-    let server = server.connection_limit(limit);
-    let server = server.bind_all(&accept.listen)?.spawn()?;
-    announce(server.local_addrs(), accept.quiet)?;
-    serve::until_stopped(server, &signals, transport.close_grace)
+    let running = server()?.connection_limit(limit);
+    let signals = Signals::install_for_server()?;
+    open_files::raise_limit();
+    let running = running.bind_all(&accept.listen)?.spawn()?;
+    announce(running.local_addrs(), accept.quiet)?;
+    serve::until_stopped(running, &signals, transport.close_grace, &|running| {
+        Ok(running.replace(server()?)?)
+    })
 }
 
 /// Carries one connection on standard input and output.

@@ -1,7 +1,7 @@
 //! `watm relay`: accepts connections and relays each one through a module to a remote. The library
 //! moves the bytes.
 
-use watm_wasmer::{AddressPolicy, Relay};
+use watm_wasmer::{AddressPolicy, Builder, Relay};
 
 use crate::args::RelayArgs;
 use crate::carry::signals::Signals;
@@ -11,19 +11,28 @@ use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.serve.module, &args.run.load)?;
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let mut builder = setup::configure(Relay::builder(&module), &args.run.transport)?
+    let mut builder = builder(args)?
         .handshake_limit(count(args.serve.handshake_limit))
-        .connection_limit(count(args.max_connections))
-        .stock(args.run.stock.into())
-        .policy(AddressPolicy::from(&args.policy));
+        .connection_limit(count(args.max_connections));
     if let Some(remote) = &args.remote {
         builder = builder.remote(remote.as_str());
     }
-    let signals = Signals::install()?;
+    let signals = Signals::install_for_server()?;
     open_files::raise_limit();
     let relay = builder.bind_all(&args.serve.listen)?.spawn()?;
     announce(relay.local_addrs(), args.serve.quiet)?;
-    serve::until_stopped(relay, &signals, args.run.transport.close_grace)
+    let grace = args.run.transport.close_grace;
+    serve::until_stopped(relay, &signals, grace, &|relay| {
+        Ok(relay.replace(self::builder(args)?)?)
+    })
+}
+
+/// What connections are made with: the module and its settings as they are now.
+fn builder(args: &RelayArgs) -> Result<Builder<Relay>, Failure> {
+    let module = setup::load(&args.serve.module, &args.run.load)?;
+    let builder = setup::configure(Relay::builder(&module), &args.run.transport)?;
+    Ok(builder
+        .stock(args.run.stock.into())
+        .policy(AddressPolicy::from(&args.policy)))
 }

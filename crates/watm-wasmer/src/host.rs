@@ -65,6 +65,7 @@ use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
+use crate::worker::observer::Teller;
 
 /// The parts that a new instance is created from.
 pub(crate) struct HostSetup {
@@ -138,6 +139,8 @@ pub(crate) struct Host {
     /// The keys that the guest has the host encrypt with.
     #[cfg(feature = "aead")]
     keys: aead::Keys,
+    /// Whom to tell of the stages of the connection, if anybody.
+    teller: Option<Arc<Teller>>,
     /// Whom to tell of each call, if anybody.
     watch: Option<Box<Watch>>,
     /// The subscriptions and events of a poll, kept for the next poll to reuse.
@@ -146,6 +149,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Sets whom to tell of the stages of the connection.
+    pub(crate) fn set_teller(&mut self, teller: Option<Arc<Teller>>) {
+        self.teller = teller;
+    }
+
     pub(crate) fn new(link: Arc<Link>, reactor: Reactor, setup: HostSetup) -> Self {
         Self {
             link,
@@ -170,6 +178,7 @@ impl Host {
             measures: Measures::default(),
             #[cfg(feature = "aead")]
             keys: aead::Keys::default(),
+            teller: None,
             watch: setup.hook.map(|hook| Box::new(Watch::new(hook))),
             subscriptions: Vec::new(),
             events: Vec::new(),

@@ -114,7 +114,9 @@ compile_error!(
 mod channel;
 mod guest;
 mod threads;
+
 mod worker;
+pub use worker::observer::{ConnectionInfo, Event, Observer};
 
 mod error;
 pub use error::{
@@ -150,7 +152,7 @@ pub use net::stream::Stream;
 pub use net::target::Target;
 
 mod roles;
-pub use roles::book::ServerStats;
+pub use roles::book::{OpenConnection, ServerStats};
 pub use roles::builder::Builder;
 pub use roles::carried::Carried;
 pub use roles::chain::pair;

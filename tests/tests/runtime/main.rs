@@ -24,6 +24,7 @@ mod listening;
 mod loading;
 mod manifests;
 mod misuse;
+mod observing;
 mod policy;
 mod polling;
 mod records;

@@ -11,13 +11,18 @@ use watm_wasmer::ServerHandle;
 use super::signals::Signals;
 use crate::terminal::failure::Failure;
 
-/// Serves until the first signal, or until accepting fails. Then nobody is accepted any more, and
+/// Reads the module and its configuration again, and has the server use them.
+pub(crate) type Reload<'a> = dyn Fn(&ServerHandle) -> Result<(), Failure> + 'a;
+
+/// Serves until the first signal, or until accepting fails; after a SIGHUP with another module or
+/// configuration, if they can be used. Then nobody is accepted any more, and
 /// all connections, including those that are being set up, get the grace period to end by
 /// themselves. The rest are then cut off, which takes at most another grace period.
 pub(crate) fn until_stopped(
     server: ServerHandle,
     signals: &Signals,
     close_grace: Duration,
+    reload: &Reload<'_>,
 ) -> Result<(), Failure> {
     let server = Arc::new(server);
     let (failed, failures) = bounded(1);
@@ -31,12 +36,22 @@ pub(crate) fn until_stopped(
             }
         })
         .map_err(|error| Failure::because("cannot start a thread", error))?;
-    let ended = select! {
-        recv(signals.first) -> name => {
-            log::info!("{}: ending", name.unwrap_or("no more signals"));
-            Ok(())
+    let ended = loop {
+        select! {
+            recv(signals.first) -> name => {
+                log::info!("{}: ending", name.unwrap_or("no more signals"));
+                break Ok(());
+            }
+            recv(failures) -> failure => {
+                break Err(failure.unwrap_or_else(|_| Failure::silent()));
+            }
+            recv(signals.reload) -> wish => match wish.map(|()| reload(&server)) {
+                Ok(Ok(())) => log::warn!("SIGHUP: new connections use the module as it is now"),
+                Ok(Err(failure)) => log::error!("SIGHUP: nothing has changed: {}", failure.text()),
+                // The thread that sends them has ended, and has sent why.
+                Err(_) => {}
+            },
         }
-        recv(failures) -> failure => Err(failure.unwrap_or_else(|_| Failure::silent())),
     };
     stop(&server, close_grace);
     if watching.join().is_err() {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
     AcceptError, Address, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
-    SignatureError, TransportError,
+    ReplaceError, SignatureError, TransportError,
 };
 
 use super::escape::printable;
@@ -81,6 +81,13 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code
+    }
+
+    /// What went wrong, for a log line.
+    pub(crate) fn text(&self) -> String {
+        self.error
+            .as_ref()
+            .map_or_else(String::new, |error| chain(&**error))
     }
 
     /// Prints the failure on standard error.
@@ -179,6 +186,16 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<ReplaceError> for Failure {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Config(error) => error.into(),
+            ReplaceError::Instance(error) => error.into(),
+            error => Self::because("the module cannot be replaced", error),
+        }
+    }
+}
+
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let hint = match &error {
@@ -204,7 +221,9 @@ impl From<ListenError> for Failure {
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
         let hint = match &error {
-            DialError::Connect { source, .. } => connect_hint(source),
+            DialError::Connect { source, .. } | DialError::Resolve { source, .. } => {
+                connect_hint(source)
+            }
             DialError::Denied { address } => {
                 let hint = allow_hint(address);
                 return Self {

@@ -315,7 +315,13 @@ impl Ended {
     /// Checks that it failed with one error, whose message contains all of `parts`.
     #[track_caller]
     pub(crate) fn failure(&self, parts: &[&str]) {
-        assert_eq!(self.code, Some(1), "{self:?}");
+        self.failure_with(1, parts);
+    }
+
+    /// The same with another exit code.
+    #[track_caller]
+    pub(crate) fn failure_with(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.stderr.matches("watm: error: ").count(), 1, "{self:?}");
         for part in parts {
             assert!(self.stderr.contains(part), "{part:?} in {self:?}");

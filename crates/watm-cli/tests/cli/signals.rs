@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first ends the command cleanly, the second at once.
+//! SIGINT, SIGTERM and SIGHUP: the first ends the command cleanly, the second at once. A server reads
+//! its module again at SIGHUP.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +14,7 @@ fn every_command_that_listens_ends_cleanly() {
     let server = Server::echo();
     let (plain, remote) = (built("plain"), &server.address);
     let listen = ["--listen", "127.0.0.1:0"];
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
         for args in [
             &["dial", "--module", &plain, "--remote", remote][..],
             &["dial-fixed", "--module", &plain, "--allow", remote],
@@ -28,6 +29,54 @@ fn every_command_that_listens_ends_cleanly() {
             ended.success();
             assert_eq!(ended.stdout, "", "nothing after the first line");
         }
+    }
+}
+
+#[test]
+fn a_hang_up_has_a_server_read_its_module_and_configuration_again() {
+    let server = Server::echo();
+    let directory = tempfile::tempdir().expect("a directory");
+    let [module, key] = ["module.wasm", "key"].map(|name| directory.path().join(name));
+    let text = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
+    std::fs::copy(built("xor"), &module).expect("a copy");
+    std::fs::write(&key, "aaaa").expect("it is written");
+    let exit_config = directory.path().join("exit");
+    std::fs::write(&exit_config, "aaaa").expect("it is written");
+    let (mut exit, exit_address) = Watm::listening(&[
+        "listen",
+        "--module",
+        &built("xor"),
+        "--config",
+        &text(&exit_config),
+        "--forward",
+        &server.address,
+        "--listen",
+        "127.0.0.1:0",
+        "-v",
+    ]);
+    let (mut watm, entrance) = Watm::serving(
+        "dial",
+        &text(&module),
+        &["--remote", &exit_address, "--config", &text(&key), "-v"],
+    );
+    let old = connect(&entrance);
+    round_trip(&old, b"with the old key");
+    // A module that cannot be used changes nothing.
+    std::fs::write(&module, "no module").expect("it is written");
+    watm.signal(libc::SIGHUP);
+    watm.await_log("SIGHUP: nothing has changed");
+    round_trip(&connect(&entrance), b"still with the old key");
+    std::fs::copy(built("xor"), &module).expect("a copy");
+    for (config, command) in [(&key, &mut watm), (&exit_config, &mut exit)] {
+        std::fs::write(config, "bbbb").expect("it is written");
+        command.signal(libc::SIGHUP);
+        command.await_log("SIGHUP: new connections use the module");
+    }
+    round_trip(&connect(&entrance), b"with the new key");
+    round_trip(&old, b"and the old one goes on");
+    for command in [&mut watm, &mut exit] {
+        command.signal(libc::SIGTERM);
+        command.end();
     }
 }
 

@@ -99,6 +99,9 @@ pub(crate) struct Traffic {
     /// Bytes from the network, and to it.
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
+    /// The part of both that belongs to the connection that was accepted.
+    pub(crate) client_received: AtomicU64,
+    pub(crate) client_sent: AtomicU64,
     /// Bytes from a plain connection on the application's side, and to it.
     pub(crate) plain_received: AtomicU64,
     pub(crate) plain_sent: AtomicU64,
@@ -114,6 +117,8 @@ pub(crate) struct Traffic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Network,
+    /// The network as well: the connection that was accepted.
+    Client,
     /// A plain connection that the transport carries, in place of a pipe to the application.
     Application,
 }
@@ -123,6 +128,11 @@ impl Traffic {
     pub(crate) fn received_from(&self, side: Side, len: usize) {
         let count = match side {
             Side::Network => &self.received,
+            Side::Client => {
+                self.client_received
+                    .fetch_add(len as u64, Ordering::Relaxed);
+                &self.received
+            }
             Side::Application => &self.plain_received,
         };
         count.fetch_add(len as u64, Ordering::Relaxed);
@@ -132,6 +142,10 @@ impl Traffic {
     pub(crate) fn sent_to(&self, side: Side, len: usize) {
         let count = match side {
             Side::Network => &self.sent,
+            Side::Client => {
+                self.client_sent.fetch_add(len as u64, Ordering::Relaxed);
+                &self.sent
+            }
             Side::Application => &self.plain_sent,
         };
         count.fetch_add(len as u64, Ordering::Relaxed);

@@ -50,6 +50,25 @@ pub(crate) enum SetupError {
     Host(#[source] io::Error),
 }
 
+impl SetupError {
+    /// A word for the error that stays the same: see [`DialError::code`].
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "address",
+            Self::Resolve { .. } => "resolve",
+            Self::Connect { .. } => "connect",
+            Self::Denied { .. } => "denied",
+            Self::Transport(error) => error.code(),
+            Self::Instantiate(_) => "instantiate",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Displaced { .. } => "displaced",
+            Self::GaveWay => "gave-way",
+            Self::Closed => "closed",
+            Self::Host(_) => "host",
+        }
+    }
+}
+
 /// Why a dial failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -13,6 +13,7 @@ use crate::host::stdio::Stdio;
 use crate::host::watch::CallHook;
 use crate::module::TransportModule;
 use crate::net::connect::Outgoing;
+use crate::worker::observer::Observer;
 
 /// What every role and every module can be set to.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub(crate) struct Common {
     pub(crate) host_aead: bool,
     pub(crate) timing: bool,
     pub(crate) call_hook: Option<Arc<dyn CallHook>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stock: usize,
     pub(crate) stock_refill_rate: u32,
 }
@@ -60,6 +62,7 @@ impl Default for Common {
             host_aead: true,
             timing: false,
             call_hook: None,
+            observer: None,
             stock: 0,
             stock_refill_rate: 200,
         }

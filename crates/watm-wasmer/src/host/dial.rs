@@ -78,7 +78,7 @@ impl Host {
             return Err(Errno::Mfile.into());
         }
         let stream = self.connections.incoming.take().ok_or(Errno::Nodev)?;
-        let fd = self.open_net(stream)?;
+        let fd = self.open_net(stream, Side::Client)?;
         if let Some(guard) = &self.guard {
             guard.set_accepted();
         }
@@ -91,7 +91,7 @@ impl Host {
         }
         let outgoing = self.connections.outgoing.clone();
         let stream = self.connect_to(&outgoing, network, address, chosen_by_module)?;
-        self.open_net(stream)
+        self.open_net(stream, Side::Network)
     }
 
     /// Makes an outgoing connection. If there is none, the reason is kept.
@@ -119,6 +119,9 @@ impl Host {
         match result {
             Ok(stream) => {
                 self.connections.failure = None;
+                if let Some(teller) = &self.teller {
+                    teller.connected(stream.peer_addr());
+                }
                 Ok(stream)
             }
             Err(error) => Err(self.no_connection(address.as_str(), error).into()),
@@ -142,11 +145,11 @@ impl Host {
         errno
     }
 
-    pub(super) fn open_net(&mut self, stream: Stream) -> Call<u32> {
+    pub(super) fn open_net(&mut self, stream: Stream, side: Side) -> Call<u32> {
         let link = Arc::clone(&self.link);
         let net = NetStream::new(
             stream,
-            Side::Network,
+            side,
             self.connections.keepalive,
             link,
             &mut self.reactor,

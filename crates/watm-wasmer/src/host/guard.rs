@@ -176,6 +176,7 @@ impl Guarded for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::link::Side;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
@@ -247,7 +248,9 @@ mod tests {
     fn a_relay_goes_on_while_one_peer_is_left() {
         let (mut f, guard) = guarded(Internal::None);
         let (server, remote) = tcp_pair();
-        f.host.open_net(remote.into()).expect("a descriptor");
+        f.host
+            .open_net(remote.into(), Side::Network)
+            .expect("a descriptor");
         // A Unix socket resets if it is closed with unread bytes.
         f.write(f.net, b"unread").expect("room");
         f.host.flush();
@@ -267,7 +270,9 @@ mod tests {
         f.host.close_for_good();
         assert!(guard.look(), "its time begins");
         let (server, remote) = tcp_pair();
-        f.host.open_net(remote.into()).expect("a descriptor");
+        f.host
+            .open_net(remote.into(), Side::Network)
+            .expect("a descriptor");
         assert!(guard.look() && guard.look() && guard.look());
         drop(server);
     }

@@ -1,7 +1,8 @@
 //! The connections of a listener or a server: those that are open, and how the others ended.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use crate::channel::supervisor;
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
 use crate::error::{End, TransportError, copy_of};
+use crate::roles::conn::ConnStats;
 use crate::worker::MARGIN;
 
 /// What a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or a [`Server`](crate::Server)
@@ -38,6 +40,10 @@ pub struct ServerStats {
     pub received: u64,
     /// Bytes sent by connections that have ended: to the network, and so to both sides of a relay.
     pub sent: u64,
+    /// The part of `received` that came from the clients of a relay or listener.
+    pub client_received: u64,
+    /// The part of `sent` that went to them.
+    pub client_sent: u64,
     /// Bytes that connections that have ended received from plain connections: from the clients of
     /// a server that dials, or from its target if it forwards. 0 for listeners and relays.
     pub plain_received: u64,
@@ -56,6 +62,8 @@ impl ServerStats {
     fn add(&mut self, traffic: &Traffic) {
         self.received += traffic.received.load(Ordering::Relaxed);
         self.sent += traffic.sent.load(Ordering::Relaxed);
+        self.client_received += traffic.client_received.load(Ordering::Relaxed);
+        self.client_sent += traffic.client_sent.load(Ordering::Relaxed);
         self.plain_received += traffic.plain_received.load(Ordering::Relaxed);
         self.plain_sent += traffic.plain_sent.load(Ordering::Relaxed);
     }
@@ -70,10 +78,33 @@ pub(super) enum Ending {
     Failed(TransportError),
 }
 
+/// A connection that is open.
+struct Open {
+    link: Arc<Link>,
+    client: SocketAddr,
+    since: Instant,
+}
+
+/// A connection of a listener, a relay or another server that is open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenConnection {
+    /// Its number among those that were accepted. The first is 1.
+    pub number: u64,
+    /// The address of the client.
+    pub client: SocketAddr,
+    /// The time since it was accepted.
+    pub age: Duration,
+    /// Whether its transport is set up.
+    pub is_established: bool,
+    /// What it has moved so far.
+    pub stats: ConnStats,
+}
+
 /// It is behind one lock, so that the numbers are consistent.
 #[derive(Default)]
 struct State {
-    open: HashMap<u64, Arc<Link>>,
+    open: BTreeMap<u64, Open>,
     stats: ServerStats,
     /// Nothing more is accepted, because somebody asked for that.
     closed: bool,
@@ -103,11 +134,16 @@ pub(crate) struct Book {
 
 impl Book {
     /// Adds a connection that was accepted, and returns its number. The numbers grow.
-    pub(crate) fn open(&self, link: &Arc<Link>) -> u64 {
+    pub(crate) fn open(&self, link: &Arc<Link>, client: SocketAddr) -> u64 {
         let mut state = lock(&self.state);
         state.stats.accepted += 1;
         let number = state.stats.accepted;
-        state.open.insert(number, Arc::clone(link));
+        let open = Open {
+            link: Arc::clone(link),
+            client,
+            since: Instant::now(),
+        };
+        state.open.insert(number, open);
         number
     }
 
@@ -141,6 +177,19 @@ impl Book {
             Ending::Failed(_) => &mut stats.failed,
         } += 1;
         ending
+    }
+
+    /// Those that are open, the oldest first.
+    pub(crate) fn connections(&self) -> Vec<OpenConnection> {
+        let state = lock(&self.state);
+        let described = |(number, open): (&u64, &Open)| OpenConnection {
+            number: *number,
+            client: open.client,
+            age: open.since.elapsed(),
+            is_established: open.link.is_established(),
+            stats: ConnStats::of(&open.link.traffic),
+        };
+        state.open.iter().map(described).collect()
     }
 
     pub(crate) fn stats(&self) -> ServerStats {
@@ -230,7 +279,8 @@ impl Book {
         let links: Vec<_> = {
             let mut state = lock(&self.state);
             state.cutting = true;
-            state.open.values().cloned().collect()
+            let open = state.open.values();
+            open.map(|open| Arc::clone(&open.link)).collect()
         };
         let deadline = Instant::now() + grace;
         for link in &links {

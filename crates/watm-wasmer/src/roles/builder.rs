@@ -23,6 +23,7 @@ use crate::net::policy::AddressPolicy;
 use crate::net::target::Target;
 use crate::roles::settings::setters;
 use crate::worker::Workers;
+use crate::worker::observer::Observer;
 
 /// Longer timeouts are shortened to this. It is as good as none, and adding it to a clock does not
 /// overflow.

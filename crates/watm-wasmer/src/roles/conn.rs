@@ -64,6 +64,11 @@ pub struct ConnStats {
     pub received: u64,
     /// Bytes sent to the network, in the form in which they were on the wire.
     pub sent: u64,
+    /// The part of `received` that came over the connection that was accepted: from the client of a
+    /// listener or relay. The rest came from the remote.
+    pub client_received: u64,
+    /// The part of `sent` that went to the client.
+    pub client_sent: u64,
     /// Bytes received from the plain connection that is carried; 0 for a [`Conn`].
     pub plain_received: u64,
     /// Bytes sent to the plain connection that is carried; 0 for a [`Conn`].
@@ -82,12 +87,14 @@ pub struct ConnStats {
 }
 
 impl ConnStats {
-    pub(super) fn of(traffic: &Traffic) -> Self {
+    pub(crate) fn of(traffic: &Traffic) -> Self {
         let count = |from: &AtomicU64| from.load(Ordering::Relaxed);
         let time = |from: &AtomicU64| Duration::from_nanos(count(from));
         Self {
             received: count(&traffic.received),
             sent: count(&traffic.sent),
+            client_received: count(&traffic.client_received),
+            client_sent: count(&traffic.client_sent),
             plain_received: count(&traffic.plain_received),
             plain_sent: count(&traffic.plain_sent),
             host_calls: count(&traffic.host_calls),

@@ -24,7 +24,7 @@ use crate::net::readiness::Readiness;
 use crate::net::stream::Stream;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::binding::Binds;
-use crate::roles::book::{Book, ServerStats, wait_cut};
+use crate::roles::book::{Book, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::carried::{self, Carried};
 use crate::roles::conn::{self, Conn};
@@ -274,6 +274,11 @@ impl Listener {
         self.shared.book.stats()
     }
 
+    /// The connections that are open, the oldest first, including those that are being set up.
+    pub fn connections(&self) -> Vec<OpenConnection> {
+        self.shared.book.connections()
+    }
+
     /// Stops listening. Handshakes in progress go on, and so do all connections; `accept` returns
     /// those that are set up, and [`AcceptError::Closed`] when no more can come.
     pub fn stop_accepting(&self) {
@@ -410,7 +415,7 @@ impl Accepting for Unwrap {
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
-        let number = shared.book.open(&link);
+        let number = shared.book.open(&link, peer);
         let place = Place::take(&shared, number, &link, waker);
         let place = Arc::new(Mutex::new(Some(place)));
         let kept = Arc::clone(&place);

@@ -22,7 +22,7 @@ use crate::net::stream::Stream;
 use crate::net::target::Target;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::binding::Binds;
-use crate::roles::book::{Book, Ending, ServerStats, wait_cut};
+use crate::roles::book::{Book, Ending, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
 use crate::roles::dropped;
@@ -244,6 +244,11 @@ impl ServerHandle {
         self.shared.book.stats()
     }
 
+    /// The connections that are open, the oldest first, including those that are being set up.
+    pub fn connections(&self) -> Vec<OpenConnection> {
+        self.shared.book.connections()
+    }
+
     /// Waits until the server accepts no more connections, because it was told to end. Connections
     /// may still be open then.
     ///
@@ -383,7 +388,7 @@ impl Accepting for Serve {
         let peer = canonical(peer);
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
-        let number = shared.book.open(&link);
+        let number = shared.book.open(&link, peer);
         shared.handshakes.add(number, &link);
         let (beginning, begun) = (Arc::clone(shared), Arc::clone(&link));
         let reporting = Arc::clone(shared);

@@ -12,6 +12,7 @@ use crate::host::stdio::Stdio;
 use crate::host::watch::CallHook;
 use crate::net::connect::{DialHook, Resolver};
 use crate::net::policy::AddressPolicy;
+use crate::worker::observer::Observer;
 
 /// Writes the setters of what the roles share, for a type with a function `common`.
 macro_rules! setters {
@@ -231,6 +232,12 @@ macro_rules! setters {
         /// which takes about 50 ns.
         pub fn timing(mut self, on: bool) -> Self {
             self.common().timing = on;
+            self
+        }
+
+        /// Tells `observer` of the stages of each connection, whoever holds it.
+        pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+            self.common().observer = Some(Arc::new(observer));
             self
         }
 

@@ -22,9 +22,12 @@ use crate::host::preopens;
 use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
 use crate::net::reactor::Reactor;
+use crate::net::stream::Stream;
+use crate::roles::conn::ConnStats;
 use crate::threads;
 use crate::worker::census::Counted;
 use crate::worker::mappings;
+use crate::worker::observer::Teller;
 
 /// Stack of a worker's thread, in bytes. Guest code runs on the engine's own stack.
 const STACK: usize = 512 * 1024;
@@ -142,6 +145,7 @@ struct Waiting {
     prepared: Option<Sender<Result<(), SetupError>>>,
     begins: Option<Begins>,
     report: Option<Report>,
+    teller: Option<Arc<Teller>>,
 }
 
 impl Waiting {
@@ -160,6 +164,9 @@ impl Waiting {
     }
 
     fn established(&mut self, established: Established) {
+        if let Some(teller) = &self.teller {
+            teller.established(&established);
+        }
         if let Some(report) = self.report.take() {
             report(Ok(established));
         }
@@ -168,6 +175,9 @@ impl Waiting {
     /// Tells whoever waits for the set-up that it has failed.
     fn fail(&mut self, error: SetupError) {
         if let Some(report) = self.report.take() {
+            if let Some(teller) = &self.teller {
+                teller.failed(&error);
+            }
             report(Err(error));
         } else if let Some(prepared) = self.prepared.take() {
             let _ = prepared.send(Err(error));
@@ -177,7 +187,21 @@ impl Waiting {
 
 impl Connection {
     /// Lets those who wait for the connection hear of it, and returns the remaining parts.
-    fn attach(self, waiting: &mut Waiting, finish: &mut Finish) -> Ends {
+    fn attach(
+        self,
+        settings: &Settings,
+        role: Role,
+        waiting: &mut Waiting,
+        finish: &mut Finish,
+    ) -> Ends {
+        if let Some(observer) = &settings.observer {
+            let Ends {
+                incoming, internal, ..
+            } = &self.ends;
+            let client = incoming.as_ref().or(internal.plain());
+            let client = client.and_then(Stream::peer_addr);
+            waiting.teller = Some(Teller::begin(observer, settings, role, client));
+        }
         waiting.begins = self.begins;
         waiting.report = Some(self.report);
         finish.ended = self.ended;
@@ -244,6 +268,11 @@ fn run(job: Job, source: Source) {
         log::log!(target: log_target.name(), level, "bytes were lost: {error}");
         link.set_undelivered();
     }
+    if let Some(teller) = waiting.teller.filter(|_| link.is_established()) {
+        let outcome = link.final_outcome();
+        let outcome = outcome.unwrap_or(Err(TransportError::Interrupted));
+        teller.ended(&outcome, ConnStats::of(&link.traffic));
+    }
     if panicked {
         // A panic may have left the locks of this value poisoned, and dropping it would panic
         // again. A leak is the smaller evil.
@@ -294,7 +323,9 @@ fn establish<'a>(
     let role = job.role;
     // Whoever waits hears of a failure, including a failure to create the instance.
     let awaited = match source {
-        Source::Given(connection) => Awaited::Here(connection.attach(waiting, finish)),
+        Source::Given(connection) => {
+            Awaited::Here(connection.attach(&settings, role, waiting, finish))
+        }
         Source::Stock {
             connection,
             prepared,
@@ -314,9 +345,10 @@ fn establish<'a>(
             waiting.ready();
             // If no connection comes, the stock was given up.
             let connection = connection.recv().map_err(|_| SetupError::Closed)?;
-            connection.attach(waiting, finish)
+            connection.attach(&settings, role, waiting, finish)
         }
     };
+    instance.host().set_teller(waiting.teller.clone());
     instance.host().connect(ends);
     waiting.begin();
     let established = set_up(instance, role)?;

@@ -216,7 +216,10 @@ fn a_side_has_nothing_to_read_while_the_other_has_no_room() {
 fn a_network_that_was_lost_is_no_end_for_the_client() {
     let (client_end, peer) = tcp_pair();
     let (mut f, mut client) = carrying(LONG, LONG);
-    let second = f.host.open_net(peer.into()).expect("a descriptor");
+    let second = f
+        .host
+        .open_net(peer.into(), crate::channel::link::Side::Network)
+        .expect("a descriptor");
     reset(client_end);
     assert_eq!(f.read(second, 8), Err(Errno::Connreset.into()));
     f.write(f.internal, b"so far").expect("room");

@@ -257,7 +257,10 @@ fn with_a_third_stream_no_read_waits_for_room() {
     f.app.write(b"abc", Patience::None).expect("room");
     assert!(!f.is_readable(f.internal));
     let (ours, _theirs) = UnixStream::pair().expect("a pair");
-    let third = f.host.open_net(ours.into()).expect("a descriptor");
+    let third = f
+        .host
+        .open_net(ours.into(), crate::channel::link::Side::Network)
+        .expect("a descriptor");
     assert_eq!(f.read(f.internal, 1).expect("bytes"), b"a");
     f.host.close(third).expect("it is open");
     assert!(!f.is_readable(f.internal));
