@@ -21,6 +21,7 @@ mod files;
 mod guard;
 mod leaving;
 pub(crate) mod log_lines;
+pub(crate) mod observer;
 mod paths;
 pub(crate) mod plain;
 mod poll;
@@ -31,6 +32,7 @@ mod record;
 mod rest;
 mod sleep;
 mod spin;
+pub(crate) mod stats;
 pub(crate) mod stdio;
 mod stopwatch;
 mod streams;
@@ -53,6 +55,7 @@ use crate::host::dial::Connections;
 use crate::host::directory::Directory;
 use crate::host::guard::{Guard, Whom};
 use crate::host::leaving::Leaving;
+use crate::host::observer::Teller;
 use crate::host::plain::{Limits, Plain, PlainSide, Target};
 use crate::host::prediction::Prediction;
 use crate::host::sleep::Sleeper;
@@ -65,7 +68,6 @@ use crate::net::connect::Outgoing;
 use crate::net::reactor::Reactor;
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
-use crate::worker::observer::Teller;
 
 /// The parts that a new instance is created from.
 pub(crate) struct HostSetup {

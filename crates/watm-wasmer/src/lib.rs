@@ -114,9 +114,7 @@ compile_error!(
 mod channel;
 mod guest;
 mod threads;
-
 mod worker;
-pub use worker::observer::{ConnectionInfo, Event, Observer};
 
 mod error;
 pub use error::{
@@ -128,6 +126,8 @@ pub use error::{KeyError, SignatureError};
 pub use error::{ManifestError, ManifestProblem};
 
 mod host;
+pub use host::observer::{ConnectionInfo, Event, Observer};
+pub use host::stats::ConnStats;
 pub use host::stdio::Stdio;
 pub use host::watch::{CallHook, ExportOutcome, ExportReturn, HostCall, Transfer, TransferAnswer};
 
@@ -156,7 +156,7 @@ pub use roles::book::{OpenConnection, ServerStats};
 pub use roles::builder::Builder;
 pub use roles::carried::Carried;
 pub use roles::chain::pair;
-pub use roles::conn::{Conn, ConnStats};
+pub use roles::conn::Conn;
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
 pub use roles::halves::{ReadHalf, ReuniteError, WriteHalf};

@@ -7,7 +7,6 @@
 mod census;
 mod generation;
 pub(crate) mod mappings;
-pub(crate) mod observer;
 pub(crate) mod set_up;
 mod stock;
 pub(crate) mod thread;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::host::arguments::Arguments;
 use crate::host::log_lines::LogTarget;
+use crate::host::observer::Observer;
 use crate::host::preopens::{InMemory, MemoryFile, Preopen};
 use crate::host::stdio::Stdio;
 use crate::host::watch::CallHook;
 use crate::module::TransportModule;
 use crate::net::connect::Outgoing;
-use crate::worker::observer::Observer;
 
 /// What every role and every module can be set to.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use crate::channel::supervisor;
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
 use crate::error::{End, TransportError, copy_of};
-use crate::roles::conn::ConnStats;
+use crate::host::stats::ConnStats;
 use crate::worker::MARGIN;
 
 /// What a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or a [`Server`](crate::Server)

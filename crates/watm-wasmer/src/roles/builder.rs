@@ -13,6 +13,7 @@ use watm_abi::Role;
 use crate::error::{ConfigError, ReplaceError, missing_role};
 use crate::guest::settings::{Common, Settings};
 use crate::host::arguments::Arguments;
+use crate::host::observer::Observer;
 use crate::host::preopens::{self, InMemory, MemoryFile};
 use crate::host::stdio::Stdio;
 use crate::host::watch::CallHook;
@@ -23,7 +24,6 @@ use crate::net::policy::AddressPolicy;
 use crate::net::target::Target;
 use crate::roles::settings::setters;
 use crate::worker::Workers;
-use crate::worker::observer::Observer;
 
 /// Longer timeouts are shortened to this. It is as good as none, and adding it to a clock does not
 /// overflow.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::guest::settings::Common;
+use crate::host::observer::Observer;
 use crate::host::preopens::MemoryFile;
 use crate::host::stdio::Stdio;
 use crate::host::watch::CallHook;
 use crate::net::connect::{DialHook, Resolver};
 use crate::net::policy::AddressPolicy;
-use crate::worker::observer::Observer;
 
 /// Writes the setters of what the roles share, for a type with a function `common`.
 macro_rules! setters {

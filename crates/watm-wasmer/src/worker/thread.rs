@@ -17,17 +17,17 @@ use crate::error::{End, SetupError, TransportError};
 use crate::guest::exports::{Established, prepare_guest, set_up, start};
 use crate::guest::instance::Instance;
 use crate::guest::settings::Settings;
+use crate::host::observer::Teller;
 use crate::host::plain::Limits;
 use crate::host::preopens;
+use crate::host::stats::ConnStats;
 use crate::host::stdio::StdStream;
 use crate::host::{Ends, Host, HostSetup};
 use crate::net::reactor::Reactor;
 use crate::net::stream::Stream;
-use crate::roles::conn::ConnStats;
 use crate::threads;
 use crate::worker::census::Counted;
 use crate::worker::mappings;
-use crate::worker::observer::Teller;
 
 /// Stack of a worker's thread, in bytes. Guest code runs on the engine's own stack.
 const STACK: usize = 512 * 1024;
@@ -165,7 +165,7 @@ impl Waiting {
 
     fn established(&mut self, established: Established) {
         if let Some(teller) = &self.teller {
-            teller.established(&established);
+            teller.established(established.local, established.peer);
         }
         if let Some(report) = self.report.take() {
             report(Ok(established));
@@ -200,7 +200,12 @@ impl Connection {
             } = &self.ends;
             let client = incoming.as_ref().or(internal.plain());
             let client = client.and_then(Stream::peer_addr);
-            waiting.teller = Some(Teller::begin(observer, settings, role, client));
+            waiting.teller = Some(Teller::begin(
+                observer,
+                settings.module.name(),
+                role,
+                client,
+            ));
         }
         waiting.begins = self.begins;
         waiting.report = Some(self.report);

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use watm_abi::Role;
 
 use crate::error::{End, SetupError, TransportError};
-use crate::guest::exports::Established;
-use crate::guest::settings::Settings;
-use crate::roles::conn::ConnStats;
+use crate::host::stats::ConnStats;
 
 /// Hears of the stages of each connection of a role: see [`Builder::observer`](crate::Builder::observer).
 ///
@@ -123,9 +121,9 @@ pub(crate) struct Teller {
 
 impl Teller {
     /// Tells that a connection begins.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         observer: &Arc<dyn Observer>,
-        settings: &Settings,
+        module: &str,
         role: Role,
         client: Option<SocketAddr>,
     ) -> Arc<Self> {
@@ -136,7 +134,7 @@ impl Teller {
             connection: ConnectionInfo {
                 id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
                 role,
-                module: settings.module.name().into(),
+                module: module.into(),
                 client,
             },
             begun: Instant::now(),
@@ -159,15 +157,12 @@ impl Teller {
         self.tell(&Event::Connected { remote, after });
     }
 
-    pub(super) fn established(&self, established: &Established) {
-        self.tell(&Event::Established {
-            local: established.local,
-            peer: established.peer,
-            after: self.begun.elapsed(),
-        });
+    pub(crate) fn established(&self, local: Option<SocketAddr>, peer: Option<SocketAddr>) {
+        let after = self.begun.elapsed();
+        self.tell(&Event::Established { local, peer, after });
     }
 
-    pub(super) fn failed(&self, error: &SetupError) {
+    pub(crate) fn failed(&self, error: &SetupError) {
         self.tell(&Event::Failed {
             code: error.code(),
             message: &error.to_string(),
@@ -175,7 +170,7 @@ impl Teller {
         });
     }
 
-    pub(super) fn ended(&self, result: &Result<End, TransportError>, stats: ConnStats) {
+    pub(crate) fn ended(&self, result: &Result<End, TransportError>, stats: ConnStats) {
         let after = self.begun.elapsed();
         self.tell(&Event::Ended {
             result,
