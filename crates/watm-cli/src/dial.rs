@@ -16,7 +16,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let (accept, transport) = (&args.accept, &args.run.transport);
     let builder = || {
         let module = setup::load(&args.module, &args.run.load)?;
-        setup::configure(Dialer::builder(&module), transport)
+        setup::configure_run(Dialer::builder(&module), &args.run)
     };
     if !accept.listen.is_empty() {
         let server = || {
@@ -34,7 +34,7 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let (accept, transport) = (&args.accept, &args.run.transport);
     let builder = || -> Result<_, Failure> {
         let module = setup::load(&args.module, &args.run.load)?;
-        let dialer = setup::configure(FixedDialer::builder(&module), transport)?;
+        let dialer = setup::configure_run(FixedDialer::builder(&module), &args.run)?;
         Ok(dialer.policy(AddressPolicy::from(&args.policy)))
     };
     if !accept.listen.is_empty() {

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
 fn builder(args: &ListenArgs) -> Result<Builder<Listener>, Failure> {
     let module = setup::load(&args.serve.module, &args.run.load)?;
     let stock = args.forward.as_ref().map_or(0, |_| args.run.stock.into());
-    Ok(setup::configure(Listener::builder(&module), &args.run.transport)?.stock(stock))
+    Ok(setup::configure_run(Listener::builder(&module), &args.run)?.stock(stock))
 }
 
 /// Carries the first connection on standard input and output.

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
 /// What connections are made with: the module and its settings as they are now.
 fn builder(args: &RelayArgs) -> Result<Builder<Relay>, Failure> {
     let module = setup::load(&args.serve.module, &args.run.load)?;
-    let builder = setup::configure(Relay::builder(&module), &args.run.transport)?;
+    let builder = setup::configure_run(Relay::builder(&module), &args.run)?;
     Ok(builder
         .stock(args.run.stock.into())
         .policy(AddressPolicy::from(&args.policy)))

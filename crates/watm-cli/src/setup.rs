@@ -10,7 +10,9 @@ use watm_wasmer::{
     SignatureInfo, Stdio, TransportModule, TrustedKey,
 };
 
-use crate::args::{CacheDirectoryArgs, KeyOrFile, LoadArgs, PolicyArgs, TransportArgs, TrustArgs};
+use crate::args::{
+    CacheDirectoryArgs, KeyOrFile, LoadArgs, PolicyArgs, RunArgs, TransportArgs, TrustArgs,
+};
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
@@ -135,6 +137,15 @@ pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, Cac
         Some(directory) => ArtifactCache::open(directory),
         None => ArtifactCache::of_user(),
     }
+}
+
+/// Applies the options of a command that runs for long.
+pub(crate) fn configure_run<R>(builder: Builder<R>, args: &RunArgs) -> Result<Builder<R>, Failure> {
+    let builder = configure(builder, &args.transport)?;
+    Ok(match &args.proxy {
+        Some(proxy) => builder.dial_hook(proxy.clone()),
+        None => builder,
+    })
 }
 
 /// Applies the options to a dialer, listener or relay.

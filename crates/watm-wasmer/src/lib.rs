@@ -79,6 +79,7 @@
 //! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
 //! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
 //! | `wat` | no | modules in the text format |
+//! | `proxy` | no | [`UpstreamProxy`]: dials through SOCKS5 and HTTP proxies |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
 //! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
 //! | `mio` | no | [`Conn`] and [`Listener`] are event sources of mio |
@@ -148,6 +149,8 @@ pub use net::connect::{DialAttempt, DialHook, Resolver};
 pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
 pub use net::plain;
 pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
+#[cfg(feature = "proxy")]
+pub use net::proxy::{UpstreamProxy, UpstreamProxyError};
 pub use net::stream::Stream;
 pub use net::target::Target;
 

@@ -12,6 +12,8 @@ pub(crate) mod nat64;
 pub(crate) mod outbound;
 pub mod plain;
 pub(crate) mod policy;
+#[cfg(feature = "proxy")]
+pub(crate) mod proxy;
 pub(crate) mod reactor;
 pub(crate) mod readiness;
 pub(crate) mod socket;

@@ -27,6 +27,7 @@ mod misuse;
 mod observing;
 mod policy;
 mod polling;
+mod proxies;
 mod records;
 mod refusals;
 mod regressions;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use watm_wasmer::UpstreamProxy;
+
 use super::LoadArgs;
 use super::value::{Directory, GivenFile, Variable, duration, size};
 
@@ -18,6 +20,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(0..=1024), help_heading = "Limits")]
     pub(crate) stock: u16,
+
+    /// Make the outgoing connections through this proxy: socks5://HOST:PORT or http://HOST:PORT
+    ///
+    /// USER:PASSWORD@ may stand before the host, percent-encoded. The proxy resolves names, except
+    /// those that the module chose, whose addresses have to be allowed.
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub(crate) proxy: Option<UpstreamProxy>,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,

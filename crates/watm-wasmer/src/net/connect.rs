@@ -115,6 +115,11 @@ impl DialAttempt<'_> {
         self.network
     }
 
+    #[cfg(feature = "proxy")]
+    pub(crate) fn target(&self) -> &Address {
+        self.address
+    }
+
     /// The address asked for, `host:port` or `[v6]:port`.
     pub fn address(&self) -> &str {
         self.address.as_str()
