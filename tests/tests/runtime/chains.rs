@@ -63,6 +63,40 @@ fn bytes_pass_both_modules_on_both_sides_unchanged() {
 }
 
 #[test]
+fn a_server_and_a_listener_stand_over_another_module() {
+    let server = EchoServer::start();
+    let below = || {
+        let below = Listener::builder(&built("xor"))
+            .config(*b"below")
+            .acceptor();
+        below.expect("an acceptor")
+    };
+    let upper = || {
+        Listener::builder(&built("xor"))
+            .config(*b"above")
+            .over(below())
+    };
+    let dialer = dialer_over(&built("xor"), &built("xor"));
+
+    let serving = upper().forward_to(server.address()).bind("127.0.0.1:0");
+    let serving = serving.expect("a server").spawn().expect("it runs");
+    let conn = dialer.dial(serving.local_addr()).expect("a connection");
+    echo_messages(&conn);
+    let client = conn.local_addr().expect("an address");
+    assert_eq!(
+        serving.connections()[0].client,
+        client,
+        "the socket that was accepted"
+    );
+
+    let listening = upper().bind("127.0.0.1:0").expect("a listener");
+    let near = dialer.dial(listening.local_addr()).expect("a connection");
+    let far = listening.accept().expect("a connection");
+    assert_eq!(far.peer_addr().ok(), near.local_addr().ok());
+    within(LONG, move || exchange(&near, &far, 1_000_000, 30_000));
+}
+
+#[test]
 fn the_wire_carries_what_the_lower_module_makes_of_what_the_upper_one_makes() {
     let (accepting, address) = listener();
     let dialer = dialer_over(&built("xor"), &built("xor"));

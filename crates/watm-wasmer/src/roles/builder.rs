@@ -22,6 +22,7 @@ use crate::module::engine::PAGE;
 use crate::net::connect::{DialHook, Resolver};
 use crate::net::policy::AddressPolicy;
 use crate::net::target::Target;
+use crate::roles::listener::Acceptor;
 use crate::roles::settings::setters;
 use crate::worker::Workers;
 
@@ -47,6 +48,8 @@ pub struct Builder<R> {
     /// Where connections go: the remote of a relay or of a server that dials, or the target of a
     /// server that forwards.
     pub(super) remote: Option<Target>,
+    /// What unwraps accepted connections before this module does.
+    pub(super) below: Option<Acceptor>,
     made: PhantomData<R>,
 }
 
@@ -64,6 +67,7 @@ impl<R> Clone for Builder<R> {
             settings: self.settings.clone(),
             role: self.role,
             remote: self.remote.clone(),
+            below: self.below.clone(),
             made: PhantomData,
         }
     }
@@ -75,6 +79,7 @@ impl<R> Builder<R> {
             settings: Settings::of(module),
             role,
             remote: None,
+            below: None,
             made: PhantomData,
         }
     }
@@ -86,6 +91,7 @@ impl<R> Builder<R> {
             settings: self.settings,
             role: self.role,
             remote,
+            below: self.below,
             made: PhantomData,
         }
     }

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use crate::error::{AcceptError, DialError};
+use crate::error::{AcceptError, DialError, SetupError};
 use crate::net::connect::{DialAttempt, DialHook};
 use crate::net::stream::Stream;
 use crate::net::target::Target;
@@ -125,12 +125,15 @@ impl Acceptor {
     ///
     /// [`AcceptError::Host`] if there are no sockets or threads left.
     pub fn unwrap_below(&self, stream: impl Into<Stream>) -> Result<Stream, AcceptError> {
-        let stream = stream.into();
-        let addrs = (stream.local_addr(), stream.peer_addr());
-        let (near, far) = pair().map_err(AcceptError::Host)?;
+        Ok(self.unwrap_set_up(stream.into())?)
+    }
+
+    pub(super) fn unwrap_set_up(&self, stream: Stream) -> Result<Stream, SetupError> {
+        let (local, peer) = (stream.local_addr(), stream.peer_addr());
+        let (near, far) = pair().map_err(SetupError::Host)?;
         let pending: Pending<Carried, AcceptError> = self.begin_carrying(stream, far);
         pending.detach()?;
-        Ok(Stream::from(near).with_addrs(addrs.0, addrs.1))
+        Ok(Stream::from(near).with_addrs(local, peer))
     }
 }
 

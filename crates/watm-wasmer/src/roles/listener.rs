@@ -15,7 +15,7 @@ use crate::channel::link::Link;
 use crate::channel::pipe::{Signal, Way, pipe};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
-use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, copy_of};
+use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, SetupError, copy_of};
 use crate::guest::settings::Settings;
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
@@ -73,6 +73,8 @@ struct Listening {
     /// Threads and tasks that wait for the queue to change.
     changed: Condvar,
     tasks: Wakers,
+    /// What unwraps a connection before this module does.
+    below: Option<Acceptor>,
     handshakes: Handshakes,
     book: Book,
 }
@@ -412,6 +414,10 @@ impl Accepting for Unwrap {
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
         let peer = canonical(peer);
         let (shared, waker) = (Arc::clone(&self.0), self.1.clone());
+        let stream = match unwrapped(shared.below.as_ref(), stream) {
+            Ok(stream) => stream,
+            Err(error) => return log::error!("client {peer} was dropped: {error}"),
+        };
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
@@ -447,7 +453,7 @@ impl Accepting for Unwrap {
         let served = worker.serve(Connection {
             ends: Ends {
                 fixed: None,
-                incoming: Some(stream.into()),
+                incoming: Some(stream),
                 internal: Internal::Pipe(internal),
             },
             begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
@@ -553,6 +559,13 @@ impl Builder<Listener> {
         self
     }
 
+    /// Has `acceptor` unwrap each accepted connection before this module does: a chain, whose other
+    /// end has a [`Dialer`](crate::Dialer) as its dial hook.
+    pub fn over(mut self, acceptor: Acceptor) -> Self {
+        self.below = Some(acceptor);
+        self
+    }
+
     /// Sets the maximum number of connections that wait for [`Listener::accept`]; 128 by default.
     /// While that many wait, no more sockets are accepted. It applies to a [`Listener`] alone.
     pub fn backlog(mut self, count: usize) -> Self {
@@ -579,11 +592,24 @@ impl Binds for Listener {
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
     ) -> Result<Self, ListenError> {
         let settings = builder.check()?;
-        start(settings, Sockets::new(bind()?)?)
+        let below = builder.below.clone();
+        start(settings, Sockets::new(bind()?)?, below)
     }
 }
 
-fn start(settings: Arc<Settings>, sockets: Sockets) -> Result<Listener, ListenError> {
+/// A connection that was accepted, as the module below hands it on, if there is one.
+pub(super) fn unwrapped(below: Option<&Acceptor>, stream: TcpStream) -> Result<Stream, SetupError> {
+    match below {
+        Some(below) => below.unwrap_set_up(stream.into()),
+        None => Ok(stream.into()),
+    }
+}
+
+fn start(
+    settings: Arc<Settings>,
+    sockets: Sockets,
+    below: Option<Acceptor>,
+) -> Result<Listener, ListenError> {
     let locals = sockets.locals().into();
     let handshakes = Handshakes::new(settings.handshake_limit);
     let queue = Queue {
@@ -599,6 +625,7 @@ fn start(settings: Arc<Settings>, sockets: Sockets) -> Result<Listener, ListenEr
         queue: Mutex::new(queue),
         changed: Condvar::new(),
         tasks: Wakers::default(),
+        below,
         handshakes,
         book: Book::default(),
     });

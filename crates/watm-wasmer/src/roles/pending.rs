@@ -122,10 +122,10 @@ impl<T, E> Pending<T, E> {
     }
 
     /// Lets the set-up go on, though nobody waits for it; its result is lost.
-    pub(super) fn detach(mut self) -> Result<(), E> {
+    pub(super) fn detach(mut self) -> Result<(), SetupError> {
         match self.state.take() {
             Some(State::UnderWay { set_up, .. }) => dropped::add(&set_up.detach()),
-            Some(State::Failed(error)) => return Err((self.explain)(error)),
+            Some(State::Failed(error)) => return Err(error),
             None => {}
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::net::target::Target;
 use crate::roles::accept_loop::Sockets;
 use crate::roles::binding::Binds;
 use crate::roles::builder::Builder;
+use crate::roles::listener::Acceptor;
 use crate::roles::server::{Server, ServerHandle, Service, parsed};
 
 /// Accepts connections, wraps each with an instance of the module (`watm_associate_v1`) and dials
@@ -74,6 +75,13 @@ impl Builder<Relay> {
         self
     }
 
+    /// Has `acceptor` unwrap each accepted connection before this module does: a chain, whose other
+    /// end has a [`Dialer`](crate::Dialer) as its dial hook.
+    pub fn over(mut self, acceptor: Acceptor) -> Self {
+        self.below = Some(acceptor);
+        self
+    }
+
     /// Sets the maximum number of handshakes in progress with clients; one more drops the oldest. 256
     /// by default. Making an instance is no handshake, nor is the time that it takes to connect to
     /// the remote.
@@ -100,9 +108,10 @@ impl Binds for Relay {
     ) -> Result<Self, ListenError> {
         let remote = parsed("remote", builder.remote.clone())?;
         let settings = builder.check()?;
+        let below = builder.below.clone();
         let sockets = Sockets::new(bind()?)?;
         let remote = remote.map(|remote| (Network::Tcp, remote));
         let service = Service::Relay(remote);
-        Ok(Self(Server::new(settings, service, sockets)))
+        Ok(Self(Server::new(settings, service, sockets, below)))
     }
 }

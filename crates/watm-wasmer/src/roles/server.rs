@@ -27,7 +27,7 @@ use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
 use crate::roles::dropped;
 use crate::roles::handshakes::Handshakes;
-use crate::roles::listener::Listener;
+use crate::roles::listener::{Acceptor, Listener, unwrapped};
 use crate::roles::warnings::Warnings;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
@@ -76,6 +76,7 @@ pub struct Server {
     settings: Arc<Settings>,
     service: Service,
     sockets: Sockets,
+    below: Option<Acceptor>,
 }
 
 /// What happens to each connection that is accepted.
@@ -146,17 +147,25 @@ const FAIR_TIME: Duration = Duration::from_secs(1);
 struct Serving {
     workers: Workers,
     service: Service,
+    /// What unwraps a connection before it is served.
+    below: Option<Acceptor>,
     book: Book,
     handshakes: Handshakes,
     warnings: Warnings,
 }
 
 impl Server {
-    pub(super) fn new(settings: Arc<Settings>, service: Service, sockets: Sockets) -> Self {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        service: Service,
+        sockets: Sockets,
+        below: Option<Acceptor>,
+    ) -> Self {
         Self {
             settings,
             service,
             sockets,
+            below,
         }
     }
 
@@ -181,6 +190,7 @@ impl Server {
         let shared = Arc::new(Serving {
             workers: Workers::new(self.settings, self.service.role()),
             service: self.service,
+            below: self.below,
             book: Book::default(),
             handshakes,
             warnings: Warnings::default(),
@@ -386,6 +396,10 @@ impl Accepting for Serve {
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
         let shared = &self.shared;
         let peer = canonical(peer);
+        let stream = match unwrapped(shared.below.as_ref(), stream) {
+            Ok(stream) => stream,
+            Err(error) => return shared.dropped(peer, &error),
+        };
         let worker = shared.workers.next(None);
         let link = Arc::clone(worker.link());
         let number = shared.book.open(&link, peer);
@@ -395,7 +409,7 @@ impl Accepting for Serve {
         let ending = Arc::clone(shared);
         let waker = self.waker.clone();
         let served = worker.serve(Connection {
-            ends: shared.service.ends(stream.into()),
+            ends: shared.service.ends(stream),
             begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
             report: Box::new(move |result| match result {
                 Ok(established) => {
@@ -446,6 +460,7 @@ impl Binds for Server {
         let setting = if is_listener { "target" } else { "remote" };
         let remote = parsed(setting, builder.remote.clone())?;
         let settings = builder.check()?;
+        let below = builder.below.clone();
         let sockets = Sockets::new(bind()?)?;
         let service = match remote {
             Some(address) if is_listener => Service::Forward(Destination {
@@ -454,7 +469,7 @@ impl Binds for Server {
             }),
             remote => Service::Dial(remote.map(|remote| (Network::Tcp, remote))),
         };
-        Ok(Self::new(settings, service, sockets))
+        Ok(Self::new(settings, service, sockets, below))
     }
 }
 
