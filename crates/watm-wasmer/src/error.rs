@@ -6,6 +6,13 @@ mod configure;
 pub(crate) use configure::missing_role;
 pub use configure::{ConfigError, ListenError};
 
+#[cfg(feature = "config")]
+mod config_file;
+#[cfg(feature = "config")]
+pub(crate) use config_file::Place;
+#[cfg(feature = "config")]
+pub use config_file::{ConfigFileError, ConfigFileProblem};
+
 mod load;
 pub use load::LoadError;
 
@@ -65,6 +72,8 @@ macro_rules! io_errors {
 }
 
 io_errors!(DialError, AcceptError, ConfigError, ListenError, LoadError);
+#[cfg(feature = "config")]
+io_errors!(ConfigFileError);
 
 /// Copies an error for another caller that must receive it as well.
 pub(crate) fn copy_of(error: &io::Error) -> io::Error {

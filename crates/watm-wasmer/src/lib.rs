@@ -75,6 +75,7 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
+//! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime |
 //! | `wat` | yes | modules in the text format |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
 //! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
@@ -109,12 +110,18 @@ compile_error!(
 );
 
 mod channel;
+#[cfg(feature = "config")]
+mod config;
+#[cfg(feature = "config")]
+pub use config::{Config, Tunnel};
 mod guest;
 mod threads;
 mod worker;
 
 mod error;
 pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+#[cfg(feature = "config")]
+pub use error::{ConfigFileError, ConfigFileProblem};
 
 mod host;
 pub use host::stdio::Stdio;
