@@ -1,56 +1,85 @@
 //! `watm dial` and `watm dial-fixed`: carry plain connections, or standard input and output,
 //! through a module to a server.
 
-use watm_wasmer::{AddressPolicy, Builder, Conn, Dialer, FixedDialer, Server};
+use watm_wasmer::{AddressPolicy, Builder, Conn, Dialer, FixedDialer, ListenAddress, Role, Server};
 
-use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, TransportArgs};
+use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, RunArgs, TransportArgs};
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
+use crate::from_file::{FromFile, missing, stdio_is_taken};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 /// `watm dial`.
 pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.run.load)?;
-    let (accept, transport) = (&args.accept, &args.run.transport);
-    let dialer = setup::configure(Dialer::builder(&module), transport)?;
-    if !accept.listen.is_empty() {
-        let server = dialer
-            .stock(args.run.stock.into())
-            .carry_to(args.remote.as_str());
-        return serve(server, accept, transport);
+    let file = FromFile::read(&args.source, Role::Dialer)?;
+    let remote = file.remote(args.remote.as_ref());
+    let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
+    let accept = &args.accept;
+    let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let module = file.load(args.module.as_deref(), &args.source, &run.load)?;
+    let transport = &run.transport;
+    let dialer = setup::configure_from(&file, Dialer::builder(&module), transport)?;
+    if !listen.is_empty() {
+        let server = setup::stock(&file, dialer, run.stock).carry_to(remote.as_str());
+        return serve(&file, server, &listen, accept, transport);
     }
-    let (dialer, remote) = (dialer.build()?, args.remote.clone());
+    let dialer = dialer.stock(0).build()?;
     carry_one(accept, transport, move || Ok(dialer.dial(remote.as_str())?))
 }
 
 /// `watm dial-fixed`.
 pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.module, &args.run.load)?;
-    let (accept, transport) = (&args.accept, &args.run.transport);
-    let dialer = setup::configure(FixedDialer::builder(&module), transport)?
-        .policy(AddressPolicy::from(&args.policy));
-    if !accept.listen.is_empty() {
-        let server = dialer.stock(args.run.stock.into()).carry();
-        return serve(server, accept, transport);
+    let file = FromFile::read(&args.source, Role::FixedDialer)?;
+    let accept = &args.accept;
+    let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let module = file.load(args.module.as_deref(), &args.source, &run.load)?;
+    let transport = &run.transport;
+    let mut dialer = setup::configure_from(&file, FixedDialer::builder(&module), transport)?;
+    if file.lacks("policy") {
+        dialer = dialer.policy(AddressPolicy::from(&args.policy));
     }
-    let dialer = dialer.build()?;
+    if !listen.is_empty() {
+        let server = setup::stock(&file, dialer, run.stock).carry();
+        return serve(&file, server, &listen, accept, transport);
+    }
+    let dialer = dialer.stock(0).build()?;
     carry_one(accept, transport, move || Ok(dialer.dial()?))
+}
+
+/// The options completed by the file, and where to listen.
+fn prepare(
+    file: &FromFile,
+    accept: &AcceptArgs,
+    mut run: RunArgs,
+) -> Result<(RunArgs, Vec<ListenAddress>), Failure> {
+    file.complete(&mut run);
+    let listen = file.listen(&accept.listen);
+    if listen.is_empty() && run.transport.inherit_stdio {
+        return Err(stdio_is_taken("--listen"));
+    }
+    if !listen.is_empty() && accept.keep_open {
+        let message = "--keep-open is for a connection on standard input and output, but the \
+            configuration file says where to listen";
+        return Err(Failure::new(message));
+    }
+    Ok((run, listen))
 }
 
 /// Dials for every plain connection until a signal arrives.
 fn serve(
+    file: &FromFile,
     server: Builder<Server>,
+    listen: &[ListenAddress],
     accept: &AcceptArgs,
     transport: &TransportArgs,
 ) -> Result<(), Failure> {
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let limit = usize::try_from(accept.max_connections).unwrap_or(usize::MAX);
-    let server = server.connection_limit(limit);
-    let server = server.bind_all(&accept.listen)?.spawn()?;
+    let server = server.connection_limit(file.connection_limit(accept.max_connections));
+    let server = server.bind_all(listen)?.spawn()?;
     announce(server.local_addrs(), accept.quiet)?;
     serve::until_stopped(server, &signals, transport.close_grace)
 }

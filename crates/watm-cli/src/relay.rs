@@ -1,29 +1,39 @@
 //! `watm relay`: accepts connections and relays each one through a module to a remote. The library
 //! moves the bytes.
 
-use watm_wasmer::{AddressPolicy, Relay};
+use watm_wasmer::{AddressPolicy, Relay, Role};
 
 use crate::args::RelayArgs;
 use crate::carry::signals::Signals;
 use crate::carry::{open_files, serve};
+use crate::from_file::{FromFile, missing};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
-    let module = setup::load(&args.serve.module, &args.run.load)?;
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let mut builder = setup::configure(Relay::builder(&module), &args.run.transport)?
-        .handshake_limit(count(args.serve.handshake_limit))
-        .connection_limit(count(args.max_connections))
-        .stock(args.run.stock.into())
-        .policy(AddressPolicy::from(&args.policy));
-    if let Some(remote) = &args.remote {
+    let source = &args.serve.source;
+    let file = FromFile::read(source, Role::Relay)?;
+    let mut run = args.run.clone();
+    file.complete(&mut run);
+    let listen = file.listen(&args.serve.listen);
+    if listen.is_empty() {
+        return Err(missing("where to listen", "--listen", source));
+    }
+    let module = file.load(args.serve.module.as_deref(), source, &run.load)?;
+    let builder = setup::configure_from(&file, Relay::builder(&module), &run.transport)?;
+    let builder = setup::handshake_limit(&file, builder, args.serve.handshake_limit);
+    let mut builder = setup::stock(&file, builder, run.stock)
+        .connection_limit(file.connection_limit(args.max_connections));
+    if file.lacks("policy") {
+        builder = builder.policy(AddressPolicy::from(&args.policy));
+    }
+    if let Some(remote) = file.remote(args.remote.as_ref()) {
         builder = builder.remote(remote.as_str());
     }
     let signals = Signals::install()?;
     open_files::raise_limit();
-    let relay = builder.bind_all(&args.serve.listen)?.spawn()?;
+    let relay = builder.bind_all(&listen)?.spawn()?;
     announce(relay.local_addrs(), args.serve.quiet)?;
-    serve::until_stopped(relay, &signals, args.run.transport.close_grace)
+    serve::until_stopped(relay, &signals, run.transport.close_grace)
 }

@@ -9,6 +9,7 @@ use watm_wasmer::{
 };
 
 use crate::args::{CacheDirectoryArgs, LoadArgs, PolicyArgs, TransportArgs};
+use crate::from_file::FromFile;
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
@@ -82,9 +83,21 @@ pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, Cac
 
 /// Applies the options to a dialer, listener or relay.
 pub(crate) fn configure<R>(
+    builder: Builder<R>,
+    args: &TransportArgs,
+) -> Result<Builder<R>, Failure> {
+    configure_from(&FromFile::NONE, builder, args)
+}
+
+/// Applies what a configuration file says, and the options.
+pub(crate) fn configure_from<R>(
+    file: &FromFile,
     mut builder: Builder<R>,
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
+    if let Some(tunnel) = file.tunnel() {
+        builder = tunnel.configure(builder)?;
+    }
     if let Some(path) = &args.config {
         builder = builder.config(read_config(path, "--config")?);
     }
@@ -113,18 +126,57 @@ pub(crate) fn configure<R>(
         left -= bytes.len() as u64;
         builder = builder.file(&file.guest, bytes);
     }
-    if args.inherit_stdio {
+    if args.inherit_stdio && file.lacks("stdio") {
         builder = builder.stdio(Stdio::Inherit);
     }
-    Ok(builder
-        .connect_timeout(args.connect_timeout)
-        .handshake_timeout(args.handshake_timeout)
-        .close_grace(args.close_grace)
-        .drain_timeout(args.drain_timeout)
-        .keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()))
-        .memory_limit(args.memory_limit)
-        .memory_headroom(args.memory_headroom)
-        .descriptor_limit(args.descriptor_limit.into()))
+    Ok(limits(file, builder, args))
+}
+
+/// Applies the options for time and memory, and the defaults of the command.
+fn limits<R>(file: &FromFile, mut builder: Builder<R>, args: &TransportArgs) -> Builder<R> {
+    if file.lacks("connect_timeout") {
+        builder = builder.connect_timeout(args.connect_timeout);
+    }
+    if file.lacks("handshake_timeout") {
+        builder = builder.handshake_timeout(args.handshake_timeout);
+    }
+    if file.lacks("close_grace") {
+        builder = builder.close_grace(args.close_grace);
+    }
+    if file.lacks("drain_timeout") {
+        builder = builder.drain_timeout(args.drain_timeout);
+    }
+    if file.lacks("keepalive") {
+        builder = builder.keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()));
+    }
+    if file.lacks("memory_limit") {
+        builder = builder.memory_limit(args.memory_limit);
+    }
+    if file.lacks("memory_headroom") {
+        builder = builder.memory_headroom(args.memory_headroom);
+    }
+    if file.lacks("descriptor_limit") {
+        builder = builder.descriptor_limit(args.descriptor_limit.into());
+    }
+    builder
+}
+
+/// Applies the number of handshakes at the same time.
+pub(crate) fn handshake_limit<R>(file: &FromFile, builder: Builder<R>, count: u32) -> Builder<R> {
+    if file.lacks("handshake_limit") {
+        builder.handshake_limit(usize::try_from(count).unwrap_or(usize::MAX))
+    } else {
+        builder
+    }
+}
+
+/// Applies the number of instances to keep ready.
+pub(crate) fn stock<R>(file: &FromFile, builder: Builder<R>, count: u16) -> Builder<R> {
+    if file.lacks("stock") {
+        builder.stock(count.into())
+    } else {
+        builder
+    }
 }
 
 /// Reads the configuration that an option names.
