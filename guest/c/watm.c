@@ -57,6 +57,52 @@ int32_t watm_dial_address(const char *network, const char *address) {
     return water_dial(&networks, 1, &addresses, 1);
 }
 
+// ---- Encryption by the host ----
+
+// In WebAssembly, a pointer to a function is its place in the module's table. A call compares the
+// types.
+typedef int32_t (*key_function)(uint32_t, const void *, size_t, uint32_t *);
+typedef int32_t (*close_function)(uint32_t);
+typedef int32_t (*operation)(uint32_t, const void *, const void *, size_t, const void *, size_t,
+                             void *);
+
+// The functions that this library knows. A later host has more, behind these.
+enum { AEAD_KEY, AEAD_CLOSE, AEAD_SEAL, AEAD_OPEN, AEAD_FUNCTIONS };
+
+// The place of the first function, or 0.
+static uintptr_t aead_first;
+
+int32_t watm_aead_take(uint32_t first, uint32_t count) {
+    if (first == 0 || count < AEAD_FUNCTIONS) return ENOSYS;
+    aead_first = first;
+    return 0;
+}
+
+int32_t watm_aead_key(enum watm_aead_algorithm algorithm, const void *key, size_t length) {
+    if (aead_first == 0) return -ENOSYS;
+    uint32_t handle = 0;
+    int32_t error = ((key_function)(aead_first + AEAD_KEY))(algorithm, key, length, &handle);
+    return error != 0 ? -error : (int32_t)handle;
+}
+
+void watm_aead_close(int32_t key) {
+    if (aead_first != 0) ((close_function)(aead_first + AEAD_CLOSE))((uint32_t)key);
+}
+
+int32_t watm_aead_seal(int32_t key, const void *nonce, const void *aad, size_t aad_length,
+                       const void *plain, size_t length, void *sealed) {
+    if (aead_first == 0) return -ENOSYS;
+    operation seal = (operation)(aead_first + AEAD_SEAL);
+    return -seal((uint32_t)key, nonce, aad, aad_length, plain, length, sealed);
+}
+
+int32_t watm_aead_open(int32_t key, const void *nonce, const void *aad, size_t aad_length,
+                       const void *sealed, size_t length, void *plain) {
+    if (aead_first == 0) return -ENOSYS;
+    operation open = (operation)(aead_first + AEAD_OPEN);
+    return -open((uint32_t)key, nonce, aad, aad_length, sealed, length, plain);
+}
+
 // ---- The log ----
 
 static void log_bytes(const char *line, size_t length) {

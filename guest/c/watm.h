@@ -192,6 +192,58 @@ void watm_log(const char *line);
 // The same with the formats of printf. A line is cut after 511 bytes.
 __attribute__((format(printf, 1, 2))) void watm_logf(const char *format, ...);
 
+// ---- Encryption by the host, where it offers that ----
+//
+// AES-GCM and ChaCha20-Poly1305 on the processor's instructions, which WebAssembly does not have. It
+// is the extension watm_ext_aead_v1 of the runtime watm, not a part of WATM v1. Other hosts do not
+// know it, so that a module needs a cipher of its own as well:
+//
+//     WATM_HOST_AEAD;                                    // at the top level of a source file
+//     int32_t key = watm_aead_key(WATM_AES_256_GCM, bytes, 32);
+//     if (key < 0) ...                                   // the module's own cipher
+//
+// The module is linked with -Wl,--export-table,--growable-table. Without that, nothing is offered.
+// `watm inspect` tells, and `watm dial --no-host-aead` makes no offer. docs/authors.md of the runtime
+// defines the extension.
+
+enum watm_aead_algorithm {
+    WATM_AES_128_GCM = 1,       // a key of 16 bytes
+    WATM_AES_256_GCM = 2,       // 32 bytes
+    WATM_CHACHA20_POLY1305 = 3, // 32 bytes
+};
+
+// Bytes of a nonce, which must never seal two messages with one key, and of the tag, which follows
+// a sealed message.
+#define WATM_AEAD_NONCE 12
+#define WATM_AEAD_TAG 16
+
+// Gives the host a key. Returns its handle, which is never 0. -ENOSYS if the host offers nothing,
+// -EINVAL for a key of another length, -ENFILE beyond 64 keys at a time.
+int32_t watm_aead_key(enum watm_aead_algorithm algorithm, const void *key, size_t length);
+
+// Has the host wipe a key.
+void watm_aead_close(int32_t key);
+
+// Seals `length` bytes, at most 1 MiB, into `length` + WATM_AEAD_TAG bytes. The additional data, at
+// most 64 KiB, is authenticated too. `sealed` may be `plain`.
+int32_t watm_aead_seal(int32_t key, const void *nonce, const void *aad, size_t aad_length,
+                       const void *plain, size_t length, void *sealed);
+
+// Opens `length` bytes into `length` - WATM_AEAD_TAG bytes. -EBADMSG if they were altered, or sealed
+// with something else: then `plain` has zeros. `plain` may be `sealed`.
+int32_t watm_aead_open(int32_t key, const void *nonce, const void *aad, size_t aad_length,
+                       const void *sealed, size_t length, void *plain);
+
+#define WATM_HOST_AEAD \
+    WATM_EXPORT(watm_ext_aead_v1) int32_t watm_ext_aead_v1(uint32_t first, uint32_t count); \
+    int32_t watm_ext_aead_v1(uint32_t first, uint32_t count) { \
+        return watm_aead_take(first, count); \
+    } \
+    int32_t watm_aead_take(uint32_t first, uint32_t count)
+
+// Takes what the host offers: `count` functions, the first at `first` in the table.
+int32_t watm_aead_take(uint32_t first, uint32_t count);
+
 // ---- The raw level: for modules that need other exports, or another loop ----
 //
 // Compiled with -DWATM_RAW, watm.c has only the log and the functions below. Then the module

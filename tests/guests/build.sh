@@ -107,6 +107,7 @@ build_all() {
     c dialmany -- dialmany.c library/registration.c library/worker.c
     c compute -- compute.c "${whole[@]}"
     c faulty -- faulty.c
+    c aead -Wl,--export-table,--growable-table -- aead.c "${module[@]}"
     local generation
     for generation in 1 2 3; do
         c "generation$generation" -DGENERATION="$generation" -- generations.c "${module[@]}"

@@ -166,7 +166,9 @@ def proxy(port, pieces=whole, record=None, forth_whole=False, back_whole=False):
 class Bed:
     """Starts programs, and ends them all when the block ends."""
 
-    def __init__(self):
+    def __init__(self, options=()):
+        # Options for all `watm` commands that run the module.
+        self.options = list(options)
         self.directory = tempfile.TemporaryDirectory(prefix="shadowsocks-")
         self.path = pathlib.Path(self.directory.name)
         self.watm = watm_command()
@@ -213,7 +215,7 @@ class Bed:
         """A `watm` command that listens. Returns the process and its port."""
         process = self.start(
             self.watm, command, "--module", module, "--config", config, "--listen", "127.0.0.1:0",
-            "--cache-dir", self.path / "cache", *arguments, output=subprocess.PIPE,
+            "--cache-dir", self.path / "cache", *self.options, *arguments, output=subprocess.PIPE,
         )
         return process, self.port_of(process)
 

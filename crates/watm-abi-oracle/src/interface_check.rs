@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use watm_abi::{
     Entry, ExportDecl, ImportDecl, InterfaceError, ItemKind, ModuleKind, Role, Signature, ValType,
-    check, export_signature, exports, import_signature, imports, names,
+    check, export_signature, exports, extension_signature, import_signature, imports, names,
 };
 
 use crate::List;
@@ -35,8 +35,8 @@ pub enum ExportName {
     Known(u8),
     /// The memory.
     Memory,
-    /// A name that only modules of other versions export. It is rare, because it hides all other
-    /// mistakes.
+    /// A name beside the interface: an extension's, or one that only modules of other versions
+    /// export. The latter is rare, because it hides all other mistakes.
     Version(u8),
     /// Any name.
     Other(String),
@@ -130,6 +130,11 @@ fn check_message(problem: &InterfaceError) {
         expected,
         found,
     }
+    | InterfaceError::ExtensionSignature {
+        name,
+        expected,
+        found,
+    }
     | InterfaceError::ImportSignature {
         name,
         expected,
@@ -155,6 +160,7 @@ fn model(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<In
 
     let mut problems = problems_of_memory(exports);
     problems.extend(problems_of_functions(exports));
+    problems.extend(problem_of_extension(exports));
     problems.extend(problems_of_imports(imports));
     if !problems.is_empty() {
         return Err(problems);
@@ -246,6 +252,18 @@ fn problems_of_functions(exports: &[ExportDecl]) -> Vec<InterfaceError> {
     problems
 }
 
+fn problem_of_extension(exports: &[ExportDecl]) -> Option<InterfaceError> {
+    let name = "watm_ext_aead_v1";
+    let kind = exported(exports, name)?;
+    let expected = extension_signature(name)?;
+    let wrong = *kind != ItemKind::Function(expected.clone());
+    wrong.then(|| InterfaceError::ExtensionSignature {
+        name: name.to_owned(),
+        expected,
+        found: kind.to_string(),
+    })
+}
+
 /// Problems of the imports: the first 20, and the number of the others.
 fn problems_of_imports(imports: &[ImportDecl]) -> Vec<InterfaceError> {
     let mut problems: Vec<_> = imports.iter().filter_map(problem_of_import).collect();
@@ -305,7 +323,7 @@ impl InterfaceCase {
     fn exports(&self) -> Vec<ExportDecl> {
         let resolve = |(name, kind): &(ExportName, KindChoice)| {
             let name = name.resolve();
-            let kind = kind.resolve(export_signature(&name));
+            let kind = kind.resolve(export_signature(&name).or_else(|| extension_signature(&name)));
             ExportDecl { name, kind }
         };
         let mut list = Vec::new();
@@ -349,6 +367,7 @@ impl ExportName {
             ExportName::Version(dice) => match dice % 16 {
                 0 => names::USERPIPE.to_owned(),
                 1 => names::V0_MARK.to_owned(),
+                2..=5 => names::EXT_AEAD.to_owned(),
                 _ => "malloc".to_owned(),
             },
             ExportName::Other(name) => name.clone(),

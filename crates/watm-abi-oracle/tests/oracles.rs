@@ -167,6 +167,7 @@ fn modules_are_accepted_and_refused_as_the_model_says() {
         "DraftV1",
         "MissingExport",
         "ExportSignature",
+        "ExtensionSignature",
         "ExportKind",
         "SharedMemory",
         "Memory64",

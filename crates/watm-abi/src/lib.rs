@@ -58,6 +58,7 @@ pub use wasi::{
 mod watm;
 pub use watm::{
     Entry, ExportDecl, GuestError, ImportDecl, InterfaceError, ItemKind, MAX_STRING, ModuleKind,
-    Role, Roles, Signature, ValType, ValTypes, check, decode_errno, decode_value, encode_result,
-    export_signature, exports, gather_string, import_signature, imports, names,
+    Role, Roles, Signature, ValType, ValTypes, aead_functions, check, decode_errno, decode_value,
+    encode_result, export_signature, exports, extension_signature, gather_string, import_signature,
+    imports, names,
 };

@@ -14,7 +14,9 @@ mod guest_result;
 pub use guest_result::{GuestError, decode_errno, decode_value, encode_result};
 
 mod interface;
-pub use interface::{export_signature, exports, import_signature, imports};
+pub use interface::{
+    aead_functions, export_signature, exports, extension_signature, import_signature, imports,
+};
 
 mod interface_error;
 pub use interface_error::InterfaceError;

@@ -20,9 +20,12 @@ mod new;
 mod policy;
 mod serve;
 mod transport;
+mod trust;
 mod value;
+mod verify;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches as _, Parser, Subcommand};
@@ -41,7 +44,9 @@ pub(crate) use new::NewArgs;
 pub(crate) use policy::PolicyArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
 pub(crate) use transport::{RunArgs, TransportArgs};
-pub(crate) use value::{Language, ProjectName};
+pub(crate) use trust::TrustArgs;
+pub(crate) use value::{KeyOrFile, Language, ProjectName};
+pub(crate) use verify::VerifyArgs;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -74,6 +79,7 @@ Examples:
   watm new mytransport                  make a project for a module of your own
   watm build mytransport                build the module of a project
   watm inspect plain.wasm               show what a module can do, and its problems
+  watm verify plain.wasm --trusted-key minisign.pub   check who has signed it
   watm check plain.wasm                 run it, and report how it behaves
   watm demo plain.wasm                  send a file through it and back, and compare
   watm listen --module plain.wasm --listen 0.0.0.0:7000 --forward 127.0.0.1:80
@@ -91,6 +97,7 @@ pub(crate) enum Command {
     New(NewArgs),
     Build(BuildArgs),
     Inspect(InspectArgs),
+    Verify(VerifyArgs),
     Check(CheckArgs),
     Dial(DialArgs),
     DialFixed(DialFixedArgs),
@@ -151,17 +158,20 @@ impl Args {
                     && args.forward.is_none()
                     && args.serve.source.config_file.is_none(),
             ),
+            Command::Verify(args) => {
+                let for_one = args.sha256.is_some() || args.trust.signature.is_some();
+                if for_one && args.files.len() > 1 {
+                    let message = "--sha256 and --signature are those of one file: verify the \
+                                   others in another run";
+                    return Err(Self::conflict("verify", message));
+                }
+                return Ok(self);
+            }
             _ => return Ok(self),
         };
         if !on_stdio {
             return Ok(self);
         }
-        let mut command = Self::command();
-        // The usage line that is printed is then that of this command.
-        command.build();
-        let command = command
-            .find_subcommand_mut(name)
-            .map_or_else(Self::command, |found| found.clone());
         let other = if name == "listen" {
             "--forward"
         } else {
@@ -171,8 +181,17 @@ impl Args {
             "--inherit-stdio needs {other}: without it, standard input and output are the \
              connection, and the module's output would mix with it"
         );
-        let mut command = command;
-        Err(command.error(ErrorKind::ArgumentConflict, message))
+        Err(Self::conflict(name, message))
+    }
+
+    /// An error about the options of a command.
+    fn conflict(name: &str, message: impl Display) -> clap::Error {
+        let mut command = Self::command();
+        // The usage line that is printed is then that of this command.
+        command.build();
+        let command = command.find_subcommand_mut(name);
+        let mut command = command.map_or_else(Self::command, |found| found.clone());
+        command.error(ErrorKind::ArgumentConflict, message)
     }
 }
 

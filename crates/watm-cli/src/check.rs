@@ -8,35 +8,54 @@
 //! The partner is the module itself in the opposite role, another module, or a plain socket. A probe
 //! in the host counts what the module asks for, and has streams answer as those of other hosts do.
 
+mod arrivals;
+mod damage;
 mod data;
 mod economy;
 mod flow;
 mod line;
 mod others;
+mod partner;
 mod probe;
+mod refusal;
 mod report;
 mod rules;
 mod set_up;
 mod side;
+mod stretches;
+mod tap;
 
 use std::path::PathBuf;
 
 use watm_abi::Role;
 use watm_wasmer::{ModuleInfo, TransportModule};
 
-use self::line::{Given, Line, Partner, Subject};
+use self::line::{Line, Subject};
+use self::partner::{Given, Partner};
 use self::probe::Manner;
 use self::report::Report;
 use self::rules::Rule;
-use self::set_up::SetUp;
 use crate::args::{CheckArgs, TransportArgs};
 use crate::inspect::role_name;
 use crate::setup;
 use crate::terminal::failure::{Failure, chain};
 
+/// The exit code if the module could not be checked. 1 says that it does not pass.
+const NOT_CHECKED: u8 = 3;
+
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
+    match passes(args) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::silent()),
+        Err(failure) => Err(failure.with_exit_code(NOT_CHECKED)),
+    }
+}
+
+/// Checks a module, and returns whether it passes.
+fn passes(args: &CheckArgs) -> Result<bool, Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
+    setup::verify(&loader, &bytes)?;
     let info = ModuleInfo::parse(&bytes)?;
     let is_whole = info.problems().is_empty();
     let roles = if is_whole {
@@ -53,7 +72,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let config = read(&args.transport.config, "--config")?;
     let peer_config = read(&args.peer_config, "--peer-config")?;
     let peer = match &args.peer {
-        Some(path) => Some(setup::load(path, &args.load)?),
+        Some(path) => {
+            // The signature that is named is that of the module. The peer's is beside it.
+            let mut load = args.load.clone();
+            load.trust.signature = None;
+            Some(setup::load(path, &load)?)
+        }
         None => None,
     };
     let mut report = Report::new(&args.module, &info, !args.json, args.strict)?;
@@ -81,11 +105,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     for problem in problems {
         report.broken(&rules::INTERFACE, problem)?;
     }
-    if report.finish()? {
-        Ok(())
-    } else {
-        Err(Failure::silent())
-    }
+    report.finish()
 }
 
 /// The roles to check: those that were asked for, or all that the module has.
@@ -126,25 +146,26 @@ struct Checked<'a> {
 impl Checked<'_> {
     fn check(&self, roles: &[Role], report: &mut Report) -> Result<(), Failure> {
         for (index, role) in roles.iter().enumerate() {
-            let subject = self.subject(*role);
-            if index == 0 && !set_up::init(&subject, report)? {
+            let subjects = self.subjects(*role);
+            if index == 0 && !set_up::init(&subjects[0], report)? {
                 return Ok(());
             }
             report.begin(*role)?;
-            self.check_role(&subject, report)?;
+            self.check_role(&subjects, report)?;
         }
         Ok(())
     }
 
-    fn check_role(&self, subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
+    fn check_role(&self, subjects: &[Subject<'_>], report: &mut Report) -> Result<(), Failure> {
         let size = usize::try_from(self.args.size).unwrap_or(usize::MAX).max(1);
-        let has_own_peer = self.args.peer.is_some() || self.args.peer_config.is_some();
-        let SetUp::Works(subject) = &set_up::role(subject, has_own_peer, report)? else {
+        let Some(subject) = &set_up::role(subjects, report)? else {
             return Ok(());
         };
         set_up::refused_dial(subject, report)?;
         set_up::strange_peers(subject, report)?;
-        if !subject.has_module_as_partner() && !data::passes_through(subject)? {
+        set_up::silent_peer(subject, report)?;
+        let is_alone = !subject.partner.is_module() && !subject.client.is_module();
+        if is_alone && !data::passes_through(subject)? {
             return report.skipped(
                 rules::WITH_DATA,
                 "what arrives at a plain socket is not what was sent: name a module that turns it \
@@ -162,36 +183,57 @@ impl Checked<'_> {
         data::end_of_stream(subject, report)?;
         data::reset(subject, report)?;
         data::control(subject, report)?;
+        damage::cut(subject, report)?;
+        damage::altered(subject, report)?;
         economy::idle(subject, report)?;
         economy::calls(subject, report)?;
         economy::long_run(subject, size, report)?;
         others::hosts(subject, report)
     }
 
-    fn subject(&self, role: Role) -> Subject<'_> {
-        let opposite: &[Role] = if role == Role::Listener {
-            &[Role::Dialer, Role::FixedDialer]
-        } else {
-            &[Role::Listener]
+    /// The module in a role with the partners that it may work with, the most likely first. The
+    /// partner is a module in the opposite role, or else a plain socket. A relay may expect plain
+    /// clients and do a handshake with its remote, or the other way round, or both.
+    fn subjects(&self, role: Role) -> Vec<Subject<'_>> {
+        let dialer = self.partner(&[Role::Dialer, Role::FixedDialer]);
+        let listener = self.partner(&[Role::Listener]);
+        let socket = Some(Partner::Socket);
+        let partners = match role {
+            Role::Listener => vec![(socket, dialer)],
+            Role::Dialer | Role::FixedDialer => vec![(socket, listener)],
+            Role::Relay => vec![(socket, listener), (dialer, listener), (dialer, socket)],
         };
-        let has = self.peer.roles();
-        let partner = opposite.iter().find(|role| has.contains(**role));
-        Subject {
-            given: Given {
-                module: self.module,
-                args: &self.transport,
-                config: self.config,
-            },
-            role,
-            partner: partner.map_or(Partner::Socket, |role| {
-                let given = Given {
-                    module: self.peer,
+        let with = |(client, partner)| {
+            Some(Subject {
+                given: Given {
+                    module: self.module,
                     args: &self.transport,
-                    config: self.peer_config,
-                };
-                Partner::Module(given, *role)
-            }),
+                    config: self.config,
+                },
+                role,
+                client: client?,
+                partner: partner?,
+                tap: None,
+            })
+        };
+        let mut subjects: Vec<Subject<'_>> = partners.into_iter().filter_map(with).collect();
+        let has_own_peer = self.args.peer.is_some() || self.args.peer_config.is_some();
+        if subjects.is_empty() || !has_own_peer {
+            subjects.extend(with((socket, socket)));
         }
+        subjects
+    }
+
+    /// The partner in the first of these roles that it has.
+    fn partner(&self, roles: &[Role]) -> Option<Partner<'_>> {
+        let has = self.peer.roles();
+        let role = roles.iter().find(|role| has.contains(**role))?;
+        let given = Given {
+            module: self.peer,
+            args: &self.transport,
+            config: self.peer_config,
+        };
+        Some(Partner::Module(given, *role))
     }
 }
 

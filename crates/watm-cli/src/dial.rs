@@ -21,7 +21,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
     let module = file.load(args.module.as_deref(), &args.source, &run.load)?;
     let transport = &run.transport;
-    let dialer = setup::configure_from(&file, Dialer::builder(&module), transport)?;
+    let dialer = setup::configure_from(&file, file.apply(Dialer::builder(&module))?, transport)?;
     if !listen.is_empty() {
         let server = setup::stock(&file, dialer, run.stock).carry_to(remote.as_str());
         return serve(&file, server, &listen, accept, transport);
@@ -37,7 +37,8 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
     let module = file.load(args.module.as_deref(), &args.source, &run.load)?;
     let transport = &run.transport;
-    let mut dialer = setup::configure_from(&file, FixedDialer::builder(&module), transport)?;
+    let mut dialer =
+        setup::configure_from(&file, file.apply(FixedDialer::builder(&module))?, transport)?;
     if file.lacks("policy") {
         dialer = dialer.policy(AddressPolicy::from(&args.policy));
     }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use watm_wasmer::{Address, Config, ListenAddress, Role, TransportModule, Tunnel};
+use watm_wasmer::{
+    Address, Builder, Config, ListenAddress, Role, TransportModule, Tunnel, TunnelRole,
+};
 
 use crate::args::{ConfigFileArgs, LoadArgs, RunArgs};
 use crate::setup;
@@ -20,6 +22,7 @@ const REPLACED: &[(&str, &str)] = &[
     ("deny", "policy"),
     ("allow_all", "policy"),
     ("nat64_prefix", "policy"),
+    ("no_host_aead", "host_aead"),
     ("connect_timeout", "connect_timeout"),
     ("handshake_timeout", "handshake_timeout"),
     ("close_grace", "close_grace"),
@@ -78,8 +81,12 @@ impl FromFile {
         !self.tunnel.as_ref().is_some_and(|tunnel| tunnel.sets(key))
     }
 
-    pub(crate) fn tunnel(&self) -> Option<&Tunnel> {
-        self.tunnel.as_ref()
+    /// Applies what the file says to a builder.
+    pub(crate) fn apply<R: TunnelRole>(&self, builder: Builder<R>) -> Result<Builder<R>, Failure> {
+        match &self.tunnel {
+            Some(tunnel) => Ok(tunnel.configure(builder)?),
+            None => Ok(builder),
+        }
     }
 
     /// Loads the module that the option names, or else the file.

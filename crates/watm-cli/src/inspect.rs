@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
-use watm_abi::{Excerpt, ItemKind, Role, ValTypes};
-use watm_wasmer::{ModuleInfo, ModuleLoader};
+use watm_abi::{Excerpt, ItemKind, Role, ValTypes, names};
+use watm_wasmer::{HostAead, ModuleInfo, ModuleLoader, SignatureInfo};
 
 use crate::args::{InspectArgs, LoadArgs};
 use crate::setup;
@@ -23,11 +23,12 @@ const PAGE_KIB: u64 = 64;
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let loader = setup::loader(&args.module, &args.load)?;
     let bytes = loader.read_file(&args.module)?;
+    let signature = setup::verify(&loader, &bytes)?;
     let info = ModuleInfo::parse(&bytes)?;
     let problems = problems(&loader, &info, &bytes, &args.load);
     let ok = problems.is_empty();
 
-    let report = Report::new(&args.module, &info, problems);
+    let report = Report::new(&args.module, &info, signature.as_ref(), problems);
     if args.json {
         output::json(&report)?;
     } else {
@@ -65,20 +66,46 @@ struct Report<'a> {
     name: Option<&'a str>,
     size: u64,
     sha256: String,
+    signature: Option<Signature>,
     ok: bool,
     interface: Option<&'static str>,
     roles: Vec<&'static str>,
     memory: Option<Memory>,
+    extensions: Vec<Extension>,
     producers: Vec<Producer<'a>>,
     imports: Vec<Import<'a>>,
     exports: Vec<Export<'a>>,
     problems: Vec<String>,
 }
 
+/// A signature that holds.
+#[derive(Serialize)]
+pub(crate) struct Signature {
+    pub(crate) key: String,
+    pub(crate) trusted_comment: String,
+}
+
+impl From<&SignatureInfo> for Signature {
+    fn from(info: &SignatureInfo) -> Self {
+        Self {
+            key: info.key_id().to_string(),
+            trusted_comment: info.trusted_comment().to_owned(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Memory {
     min_pages: u64,
     max_pages: Option<u64>,
+}
+
+/// What the module takes of this runtime beyond WATM v1.
+#[derive(Serialize)]
+struct Extension {
+    name: &'static str,
+    /// Why it cannot have it.
+    hindrance: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -107,9 +134,9 @@ struct Export<'a> {
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Kind<'a> {
     Function {
-        #[serde(serialize_with = "names")]
+        #[serde(serialize_with = "type_names")]
         params: &'a ValTypes,
-        #[serde(serialize_with = "names")]
+        #[serde(serialize_with = "type_names")]
         results: &'a ValTypes,
     },
     Memory {
@@ -128,12 +155,29 @@ enum Kind<'a> {
     clippy::ref_option,
     reason = "serde passes a field by reference"
 )]
-fn names<S: Serializer>(types: &&ValTypes, serializer: S) -> Result<S::Ok, S::Error> {
+fn type_names<S: Serializer>(types: &&ValTypes, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(types.iter().map(|ty| ty.name()))
 }
 
+fn extensions(info: &ModuleInfo) -> Vec<Extension> {
+    let hindrance = match info.host_aead() {
+        HostAead::Wanted => None,
+        HostAead::Hindered(why) => Some(why),
+        _ => return Vec::new(),
+    };
+    vec![Extension {
+        name: names::EXT_AEAD,
+        hindrance,
+    }]
+}
+
 impl<'a> Report<'a> {
-    fn new(file: &Path, info: &'a ModuleInfo, problems: Vec<String>) -> Self {
+    fn new(
+        file: &Path,
+        info: &'a ModuleInfo,
+        signature: Option<&SignatureInfo>,
+        problems: Vec<String>,
+    ) -> Self {
         let follows = info.problems().is_empty();
         let producers = info.producers().iter().map(|producer| Producer {
             field: &producer.field,
@@ -155,6 +199,7 @@ impl<'a> Report<'a> {
             name: info.name(),
             size: info.size(),
             sha256: info.sha256().to_string(),
+            signature: signature.map(Signature::from),
             ok: problems.is_empty(),
             interface: follows.then_some("watm-v1"),
             roles: info.roles().iter().map(role_name).collect(),
@@ -162,6 +207,7 @@ impl<'a> Report<'a> {
                 min_pages: memory.min_pages,
                 max_pages: memory.max_pages,
             }),
+            extensions: extensions(info),
             producers: producers.collect(),
             imports: imports.collect(),
             exports: exports.collect(),
@@ -178,10 +224,21 @@ impl<'a> Report<'a> {
         }
         line("size", &count(self.size))?;
         line("sha256", &self.sha256)?;
+        if let Some(signature) = &self.signature {
+            line("signed by", &signature.key)?;
+            line("comment", &Excerpt(&signature.trusted_comment).to_string())?;
+        }
         let interface = self.interface.map_or("not WATM v1", |_| "WATM v1");
         line("interface", interface)?;
         line("roles", &or_none(self.roles.join(", ")))?;
         line("memory", &self.memory_text())?;
+        for Extension { name, hindrance } in &self.extensions {
+            let state = match hindrance {
+                None => "the host encrypts for the module".to_owned(),
+                Some(why) => format!("not possible, since {why}"),
+            };
+            line("extension", &format!("{name} ({state})"))?;
+        }
         for Producer {
             field,
             name,

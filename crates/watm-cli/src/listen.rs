@@ -31,8 +31,12 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         return Err(Failure::new(message));
     }
     let module = file.load(args.serve.module.as_deref(), source, &run.load)?;
-    let builder = setup::configure_from(&file, Listener::builder(&module), &run.transport)?;
-    let builder = setup::handshake_limit(&file, builder, args.serve.handshake_limit);
+    let builder = file.apply(Listener::builder(&module))?;
+    let mut builder = setup::configure_from(&file, builder, &run.transport)?;
+    if file.lacks("handshake_limit") {
+        let limit = args.serve.handshake_limit;
+        builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
     let signals = Signals::install()?;
     open_files::raise_limit();
     let Some(target) = &forward else {

@@ -1,7 +1,7 @@
 //! The `watm` command: inspects transport modules and carries traffic through them.
 //!
 //! This file chooses what to run and turns the result into an exit code: 0 for success, 1 for a
-//! failure, 2 for a usage error. Modules and transports belong to the library, `watm-wasmer`.
+//! failure, 2 for a usage error, and 3 if `watm check` could not check. Modules and transports belong to the library, `watm-wasmer`.
 
 mod args;
 mod bench;
@@ -19,6 +19,7 @@ mod new;
 mod relay;
 mod setup;
 mod terminal;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
-            ExitCode::FAILURE
+            ExitCode::from(failure.exit_code())
         }
     }
 }
@@ -50,6 +51,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Dial(args) => dial::run(&args),
         Command::DialFixed(args) => dial::run_fixed(&args),

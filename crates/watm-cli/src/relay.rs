@@ -21,8 +21,12 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         return Err(missing("where to listen", "--listen", source));
     }
     let module = file.load(args.serve.module.as_deref(), source, &run.load)?;
-    let builder = setup::configure_from(&file, Relay::builder(&module), &run.transport)?;
-    let builder = setup::handshake_limit(&file, builder, args.serve.handshake_limit);
+    let builder = file.apply(Relay::builder(&module))?;
+    let mut builder = setup::configure_from(&file, builder, &run.transport)?;
+    if file.lacks("handshake_limit") {
+        let limit = args.serve.handshake_limit;
+        builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
     let mut builder = setup::stock(&file, builder, run.stock)
         .connection_limit(file.connection_limit(args.max_connections));
     if file.lacks("policy") {

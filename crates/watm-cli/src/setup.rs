@@ -1,14 +1,16 @@
 //! Turns options into library settings: loads the module and configures what runs it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use watm_wasmer::{
-    AddressPolicy, ArtifactCache, Builder, CacheError, ModuleLoader, Stdio, TransportModule,
+    AddressPolicy, ArtifactCache, Builder, CacheError, KeyError, LoadError, ModuleLoader,
+    SignatureInfo, Stdio, TransportModule, TrustedKey,
 };
 
-use crate::args::{CacheDirectoryArgs, LoadArgs, PolicyArgs, TransportArgs};
+use crate::args::{CacheDirectoryArgs, KeyOrFile, LoadArgs, PolicyArgs, TransportArgs, TrustArgs};
 use crate::from_file::FromFile;
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
@@ -30,6 +32,10 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
     if let Some(hash) = args.sha256 {
         loader = loader.sha256(hash);
     }
+    if !args.trust.trusted_key.is_empty() {
+        let keys = trusted_keys(&args.trust)?;
+        loader = demanding(loader, path, &args.trust, &keys);
+    }
     let cache = cache(args)?;
     let remark = cache
         .as_ref()
@@ -49,6 +55,57 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
         Some(cache) => loader.cache(cache),
         None => loader,
     })
+}
+
+/// A loader that demands a signature of the file at `path` by one of the keys.
+pub(crate) fn demanding(
+    loader: ModuleLoader,
+    path: &Path,
+    args: &TrustArgs,
+    keys: &[TrustedKey],
+) -> ModuleLoader {
+    let loader = loader.trusted_keys(keys.iter().cloned());
+    match &args.signature {
+        Some(signature) => loader.signature_file(signature),
+        None => {
+            let mut beside = OsString::from(path);
+            beside.push(".minisig");
+            loader.signature_file(Path::new(&beside))
+        }
+    }
+}
+
+/// Verifies the signature of a module that is looked into before it is loaded. Another hash than the
+/// expected is a problem of the module, and told with the others.
+pub(crate) fn verify(
+    loader: &ModuleLoader,
+    bytes: &[u8],
+) -> Result<Option<SignatureInfo>, Failure> {
+    match loader.verify(bytes) {
+        Ok(signature) => Ok(signature),
+        Err(LoadError::Hash { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The keys that the options name.
+pub(crate) fn trusted_keys(args: &TrustArgs) -> Result<Vec<TrustedKey>, Failure> {
+    let keys = args.trusted_key.iter();
+    keys.map(|key| match key {
+        KeyOrFile::Key(key) => Ok(key.clone()),
+        KeyOrFile::File(path) => TrustedKey::from_file(path).map_err(|error| {
+            let hint = match &error {
+                KeyError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                    "a key has 56 characters that begin with RW; anything else is taken for a file"
+                }
+                KeyError::Read { .. } => "check the option --trusted-key",
+                _ => "the public key is in the file that `minisign -G` made, such as minisign.pub",
+            };
+            let message = format!("cannot use the trusted key {}", path.display());
+            Failure::because(message, error).hint(hint)
+        }),
+    })
+    .collect()
 }
 
 pub(crate) fn load(path: &Path, args: &LoadArgs) -> Result<TransportModule, Failure> {
@@ -89,15 +146,12 @@ pub(crate) fn configure<R>(
     configure_from(&FromFile::NONE, builder, args)
 }
 
-/// Applies what a configuration file says, and the options.
+/// Applies the options to a builder that has what a configuration file says.
 pub(crate) fn configure_from<R>(
     file: &FromFile,
     mut builder: Builder<R>,
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
-    if let Some(tunnel) = file.tunnel() {
-        builder = tunnel.configure(builder)?;
-    }
     if let Some(path) = &args.config {
         builder = builder.config(read_config(path, "--config")?);
     }
@@ -155,19 +209,13 @@ fn limits<R>(file: &FromFile, mut builder: Builder<R>, args: &TransportArgs) -> 
     if file.lacks("memory_headroom") {
         builder = builder.memory_headroom(args.memory_headroom);
     }
+    if file.lacks("host_aead") {
+        builder = builder.host_aead(!args.no_host_aead);
+    }
     if file.lacks("descriptor_limit") {
         builder = builder.descriptor_limit(args.descriptor_limit.into());
     }
     builder
-}
-
-/// Applies the number of handshakes at the same time.
-pub(crate) fn handshake_limit<R>(file: &FromFile, builder: Builder<R>, count: u32) -> Builder<R> {
-    if file.lacks("handshake_limit") {
-        builder.handshake_limit(usize::try_from(count).unwrap_or(usize::MAX))
-    } else {
-        builder
-    }
 }
 
 /// Applies the number of instances to keep ready.

@@ -8,7 +8,9 @@ use watm_abi::FD_LIMIT;
 
 use crate::outputs::outputs;
 use crate::process;
-use crate::remote::{Answer, DESCRIPTOR_LIMIT, Internal, MEMORY, Remote, functions};
+use crate::remote::{
+    Answer, DESCRIPTOR_LIMIT, Internal, MEMORY, Remote, functions, imported_functions,
+};
 use crate::watchdog;
 
 /// The first number after the standard streams. A new descriptor gets the lowest free number from
@@ -140,6 +142,18 @@ impl HostCallCase {
             Internal::Pipe
         } else {
             Internal::Plain
+        }
+    }
+}
+
+impl Call {
+    /// The number of the function. The last values of the byte are for the extension, so that
+    /// inputs that were found before it keep their meaning.
+    fn number(&self) -> usize {
+        let imported = imported_functions();
+        match self.function.checked_sub(0xe0) {
+            Some(rest) => imported + usize::from(rest) % (functions().len() - imported),
+            None => usize::from(self.function) % imported,
         }
     }
 }
@@ -290,7 +304,7 @@ fn run(call: &Call, remote: &Remote, open: &mut Table) -> HostCallEnd {
         let (at, bytes) = preparation.bytes(remote);
         answered!(remote.poke(at.into(), &bytes));
     }
-    let number = usize::from(call.function) % functions().len();
+    let number = call.number();
     let function = &functions()[number];
     let arguments = call.arguments.map(|argument| argument.value(remote));
     if cuts_the_orders_off(function.name, &arguments, remote) {

@@ -2,7 +2,8 @@
 //!
 //! Each oracle takes a case, runs it with real connections on loopback, and panics when a promise
 //! is broken: a wrong answer, a write to memory that was not named, a late end, something left
-//! over. Only the oracles of the address policy and of configuration files make no connections. Cases are built from
+//! over. The oracles of the address policy, of trust and of configuration files make no connections.
+//! Cases are built from
 //! arbitrary bytes, weighted towards the boundaries where mistakes live. The tests of this crate
 //! and the targets in `fuzz/` run the same oracles.
 
@@ -39,4 +40,7 @@ mod reading;
 pub use reading::{Count, Part, ReadingCase, ReadingEnd, Until, reading, reading_of};
 
 mod remote;
+mod trust;
+pub use trust::{Subject, TrustCase, TrustEnd, trust};
+
 mod watchdog;

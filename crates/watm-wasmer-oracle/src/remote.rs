@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use watm_abi::{Signature, ValType, imports, names};
+use watm_abi::{Signature, ValType, aead_functions, imports, names};
 use watm_wasmer::{Builder, Carried, Conn, Dialer, End, TransportError, TransportModule};
 
 use crate::peer;
@@ -28,16 +28,19 @@ const ANSWER_AT: u32 = ORDER + 192;
 
 /// A host function.
 pub(crate) struct Function {
+    /// The module that it is imported from. Empty for one of an extension, which is in the table.
     pub(crate) module: &'static str,
     pub(crate) name: &'static str,
     pub(crate) signature: Signature,
 }
 
-/// Every host function, by number.
+/// Every host function, by number: first those that are imported.
 pub(crate) fn functions() -> &'static [Function] {
     static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
     FUNCTIONS.get_or_init(|| {
+        let extension = aead_functions().map(|(name, signature)| ("", name, signature));
         imports()
+            .chain(extension)
             .map(|(module, name, signature)| Function {
                 module,
                 name,
@@ -45,6 +48,11 @@ pub(crate) fn functions() -> &'static [Function] {
             })
             .collect()
     })
+}
+
+/// Number of those that are imported.
+pub(crate) fn imported_functions() -> usize {
+    functions().len() - aead_functions().len()
 }
 
 /// Maximum number of host descriptors. It is low, so that cases reach it.
@@ -274,12 +282,20 @@ impl Write for &Application {
 /// The guest, in the text format.
 fn text() -> String {
     let numbered = || functions().iter().enumerate();
-    let imports: String = numbered().map(|(number, f)| import(number, f)).collect();
+    let imports: String = numbered()
+        .take(imported_functions())
+        .map(|(number, f)| import(number, f))
+        .collect();
     let calls: String = numbered().map(|(number, f)| call(number, f)).collect();
     format!(
         r#"(module
         {imports}
         (memory (export "memory") 3)
+        (table (export "{table}") 1 funcref)
+        (global $extension (mut i32) (i32.const 0))
+        (func (export "{take}") (param $first i32) (param i32) (result i32)
+          (global.set $extension (local.get $first))
+          (i32.const 0))
         (global $internal (mut i32) (i32.const 0))
         (global $net (mut i32) (i32.const 0))
         (global $control (mut i32) (i32.const 0))
@@ -290,6 +306,8 @@ fn text() -> String {
         {})"#,
         move_function(),
         exported_functions(),
+        table = names::TABLE,
+        take = names::EXT_AEAD,
     )
 }
 
@@ -300,15 +318,19 @@ fn import(number: usize, function: &Function) -> String {
         name,
         signature,
     } = function;
+    let ty = function_type(signature);
+    format!("(import \"{module}\" \"{name}\" (func $f{number}{ty}))\n")
+}
+
+/// Parameters and results in the text format.
+fn function_type(signature: &Signature) -> String {
     let types = |what: &str, types: &[ValType]| -> String {
         types
             .iter()
             .map(|ty| format!(" ({what} {})", ty.name()))
             .collect()
     };
-    let params = types("param", &signature.params);
-    let results = types("result", &signature.results);
-    format!("(import \"{module}\" \"{name}\" (func $f{number}{params}{results}))\n")
+    types("param", &signature.params) + &types("result", &signature.results)
 }
 
 /// Calls a function with the arguments of the order, if the order asks for this function.
@@ -327,9 +349,16 @@ fn call(number: usize, function: &Function) -> String {
     } else {
         "(return)"
     };
+    let call = match number.checked_sub(imported_functions()) {
+        None => format!("(call $f{number}{arguments})"),
+        Some(place) => format!(
+            "(call_indirect{}{arguments} (i32.add (global.get $extension) (i32.const {place})))",
+            function_type(&function.signature)
+        ),
+    };
     format!(
         "(if (i32.eq (local.get $function) (i32.const {number}))
-          (then (call $f{number}{arguments}) {returned}))\n"
+          (then {call} {returned}))\n"
     )
 }
 

@@ -11,7 +11,8 @@ use watm_wasmer_oracle::assembly::{Assembly, body, function_type, leb, name, sec
 use watm_wasmer_oracle::{
     ConfigCase, ConfigEnd, FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd,
     LoadCase, LoadEnd, Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, ReadingCase,
-    ReadingEnd, Until, config, files, host_calls, load, modules, policy, reading, reading_of,
+    ReadingEnd, TrustCase, TrustEnd, Until, config, files, host_calls, load, modules, policy,
+    reading, reading_of, trust,
 };
 
 /// The reading oracle measures with this.
@@ -144,6 +145,25 @@ fn a_damaged_configuration_is_refused_with_its_place_or_keeps_the_rules() {
 }
 
 #[test]
+fn nothing_holds_but_what_was_signed_and_no_manifest_leads_elsewhere() {
+    let ends = run(0..20_000, |case: &TrustCase| trust(case));
+    for end in [
+        TrustEnd::Holds,
+        TrustEnd::Wrong,
+        TrustEnd::UnknownKey,
+        TrustEnd::NoSignature,
+        TrustEnd::NoKey,
+        TrustEnd::Manifest,
+        TrustEnd::NoManifest,
+    ] {
+        assert!(
+            ends.contains_key(&end),
+            "no case ended as {end:?}: {ends:?}"
+        );
+    }
+}
+
+#[test]
 fn whatever_a_module_declares_reading_it_takes_what_its_size_allows() {
     let ends = run(0..400, |case: &ReadingCase| reading(case));
     for end in [
@@ -217,7 +237,7 @@ fn a_name_that_is_not_valid_is_quoted_in_part() {
     reading_of(&module.bytes(), Until::Compiled);
 }
 
-/// Runs each oracle for a seventh of `ORACLE_SECONDS`, with seeds from `ORACLE_SEED` on.
+/// Runs each oracle for an eighth of `ORACLE_SECONDS`, with seeds from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
 #[allow(clippy::print_stdout, reason = "it is run by hand")]
@@ -227,7 +247,7 @@ fn for_long() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let seed: u64 = number("ORACLE_SEED", 1000);
-    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 7;
+    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 8;
     let seeds = || {
         let until = Instant::now() + each;
         (seed..).take_while(move |_| Instant::now() < until)
@@ -254,4 +274,5 @@ fn for_long() {
         "config: {:?}",
         run(seeds(), |case: &ConfigCase| config(case))
     );
+    println!("trust: {:?}", run(seeds(), |case: &TrustCase| trust(case)));
 }

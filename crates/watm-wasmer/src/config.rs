@@ -24,7 +24,7 @@ use watm_abi::{Excerpt, Role};
 use self::file::{File, RoleName, TunnelTable};
 use self::node::{Document, Step};
 use self::tunnel::{Origin, Source};
-use crate::error::{ConfigFileError, ConfigFileProblem, Place};
+use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace};
 use crate::module::ModuleLoader;
 use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
@@ -32,6 +32,7 @@ use crate::roles::listener::Listener;
 use crate::roles::relay::Relay;
 use crate::roles::server::Server;
 
+pub use self::apply::TunnelRole;
 pub use self::tunnel::Tunnel;
 
 /// Maximum size of a configuration file in bytes.
@@ -99,7 +100,7 @@ impl Config {
                 }
                 _ => ConfigFileProblem::Read(source),
             };
-            ConfigFileError::new(Some(path), Place::default(), problem)
+            ConfigFileError::new(Some(path), KeyPlace::default(), problem)
         })?;
         let is_json = match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => true,
@@ -273,7 +274,7 @@ impl Config {
 
     fn no_such_tunnel(&self, message: String) -> ConfigFileError {
         let problem = ConfigFileProblem::NoSuchTunnel(message);
-        ConfigFileError::new(self.path.as_deref(), Place::default(), problem)
+        ConfigFileError::new(self.path.as_deref(), KeyPlace::default(), problem)
     }
 }
 
@@ -359,7 +360,7 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
 fn within_limit<'b>(bytes: &'b [u8], path: Option<&Path>) -> Result<&'b [u8], ConfigFileError> {
     if bytes.len() as u64 > FILE_LIMIT {
         let problem = ConfigFileProblem::TooLarge { limit: FILE_LIMIT };
-        return Err(ConfigFileError::new(path, Place::default(), problem));
+        return Err(ConfigFileError::new(path, KeyPlace::default(), problem));
     }
     Ok(without_mark(bytes))
 }

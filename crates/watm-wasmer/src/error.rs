@@ -4,21 +4,33 @@
 
 mod configure;
 pub(crate) use configure::missing_role;
-pub use configure::{ConfigError, ListenError};
+pub use configure::{ConfigError, ListenError, ReplaceError};
 
 #[cfg(feature = "config")]
 mod config_file;
 #[cfg(feature = "config")]
-pub(crate) use config_file::Place;
+pub(crate) use config_file::KeyPlace;
 #[cfg(feature = "config")]
 pub use config_file::{ConfigFileError, ConfigFileProblem};
 
 mod load;
 pub use load::LoadError;
 
+#[cfg(feature = "manifest")]
+mod manifest;
+#[cfg(feature = "manifest")]
+pub(crate) use manifest::Place;
+#[cfg(feature = "manifest")]
+pub use manifest::{ManifestError, ManifestProblem};
+
 mod setup;
 pub(crate) use setup::SetupError;
 pub use setup::{AcceptError, DialError};
+
+#[cfg(feature = "signatures")]
+mod signature;
+#[cfg(feature = "signatures")]
+pub use signature::{KeyError, SignatureError};
 
 mod transport;
 pub use transport::{End, TransportError};
@@ -71,7 +83,14 @@ macro_rules! io_errors {
     )*};
 }
 
-io_errors!(DialError, AcceptError, ConfigError, ListenError, LoadError);
+io_errors!(
+    DialError,
+    AcceptError,
+    ConfigError,
+    ListenError,
+    LoadError,
+    ReplaceError
+);
 #[cfg(feature = "config")]
 io_errors!(ConfigFileError);
 

@@ -4,6 +4,8 @@
 //! Only this module and `module` name the engine's types. It knows neither threads nor who asked
 //! for the connection.
 
+#[cfg(feature = "aead")]
+mod aead;
 mod call;
 pub(crate) mod exports;
 mod imports;

@@ -7,6 +7,8 @@
 //! This file holds the state and what is common to the start of all calls. The operations are in
 //! the files of this folder.
 
+#[cfg(feature = "aead")]
+mod aead;
 pub(crate) mod arguments;
 mod clocks;
 mod delivery;
@@ -133,6 +135,9 @@ pub(crate) struct Host {
     prediction: Prediction,
     leaving: Leaving,
     measures: Measures,
+    /// The keys that the guest has the host encrypt with.
+    #[cfg(feature = "aead")]
+    keys: aead::Keys,
     /// Whom to tell of each call, if anybody.
     watch: Option<Box<Watch>>,
     /// The subscriptions and events of a poll, kept for the next poll to reuse.
@@ -163,6 +168,8 @@ impl Host {
             prediction: Prediction::default(),
             leaving: Leaving::default(),
             measures: Measures::default(),
+            #[cfg(feature = "aead")]
+            keys: aead::Keys::default(),
             watch: setup.hook.map(|hook| Box::new(Watch::new(hook))),
             subscriptions: Vec::new(),
             events: Vec::new(),

@@ -75,8 +75,11 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
+//! | `aead` | yes | modules that ask for it have the host encrypt with AES-GCM and ChaCha20-Poly1305: see [`Builder::host_aead`] |
+//! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
+//! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
 //! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime |
-//! | `wat` | yes | modules in the text format |
+//! | `wat` | no | modules in the text format |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
 //! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
 //! | `mio` | no | [`Conn`] and [`Listener`] are event sources of mio |
@@ -113,15 +116,21 @@ mod channel;
 #[cfg(feature = "config")]
 mod config;
 #[cfg(feature = "config")]
-pub use config::{Config, Tunnel};
+pub use config::{Config, Tunnel, TunnelRole};
 mod guest;
 mod threads;
 mod worker;
 
 mod error;
-pub use error::{AcceptError, ConfigError, DialError, End, ListenError, LoadError, TransportError};
+pub use error::{
+    AcceptError, ConfigError, DialError, End, ListenError, LoadError, ReplaceError, TransportError,
+};
 #[cfg(feature = "config")]
 pub use error::{ConfigFileError, ConfigFileProblem};
+#[cfg(feature = "signatures")]
+pub use error::{KeyError, SignatureError};
+#[cfg(feature = "manifest")]
+pub use error::{ManifestError, ManifestProblem};
 
 mod host;
 pub use host::stdio::Stdio;
@@ -129,13 +138,18 @@ pub use host::watch::{CallHook, ExportOutcome, ExportReturn, HostCall, Transfer,
 
 mod module;
 pub use module::cache::{ArtifactCache, CacheError, CachedArtifact};
+pub use module::extension::HostAead;
 pub use module::hash::{ModuleHash, ModuleHashError};
 pub use module::info::{MemoryInfo, ModuleInfo, Producer};
+#[cfg(feature = "manifest")]
+pub use module::manifest::{Manifest, ManifestModule, VerifiedModule};
+#[cfg(feature = "signatures")]
+pub use module::signature::{KeyId, SignatureInfo, TrustedKey};
 pub use module::{ModuleLoader, TransportModule};
 
 mod net;
 pub use net::address::{Address, AddressError, ListenAddress, Network, UnknownNetwork};
-pub use net::connect::{DialAttempt, DialHook};
+pub use net::connect::{DialAttempt, DialHook, Resolver};
 pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
 pub use net::plain;
 pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
@@ -146,6 +160,7 @@ mod roles;
 pub use roles::book::ServerStats;
 pub use roles::builder::Builder;
 pub use roles::carried::Carried;
+pub use roles::chain::pair;
 pub use roles::conn::{Conn, ConnStats};
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
@@ -154,9 +169,11 @@ pub use roles::listener::{Acceptor, Listener};
 pub use roles::pending::{CancelToken, Pending};
 pub use roles::relay::Relay;
 pub use roles::server::{Server, ServerHandle};
+pub use roles::settings::Settings;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub use roles::tasks::{
     AsyncAcceptor, AsyncConn, AsyncDialer, AsyncListener, AsyncReadHalf, AsyncRelay, AsyncWriteHalf,
 };
 
+pub use socket2;
 pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};

@@ -8,16 +8,19 @@ pub(crate) mod complexity;
 pub(crate) mod custom_sections;
 pub(crate) mod data_segments;
 pub(crate) mod engine;
+pub(crate) mod extension;
+pub(crate) mod file;
 pub(crate) mod hash;
 pub(crate) mod info;
 pub(crate) mod instrument;
+#[cfg(feature = "manifest")]
+pub(crate) mod manifest;
 pub(crate) mod recognise;
+#[cfg(feature = "signatures")]
+pub(crate) mod signature;
 pub(crate) mod text;
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +30,12 @@ use watm_abi::{ModuleKind, Role, Roles};
 use crate::error::LoadError;
 use crate::module::cache::ArtifactCache;
 use crate::module::engine::{Compiled, load_compiled};
+use crate::module::extension::HostAead;
+use crate::module::file::ReadError;
 use crate::module::hash::{Hex, ModuleHash};
 use crate::module::info::{ImportedFunction, ModuleInfo};
+#[cfg(feature = "signatures")]
+use crate::module::signature::{Demand, SIGNATURE_LIMIT, SignatureInfo, Source, TrustedKey};
 use crate::module::text::to_binary;
 
 /// Maximum size of a module file in bytes, unless the loader says otherwise.
@@ -40,6 +47,8 @@ struct Inner {
     imported: Box<[ImportedFunction]>,
     name: String,
     compiled: Compiled,
+    #[cfg(feature = "signatures")]
+    signature: Option<SignatureInfo>,
 }
 
 /// A transport module, checked and compiled. Cheap to clone and to share between threads.
@@ -99,6 +108,12 @@ impl TransportModule {
         self.inner.info.sha256()
     }
 
+    /// Who has signed the module, if the loader had trusted keys ([`ModuleLoader::trusted_keys`]).
+    #[cfg(feature = "signatures")]
+    pub fn signature(&self) -> Option<&SignatureInfo> {
+        self.inner.signature.as_ref()
+    }
+
     /// The name used in logs: the file's, else the module's own, else the start of its hash.
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -128,8 +143,8 @@ impl fmt::Debug for TransportModule {
     }
 }
 
-/// Loads transport modules under conditions: an expected hash, a size limit; and, with a cache,
-/// without compiling them each time.
+/// Loads transport modules under conditions: an expected hash, a signature, a size limit; and, with
+/// a cache, without compiling them each time.
 ///
 /// ```no_run
 /// use watm_wasmer::ModuleLoader;
@@ -140,6 +155,8 @@ impl fmt::Debug for TransportModule {
 #[derive(Clone)]
 pub struct ModuleLoader {
     sha256: Option<ModuleHash>,
+    #[cfg(feature = "signatures")]
+    demand: Demand,
     max_size: u64,
     compile_timeout: Duration,
     cache: Option<ArtifactCache>,
@@ -148,7 +165,10 @@ pub struct ModuleLoader {
 
 impl fmt::Debug for ModuleLoader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModuleLoader")
+        let mut debug = f.debug_struct("ModuleLoader");
+        #[cfg(feature = "signatures")]
+        debug.field("trusted_keys", &self.demand.keys);
+        debug
             .field("sha256", &self.sha256)
             .field("max_size", &self.max_size)
             .field("compile_timeout", &self.compile_timeout)
@@ -161,6 +181,8 @@ impl Default for ModuleLoader {
     fn default() -> Self {
         Self {
             sha256: None,
+            #[cfg(feature = "signatures")]
+            demand: Demand::default(),
             max_size: DEFAULT_SIZE_LIMIT,
             compile_timeout: engine::COMPILE_TIMEOUT,
             cache: None,
@@ -170,7 +192,7 @@ impl Default for ModuleLoader {
 }
 
 impl ModuleLoader {
-    /// A loader without an expected hash or a cache, and with limits of 64 MiB and of 60 seconds.
+    /// A loader without an expected hash, trusted keys or a cache, and with limits of 64 MiB and of 60 seconds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -178,6 +200,51 @@ impl ModuleLoader {
     /// Refuses a module with another SHA-256, before it is parsed or compiled.
     pub fn sha256(mut self, expected: ModuleHash) -> Self {
         self.sha256 = Some(expected);
+        self
+    }
+
+    /// Refuses a module that none of these keys has signed, before it is parsed or compiled. If there
+    /// are none, every module is refused.
+    ///
+    /// The signature is that of minisign (`minisign -Sm plain.wasm`). It is read from the file beside
+    /// the module's, with the same name and `.minisig`, unless [`ModuleLoader::signature`] or
+    /// [`ModuleLoader::signature_file`] gives another. What is loaded is exactly the bytes that were
+    /// verified: the file is read once.
+    ///
+    /// A signature says who has made a file, not which of their files it is: an older version is
+    /// signed too. [`ModuleLoader::sha256`] names one.
+    ///
+    /// ```no_run
+    /// use watm_wasmer::{ModuleLoader, TrustedKey};
+    ///
+    /// let key: TrustedKey = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".parse()?;
+    /// // Reads plain.wasm.minisig as well.
+    /// let module = ModuleLoader::new().trusted_keys([key]).load_file("plain.wasm")?;
+    /// let signature = module.signature().expect("it was verified");
+    /// println!("{signature}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "signatures")]
+    pub fn trusted_keys(mut self, keys: impl IntoIterator<Item = TrustedKey>) -> Self {
+        self.demand.keys = Some(keys.into_iter().collect());
+        self
+    }
+
+    /// The signature of the module: the contents of a file that `minisign -S` has written, of at most
+    /// 10 KiB. Without trusted keys, it is by an unknown key.
+    #[cfg(feature = "signatures")]
+    pub fn signature(mut self, signature: impl AsRef<[u8]>) -> Self {
+        let signature = signature.as_ref();
+        // What is too long stays too long, and is refused when the module is loaded.
+        let kept = signature.len().min(SIGNATURE_LIMIT as usize + 1);
+        self.demand.source = Source::Bytes(signature[..kept].into());
+        self
+    }
+
+    /// The file with the signature of the module. It is read when the module is loaded.
+    #[cfg(feature = "signatures")]
+    pub fn signature_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.demand.source = Source::File(path.as_ref().to_owned());
         self
     }
 
@@ -212,8 +279,8 @@ impl ModuleLoader {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] if the module is too large or complex, has another hash, is malformed, is not
-    /// a WATM v1 module or cannot be compiled in time.
+    /// [`LoadError`] if the module is too large or complex, has another hash, is not signed as it
+    /// should be, is malformed, is not a WATM v1 module or cannot be compiled in time.
     pub fn load_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<TransportModule, LoadError> {
         self.load(bytes.as_ref(), None)
     }
@@ -225,11 +292,25 @@ impl ModuleLoader {
     /// As [`ModuleLoader::load_bytes`], and [`LoadError::Read`].
     pub fn load_file(&self, path: impl AsRef<Path>) -> Result<TransportModule, LoadError> {
         let path = path.as_ref();
-        let bytes = self.read_file(path)?;
-        let name = path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
-        self.load(&bytes, name)
+        self.load(&self.read_file(path)?, Some(path))
+    }
+
+    /// Checks what is demanded of the bytes of a module before they are parsed: the size, the
+    /// signature and the hash. Returns the signature if trusted keys are set.
+    ///
+    /// Loading does the same. This is for programs that look into a file by other means, such as
+    /// [`ModuleInfo::parse`].
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::TooLarge`], [`LoadError::Signature`] and, after these, [`LoadError::Hash`].
+    #[cfg(feature = "signatures")]
+    pub fn verify(&self, bytes: impl AsRef<[u8]>) -> Result<Option<SignatureInfo>, LoadError> {
+        let bytes = bytes.as_ref();
+        self.check_size(bytes)?;
+        let signature = self.demand.verify(bytes, None)?;
+        self.check_hash(bytes)?;
+        Ok(signature)
     }
 
     /// Reads a module file within the size limit, without loading it.
@@ -239,43 +320,19 @@ impl ModuleLoader {
     /// [`LoadError::Read`] and [`LoadError::TooLarge`].
     pub fn read_file(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, LoadError> {
         let path = path.as_ref();
-        let failed = |source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        // Opening a pipe that nobody writes to would wait for ever.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(failed)?;
-        let found = file.metadata().map_err(failed)?;
-        if !found.is_file() {
-            let kind = if found.is_dir() {
-                io::ErrorKind::IsADirectory
-            } else {
-                io::ErrorKind::InvalidInput
-            };
-            let message = "it is not a regular file; copy the module to one";
-            return Err(failed(io::Error::new(kind, message)));
-        }
-        let size = found.len();
-        if size > self.max_size {
-            return Err(LoadError::TooLarge {
+        file::read(path, self.max_size).map_err(|error| match error {
+            ReadError::Io(source) => LoadError::Read {
+                path: path.to_owned(),
+                source,
+            },
+            ReadError::TooLarge { size } => LoadError::TooLarge {
                 size,
                 limit: self.max_size,
-            });
-        }
-        // One byte more than the size, so that reading finds the end without growing the buffer.
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-        // One byte more than allowed, since a file may grow while it is read.
-        file.take(self.max_size.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        Ok(bytes)
+            },
+        })
     }
 
-    fn load(&self, bytes: &[u8], name: Option<String>) -> Result<TransportModule, LoadError> {
+    fn check_size(&self, bytes: &[u8]) -> Result<(), LoadError> {
         let size = bytes.len() as u64;
         if size > self.max_size {
             return Err(LoadError::TooLarge {
@@ -283,12 +340,29 @@ impl ModuleLoader {
                 limit: self.max_size,
             });
         }
+        Ok(())
+    }
+
+    fn check_hash(&self, bytes: &[u8]) -> Result<(), LoadError> {
         if let Some(expected) = self.sha256 {
             let found = ModuleHash::of(bytes);
             if found != expected {
                 return Err(LoadError::Hash { expected, found });
             }
         }
+        Ok(())
+    }
+
+    /// Loads bytes that were read from `path`, if from a file.
+    pub(crate) fn load(
+        &self,
+        bytes: &[u8],
+        path: Option<&Path>,
+    ) -> Result<TransportModule, LoadError> {
+        self.check_size(bytes)?;
+        #[cfg(feature = "signatures")]
+        let signature = self.demand.verify(bytes, path)?;
+        self.check_hash(bytes)?;
         let wasm = to_binary(bytes)?;
         let info = ModuleInfo::read(bytes, &wasm, self.sha256)?;
         let kind = info.entry()?.kind;
@@ -297,7 +371,7 @@ impl ModuleLoader {
             complexity::check(&wasm, self.compile_timeout)?;
             let wasm = data_segments::joined(custom_sections::without(&wasm)?)?;
             if let Some(tell) = &self.before_compiling {
-                tell(size);
+                tell(bytes.len() as u64);
             }
             compile(&wasm, begun, self.compile_timeout)
         };
@@ -305,7 +379,9 @@ impl ModuleLoader {
             Some(cache) => cache.load_or(info.sha256(), compile)?,
             None => load_compiled(compile()?)?,
         };
-        let name = name
+        let name = path
+            .and_then(Path::file_stem)
+            .map(|stem| stem.to_string_lossy().into_owned())
             .or_else(|| info.name().map(str::to_owned))
             .map(|name| {
                 name.chars()
@@ -315,6 +391,11 @@ impl ModuleLoader {
             })
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| Hex(&info.sha256().as_bytes()[..6]).to_string());
+        if cfg!(feature = "aead")
+            && let HostAead::Hindered(reason) = info.host_aead()
+        {
+            log::warn!("the module {name} cannot have the host's AEAD: {reason}");
+        }
         Ok(TransportModule {
             inner: Arc::new(Inner {
                 imported: info.imported_functions(),
@@ -322,6 +403,8 @@ impl ModuleLoader {
                 kind,
                 name,
                 compiled,
+                #[cfg(feature = "signatures")]
+                signature,
             }),
         })
     }

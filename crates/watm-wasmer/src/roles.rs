@@ -8,6 +8,7 @@ mod binding;
 pub(crate) mod book;
 pub(crate) mod builder;
 pub(crate) mod carried;
+pub(crate) mod chain;
 pub(crate) mod conn;
 pub(crate) mod dialer;
 pub(crate) mod dropped;
@@ -17,6 +18,7 @@ pub(crate) mod listener;
 pub(crate) mod pending;
 pub(crate) mod relay;
 pub(crate) mod server;
+pub(crate) mod settings;
 #[cfg(feature = "mio")]
 mod sources;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]

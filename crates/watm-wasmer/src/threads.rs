@@ -4,7 +4,9 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
 
 /// Starts a thread. `stack` is in bytes.
 pub(crate) fn spawn<T: Send + 'static>(
@@ -60,4 +62,17 @@ pub(crate) fn block_signals() {
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut());
     }
+}
+
+/// A waker that unparks the current thread.
+pub(crate) fn unpark() -> Waker {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    Waker::from(Arc::new(Unpark(thread::current())))
 }

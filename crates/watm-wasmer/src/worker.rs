@@ -5,6 +5,7 @@
 //! is done with it.
 
 mod census;
+mod generation;
 pub(crate) mod mappings;
 pub(crate) mod set_up;
 mod stock;
@@ -21,6 +22,7 @@ use crate::channel::supervisor;
 use crate::error::SetupError;
 use crate::guest::settings::Settings;
 use crate::host::Ends;
+use crate::worker::generation::{Current, Generation};
 use crate::worker::set_up::{SetUp, answer};
 use crate::worker::stock::Stock;
 use crate::worker::thread::{Connection, Job, Source, spawn, without_a_word};
@@ -28,52 +30,64 @@ use crate::worker::thread::{Connection, Job, Source, spawn, without_a_word};
 /// How long a worker may take beyond the grace period when its guest has to be interrupted.
 pub(crate) const MARGIN: Duration = Duration::from_millis(500);
 
-/// The source of workers for the connections of one role.
+/// The source of workers for the connections of one role. Clones share what they make them with.
 #[derive(Clone)]
 pub(crate) struct Workers {
+    /// What the role was made with. What belongs to the role and not to connections stays so.
     pub(crate) settings: Arc<Settings>,
     role: Role,
-    stock: Option<Arc<Stock>>,
+    current: Arc<Current>,
 }
 
 impl Workers {
     pub(crate) fn new(settings: Arc<Settings>, role: Role) -> Self {
-        let stock = if settings.stock == 0 {
-            None
-        } else {
-            Stock::start(&settings, role).map(Arc::new)
-        };
         Self {
+            current: Arc::new(Current::new(&settings, role)),
             settings,
             role,
-            stock,
         }
+    }
+
+    /// What connections that begin now are made with.
+    pub(crate) fn current(&self) -> Arc<Settings> {
+        Arc::clone(&self.current.get().settings)
+    }
+
+    /// Makes connections with other settings from now on, for the same role. It fails, and nothing
+    /// changes, if no instance can be made with them.
+    pub(crate) fn replace(&self, settings: Arc<Settings>) -> Result<(), SetupError> {
+        self.current.replace(settings)
     }
 
     /// Gives up the stock. Connections then create their own instances.
     pub(crate) fn close_stock(&self) {
-        if let Some(stock) = &self.stock {
-            stock.close();
-        }
+        self.current.close_stock();
     }
 
     /// Returns a worker for a connection, with its own configuration or the common one. The worker
     /// comes from the stock, or has yet to be started.
     pub(crate) fn next(&self, config: Option<Arc<[u8]>>) -> Worker {
-        let stock = self.stock.as_ref().filter(|_| config.is_none());
+        let generation = self.current.get();
+        let stock = generation.stock.as_ref().filter(|_| config.is_none());
         let ready = stock.and_then(|stock| Some((stock.take()?, Refill(Arc::clone(stock)))));
         let (link, ready) = match ready {
             Some((ready, refill)) => (ready.link, Some((ready.connection, refill))),
             None => (Arc::default(), None),
         };
         let job = Job {
-            settings: Arc::clone(&self.settings),
+            settings: Arc::clone(&generation.settings),
             role: self.role,
             config,
             link,
         };
-        let limit = self.settings.handshake_timeout;
-        Worker { job, ready, limit }
+        let limit = generation.settings.handshake_timeout;
+        Worker {
+            job,
+            ready,
+            limit,
+            current: Arc::clone(&self.current),
+            generation,
+        }
     }
 }
 
@@ -83,6 +97,9 @@ pub(crate) struct Worker {
     ready: Option<(Sender<Connection>, Refill)>,
     /// How long the set-up may take.
     limit: Duration,
+    /// What it was made with, and for whom.
+    current: Arc<Current>,
+    generation: Arc<Generation>,
 }
 
 /// Makes the stock replace the worker that was taken from it, when this value is dropped.
@@ -112,7 +129,14 @@ impl Worker {
     }
 
     fn hand_over(self, connection: Connection) -> Result<Option<Refill>, SetupError> {
-        let Self { job, ready, limit } = self;
+        let Self {
+            job,
+            ready,
+            limit,
+            current,
+            generation,
+        } = self;
+        let connection = current.try_out(&generation, connection);
         let ends = &connection.ends;
         for stream in ends.incoming.iter().chain(ends.internal.plain()) {
             stream.reset_on_drop();

@@ -634,6 +634,18 @@ static void a_log_line_is_one_write(void) {
     CHECK_EQUAL(strlen(host.log), 10 + 511 + 1);
 }
 
+static void without_a_host_that_encrypts_there_is_no_key(void) {
+    uint8_t bytes[64] = {0};
+    CHECK_EQUAL(watm_aead_key(WATM_AES_128_GCM, bytes, 16), -ENOSYS);
+    CHECK_EQUAL(watm_aead_seal(1, bytes, NULL, 0, bytes, 8, bytes), -ENOSYS);
+    CHECK_EQUAL(watm_aead_open(1, bytes, NULL, 0, bytes, 24, bytes), -ENOSYS);
+    watm_aead_close(1);
+    // Too few functions are declined.
+    CHECK_EQUAL(watm_aead_take(7, 3), ENOSYS);
+    CHECK_EQUAL(watm_aead_take(0, 4), ENOSYS);
+    CHECK_EQUAL(watm_aead_key(WATM_AES_128_GCM, bytes, 16), -ENOSYS);
+}
+
 int main(void) {
     const struct test_case cases[] = {
         CASE(bytes_pass_unchanged_without_codecs),
@@ -675,6 +687,7 @@ int main(void) {
         CASE(each_role_connects_its_two_sides),
         CASE(the_errors_of_the_host_are_returned),
         CASE(a_log_line_is_one_write),
+        CASE(without_a_host_that_encrypts_there_is_no_key),
     };
     return run_cases(cases, sizeof cases / sizeof cases[0]);
 }

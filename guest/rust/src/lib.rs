@@ -170,11 +170,17 @@
 //! - A codec is called only for bytes. A transport that sends without being asked, such as padding
 //!   at intervals, needs a worker of its own: see [`raw`].
 //!
+//! # Encryption by the host
+//!
+//! Cryptography without the processor's instructions is slow. [`aead`] has the host encrypt, where
+//! it offers that.
+//!
 //! # The raw level
 //!
 //! [`raw`] has descriptors, polls and the imports of the interface, for modules whose connections
 //! begin or run in another way.
 
+pub mod aead;
 mod codec;
 mod config;
 mod direction;
@@ -209,6 +215,7 @@ pub struct Readme;
 /// For the macros alone.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::aead::take as take_aead;
     pub use crate::log::log;
     pub use crate::module::Module;
 }

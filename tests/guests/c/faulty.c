@@ -1,6 +1,7 @@
-// faulty: a module that keeps every rule of `watm check`, and breaks the one that its first
-// argument names. Without an argument it is halfclose with a backlog for each direction, and closes
-// its descriptors. A configuration is a line with a colon.
+// faulty: a module that keeps every rule of `watm check` that a transport without encryption can
+// keep, and breaks the one that its first argument names. Without an argument it is halfclose with a
+// backlog for each direction, and closes its descriptors. With "second-connection", which breaks no
+// rule, it dials twice, and uses only the second connection. A configuration is a line with a colon.
 #include "guest.h"
 
 #include <stdbool.h>
@@ -66,6 +67,7 @@ EXPORT(watm_dial_v1) int32_t watm_dial(int32_t internal) {
     if (breaks("role")) return failed(__WASI_ERRNO_PROTO);
     if (breaks("unsupported-role")) return failed(__WASI_ERRNO_PERM);
     int32_t fd = water_dial_fixed();
+    if (fd >= 0 && breaks("second-connection")) fd = water_dial_fixed();
     if (fd < 0 && breaks("refused-dial")) __builtin_trap();
     return fd < 0 ? fd : connected(internal, fd);
 }
@@ -154,6 +156,11 @@ static int32_t empty(struct pipe *pipe) {
     return 0;
 }
 
+static bool looks_at_control(void) {
+    if (breaks("silent-peer")) return pipes[1].has_read;
+    return !breaks("control");
+}
+
 static bool keeps_backlog(const struct pipe *pipe) {
     return pipe->is_out && (breaks("slow-reader") || breaks("backlog-memory"));
 }
@@ -213,7 +220,7 @@ static int32_t wait(void) {
     __wasi_subscription_t subscriptions[6];
     __wasi_event_t events[6];
     size_t count = 0;
-    if (!breaks("control")) subscriptions[count++] = subscription(control, __WASI_EVENTTYPE_FD_READ);
+    if (looks_at_control()) subscriptions[count++] = subscription(control, __WASI_EVENTTYPE_FD_READ);
     for (int i = 0; i < 2; i++) {
         struct pipe *pipe = &pipes[i];
         if (pipe->finished && !breaks("idle")) continue;
@@ -266,7 +273,7 @@ static int32_t run(void) {
         int32_t result = wait();
         if (result < 0) return result;
         uint8_t byte;
-        if (!breaks("control")) {
+        if (looks_at_control()) {
             result = read_some(control, &byte, 1);
             if (result >= 0) return failed(__WASI_ERRNO_CANCELED);
             if (result != failed(__WASI_ERRNO_AGAIN)) return result;

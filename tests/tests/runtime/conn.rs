@@ -333,7 +333,9 @@ fn a_connection_tells_what_it_moved_and_what_that_took() {
 #[test]
 fn halves_read_and_write_on_threads_of_their_own() {
     let server = EchoServer::start();
-    let dialer = Dialer::builder(&built("halfclose")).build().expect("a dialer");
+    let dialer = Dialer::builder(&built("halfclose"))
+        .build()
+        .expect("a dialer");
     let conn = dialer.dial(server.address()).expect("a connection");
     let (reader, writer) = conn.into_split();
     let conn = reader.reunite(writer).expect("they belong together");

@@ -3,11 +3,13 @@
 //! The tests here run concurrently. Tests that measure the whole process are in `resources/`, and
 //! tests about signals are in `signals.rs`.
 
+mod aead;
 mod attacks;
 mod backpressure;
 mod broken;
 mod cancelling;
 mod carrying;
+mod chains;
 mod conn;
 mod descriptors;
 mod deserted;
@@ -20,6 +22,7 @@ mod given_files;
 mod hostile;
 mod listening;
 mod loading;
+mod manifests;
 mod misuse;
 mod policy;
 mod polling;
@@ -31,7 +34,9 @@ mod results;
 mod roles;
 mod sandbox;
 mod schedules;
+mod signatures;
 mod surroundings;
+mod swapping;
 mod tasks;
 mod throughput;
 mod watching;

@@ -310,16 +310,12 @@ fn limits_that_cannot_work_are_refused() {
         (dialer().memory_limit(65_535), "memory_limit"),
         (dialer().descriptor_limit(2), "descriptor_limit"),
         (dialer().descriptor_limit(481), "descriptor_limit"),
-        (dialer().handshake_limit(0), "handshake_limit"),
-        (dialer().backlog(0), "handshake_limit"),
+        (dialer().stock_refill_rate(0), "stock_refill_rate"),
         (
             dialer().handshake_timeout(Duration::ZERO),
             "handshake_timeout",
         ),
-        (
-            dialer().connect_timeout(Duration::ZERO),
-            "handshake_timeout",
-        ),
+        (dialer().connect_timeout(Duration::ZERO), "connect_timeout"),
     ] {
         match builder.build().expect_err(setting) {
             ConfigError::Invalid { setting: found, .. } => assert_eq!(found, setting),
@@ -327,11 +323,24 @@ fn limits_that_cannot_work_are_refused() {
         }
     }
     let relay = Relay::builder(&built("plain")).connection_limit(0);
-    match relay.bind("127.0.0.1:0").expect_err("no connection") {
-        ListenError::Config(ConfigError::Invalid { setting, .. }) => {
-            assert_eq!(setting, "connection_limit");
+    let listener = || Listener::builder(&built("plain"));
+    for (refused, expected) in [
+        (relay.bind("127.0.0.1:0").map(drop), "connection_limit"),
+        (
+            listener().backlog(0).bind("127.0.0.1:0").map(drop),
+            "backlog",
+        ),
+        (
+            listener().handshake_limit(0).bind("127.0.0.1:0").map(drop),
+            "handshake_limit",
+        ),
+    ] {
+        match refused.expect_err(expected) {
+            ListenError::Config(ConfigError::Invalid { setting, .. }) => {
+                assert_eq!(setting, expected);
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 
@@ -443,4 +452,29 @@ fn a_module_that_needs_more_memory_than_the_limit_is_told_so() {
     }
     let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
     echo_messages(&dialer.dial(server.address()).expect("others go on"));
+}
+
+#[test]
+fn settings_are_shared_by_roles_and_can_be_changed_for_one() {
+    let settings = watm_wasmer::Settings::new()
+        .config(*b"key")
+        .connect_timeout(Duration::ZERO);
+    let refused = Dialer::builder(&built("xor")).settings(&settings).build();
+    match refused.expect_err("no time") {
+        ConfigError::Invalid { setting, .. } => assert_eq!(setting, "connect_timeout"),
+        other => panic!("{other:?}"),
+    }
+    let settings = settings.connect_timeout(Duration::from_secs(10));
+    let pair = watm_tests::Duo::with(
+        Dialer::builder(&built("xor")).settings(&settings),
+        Listener::builder(&built("xor"))
+            .settings(&settings)
+            .backlog(1),
+    );
+    (&pair.dialer).write_all(b"hello").expect("it writes");
+    let mut received = [0; 5];
+    (&pair.listener)
+        .read_exact(&mut received)
+        .expect("it reads");
+    assert_eq!(&received, b"hello");
 }

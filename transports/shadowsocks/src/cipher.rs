@@ -1,9 +1,12 @@
 //! The AEAD of one stream: a key, and a nonce that counts.
+//!
+//! The host does it, if it offers that; it has the processor's instructions. Otherwise the module
+//! does.
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
-use watm_guest::{Error, Output, Result};
+use watm_guest::{Error, Output, Result, aead};
 
 use crate::method::Algorithm;
 
@@ -20,8 +23,9 @@ pub(crate) struct Cipher {
 
 type Nonce = [u8; 12];
 
-/// In boxes, since their sizes differ much.
+/// The module's own are in boxes, since their sizes differ much.
 enum Aead {
+    OfHost(aead::Key),
     Aes128Gcm(Box<Aes128Gcm>),
     Aes256Gcm(Box<Aes256Gcm>),
     /// The fastest one as WebAssembly: see the README.
@@ -31,6 +35,25 @@ enum Aead {
 impl Cipher {
     /// `key` has the length that the algorithm needs.
     pub(crate) fn new(algorithm: Algorithm, key: &[u8]) -> Self {
+        Self::of_host(algorithm, key).unwrap_or_else(|| Self::own(algorithm, key))
+    }
+
+    /// The host's, if it offers one.
+    pub(crate) fn of_host(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+        let algorithm = match algorithm {
+            Algorithm::Aes128Gcm => aead::Algorithm::Aes128Gcm,
+            Algorithm::Aes256Gcm => aead::Algorithm::Aes256Gcm,
+            Algorithm::ChaCha20Poly1305 => aead::Algorithm::ChaCha20Poly1305,
+        };
+        let key = aead::Key::new(algorithm, key).ok()?;
+        Some(Cipher {
+            aead: Aead::OfHost(key),
+            counter: 0,
+        })
+    }
+
+    /// The module's own, on any host.
+    pub(crate) fn own(algorithm: Algorithm, key: &[u8]) -> Self {
         const LENGTH: &str = "the method gives the length";
         let aead = match algorithm {
             Algorithm::Aes128Gcm => {
@@ -59,6 +82,7 @@ impl Cipher {
         let sealed = output.grow(plain.len() + TAG);
         let (content, tag) = sealed.split_at_mut(plain.len());
         match &self.aead {
+            Aead::OfHost(key) => key.seal(&nonce, &[], plain, sealed).expect(SHORT),
             Aead::Aes128Gcm(aead) => tag.copy_from_slice(&seal(&**aead, &nonce, plain, content)),
             Aead::Aes256Gcm(aead) => tag.copy_from_slice(&seal(&**aead, &nonce, plain, content)),
             Aead::ChaCha20Poly1305(key) => {
@@ -104,6 +128,9 @@ impl Cipher {
     fn open_to(&mut self, sealed: &[u8], content: &mut [u8]) -> Result<()> {
         let nonce = self.next_nonce();
         match &self.aead {
+            Aead::OfHost(key) => key
+                .open(&nonce, &[], sealed, content)
+                .map_err(|_| Error::PROTO),
             Aead::Aes128Gcm(aead) => open(&**aead, &nonce, sealed, content),
             Aead::Aes256Gcm(aead) => open(&**aead, &nonce, sealed, content),
             Aead::ChaCha20Poly1305(key) => {

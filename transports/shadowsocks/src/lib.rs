@@ -93,3 +93,4 @@ fn seconds() -> u64 {
 }
 
 watm_guest::export!(Shadowsocks: dial, dial_fixed, accept, associate);
+watm_guest::host_aead!();

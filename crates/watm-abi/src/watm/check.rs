@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use super::names::{CTRLPIPE, INIT, INITIALIZE, MAIN, MEMORY, START, USERPIPE, V0_MARK};
+use super::names::{CTRLPIPE, EXT_AEAD, INIT, INITIALIZE, MAIN, MEMORY, START, USERPIPE, V0_MARK};
 use crate::{
     ExportDecl, ImportDecl, InterfaceError, ItemKind, MAX_EXCERPT, Role, Roles, export_signature,
-    import_signature,
+    extension_signature, import_signature,
 };
 
 /// What a valid module offers.
@@ -72,8 +72,8 @@ impl ModuleKind {
 /// # Errors
 ///
 /// Returns everything that is wrong, starting with the most important. The order is: the memory,
-/// the exports that every module has, the roles, what runs first, and then the imports in the order
-/// of the module. The list names the first 20 imports that do not fit, and
+/// the exports that every module has, the roles, what runs first, the extension, and then the
+/// imports in the order of the module. The list names the first 20 imports that do not fit, and
 /// [`InterfaceError::MoreImports`] stands for all others. A module for another version is
 /// recognised before all that. It is reported as such, with no other error. The list is never
 /// empty.
@@ -113,6 +113,7 @@ pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Ve
     }
     let reactor = check_function(&by_name, INITIALIZE, &mut problems);
     let command = check_function(&by_name, MAIN, &mut problems);
+    check_extension(&by_name, EXT_AEAD, &mut problems);
     check_imports(imports, &mut problems);
 
     if !problems.is_empty() {
@@ -168,6 +169,23 @@ fn check_function(
         });
     }
     true
+}
+
+/// Reports a wrong type of the function that takes an extension.
+fn check_extension(
+    exports: &HashMap<&str, &ItemKind>,
+    name: &str,
+    problems: &mut Vec<InterfaceError>,
+) {
+    if let (Some(found), Some(expected)) = (exports.get(name), extension_signature(name))
+        && !matches!(found, ItemKind::Function(signature) if *signature == expected)
+    {
+        problems.push(InterfaceError::ExtensionSignature {
+            name: name.to_owned(),
+            expected,
+            found: found.to_string(),
+        });
+    }
 }
 
 fn check_imports(imports: &[ImportDecl], problems: &mut Vec<InterfaceError>) {
@@ -377,6 +395,22 @@ mod tests {
             .with(MAIN, function(Signature::from_static(&[], &[I32])))
             .assert_problems(&[
                 "the module exports `_start` as () -> i32, but WATM v1 requires () -> ()",
+            ]);
+    }
+
+    #[test]
+    fn a_module_may_take_the_extension_with_its_type_alone() {
+        let right = function(extension_signature(EXT_AEAD).unwrap());
+        Module::dialer().with(EXT_AEAD, right).check().unwrap();
+        Module::dialer().with(EXT_AEAD, no_op()).assert_problems(&[
+            "the module exports `watm_ext_aead_v1` as () -> (), but that extension of WATM v1 \
+             requires (i32, i32) -> i32: give the function that type, or another name",
+        ]);
+        Module::dialer()
+            .with(EXT_AEAD, ItemKind::Global)
+            .assert_problems(&[
+                "the module exports `watm_ext_aead_v1` as a global, but that extension of WATM v1 \
+                 requires (i32, i32) -> i32: give the function that type, or another name",
             ]);
     }
 

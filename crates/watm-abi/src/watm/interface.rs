@@ -1,12 +1,12 @@
 //! The functions of the interface and their types: what a WATM v1 module may import and must
 //! export.
 //!
-//! Knows the two tables of WATM v1 and the functions of WASI Preview 1. Must never know what these
-//! functions do.
+//! Knows the two tables of WATM v1, the functions of WASI Preview 1 and those of extensions. Must
+//! never know what these functions do.
 
 use super::names::{
-    ACCEPT, ASSOCIATE, CTRLPIPE, DIAL, DIAL_FIXED, ENV_MODULE, INIT, INITIALIZE, MAIN, START,
-    WASI_MODULE, WATER_ACCEPT, WATER_DIAL, WATER_DIAL_FIXED,
+    ACCEPT, ASSOCIATE, CTRLPIPE, DIAL, DIAL_FIXED, ENV_MODULE, EXT_AEAD, INIT, INITIALIZE, MAIN,
+    START, WASI_MODULE, WATER_ACCEPT, WATER_DIAL, WATER_DIAL_FIXED,
 };
 use crate::{Signature, ValType};
 
@@ -95,6 +95,24 @@ const EXPORTS: &[Function] = &[
     (START, &[], &[I32]),
 ];
 
+/// What a module exports to take the functions of an extension.
+const EXTENSION_EXPORTS: &[Function] = &[
+    // The place of the first function in the table, and how many there are.
+    (EXT_AEAD, &[I32, I32], &[I32]),
+];
+
+/// The functions of the extension `watm_ext_aead_v1`, in their order in the table. More may follow
+/// them, but none may move or change.
+const AEAD: &[Function] = &[
+    // The algorithm, the key and its length, and where the handle goes.
+    ("aead_key", &[I32, I32, I32, I32], &[I32]),
+    // The handle.
+    ("aead_close", &[I32], &[I32]),
+    // The handle, the nonce, additional data and its length, the input and its length, the output.
+    ("aead_seal", &[I32, I32, I32, I32, I32, I32, I32], &[I32]),
+    ("aead_open", &[I32, I32, I32, I32, I32, I32, I32], &[I32]),
+];
+
 /// The type of a function that a module may import, or `None` if the interface has no such
 /// function.
 pub fn import_signature(module: &str, name: &str) -> Option<Signature> {
@@ -124,7 +142,18 @@ pub fn exports() -> impl Iterator<Item = (&'static str, Signature)> {
     all(EXPORTS)
 }
 
-fn all(functions: &'static [Function]) -> impl Iterator<Item = (&'static str, Signature)> {
+/// The type of the function with which a module takes an extension, or `None` if there is no such
+/// extension. WATM v1 does not know it: a host that does not, either, never calls it.
+pub fn extension_signature(name: &str) -> Option<Signature> {
+    find(EXTENSION_EXPORTS, name)
+}
+
+/// The functions that `watm_ext_aead_v1` offers, in their order: the name and the type of each.
+pub fn aead_functions() -> impl ExactSizeIterator<Item = (&'static str, Signature)> {
+    all(AEAD)
+}
+
+fn all(functions: &'static [Function]) -> impl ExactSizeIterator<Item = (&'static str, Signature)> {
     functions
         .iter()
         .map(|(name, params, results)| (*name, Signature::from_static(params, results)))
@@ -207,6 +236,24 @@ mod tests {
             "watm_start_v1 () -> i32",
         ];
         assert_eq!(exports, expected);
+    }
+
+    #[test]
+    fn the_functions_of_an_extension_keep_their_places_and_types() {
+        let print = |name| extension_signature(name).map(|signature| signature.to_string());
+        assert_eq!(print("watm_ext_aead_v1").unwrap(), "(i32, i32) -> i32");
+        assert_eq!(print("watm_ext_aead_v2"), None);
+        // Modules are built for these.
+        let functions: Vec<String> = aead_functions()
+            .map(|(name, signature)| format!("{name} {}", letters(&signature)))
+            .collect();
+        let expected = [
+            "aead_key wwww>w",
+            "aead_close w>w",
+            "aead_seal wwwwwww>w",
+            "aead_open wwwwwww>w",
+        ];
+        assert_eq!(functions, expected);
     }
 
     #[test]

@@ -39,6 +39,15 @@ pub enum InterfaceError {
         /// global`.
         found: String,
     },
+    /// The export that takes the functions of an extension has another type, or is not a function.
+    ExtensionSignature {
+        /// The name of the export.
+        name: String,
+        /// The type that the export must have.
+        expected: Signature,
+        /// What the export is: a type such as `(i32) -> i32`, or a description such as `a global`.
+        found: String,
+    },
     /// The export with the name of the memory is not a memory.
     ExportKind {
         /// The name of the export.
@@ -120,6 +129,16 @@ impl fmt::Display for InterfaceError {
                 expected,
                 found,
             } => write_export(f, name, found, expected),
+            Self::ExtensionSignature {
+                name,
+                expected,
+                found,
+            } => write!(
+                f,
+                "the module exports {} as {found}, but that extension of WATM v1 requires \
+                 {expected}: give the function that type, or another name",
+                Quoted(name)
+            ),
             Self::ExportKind {
                 name,
                 expected,

@@ -37,6 +37,12 @@ pub const MAIN: &str = "_start";
 /// The export of a reactor that runs once, right after instantiation.
 pub const INITIALIZE: &str = "_initialize";
 
+/// The export of a module that takes the functions of the host's AEAD: an extension beyond WATM v1.
+pub const EXT_AEAD: &str = "watm_ext_aead_v1";
+/// The exported table that the host puts the functions of an extension into. Toolchains give this
+/// name to the table that pointers to functions lead to.
+pub const TABLE: &str = "__indirect_function_table";
+
 /// An export that only modules for an unreleased later draft have. That draft is also called v1.
 pub const USERPIPE: &str = "watm_userpipe_v1";
 /// An export that only modules for version 0 have.

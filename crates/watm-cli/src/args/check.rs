@@ -88,17 +88,21 @@ Runs a module and reports how it behaves.
 
 Everything runs in this process and on the loopback interface, and takes some seconds for each \
 role. The module is connected to itself in the opposite role: what a dialer makes of the bytes, a \
-listener of the same module turns back. --peer names another module for that. The first connection \
-that the module asks for leads to that partner, whatever its address. A module that passes bytes \
-through unchanged needs no partner. If the two ends need different configurations, give the other \
+listener of the same module turns back. --peer names another module for that. The connections that \
+the module asks for while it is set up lead to that partner, whatever their addresses, and the one \
+that it uses is checked. A relay is tried with plain clients, and then with dialers. A module that \
+passes bytes through unchanged needs no partner. If the two ends need different configurations, give the other \
 end's with --peer-config, and check one role at a time with --role.
 
 A rule that is broken is an error, a warning or a note. An error breaks the transport for its users. \
 A warning breaks it on other hosts, under load or with time. The report says what was seen, what is \
 asked and how to mend it. docs/authors.md explains each rule.
 
-The exit code is 1 if there is an error; with --strict, also if there is a warning, or if a check \
-could not be made. A command that cannot check at all also ends with 1, and reports nothing.
+The exit code is 0 if the module passes. It is 1 if there is an error; with --strict, also if there \
+is a warning, or if a check could not be made. It is 2 if the command line makes no sense. It is 3 \
+if the module could not be checked: a file cannot be read, or is no module; the module does not have \
+the role; the machine lacks something. Then standard error says why, and the report is missing or \
+incomplete.
 
 With --json, standard output is a single JSON object. Its fields are stable: later versions may \
 add fields and rules but never change or remove them.
@@ -111,4 +115,11 @@ add fields and rules but never change or remove them.
   errors, warnings, notes  numbers: how many checks found a rule broken
   skipped    number: how many checks could not be made
   checks     array of objects: rule, role (or null), status (\"passed\", \"broken\", \"skipped\"), \
-severity (\"error\", \"warning\", \"note\"), seen; if broken also asks, remedy";
+severity (\"error\", \"warning\", \"note\"), seen; if broken also asks, remedy; if measured also pauses
+  pauses     object, of the rule \"pauses\": what the module computed between two calls to the host
+    stretches, pauses  numbers: how many there were, and how many of them were pauses
+    median, longest    numbers: seconds of a stretch
+    total              number: seconds of all pauses
+    computed, run      numbers: seconds of all stretches, and of the whole run
+    share_of_computed, share_of_run  numbers from 0 to 1: total / computed, total / run
+    over_100_ms        number: how many stretches were longer than 0.1 seconds";

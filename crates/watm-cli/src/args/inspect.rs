@@ -40,10 +40,13 @@ add fields but never change or remove them.
   name       string or null: the name in the module's own name section
   size       number: the size of the file in bytes
   sha256     string: 64 lower-case hexadecimal digits
+  signature  null or object: key (16 hexadecimal digits), trusted_comment; null without --trusted-key
   ok         boolean: whether the module is free of problems
   interface  string or null: \"watm-v1\" if the module follows the interface
   roles      array of \"dialer\", \"fixed-dialer\", \"listener\", \"relay\"
   memory     null or object: min_pages, max_pages (number or null), in pages of 64 KiB
+  extensions array of objects: name (\"watm_ext_aead_v1\": the host encrypts for the module) and
+             hindrance (string, or null: why this runtime cannot give it to the module)
   producers  array of objects: field, name, version (the module's toolchain)
   imports    array of objects: module, name, kind and the fields of that kind
   exports    array of objects: name, kind and the fields of that kind

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use watm_wasmer::ModuleHash;
 
+use super::TrustArgs;
 use super::value::{duration, size};
 
 /// The conditions for loading a module file.
@@ -14,6 +15,9 @@ pub(crate) struct LoadArgs {
     /// Reject the module unless its file has this SHA-256
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<ModuleHash>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
 
     /// Maximum size of the module file, in bytes or with a suffix: K, M, G
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size::parse)]

@@ -24,6 +24,7 @@ fn the_defaults_are_those_of_the_help() {
     assert_eq!(args.run.transport.close_grace, Duration::from_secs(3));
     assert_eq!(args.run.transport.keepalive, Duration::from_secs(60));
     assert_eq!(args.run.transport.connect_timeout, Duration::from_secs(10));
+    assert!(!args.run.transport.no_host_aead);
     assert_eq!(args.accept.max_connections, 4096);
 }
 

@@ -70,6 +70,13 @@ pub(crate) struct TransportArgs {
     #[arg(long, help_heading = "Module environment")]
     pub(crate) inherit_stdio: bool,
 
+    /// Have a module that would let the host encrypt for it use its own cipher
+    ///
+    /// That is what it does on other hosts, so that this is for authors of modules. `watm inspect`
+    /// shows which modules take the extension `watm_ext_aead_v1`.
+    #[arg(long, help_heading = "Module environment")]
+    pub(crate) no_host_aead: bool,
+
     /// Maximum time to establish an outgoing connection (for example 500ms, 3s, 2m, 1h)
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse_positive,
         help_heading = "Timeouts")]

@@ -5,6 +5,7 @@
 mod directory;
 pub(super) mod duration;
 mod file;
+mod key;
 mod language;
 mod project_name;
 pub(super) mod size;
@@ -14,6 +15,7 @@ use clap::builder::RangedI64ValueParser;
 
 pub(crate) use directory::Directory;
 pub(crate) use file::GivenFile;
+pub(crate) use key::KeyOrFile;
 pub(crate) use language::Language;
 pub(crate) use project_name::ProjectName;
 pub(crate) use variable::Variable;

@@ -133,7 +133,7 @@ fn listen_through(
     let listener = builder.bind(LOOPBACK)?;
     let address = listener.local_addr();
     thread::spawn(move || {
-        for conn in listener.incoming() {
+        for conn in listener.incoming().flatten() {
             spawn(move || exchange(kind, &conn));
         }
     });

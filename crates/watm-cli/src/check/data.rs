@@ -42,19 +42,21 @@ fn lost(line: &Line, way: &str, trouble: &Trouble) -> String {
     format!("{way}: {trouble}{}", line.because())
 }
 
-fn joined<T>(result: thread::Result<T>) -> T {
+pub(super) fn joined<T>(result: thread::Result<T>) -> T {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Whether bytes pass unchanged, if a plain socket is at the other end.
+/// Whether some bytes pass unchanged on a new connection.
 pub(super) fn passes_through(subject: &Subject<'_>) -> Result<bool, Failure> {
-    let Some(line) = opened(subject, Manner::Usual)?.ok() else {
-        return Ok(false);
-    };
+    Ok(opened(subject, Manner::Usual)?.is_ok_and(|line| passes(&line)))
+}
+
+/// Whether some bytes pass unchanged.
+pub(super) fn passes(line: &Line) -> bool {
     let bytes = pattern(3, 100);
-    Ok(directions(&line)
+    directions(line)
         .iter()
-        .all(|(_, from, to)| transfer(from, to, &bytes, bytes.len()).is_ok()))
+        .all(|(_, from, to)| transfer(from, to, &bytes, bytes.len()).is_ok())
 }
 
 /// Pieces of all sizes, in one direction after the other. Returns the size of the largest transfer

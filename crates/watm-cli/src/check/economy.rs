@@ -1,14 +1,15 @@
 //! Checks what a module costs: when it is idle, for each message, and over a long time.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::flow::{pattern, receive, send, transfer};
 use super::line::{Line, Subject};
 use super::or_broken;
-use super::probe::{Manner, PAUSE};
+use super::probe::Manner;
 use super::report::Report;
 use super::rules;
+use super::stretches::{LONG, Pauses};
 use crate::terminal::bytes::count;
 use crate::terminal::failure::Failure;
 
@@ -77,6 +78,8 @@ pub(super) fn long_run(
     };
     let (out, back) = (pattern(81, size.min(PART)), pattern(82, size.min(PART)));
     let mut sizes = Vec::with_capacity(PARTS);
+    line.probe.begin_run();
+    let began = Instant::now();
     for part in 0..PARTS {
         let moved = transfer(&line.near, &line.far, &out, out.len())
             .and_then(|()| transfer(&line.far, &line.near, &back, back.len()))
@@ -88,6 +91,7 @@ pub(super) fn long_run(
         }
         sizes.push(line.probe.record().memory);
     }
+    let took = began.elapsed();
     let total = PARTS as u64 * PART_MESSAGES;
     report.passed(&rules::MESSAGES, format!("{total} there and back"))?;
     let record = line.probe.record();
@@ -106,16 +110,17 @@ pub(super) fn long_run(
         Ok(seen)
     };
     report.result(&rules::MEMORY, result)?;
-    let longest = record.longest;
-    let seen = format!("it computed for {longest:.1?} between two calls, at most");
+    pauses(line.probe.pauses(took), report)
+}
+
+/// The pauses of a long run.
+fn pauses(pauses: Pauses, report: &mut Report) -> Result<(), Failure> {
     // One or two may be the machine's.
-    let result = if record.pauses > 2 {
-        let pauses = record.pauses;
-        Err(format!("{seen}, and {pauses} times for over {PAUSE:?}"))
-    } else {
-        Ok(seen)
+    let result = match pauses.over_100_ms {
+        0..=2 => Ok(pauses.to_string()),
+        long => Err(format!("{pauses}; it was over {LONG:?} {long} times")),
     };
-    report.result(&rules::PAUSES, result)
+    report.measured(&rules::PAUSES, result, pauses)
 }
 
 /// Sends messages there and back, one at a time.

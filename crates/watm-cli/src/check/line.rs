@@ -1,139 +1,98 @@
 //! A connection through the module that is checked: what uses it on the near side, its peer on the
 //! far side, and the probe that watches it.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use watm_abi::{Role, names};
 use watm_wasmer::{
-    AcceptError, Acceptor, AddressPolicy, Builder, Conn, DialAttempt, DialError, DialHook, Dialer,
-    ExportOutcome, ExportReturn, FixedDialer, Listener, Network, Relay, ServerHandle, Stream,
-    TransportError, TransportModule,
+    Builder, Conn, Dialer, ExportReturn, FixedDialer, Listener, Relay, ServerHandle, TransportError,
 };
 
+use super::arrivals::{Arrival, Arrivals};
+use super::data::joined;
+use super::partner::{Given, LOOPBACK, Partner, Towards, configure};
 use super::probe::{Manner, Probe};
+use super::refusal::{Refusal, ended, of_its_peer, refusal};
 use super::side::Side;
-use crate::args::TransportArgs;
+use super::tap::{Module, Tap};
 use crate::carry::poll::{Interest, wait_until};
-use crate::setup;
 use crate::terminal::failure::{Failure, chain};
 
 /// How much longer than the module may take is waited for what the host does then.
 const MARGIN: Duration = Duration::from_secs(2);
-/// The time that the last bytes have, unless the options allow less.
-const DRAIN: Duration = Duration::from_secs(5);
 /// How often is looked whether the module has given up.
 const LOOK: Duration = Duration::from_millis(10);
-const LOOPBACK: &str = "127.0.0.1:0";
 /// The address of a remote that refuses. Nobody connects to it.
 const NOWHERE: &str = "127.0.0.1:1";
 
 /// Dials an address.
 type Dial = dyn Fn(&str) -> Result<Conn, Refusal> + Send + Sync;
 
-/// A module with what it is given.
-#[derive(Clone, Copy)]
-pub(super) struct Given<'a> {
-    pub(super) module: &'a TransportModule,
-    /// Without the path of a configuration.
-    pub(super) args: &'a TransportArgs,
-    pub(super) config: Option<&'a [u8]>,
-}
-
-/// What is at the other end of the network connection.
-#[derive(Clone, Copy)]
-pub(super) enum Partner<'a> {
-    /// A module in this role.
-    Module(Given<'a>, Role),
-    /// A plain socket.
-    Socket,
-}
-
-/// A module in one role, with its partner.
+/// A module in one role, with its partners.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) given: Given<'a>,
     pub(super) role: Role,
+    /// Who connects to it, if it is a relay.
+    pub(super) client: Partner<'a>,
+    /// What is at the other end of its network connection.
     pub(super) partner: Partner<'a>,
+    /// Damages what comes from there.
+    pub(super) tap: Option<&'a Tap>,
 }
 
-/// Why a connection could not be set up.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The module, or the host for it, gave a reason.
-    Because {
-        text: String,
-        /// Whether a trap, an exit or a timeout was it, not an error number.
-        is_rude: bool,
-    },
-    /// The module made no connection.
-    NoConnection,
-    /// The check itself could not go on.
-    Host(Failure),
+/// What plain sockets do first.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Greetings<'g> {
+    /// The client of a relay.
+    pub(super) client: Option<&'g Greeting>,
+    pub(super) far: Option<&'g Greeting>,
 }
 
-impl Refusal {
-    /// The text, and whether something else than an error number was the reason.
-    pub(super) fn into_text(self) -> Result<(String, bool), Failure> {
-        match self {
-            Self::Because { text, is_rude } => Ok((text, is_rude)),
-            Self::NoConnection => Ok(("the module made no connection".into(), true)),
-            Self::Host(failure) => Err(failure),
-        }
-    }
-
-    /// The same, with what went wrong at the other end.
-    fn with(self, far: Self) -> Self {
-        match (self, far) {
-            (Self::Because { text, is_rude }, Self::Because { text: far, .. }) => {
-                refusal(&format!("{far}; {text}"), is_rude)
-            }
-            (Self::NoConnection, far @ Self::Because { .. }) => far,
-            (near, _) => near,
-        }
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self::Host(failure)
-    }
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self::Host(cannot(error))
-    }
-}
-
-fn cannot(error: io::Error) -> Failure {
-    Failure::because("cannot set up the check", error)
-}
+pub(super) type Greeting = dyn Fn(&Side) + Sync;
 
 pub(super) struct Line {
     pub(super) near: Side,
     pub(super) far: Side,
     pub(super) probe: Arc<Probe>,
     relay: Option<ServerHandle>,
+    /// The index of its connection among those that the module made.
+    used: usize,
+    arrivals: Vec<Arrival>,
 }
 
 impl Line {
     /// How the transport failed, if it has.
     pub(super) fn failure(&self) -> Option<String> {
-        failure_of(&self.near)
+        // The near side of a relay is that of its client.
+        let is_own = self.relay.is_none();
+        is_own.then(|| failure_of(&self.near)).flatten()
     }
 
     /// The same, or else how its peer failed, as the end of a sentence.
     pub(super) fn because(&self) -> String {
-        let of_peer = || failure_of(&self.far).map(|failure| of_its_peer(&failure));
+        let of_peers = || {
+            let mut failures = [&self.far, &self.near].into_iter().filter_map(failure_of);
+            failures.next().map(|failure| of_its_peer(&failure))
+        };
         self.failure()
-            .or_else(of_peer)
+            .or_else(of_peers)
             .map_or_else(String::new, |failure| format!("; {failure}"))
+    }
+
+    /// Which of the module's connections is used, if it has made several.
+    pub(super) fn choice(&self) -> Option<String> {
+        let count = self.arrivals.len();
+        (count > 1).then(|| {
+            format!(
+                "it made {count} connections; connection {} is checked",
+                self.used + 1
+            )
+        })
     }
 
     /// Closes the near side and waits until the transport has ended. The far side stays open
@@ -144,9 +103,11 @@ impl Line {
             far,
             probe,
             relay,
+            arrivals,
+            used: _,
         } = self;
         let result = match (near, relay) {
-            (Side::Conn(conn), _) => match conn.close() {
+            (Side::Conn(conn), None) => match conn.close() {
                 Err(error @ (TransportError::Interrupted | TransportError::Trapped { .. }))
                 | Err(error @ TransportError::Exited { .. }) => Err(chain(&error)),
                 _ => Ok(()),
@@ -163,17 +124,12 @@ impl Line {
             }
             (Side::Tcp(_) | Side::Gone, None) => Ok(()),
         };
-        drop(far);
+        drop((far, arrivals));
         result
     }
 }
 
 impl<'a> Subject<'a> {
-    /// Whether the partner is a module.
-    pub(super) fn has_module_as_partner(&self) -> bool {
-        matches!(self.partner, Partner::Module(..))
-    }
-
     /// The same with a plain socket as its partner.
     pub(super) fn with_socket(self) -> Self {
         Self {
@@ -184,60 +140,74 @@ impl<'a> Subject<'a> {
 
     /// Sets a connection up.
     pub(super) fn open(&self, manner: Manner) -> Result<Line, Refusal> {
-        self.open_with(&Arc::new(Probe::new(manner)), |_| {})
+        self.open_with(&Arc::new(Probe::new(manner)), Greetings::default())
     }
 
-    /// Sets a connection up. The far side begins with what `greet` does.
+    /// Sets a connection up, of which plain sockets begin with their greetings.
     pub(super) fn open_with(
         &self,
         probe: &Arc<Probe>,
-        greet: impl FnOnce(&Side) + Send,
+        greetings: Greetings<'_>,
     ) -> Result<Line, Refusal> {
         let listener = TcpListener::bind(LOOPBACK)?;
-        let address = listener.local_addr()?;
-        let hook = Towards(Some(address));
-        if self.role == Role::Listener {
-            return self.accept(probe, hook, &listener, greet);
+        match self.role {
+            Role::Listener => self.accept(probe, &listener, greetings),
+            Role::Relay => self.relay(probe, listener, greetings),
+            Role::Dialer | Role::FixedDialer => self.dial(probe, listener, greetings),
         }
-        if self.role == Role::Relay {
-            return self.relay(probe, hook, &listener, greet);
-        }
-        let dial = self.dialer(probe, hook)?;
-        let acceptor = self.partner.acceptor()?;
-        let (near, far) = thread::scope(|scope| {
-            let dialling = scope.spawn(|| dial(&address.to_string()));
-            let far = self
-                .take(&listener, || dialling.is_finished())
-                .and_then(|socket| self.partner.accept(acceptor.as_ref(), socket));
-            if let Ok(far) = &far {
-                greet(far);
-            }
-            (
-                dialling.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                far,
-            )
-        });
-        self.connected(near, far, probe)
     }
 
-    /// A connection with both of its sides, or why there is none. If both failed, the peer may be
-    /// the reason for the module's failure.
-    fn connected(
+    fn dial(
         &self,
-        near: Result<Conn, Refusal>,
-        far: Result<Side, Refusal>,
         probe: &Arc<Probe>,
+        listener: TcpListener,
+        greetings: Greetings<'_>,
     ) -> Result<Line, Refusal> {
-        let (near, far) = match (near, far) {
-            (Err(near), Err(far)) if self.has_module_as_partner() => return Err(near.with(far)),
-            (near, far) => (near?, far?),
-        };
+        let address = self.tapped(listener.local_addr()?, Module::Connects)?;
+        let dial = self.dialer(probe, Towards(Some(address)))?;
+        let mut arrivals = Arrivals::new(listener, self.partner.acceptor()?);
+        let (near, gathered) = thread::scope(|scope| {
+            let dialling = scope.spawn(|| dial(&address.to_string()));
+            let is_done = || dialling.is_finished();
+            let gathered = arrivals.gather(self.deadline(), is_done, greetings.far());
+            (joined(dialling.join()), gathered)
+        });
+        gathered?;
+        let near = near.map_err(|near| self.with_reason_of_partner(near, &arrivals))?;
+        let at = near.local_addr().ok();
+        let used = arrivals.find(at, self.tap, Instant::now() + MARGIN)?;
         Ok(Line {
             near: Side::Conn(near),
-            far,
+            far: arrivals.far(used, self.deadline())?,
             probe: Arc::clone(probe),
             relay: None,
+            used,
+            arrivals: arrivals.into_all(),
         })
+    }
+
+    /// If both the module and its partner failed, the partner may be the reason.
+    fn with_reason_of_partner(&self, near: Refusal, arrivals: &Arrivals) -> Refusal {
+        if !self.partner.is_module() || arrivals.count() == 0 {
+            return near;
+        }
+        match arrivals.far(0, self.deadline()) {
+            Err(far) => near.with(far),
+            Ok(_) => near,
+        }
+    }
+
+    /// The address to connect to instead, if there is a tap.
+    fn tapped(&self, address: SocketAddr, module: Module) -> Result<SocketAddr, Refusal> {
+        Ok(match self.tap {
+            Some(tap) => tap.before(address, module)?,
+            None => address,
+        })
+    }
+
+    /// When the module must be set up, from now on.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience()
     }
 
     /// How long the module may take to set a connection up.
@@ -287,10 +257,14 @@ impl<'a> Subject<'a> {
             return Ok(self.dialer(&probe, hook)?(NOWHERE).err());
         }
         let relay = self.start_relay(&probe, hook, NOWHERE)?;
-        let near = TcpStream::connect(relay.local_addr()).map_err(cannot)?;
-        let returned = probe.wait_for(Role::Relay.export(), self.patience());
-        relay.shutdown();
-        drop(near);
+        let returned = thread::scope(|scope| {
+            // A client that is a module may be refused, too.
+            let client = scope.spawn(|| self.client.dial(relay.local_addr()));
+            let returned = probe.wait_for(Role::Relay.export(), self.patience());
+            relay.shutdown();
+            drop(joined(client.join()));
+            returned
+        });
         Ok(match returned {
             Some(returned) if returned.value() == Some(0) => None,
             Some(returned) => Some(refusal(&ended(&returned), returned.value().is_none())),
@@ -302,55 +276,58 @@ impl<'a> Subject<'a> {
     fn dialer(&self, probe: &Arc<Probe>, hook: Towards) -> Result<Box<Dial>, Failure> {
         if self.role == Role::FixedDialer {
             let builder = configure(FixedDialer::builder(self.given.module), self.given, hook)?;
-            let dialer = builder.call_hook(Arc::clone(probe)).build()?;
+            let dialer = watched(builder, probe).build()?;
             return Ok(Box::new(move |_| Ok(dialer.dial()?)));
         }
         let builder = configure(Dialer::builder(self.given.module), self.given, hook)?;
-        let dialer = builder.call_hook(Arc::clone(probe)).build()?;
+        let dialer = watched(builder, probe).build()?;
         Ok(Box::new(move |address| Ok(dialer.dial(address)?)))
     }
 
     fn accept(
         &self,
         probe: &Arc<Probe>,
-        hook: Towards,
         listener: &TcpListener,
-        greet: impl FnOnce(&Side) + Send,
+        greetings: Greetings<'_>,
     ) -> Result<Line, Refusal> {
-        let address = listener.local_addr()?;
-        let builder = configure(Listener::builder(self.given.module), self.given, hook)?;
-        let acceptor = builder
-            .call_hook(Arc::clone(probe))
-            .acceptor()
-            .map_err(Failure::from)?;
+        let address = self.tapped(listener.local_addr()?, Module::IsConnected)?;
+        let builder = Listener::builder(self.given.module);
+        let builder = configure(builder, self.given, Towards(Some(address)))?;
+        let acceptor = watched(builder, probe).acceptor().map_err(Failure::from)?;
         let (near, far) = thread::scope(|scope| {
             let dialling = scope.spawn(|| {
                 let far = self.partner.dial(address)?;
-                greet(&far);
+                greetings.far()(&far);
                 Ok(far)
             });
             let near = self
                 .take(listener, || dialling.is_finished())
                 .and_then(|socket| Ok(acceptor.accept(socket)?));
-            (
-                near,
-                dialling.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            )
+            (near, joined(dialling.join()))
         });
-        self.connected(near, far, probe)
+        let (near, far) = match (near, far) {
+            (Err(near), Err(far)) if self.partner.is_module() => return Err(near.with(far)),
+            (near, far) => (near?, far?),
+        };
+        Ok(Line {
+            near: Side::Conn(near),
+            far,
+            probe: Arc::clone(probe),
+            relay: None,
+            used: 0,
+            arrivals: Vec::new(),
+        })
     }
 
     fn relay(
         &self,
         probe: &Arc<Probe>,
-        hook: Towards,
-        listener: &TcpListener,
-        greet: impl FnOnce(&Side),
+        listener: TcpListener,
+        greetings: Greetings<'_>,
     ) -> Result<Line, Refusal> {
-        let remote = listener.local_addr()?.to_string();
-        let relay = self.start_relay(probe, hook, &remote)?;
-        let near = TcpStream::connect(relay.local_addr())?;
-        let acceptor = self.partner.acceptor()?;
+        let remote = self.tapped(listener.local_addr()?, Module::Connects)?;
+        let relay = self.start_relay(probe, Towards(Some(remote)), &remote.to_string())?;
+        let mut arrivals = Arrivals::new(listener, self.partner.acceptor()?);
         let associate = Role::Relay.export();
         let failed = || {
             let record = probe.record();
@@ -358,34 +335,40 @@ impl<'a> Subject<'a> {
             let mut of_both = of_both.into_iter().flatten();
             of_both.find(|returned| returned.value() != Some(0))
         };
-        // Whoever has failed dials no more.
-        let far = self
-            .take(listener, || failed().is_some())
-            .and_then(|socket| self.partner.accept(acceptor.as_ref(), socket));
-        if let Ok(far) = &far {
-            greet(far);
-        }
-        // A relay does not say when it is ready.
-        let returned = probe.wait_for(associate, self.patience());
+        let has_returned = || probe.record().returned(associate).is_some();
+        let (near, gathered) = thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                let near = self.client.dial(relay.local_addr())?;
+                greetings.client()(&near);
+                Ok(near)
+            });
+            // A relay does not say when it is ready, and whoever has failed dials no more.
+            let is_done = || has_returned() || failed().is_some();
+            let gathered = arrivals.gather(self.deadline(), is_done, greetings.far());
+            (joined(client.join()), gathered)
+        });
+        gathered?;
         if let Some(failed) = failed() {
-            let near = refusal(
-                &format!("{}; see -v", ended(&failed)),
-                failed.value().is_none(),
-            );
-            return Err(match far {
-                Err(far) if self.has_module_as_partner() => near.with(far),
-                _ => near,
+            let text = format!("{}; see -v", ended(&failed));
+            let own = refusal(&text, failed.value().is_none());
+            return Err(match near {
+                Err(client) if self.client.is_module() => own.with(client),
+                _ => self.with_reason_of_partner(own, &arrivals),
             });
         }
-        let far = far?;
-        if returned.is_none() {
+        let near = near?;
+        if !has_returned() {
             return Err(refusal(&format!("{associate} did not return"), true));
         }
+        // It does not tell which connection it uses.
+        let used = arrivals.find(None, self.tap, Instant::now() + MARGIN)?;
         Ok(Line {
-            near: Side::Tcp(near),
-            far,
+            near,
+            far: arrivals.far(used, self.deadline())?,
             probe: Arc::clone(probe),
             relay: Some(relay),
+            used,
+            arrivals: arrivals.into_all(),
         })
     }
 
@@ -419,83 +402,19 @@ impl<'a> Subject<'a> {
         remote: &str,
     ) -> Result<ServerHandle, Failure> {
         let builder = configure(Relay::builder(self.given.module), self.given, hook)?;
-        let relay = builder
-            .call_hook(Arc::clone(probe))
-            .remote(remote)
-            .bind(LOOPBACK)?;
+        let relay = watched(builder, probe).remote(remote).bind(LOOPBACK)?;
         Ok(relay.spawn()?)
     }
 }
 
-impl Partner<'_> {
-    fn acceptor(&self) -> Result<Option<Acceptor>, Failure> {
-        match self {
-            Self::Module(given, _) => {
-                let builder = Listener::builder(given.module);
-                let acceptor = configure(builder, *given, Towards(None))?.acceptor()?;
-                Ok(Some(acceptor))
-            }
-            Self::Socket => Ok(None),
-        }
-    }
-
-    /// The far side of a connection that the module has dialled.
-    fn accept(&self, acceptor: Option<&Acceptor>, socket: TcpStream) -> Result<Side, Refusal> {
-        match acceptor {
-            Some(acceptor) => acceptor
-                .accept(socket)
-                .map(Side::Conn)
-                .map_err(|error| refusal(&of_its_peer(&chain(&error)), false)),
-            None => Ok(Side::Tcp(socket)),
-        }
-    }
-
-    /// The far side of a connection that the module accepts.
-    fn dial(&self, address: SocketAddr) -> Result<Side, Refusal> {
-        let (given, role) = match self {
-            Self::Module(given, role) => (*given, *role),
-            Self::Socket => return Ok(Side::Tcp(TcpStream::connect(address)?)),
-        };
-        let hook = Towards(Some(address));
-        let dialled = if role == Role::FixedDialer {
-            let builder = configure(FixedDialer::builder(given.module), given, hook)?;
-            builder.build().map_err(Failure::from)?.dial()
-        } else {
-            let builder = configure(Dialer::builder(given.module), given, hook)?;
-            let dialer = builder.build().map_err(Failure::from)?;
-            dialer.dial(address.to_string())
-        };
-        dialled
-            .map(Side::Conn)
-            .map_err(|error| refusal(&of_its_peer(&chain(&error)), false))
-    }
-}
-
-/// Leads all connections to one address, or refuses them.
-struct Towards(Option<SocketAddr>);
-
-impl DialHook for Towards {
-    fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
-        match self.0 {
-            Some(address) => attempt.connect_to(Network::Tcp, &address.to_string()),
-            None => Err(io::ErrorKind::ConnectionRefused.into()),
-        }
-    }
-}
-
-fn configure<R>(
-    builder: Builder<R>,
-    given: Given<'_>,
-    hook: Towards,
-) -> Result<Builder<R>, Failure> {
-    let mut builder = setup::configure(builder, given.args)?;
-    if let Some(config) = given.config {
-        builder = builder.config(config);
-    }
-    Ok(builder
-        .policy(AddressPolicy::allow_all())
-        .dial_hook(hook)
-        .drain_timeout(given.args.drain_timeout.min(DRAIN)))
+/// Has `probe` watch a module. Where it answers as other hosts do, the module gets no extension,
+/// since those have none.
+fn watched<R>(builder: Builder<R>, probe: &Arc<Probe>) -> Builder<R> {
+    let builder = match probe.manner() {
+        Manner::Usual => builder,
+        _ => builder.host_aead(false),
+    };
+    builder.call_hook(Arc::clone(probe))
 }
 
 /// How a side's transport failed, if it has.
@@ -506,51 +425,12 @@ fn failure_of(side: &Side) -> Option<String> {
     }
 }
 
-/// What was said of a module, said of the module at the other end.
-pub(super) fn of_its_peer(text: &str) -> String {
-    format!("at its peer, {text}")
-}
-
-/// How an export has ended.
-pub(super) fn ended(returned: &ExportReturn) -> String {
-    let export = returned.export;
-    match returned.outcome {
-        ExportOutcome::Returned(Some(value)) => format!("{export} returned {value}"),
-        ExportOutcome::Exited(code) => format!("{export} exited with code {code}"),
-        ExportOutcome::Trapped => format!("{export} trapped"),
-        ExportOutcome::Stopped => format!("{export} did not return and was stopped"),
-        _ => format!("{export} returned"),
+impl<'g> Greetings<'g> {
+    fn client(&self) -> &'g Greeting {
+        self.client.unwrap_or(&|_| {})
     }
-}
 
-fn refusal(text: &str, is_rude: bool) -> Refusal {
-    Refusal::Because {
-        text: text.to_owned(),
-        is_rude,
+    fn far(&self) -> &'g Greeting {
+        self.far.unwrap_or(&|_| {})
     }
-}
-
-impl From<DialError> for Refusal {
-    fn from(error: DialError) -> Self {
-        let is_rude = match &error {
-            DialError::Transport(error) => is_rude(error),
-            error => matches!(error, DialError::TimedOut { .. }),
-        };
-        refusal(&chain(&error), is_rude)
-    }
-}
-
-impl From<AcceptError> for Refusal {
-    fn from(error: AcceptError) -> Self {
-        let is_rude = match &error {
-            AcceptError::Transport(error) => is_rude(error),
-            error => matches!(error, AcceptError::TimedOut { .. }),
-        };
-        refusal(&chain(&error), is_rude)
-    }
-}
-
-/// Whether the module did something else than return an error number.
-fn is_rude(error: &TransportError) -> bool {
-    !matches!(error, TransportError::Failed { .. })
 }

@@ -1,6 +1,7 @@
 //! Watches what a module asks of the host, and makes the host answer as others do.
 
 use std::collections::HashMap;
+use std::mem;
 use std::num::NonZeroU32;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use watm_wasmer::{CallHook, ExportOutcome, ExportReturn, HostCall, Transfer, TransferAnswer};
 
+use super::stretches::{Pauses, Stretches};
+
 /// How often in a row a write is refused if the module repeats it without a poll.
 const REFUSALS: u32 = 3;
 /// Each time that so many writes were taken, one is refused.
 const BETWEEN_REFUSALS: u32 = 2;
-/// A module that computes for longer than this between two calls pauses.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How streams answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,6 @@ pub(super) struct Record {
     pub(super) polls: u64,
     /// The size of the memory, in bytes.
     pub(super) memory: u64,
-    /// Times that the module computed for longer than [`PAUSE`], and the longest.
-    pub(super) pauses: u64,
-    pub(super) longest: Duration,
     /// Refused writes, and those of them that the module repeated a second time without a poll.
     pub(super) refused: u64,
     pub(super) repeated: u64,
@@ -65,6 +63,9 @@ struct State {
     record: Record,
     /// The processor time of the worker's thread after the last call.
     worked: Option<Duration>,
+    /// The bytes that the last call moved.
+    moved: u32,
+    stretches: Stretches,
     streams: HashMap<u32, Stream>,
 }
 
@@ -88,6 +89,10 @@ impl Probe {
         }
     }
 
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
+    }
+
     /// Waits until an export has ended, or one before it has failed.
     pub(super) fn wait_for_or_failure(
         &self,
@@ -95,18 +100,22 @@ impl Probe {
         patience: Duration,
     ) -> Option<ExportReturn> {
         self.wait_until(patience, |found| {
-            found.export == export
-                || match found.outcome {
-                    ExportOutcome::Trapped | ExportOutcome::Stopped => true,
-                    ExportOutcome::Exited(code) => code != 0,
-                    _ => false,
-                }
+            found.export == export || has_broken_off(found)
         })
     }
 
     /// Waits until an export has ended.
     pub(super) fn wait_for(&self, export: &str, patience: Duration) -> Option<ExportReturn> {
         self.wait_until(patience, |found| found.export == export)
+    }
+
+    /// Waits until an export has failed or the time is over. Returns whether the host has stopped it.
+    pub(super) fn was_stopped(&self, patience: Duration) -> bool {
+        let has_failed = |found: &ExportReturn| {
+            has_broken_off(found) || found.value().is_some_and(|value| value < 0)
+        };
+        let failed = self.wait_until(patience, has_failed);
+        failed.is_some_and(|found| found.outcome == ExportOutcome::Stopped)
     }
 
     fn wait_until(
@@ -120,6 +129,16 @@ impl Probe {
             .wait_timeout_while(self.state(), patience, |state| find(state).is_none())
             .unwrap_or_else(PoisonError::into_inner);
         find(&state)
+    }
+
+    /// Forgets how long the module has computed so far.
+    pub(super) fn begin_run(&self) {
+        self.state().stretches = Stretches::default();
+    }
+
+    /// How long the module has computed since then, in a run that took so long.
+    pub(super) fn pauses(&self, run: Duration) -> Pauses {
+        self.state().stretches.pauses(run)
     }
 
     pub(super) fn record(&self) -> Record {
@@ -148,20 +167,13 @@ impl CallHook for Probe {
 
     fn called(&self, call: &HostCall) {
         let mut state = self.state();
+        let moved = call.fd.and(call.result.ok()).unwrap_or(0);
+        state.computed(call.guest_time, processor_time(), moved);
         let State {
-            record,
-            streams,
-            worked,
+            record, streams, ..
         } = &mut *state;
-        // A busy machine takes the processor away from the module now and then.
-        let now = processor_time();
-        let since = now.saturating_sub(worked.unwrap_or(now));
-        *worked = Some(now);
-        let computed = call.guest_time.min(since);
         record.calls += 1;
         record.memory = call.memory;
-        record.longest = record.longest.max(computed);
-        record.pauses += u64::from(computed > PAUSE);
         if call.function == "poll_oneoff" {
             record.polls += 1;
             for stream in streams.values_mut() {
@@ -176,6 +188,15 @@ impl CallHook for Probe {
     }
 }
 
+/// Whether an export has ended in another way than by a return.
+fn has_broken_off(found: &ExportReturn) -> bool {
+    match found.outcome {
+        ExportOutcome::Trapped | ExportOutcome::Stopped => true,
+        ExportOutcome::Exited(code) => code != 0,
+        _ => false,
+    }
+}
+
 /// The processor time of this thread so far.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -184,6 +205,16 @@ fn processor_time() -> Duration {
 }
 
 impl State {
+    /// Notes how long the module's own code ran before a call, and, after that call, the processor
+    /// time of the thread and how many bytes it moved.
+    fn computed(&mut self, guest_time: Duration, now: Duration, moved: u32) {
+        // A busy machine takes the processor away from the module now and then.
+        let since = now.saturating_sub(self.worked.unwrap_or(now));
+        self.worked = Some(now);
+        let moved_before = mem::replace(&mut self.moved, moved);
+        self.stretches.add(moved_before, guest_time.min(since));
+    }
+
     fn answer_write(&mut self, fd: u32) -> TransferAnswer {
         let stream = self.streams.entry(fd).or_default();
         let is_repeated = stream.refused > 0 && !stream.polled;
@@ -231,6 +262,21 @@ mod tests {
         let expected = [false, false, true, true, true, false, false, true];
         assert_eq!(answers, expected);
         assert_eq!((state.record.refused, state.record.repeated), (4, 2));
+    }
+
+    #[test]
+    fn time_without_the_processor_is_not_computing() {
+        let mut state = State::default();
+        let ms = Duration::from_millis;
+        for (guest_time, processor) in [(500, 10), (1, 11), (200, 12), (150, 170)] {
+            state.computed(ms(guest_time), ms(processor), 0);
+        }
+        let pauses = state.stretches.pauses(ms(1000));
+        assert_eq!(
+            (pauses.longest, pauses.over_100_ms),
+            (0.15, 1),
+            "{pauses:?}"
+        );
     }
 
     #[test]

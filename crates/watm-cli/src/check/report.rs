@@ -8,6 +8,7 @@ use watm_abi::Role;
 use watm_wasmer::ModuleInfo;
 
 use super::rules::{Rule, Severity};
+use super::stretches::Pauses;
 use crate::inspect::role_name;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::Failure;
@@ -37,6 +38,8 @@ struct Entry {
     asks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pauses: Option<Pauses>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,6 +124,7 @@ impl Report {
                 seen: why.to_owned(),
                 asks: None,
                 remedy: None,
+                pauses: None,
             });
         }
         let names: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
@@ -172,6 +176,20 @@ impl Report {
         self.result(rule, if is_kept { Ok(seen) } else { Err(seen) })
     }
 
+    /// The same, with the numbers behind it.
+    pub(super) fn measured(
+        &mut self,
+        rule: &'static Rule,
+        result: Result<String, String>,
+        pauses: Pauses,
+    ) -> Result<(), Failure> {
+        self.result(rule, result)?;
+        if let Some(entry) = self.checks.last_mut() {
+            entry.pauses = Some(pauses);
+        }
+        Ok(())
+    }
+
     /// Prints the end. Returns whether the module passes.
     pub(super) fn finish(self) -> Result<bool, Failure> {
         if self.prints {
@@ -217,6 +235,7 @@ impl Report {
             seen,
             asks: is_broken.then_some(rule.asks),
             remedy: is_broken.then_some(rule.remedy),
+            pauses: None,
         };
         self.print(|out| entry.write(out, is_new))?;
         self.checks.push(entry);

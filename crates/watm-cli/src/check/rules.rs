@@ -51,6 +51,8 @@ pub(crate) static WITH_DATA: &[&Rule] = &[
     &DESCRIPTORS,
     &RESET,
     &CONTROL,
+    &CUT,
+    &ALTERED,
     &IDLE,
     &CALLS,
     &MESSAGES,
@@ -95,6 +97,10 @@ rules! {
     GARBAGE_PEER "garbage-peer" Error
         "a peer that sends garbage ends the transport with an error or data, without a trap"
         "check lengths before you use them, and return an error number for what is not valid"
+    SILENT_PEER "silent-peer" Error
+        "the transport ends soon after the application has closed, also if the peer has sent nothing yet"
+        "a handshake in `watm_start_v1` polls for the control descriptor too; return -11 (ECANCELED) when \
+        it is readable"
     DATA "data" Error
         "all bytes arrive unchanged, however they are cut"
         "expect that one read returns part of a message or several; keep the rest for later"
@@ -125,6 +131,14 @@ rules! {
     CONTROL "control" Error
         "the transport ends soon after the application has closed and the control pipe is readable"
         "poll for the control descriptor too, and return -11 (ECANCELED) when it is readable"
+    CUT "cut-stream" Note
+        "a cut in the middle of the stream is a failure for the application, not the end of the stream"
+        "mark the end within what is authenticated, and return an error such as -65 (EPROTO) for an end \
+        without the mark; a transport that does not encrypt cannot know"
+    ALTERED "altered-bytes" Note
+        "bytes that somebody has altered on the way do not reach the application"
+        "authenticate what is sent, and return an error such as -65 (EPROTO) for what is not authentic; a \
+        transport that does not encrypt cannot know"
     IDLE "idle" Error
         "a module with nothing to do sleeps in `poll_oneoff`"
         "poll without a timeout, and only for what can be acted on: not for room if nothing waits"

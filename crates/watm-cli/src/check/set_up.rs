@@ -6,12 +6,17 @@ use std::sync::Arc;
 use watm_abi::{Role, names};
 use watm_wasmer::ExportReturn;
 
+use super::data;
 use super::flow::{self, STALL, pattern};
-use super::line::{Given, Subject, ended};
+use super::line::{Greeting, Greetings, Line, Subject};
+use super::partner::{Given, Partner};
 use super::probe::{Manner, Probe};
+use super::refusal::ended;
 use super::report::Report;
 use super::rules;
 use super::side::Side;
+use crate::args::TransportArgs;
+use crate::terminal::bytes::count;
 use crate::terminal::failure::Failure;
 
 /// Bytes of garbage that a peer sends.
@@ -97,55 +102,113 @@ fn try_init(subject: &Subject<'_>) -> Result<Option<InitFailure>, Failure> {
     })
 }
 
-/// What the set-up of a connection has shown.
-pub(super) enum SetUp<'a> {
-    /// Connections can be set up, with this partner.
-    Works(Subject<'a>),
-    Fails,
+/// How a connection fared with certain partners.
+enum Attempt {
+    /// It was set up, and bytes pass. With a choice, this says which connection is used.
+    Works(Option<String>),
+    /// It was set up.
+    IsSetUp(Option<String>),
+    /// The module does not have the role: its function returned this.
+    Unsupported(i32),
+    Refused(String),
 }
 
-/// Checks that a connection can be set up. If that fails with a module as the partner, a plain
-/// socket is tried: many modules export roles that they do not support.
+/// Checks that a connection can be set up with one of these partners, the first of which are the
+/// most likely. Many modules export roles that they do not support. Returns the partners to use.
 pub(super) fn role<'a>(
-    subject: &Subject<'a>,
-    has_own_peer: bool,
+    subjects: &[Subject<'a>],
     report: &mut Report,
-) -> Result<SetUp<'a>, Failure> {
-    let socket = subject.with_socket();
-    let may_try_socket = subject.has_module_as_partner() && !has_own_peer;
-    let partners = [Some(*subject), may_try_socket.then_some(socket)];
-    let export = subject.role.export();
-    let mut why = String::new();
-    for subject in partners.into_iter().flatten() {
-        let probe = Arc::new(Probe::new(Manner::Usual));
-        let text = match subject.open_with(&probe, |_| {}) {
-            Ok(line) => {
-                if let Err(text) = line.close() {
-                    log::debug!("the first connection did not end well: {text}");
-                }
-                if !why.is_empty() {
-                    why.insert_str(0, "with a plain socket as its peer, not with itself: ");
-                }
-                report.passed(&rules::ROLE, why)?;
-                return Ok(SetUp::Works(subject));
-            }
-            Err(refusal) => refusal.into_text()?.0,
-        };
-        let value = probe
-            .record()
-            .returned(export)
-            .and_then(ExportReturn::value);
-        if let Some(value) = value.filter(|value| UNSUPPORTED.contains(value)) {
-            let seen = format!("{export} returned {value}");
-            report.broken(&rules::UNSUPPORTED, seen)?;
-            return Ok(SetUp::Fails);
+) -> Result<Option<Subject<'a>>, Failure> {
+    let mut why: Option<String> = None;
+    let mut set_up = None;
+    // A relay says what it expects from its client by waiting for it.
+    let is_hasty = subjects.iter().any(|subject| subject.client.is_module());
+    let attempts = subjects.iter().map(|subject| (subject, is_hasty));
+    let again = subjects.iter().take(usize::from(is_hasty));
+    for (subject, is_hasty) in attempts.chain(again.map(|subject| (subject, false))) {
+        if set_up.is_some() && !is_hasty {
+            break;
         }
-        if why.is_empty() {
-            why = text;
+        match attempt(subject, is_hasty)? {
+            Attempt::Works(choice) => return works(subject, choice, why, report),
+            Attempt::IsSetUp(choice) if !is_hasty => return works(subject, choice, why, report),
+            Attempt::IsSetUp(choice) => {
+                set_up.get_or_insert((subject, choice, why.clone()));
+            }
+            Attempt::Unsupported(value) => {
+                let seen = format!("{} returned {value}", subject.role.export());
+                report.broken(&rules::UNSUPPORTED, seen)?;
+                return Ok(None);
+            }
+            Attempt::Refused(text) => {
+                why.get_or_insert(text);
+            }
         }
     }
-    report.broken(&rules::ROLE, why)?;
-    Ok(SetUp::Fails)
+    if let Some((subject, choice, why)) = set_up {
+        return works(subject, choice, why, report);
+    }
+    report.broken(&rules::ROLE, why.unwrap_or_default())?;
+    Ok(None)
+}
+
+/// Reports that connections can be set up with these partners, and why not with others.
+fn works<'a>(
+    subject: &Subject<'a>,
+    choice: Option<String>,
+    why_not_others: Option<String>,
+    report: &mut Report,
+) -> Result<Option<Subject<'a>>, Failure> {
+    let mut seen = choice.unwrap_or_default();
+    if let Some(why) = why_not_others {
+        let partners = match (subject.client.is_module(), subject.partner.is_module()) {
+            (false, _) => "with a plain socket as its peer, not with itself",
+            (true, true) => "with dialers as its clients, not with plain sockets",
+            (true, false) => {
+                "with dialers as its clients and a plain socket as its peer, not with others"
+            }
+        };
+        let separator = if seen.is_empty() { "" } else { "; " };
+        seen.push_str(&format!("{separator}{partners}: {why}"));
+    }
+    report.passed(&rules::ROLE, seen)?;
+    Ok(Some(*subject))
+}
+
+/// Sets a connection up. With haste, it may take [`STALL`] at most, and bytes must pass.
+fn attempt(subject: &Subject<'_>, is_hasty: bool) -> Result<Attempt, Failure> {
+    let mut args = subject.given.args.clone();
+    if is_hasty {
+        args.handshake_timeout = args.handshake_timeout.min(STALL);
+    }
+    let given = Given {
+        args: &args,
+        ..subject.given
+    };
+    let subject = Subject { given, ..*subject };
+    let probe = Arc::new(Probe::new(Manner::Usual));
+    let text = match subject.open_with(&probe, Greetings::default()) {
+        Ok(line) => {
+            let choice = line.choice();
+            let passes = is_hasty && data::passes(&line);
+            if let Err(text) = line.close() {
+                log::debug!("the first connection did not end well: {text}");
+            }
+            return Ok(if passes {
+                Attempt::Works(choice)
+            } else {
+                Attempt::IsSetUp(choice)
+            });
+        }
+        Err(refusal) => refusal.into_text()?.0,
+    };
+    let record = probe.record();
+    let returned = record.returned(subject.role.export());
+    let value = returned.and_then(ExportReturn::value);
+    Ok(match value.filter(|value| UNSUPPORTED.contains(value)) {
+        Some(value) => Attempt::Unsupported(value),
+        None => Attempt::Refused(text),
+    })
 }
 
 /// Checks what the module makes of a remote that refuses the connection.
@@ -165,27 +228,52 @@ pub(super) fn refused_dial(subject: &Subject<'_>, report: &mut Report) -> Result
 
 /// Checks what the module makes of a peer that closes at once, and of one that sends garbage.
 pub(super) fn strange_peers(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
-    let socket = subject.with_socket();
     // A module that has ended already takes nothing any more.
-    let result = meet(&socket, |far| {
-        let _ = far.end_writing();
-    })?;
-    report.result(&rules::CLOSING_PEER, result)?;
-    let result = meet(&socket, |far| {
-        let _ = flow::send(far, &pattern(99, GARBAGE), GARBAGE);
-        let _ = far.end_writing();
-    })?;
-    report.result(&rules::GARBAGE_PEER, result)
+    let closes = |side: &Side| {
+        let _ = side.end_writing();
+    };
+    report.result(&rules::CLOSING_PEER, meet(subject, &closes)?)?;
+    let sends_garbage = |side: &Side| {
+        let _ = flow::send(side, &pattern(99, GARBAGE), GARBAGE);
+        let _ = side.end_writing();
+    };
+    report.result(&rules::GARBAGE_PEER, meet(subject, &sends_garbage)?)
 }
 
-/// Sets a connection up with a peer that does this, and waits for its end.
-fn meet(
+/// Sets connections up with strangers that do this, and waits for their ends.
+fn meet(subject: &Subject<'_>, greeting: &Greeting) -> Result<Result<String, String>, Failure> {
+    let far = Greetings {
+        far: Some(greeting),
+        client: None,
+    };
+    let result = meet_with(&subject.with_socket(), far, |line| {
+        flow::drain(&line.near, STALL)
+    })?;
+    // A relay that expects a handshake of its clients has strangers on both sides.
+    if result.is_err() || !subject.client.is_module() {
+        return Ok(result);
+    }
+    let client = Greetings {
+        client: Some(greeting),
+        far: None,
+    };
+    let subject = Subject {
+        client: Partner::Socket,
+        ..*subject
+    };
+    let of_client = meet_with(&subject, client, |_| true)?;
+    Ok(of_client.map_err(|text| format!("with such a client: {text}")))
+}
+
+/// Sets a connection up, waits for its end as `has_ended` does, and closes it.
+fn meet_with(
     subject: &Subject<'_>,
-    peer: impl FnOnce(&Side) + Send,
+    greetings: Greetings<'_>,
+    has_ended: impl FnOnce(&Line) -> bool,
 ) -> Result<Result<String, String>, Failure> {
-    match subject.open_with(&Arc::new(Probe::new(Manner::Usual)), peer) {
+    match subject.open_with(&Arc::new(Probe::new(Manner::Usual)), greetings) {
         Ok(line) => {
-            let has_ended = flow::drain(&line.near, STALL);
+            let has_ended = has_ended(&line);
             let failure = line.failure();
             Ok(match line.close() {
                 Err(text) => Err(text),
@@ -200,4 +288,48 @@ fn meet(
             (text, false) => Ok(text),
         }),
     }
+}
+
+/// Checks whether the transport ends when it is told to, before its peer has sent anything. A
+/// module that waits for its peer in the role's function has no control pipe yet: nothing is asked
+/// of it, and the host ends it.
+pub(super) fn silent_peer(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
+    let rule = &rules::SILENT_PEER;
+    let patience = subject.given.args.handshake_timeout.min(STALL);
+    let args = TransportArgs {
+        handshake_timeout: patience,
+        ..subject.given.args.clone()
+    };
+    let given = Given {
+        args: &args,
+        ..subject.given
+    };
+    let subject = Subject { given, ..*subject }.with_socket();
+    for bytes in [&[][..], &pattern(98, 100)] {
+        let probe = Arc::new(Probe::new(Manner::Usual));
+        let line = match subject.open_with(&probe, Greetings::default()) {
+            Ok(line) => line,
+            Err(refusal) => {
+                let (text, is_rude) = refusal.into_text()?;
+                let is_stopped = probe.was_stopped(patience);
+                let export = subject.role.export();
+                return report.result(
+                    rule,
+                    match (is_stopped, is_rude) {
+                        (true, _) => Ok(format!("{export} waits for the peer: the host ends it")),
+                        (false, true) => Err(text),
+                        (false, false) => Ok(text),
+                    },
+                );
+            }
+        };
+        // A module that has ended already takes nothing any more.
+        let _ = flow::send(&line.near, bytes, bytes.len().max(1));
+        if let Err(text) = line.close() {
+            let sent = count(bytes.len() as u64);
+            let text = format!("after {sent} from the application and none from the peer: {text}");
+            return report.broken(rule, text);
+        }
+    }
+    report.passed(rule, "")
 }

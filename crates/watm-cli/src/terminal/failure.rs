@@ -7,14 +7,16 @@ use std::io::{self, Write};
 use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
     AcceptError, Address, AddressEntry, CacheError, ConfigError, ConfigFileError,
-    ConfigFileProblem, DialError, ListenError, LoadError, TransportError,
+    ConfigFileProblem, DialError, ListenError, LoadError, SignatureError, TransportError,
 };
 
 use super::escape::printable;
 
-/// What ends a command with exit code 1.
+/// What ends a command with an exit code other than 0.
 #[derive(Debug)]
 pub(crate) struct Failure {
+    /// 1, unless a command tells its failures apart.
+    exit_code: u8,
     /// `None` if there is nobody to tell, or the error has been reported already.
     error: Option<Box<dyn Error + Send + Sync>>,
     hint: Option<Cow<'static, str>>,
@@ -31,6 +33,7 @@ struct Because {
 impl Failure {
     pub(crate) fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
+            exit_code: 1,
             error: Some(error.into()),
             hint: None,
         }
@@ -47,9 +50,10 @@ impl Failure {
         })
     }
 
-    /// Ends with exit code 1 and no message: everything was reported, or nobody reads it.
+    /// Ends with no message: everything was reported, or nobody reads it.
     pub(crate) fn silent() -> Self {
         Self {
+            exit_code: 1,
             error: None,
             hint: None,
         }
@@ -68,6 +72,15 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Ends with this exit code in place of 1.
+    pub(crate) fn with_exit_code(self, exit_code: u8) -> Self {
+        Self { exit_code, ..self }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code
     }
 
     /// Prints the failure on standard error.
@@ -138,6 +151,7 @@ impl From<LoadError> for Failure {
             LoadError::Hash { .. } => {
                 Some("get the module from the source of the hash, or correct --sha256")
             }
+            LoadError::Signature { source, .. } => signature_hint(source),
             LoadError::CompileTimeout { .. } => Some("allow more time with --compile-timeout"),
             LoadError::NotAModule(_) | LoadError::Malformed(_) => {
                 Some("a transport module must be a core WebAssembly module")
@@ -245,9 +259,25 @@ impl From<TransportError> for Failure {
 impl Failure {
     fn with(error: impl Into<Box<dyn Error + Send + Sync>>, hint: Option<&'static str>) -> Self {
         Self {
-            error: Some(error.into()),
             hint: hint.map(Cow::Borrowed),
+            ..Self::new(error)
         }
+    }
+}
+
+fn signature_hint(error: &SignatureError) -> Option<&'static str> {
+    match error {
+        SignatureError::Missing => Some(
+            "get the file .minisig from whoever made the module, or name it with --signature; \
+             `minisign -Sm FILE` signs a module of your own",
+        ),
+        SignatureError::UnknownKey { .. } => {
+            Some("add the key with --trusted-key, once you know from another source whose it is")
+        }
+        SignatureError::Wrong { .. } => {
+            Some("get the module and its signature once more from whoever made them")
+        }
+        _ => None,
     }
 }
 

@@ -59,10 +59,12 @@ fn the_json_is_one_object_with_stable_fields() {
         "name",
         "size",
         "sha256",
+        "signature",
         "ok",
         "interface",
         "roles",
         "memory",
+        "extensions",
         "producers",
         "imports",
         "exports",
@@ -120,6 +122,42 @@ fn the_toolchain_is_shown_when_the_module_names_it() {
         {"field": "processed-by", "name": "clang", "version": "18"},
     ]);
     assert_eq!(report["producers"], expected);
+}
+
+#[test]
+fn an_extension_that_the_module_takes_is_shown_and_why_it_cannot_have_it() {
+    let module = built("aead");
+    let text = Watm::run(&["inspect", &module]);
+    text.success();
+    let line = "extension   watm_ext_aead_v1 (the host encrypts for the module)\n";
+    assert!(text.stdout.contains(line), "{text:?}");
+    let extensions = |file: &str| -> Value {
+        let json = Watm::run(&["inspect", file, "--json"]);
+        json.success();
+        let report: Value = serde_json::from_str(&json.stdout).expect("JSON");
+        report["extensions"].clone()
+    };
+    assert_eq!(
+        extensions(&module),
+        json!([{"name": "watm_ext_aead_v1", "hindrance": null}])
+    );
+    assert_eq!(extensions(&built("plain")), json!([]));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("unlinked.wat");
+    let plain = std::fs::read_to_string(wat("no_wasi")).expect("a module");
+    let export = r#"(func (export "watm_ext_aead_v1") (param i32 i32) (result i32) (i32.const 0))"#;
+    let end = plain.rfind(')').expect("its end");
+    std::fs::write(&path, format!("{}{export})", &plain[..end])).expect("written");
+    let path = path.to_str().expect("UTF-8");
+    let text = Watm::run(&["inspect", path]);
+    text.success();
+    assert!(text.stdout.contains("--export-table"), "{text:?}");
+    let hindrance = &extensions(path)[0]["hindrance"];
+    assert!(
+        hindrance.to_string().contains("--export-table"),
+        "{hindrance}"
+    );
 }
 
 #[test]

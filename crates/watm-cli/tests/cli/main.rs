@@ -27,3 +27,4 @@ mod signals;
 mod stdio;
 mod tunnel;
 mod usage;
+mod verify;

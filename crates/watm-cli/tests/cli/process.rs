@@ -24,8 +24,22 @@ pub(crate) fn wat(name: &str) -> String {
     guests(&format!("wat/{name}.wat"))
 }
 
+/// The path of a configuration of a test module.
+pub(crate) fn key(name: &str) -> String {
+    guests(name)
+}
+
+/// The path of one of the transports that the repository ships.
+pub(crate) fn transport(name: &str) -> String {
+    existing(&format!("transports/{name}/{name}.wasm"))
+}
+
 fn guests(path: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/guests");
+    existing(&format!("tests/guests/{path}"))
+}
+
+fn existing(path: &str) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = root.join(path);
     assert!(path.exists(), "{} is missing", path.display());
     path.to_str().expect("a path in UTF-8").to_owned()

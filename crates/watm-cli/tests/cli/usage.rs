@@ -48,6 +48,16 @@ fn what_makes_no_sense_is_refused() {
         "dial-fixed --module m --allow [fe80::1%eth0]:80",
         "an entry has no zone",
     );
+    refused("inspect m --signature s", "--trusted-key");
+    refused("verify", "FILE");
+    refused(
+        "verify a b --trusted-key k --signature s",
+        "those of one file",
+    );
+    refused(
+        "verify a --trusted-key k --trust-manifest",
+        "--trust-manifest",
+    );
     refused("demo m --size 1X", "K, M or G");
     refused("demo m --size 1M --send f", "--send");
     // The former name of the option, before modules could be given files.

@@ -2,6 +2,7 @@
 
 use super::file::{PolicyTable, Settings, StdioKey, StdioName, StreamName};
 use super::resolved::Resolved;
+use super::tunnel::Tunnel;
 use crate::host::stdio::Stdio;
 use crate::net::address::Address;
 use crate::net::policy::AddressPolicy;
@@ -47,7 +48,23 @@ pub(super) fn settings<R>(
     if let Some(policy) = &settings.policy {
         builder = builder.policy(addresses(policy));
     }
-    limits(times(builder, settings), settings)
+    limits(times(outgoing(builder, settings), settings), settings)
+}
+
+fn outgoing<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
+    for address in settings.source_addresses.iter().flatten() {
+        builder = builder.source_address(address.value);
+    }
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    {
+        if let Some(name) = &settings.interface {
+            builder = builder.interface(name);
+        }
+        if let Some(mark) = settings.mark {
+            builder = builder.mark(u32::try_from(mark).unwrap_or(u32::MAX));
+        }
+    }
+    builder
 }
 
 fn times<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
@@ -79,17 +96,15 @@ fn limits<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
     if let Some(limit) = settings.descriptor_limit {
         builder = builder.descriptor_limit(count(limit));
     }
-    if let Some(limit) = settings.handshake_limit {
-        builder = builder.handshake_limit(count(limit));
-    }
-    if let Some(backlog) = settings.backlog {
-        builder = builder.backlog(count(backlog));
-    }
     if let Some(stock) = settings.stock {
         builder = builder.stock(count(stock));
     }
     if let Some(rate) = settings.stock_refill_rate {
         builder = builder.stock_refill_rate(u32::try_from(rate).unwrap_or(u32::MAX));
+    }
+    #[cfg(feature = "aead")]
+    if let Some(on) = settings.host_aead {
+        builder = builder.host_aead(on);
     }
     if let Some(timing) = settings.timing {
         builder = builder.timing(timing);
@@ -97,19 +112,52 @@ fn limits<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
     builder
 }
 
-/// Applies what a relay has besides.
-pub(super) fn relay(
-    mut builder: Builder<Relay>,
-    settings: &Settings,
-    remote: Option<&Address>,
-) -> Builder<Relay> {
-    if let Some(remote) = remote {
-        builder = builder.remote(remote.as_str());
+/// What a [`Tunnel`] can configure: a [`Dialer`], [`FixedDialer`], [`Listener`] or [`Relay`].
+///
+/// Users of the library cannot implement it.
+pub trait TunnelRole: Sized {
+    /// Applies what this role has besides the settings of all roles.
+    #[doc(hidden)]
+    fn apply(builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self>;
+}
+
+impl TunnelRole for Dialer {
+    fn apply(builder: Builder<Self>, _: &Tunnel) -> Builder<Self> {
+        builder
     }
-    if let Some(limit) = settings.connection_limit {
-        builder = builder.connection_limit(count(limit));
+}
+
+impl TunnelRole for FixedDialer {
+    fn apply(builder: Builder<Self>, _: &Tunnel) -> Builder<Self> {
+        builder
     }
-    builder
+}
+
+impl TunnelRole for Listener {
+    fn apply(mut builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self> {
+        if let Some(limit) = tunnel.settings.handshake_limit {
+            builder = builder.handshake_limit(count(limit));
+        }
+        if let Some(backlog) = tunnel.settings.backlog {
+            builder = builder.backlog(count(backlog));
+        }
+        builder
+    }
+}
+
+impl TunnelRole for Relay {
+    fn apply(mut builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self> {
+        if let Some(remote) = tunnel.remote() {
+            builder = builder.remote(remote.as_str());
+        }
+        if let Some(limit) = tunnel.settings.handshake_limit {
+            builder = builder.handshake_limit(count(limit));
+        }
+        if let Some(limit) = tunnel.settings.connection_limit {
+            builder = builder.connection_limit(count(limit));
+        }
+        builder
+    }
 }
 
 /// Makes a server of a dialer.

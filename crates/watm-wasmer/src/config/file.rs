@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -140,6 +141,20 @@ pub(super) struct Settings {
     /// The addresses that the module may choose by itself. None by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) policy: Option<PolicyTable>,
+    /// Local addresses of outgoing connections, at most one for each family. The system chooses by
+    /// default.
+    #[cfg_attr(test, schemars(length(max = 2)))]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) source_addresses: Option<Vec<Parsed<IpAddr>>>,
+    /// The network interface that outgoing connections are bound to, on Linux and Android. None by
+    /// default.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) interface: Option<String>,
+    /// The mark of the packets of outgoing connections, on Linux and Android. None by default.
+    #[serde(default, deserialize_with = "whole::<0, 4_294_967_295, _>")]
+    #[cfg_attr(test, schemars(range(min = 0, max = 4_294_967_295_u64)))]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) mark: Option<u64>,
     /// Maximum time for one outgoing connection; "10s" by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) connect_timeout: Option<Parsed<PositiveTime>>,
@@ -194,6 +209,9 @@ pub(super) struct Settings {
     #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) stock_refill_rate: Option<u64>,
+    /// Whether a module that asks for it may have the host encrypt for it; true by default.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) host_aead: Option<bool>,
     /// Whether connections measure how long the module and the host work; false by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) timing: Option<bool>,
@@ -210,6 +228,9 @@ macro_rules! each_setting {
             files,
             stdio,
             policy,
+            source_addresses,
+            interface,
+            mark,
             connect_timeout,
             handshake_timeout,
             close_grace,
@@ -223,6 +244,7 @@ macro_rules! each_setting {
             connection_limit,
             stock,
             stock_refill_rate,
+            host_aead,
             timing
         )
     };

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use toml::de::{DeTable, DeValue};
 use watm_abi::Excerpt;
 
-use crate::error::{ConfigFileProblem, Place};
+use crate::error::{ConfigFileProblem, KeyPlace};
 
 /// A value. Its place is the number of bytes before it, or 0 in JSON, whose parser does not tell.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl From<usize> for Step {
 }
 
 /// What is wrong, and where.
-pub(super) type Refused = (Place, Box<ConfigFileProblem>);
+pub(super) type Refused = (KeyPlace, Box<ConfigFileProblem>);
 
 /// A file: its text, if positions in it are known, and what it says.
 #[derive(Debug)]
@@ -103,16 +103,16 @@ impl Document {
     }
 
     /// The place of an offset, if the offsets of this file are known.
-    pub(super) fn place(&self, path: &[Step], at: usize) -> Place {
+    pub(super) fn place(&self, path: &[Step], at: usize) -> KeyPlace {
         let text = self.text.as_deref();
-        Place {
+        KeyPlace {
             position: text.map(|text| position(text, at)),
             key: written(path),
         }
     }
 
     /// The place of what is at a path, or of the innermost table on the way that there is.
-    pub(super) fn find(&self, path: &[Step]) -> Place {
+    pub(super) fn find(&self, path: &[Step]) -> KeyPlace {
         let (at, _) = self.walk(path);
         self.place(path, at)
     }
@@ -144,7 +144,7 @@ impl Document {
 }
 
 fn syntax(position: (usize, usize), message: impl Into<String>) -> Refused {
-    let place = Place {
+    let place = KeyPlace {
         position: Some(position),
         key: String::new(),
     };

@@ -30,6 +30,7 @@ pub(super) type Refused = (Vec<Step>, Box<ConfigFileProblem>);
 impl Resolved {
     /// Reads the files that settings name. Relative paths start at `base`.
     pub(super) fn read(settings: &Settings, base: &Path) -> Result<Self, Refused> {
+        check_platform(settings)?;
         let config = match &settings.config {
             None => None,
             Some(ConfigKey::Text(table)) => Some(table.text.clone().into_bytes()),
@@ -82,6 +83,35 @@ impl Resolved {
         preopens::check(&self.dirs, &self.files, config.as_ref()).map_err(located)?;
         Ok(())
     }
+}
+
+/// Refuses what this system, or this build, does not have.
+fn check_platform(settings: &Settings) -> Result<(), Refused> {
+    let refused = |key: &str, message: &str| {
+        let problem = ConfigFileProblem::Invalid(message.to_owned());
+        Err((vec![key.into()], Box::new(problem)))
+    };
+    if cfg!(not(any(target_os = "android", target_os = "linux"))) {
+        let message = "this is for Linux and Android";
+        if settings.interface.is_some() {
+            return refused("interface", message);
+        }
+        if settings.mark.is_some() {
+            return refused("mark", message);
+        }
+    }
+    if cfg!(not(feature = "aead")) && settings.host_aead == Some(true) {
+        return refused(
+            "host_aead",
+            "this program was built without the feature `aead`",
+        );
+    }
+    let addresses = settings.source_addresses.iter().flatten();
+    let (v4, v6): (Vec<_>, Vec<_>) = addresses.partition(|address| address.value.is_ipv4());
+    if v4.len() > 1 || v6.len() > 1 {
+        return refused("source_addresses", "there may be one for each family");
+    }
+    Ok(())
 }
 
 /// The error of a builder, at the key that it is about.

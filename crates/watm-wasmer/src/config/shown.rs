@@ -17,6 +17,9 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
         files,
         stdio,
         policy,
+        source_addresses,
+        interface,
+        mark,
         connect_timeout,
         handshake_timeout,
         close_grace,
@@ -30,6 +33,7 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
         connection_limit,
         stock,
         stock_refill_rate,
+        host_aead,
         timing,
     } = settings;
     let number = |number: &Option<u64>| number.map(|number| number.to_string());
@@ -48,6 +52,17 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
         ("files", files.as_deref().map(|files| list(files, file))),
         ("stdio", stdio.as_ref().map(streams)),
         ("policy", policy.as_ref().map(addresses)),
+        (
+            "source_addresses",
+            source_addresses
+                .as_deref()
+                .map(|addresses| list(addresses, |address| address.text.clone())),
+        ),
+        (
+            "interface",
+            interface.as_ref().map(|name| Excerpt(name).to_string()),
+        ),
+        ("mark", number(mark)),
         ("connect_timeout", text(connect_timeout.as_ref())),
         ("handshake_timeout", text(handshake_timeout.as_ref())),
         ("close_grace", text(close_grace.as_ref())),
@@ -61,6 +76,7 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
         ("connection_limit", number(connection_limit)),
         ("stock", number(stock)),
         ("stock_refill_rate", number(stock_refill_rate)),
+        ("host_aead", host_aead.map(|on| on.to_string())),
         ("timing", timing.map(|timing| timing.to_string())),
     ];
     let lines = lines.into_iter();

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use watm_abi::{InterfaceError, Role};
 
-use super::apply;
+use super::apply::{self, TunnelRole};
 use super::file::{ModuleKey, Settings, StdioKey, StdioName, StreamName};
 use super::node::{Document, Step};
 use super::resolved::Resolved;
-use crate::error::{ConfigFileError, ConfigFileProblem, LoadError, Place, missing_role};
+use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace, LoadError, missing_role};
 use crate::module::hash::ModuleHash;
 use crate::module::info::ModuleInfo;
 use crate::module::{ModuleLoader, TransportModule};
@@ -244,14 +244,18 @@ impl Tunnel {
         Ok(info)
     }
 
-    /// Applies the settings to a builder, over what it has. For a relay, see [`Tunnel::relay`].
+    /// Applies the settings to a builder, over what it has, and the remote to that of a relay.
     ///
     /// # Errors
     ///
     /// [`ConfigFileError`] if a file that is named cannot be read.
-    pub fn configure<R>(&self, builder: Builder<R>) -> Result<Builder<R>, ConfigFileError> {
+    pub fn configure<R: TunnelRole>(
+        &self,
+        builder: Builder<R>,
+    ) -> Result<Builder<R>, ConfigFileError> {
         let resolved = self.resolve()?;
-        Ok(apply::settings(builder, &self.settings, resolved))
+        let builder = apply::settings(builder, &self.settings, resolved);
+        Ok(R::apply(builder, self))
     }
 
     /// The dialer of this tunnel. Its remote is in [`Tunnel::remote`].
@@ -292,8 +296,7 @@ impl Tunnel {
     /// As [`Tunnel::dialer`].
     pub fn relay(&self) -> Result<Builder<Relay>, ConfigFileError> {
         self.check_role(Role::Relay)?;
-        let builder = self.configure(Relay::builder(&self.load_module()?))?;
-        Ok(apply::relay(builder, &self.settings, self.remote()))
+        self.configure(Relay::builder(&self.load_module()?))
     }
 
     /// The server of this tunnel, which carries plain connections: of a dialer to its remote, of a
@@ -435,7 +438,7 @@ impl Tunnel {
         ConfigFileError::new(self.source.path.as_deref(), place, problem)
     }
 
-    fn setting_place(&self, steps: &[Step]) -> Place {
+    fn setting_place(&self, steps: &[Step]) -> KeyPlace {
         let document = &self.source.document;
         let index = match self.origin {
             Origin::Toml(index) => index,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -67,6 +68,10 @@ impl Written for Nat64Prefix {
 
 impl Written for ModuleHash {
     const WHAT: &'static str = "a SHA-256 in quotes, of 64 hexadecimal digits";
+}
+
+impl Written for IpAddr {
+    const WHAT: &'static str = "an IP address in quotes";
 }
 
 /// A path on the host. It may be anything but empty.

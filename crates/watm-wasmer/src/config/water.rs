@@ -14,7 +14,7 @@ use super::file::{
 use super::node::{Document, Refused, Step};
 use super::read::{Keys, read};
 use super::value::{HostPath, Parsed};
-use crate::error::{ConfigFileProblem, Place};
+use crate::error::{ConfigFileProblem, KeyPlace};
 use crate::net::address::{Address, ListenAddress};
 use crate::net::policy::AddressEntry;
 
@@ -187,7 +187,7 @@ struct Notes<'d> {
 }
 
 impl Notes<'_> {
-    fn place(&self, key: &[&str]) -> Place {
+    fn place(&self, key: &[&str]) -> KeyPlace {
         let path: Vec<Step> = key.iter().map(|key| Step::from(*key)).collect();
         self.document.find(&path)
     }

@@ -14,14 +14,14 @@ use crate::error::{ConfigError, LoadError};
 #[derive(Debug)]
 pub struct ConfigFileError {
     path: Option<PathBuf>,
-    place: Place,
+    place: KeyPlace,
     // Errors are rare, and results are moved often.
     problem: Box<ConfigFileProblem>,
 }
 
 /// Where in a file: each part only if it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct KeyPlace {
     /// Line and column, both from 1 on.
     pub(crate) position: Option<(usize, usize)>,
     /// The key with the tables that it is in, or nothing.
@@ -66,7 +66,7 @@ pub enum ConfigFileProblem {
 impl ConfigFileError {
     pub(crate) fn new(
         path: Option<&Path>,
-        place: Place,
+        place: KeyPlace,
         problem: impl Into<Box<ConfigFileProblem>>,
     ) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl ConfigFileError {
 }
 
 /// The place as it stands in messages: `line 3, column 5, `tunnel[0].name``.
-impl fmt::Display for Place {
+impl fmt::Display for KeyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut between = "";
         if let Some((line, column)) = self.position {

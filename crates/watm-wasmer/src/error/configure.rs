@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 use watm_abi::{InterfaceError, Role, Roles};
 
+use super::DialError;
+
 /// Why a dialer, listener or relay could not be made from its configuration.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -29,6 +31,36 @@ pub enum ConfigError {
         /// What is wrong with the value.
         message: String,
     },
+}
+
+/// Why the module of a running role could not be replaced. The one before stays.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No instance could be made with it.
+    #[error("no instance of the new module could be made")]
+    Instance(#[source] DialError),
+}
+
+impl ReplaceError {
+    /// The kind that the error has as an [`io::Error`].
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Config(error) => error.kind(),
+            Self::Instance(error) => error.kind(),
+        }
+    }
+
+    /// A word for the error that stays the same in all releases: that of the error within.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::Instance(error) => error.code(),
+        }
+    }
 }
 
 /// Why a listener or relay could not start.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use watm_abi::{Excerpt, InterfaceError};
 
+#[cfg(feature = "signatures")]
+use crate::error::SignatureError;
 use crate::module::hash::ModuleHash;
 
 /// Why a module could not be loaded.
@@ -34,6 +36,15 @@ pub enum LoadError {
         expected: ModuleHash,
         /// The hash of the file.
         found: ModuleHash,
+    },
+    /// The signature of the module does not hold, or there is none. The module was not parsed or
+    /// compiled.
+    #[cfg(feature = "signatures")]
+    Signature {
+        /// The file of the signature, unless that was given as bytes.
+        path: Option<PathBuf>,
+        /// What is wrong with it.
+        source: SignatureError,
     },
     /// The file is not a WebAssembly module. The text says what it is and what to do about it, if
     /// that is known: "it is compressed with gzip; decompress it".
@@ -73,13 +84,15 @@ impl LoadError {
     }
 
     /// A word for the error that stays the same in all releases, for programs and logs: `read`,
-    /// `too-large`, `hash`, `not-a-module`, `malformed`, `unsupported`, `interface`, `too-complex`,
+    /// `too-large`, `hash`, `signature`, `not-a-module`, `malformed`, `unsupported`, `interface`, `too-complex`,
     /// `compile-timeout` or `compile`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Read { .. } => "read",
             Self::TooLarge { .. } => "too-large",
             Self::Hash { .. } => "hash",
+            #[cfg(feature = "signatures")]
+            Self::Signature { .. } => "signature",
             Self::NotAModule(_) => "not-a-module",
             Self::Malformed(_) => "malformed",
             Self::Unsupported(_) => "unsupported",
@@ -149,6 +162,14 @@ impl fmt::Display for LoadError {
                     "the module's SHA-256 is {found}, but {expected} was expected; it was not loaded"
                 )
             }
+            #[cfg(feature = "signatures")]
+            Self::Signature { path, .. } => {
+                f.write_str("the module was not loaded because of its signature")?;
+                match path {
+                    Some(path) => write!(f, " ({})", path.display()),
+                    None => Ok(()),
+                }
+            }
             Self::NotAModule(what) => write!(f, "this is not a WebAssembly module: {what}"),
             Self::Malformed(message) => {
                 write!(
@@ -185,6 +206,8 @@ impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
+            #[cfg(feature = "signatures")]
+            Self::Signature { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -40,11 +40,16 @@ impl Established {
     }
 }
 
-/// Runs what comes before there is a connection: `_start` or `_initialize`, and init.
+/// Runs what comes before there is a connection: `_start` or `_initialize`, the offer of the host's
+/// AEAD, and init.
 pub(crate) fn prepare_guest(guest: &mut Instance) -> Result<(), SetupError> {
     guest
         .run_main()
         .map_err(|(function, error)| call_error(function, error))?;
+    #[cfg(feature = "aead")]
+    guest
+        .offer_aead()
+        .map_err(|error| call_error(names::EXT_AEAD, error))?;
     Ok(expect_success(guest, names::INIT, None)?)
 }
 

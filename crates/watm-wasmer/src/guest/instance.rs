@@ -9,6 +9,8 @@ use watm_abi::{Excerpt, ModuleKind, names};
 
 use crate::channel::link::Link;
 use crate::error::{SetupError, TransportError};
+#[cfg(feature = "aead")]
+use crate::guest::aead;
 use crate::guest::call::{Env, Unwind};
 use crate::guest::imports;
 use crate::guest::settings::Settings;
@@ -17,6 +19,8 @@ use crate::guest::wasix;
 use crate::host::Host;
 use crate::host::watch::ExportOutcome;
 use crate::module::engine::in_pages;
+#[cfg(feature = "aead")]
+use crate::module::extension::HostAead;
 use crate::module::instrument::stop_points::{self, StopFlag};
 use crate::module::instrument::traps;
 
@@ -40,6 +44,9 @@ pub(crate) struct Instance {
     env: FunctionEnv<Env>,
     store: Store,
     kind: ModuleKind,
+    /// Whether the guest is offered the host's AEAD.
+    #[cfg(feature = "aead")]
+    offers_aead: bool,
     link: Arc<Link>,
 }
 
@@ -89,6 +96,9 @@ impl Instance {
             env,
             store,
             kind: settings.module.kind(),
+            #[cfg(feature = "aead")]
+            offers_aead: settings.host_aead
+                && settings.module.info().host_aead() == HostAead::Wanted,
             link: Arc::clone(link),
         };
         made.run_start_function()?;
@@ -108,6 +118,28 @@ impl Instance {
             Ok(_) | Err(CallError::Exit(0)) => Ok(()),
             Err(error) => Err((name, error)),
         }
+    }
+
+    /// Offers the host's AEAD to a guest that wants it, which may decline. Without room in its
+    /// table for the functions, it is not asked.
+    #[cfg(feature = "aead")]
+    pub(super) fn offer_aead(&mut self) -> Result<(), CallError> {
+        if !self.offers_aead || self.link.is_stopping() {
+            return Ok(());
+        }
+        let place = match aead::place(&self.instance, &mut self.store, &self.env) {
+            Ok(place) => place,
+            Err(error) => {
+                log::debug!("an instance is not offered the host's AEAD: {error}");
+                return Ok(());
+            }
+        };
+        let params = [place.first, place.count].map(|param| Value::I32(param.cast_signed()));
+        let results = self.call_function(names::EXT_AEAD, &params)?;
+        if results.first() != Some(&Value::I32(0)) {
+            log::debug!("an instance declines the host's AEAD: {results:?}");
+        }
+        Ok(())
     }
 
     /// Calls an export that takes at most one `i32` and returns one.

@@ -21,6 +21,7 @@ use watm_abi::{
 
 use crate::error::LoadError;
 use crate::module::engine;
+use crate::module::extension::HostAead;
 use crate::module::hash::ModuleHash;
 
 /// Maximum number of tables. Each has its own limit, and their initial sizes a common one.
@@ -90,6 +91,7 @@ pub struct ModuleInfo {
     exports: Vec<ExportDecl>,
     memory: Option<MemoryInfo>,
     producers: Vec<Producer>,
+    host_aead: HostAead,
     entry: Result<Entry, Vec<InterfaceError>>,
 }
 
@@ -118,6 +120,7 @@ impl ModuleInfo {
         for payload in Parser::new(0).parse_all(wasm) {
             reading.take_in(payload.map_err(LoadError::malformed)?)?;
         }
+        let host_aead = HostAead::of(&reading.exports, &reading.tables);
         let exports = reading.resolve_exports()?;
         let entry = check(&reading.imports, &exports);
         Ok(Self {
@@ -131,6 +134,7 @@ impl ModuleInfo {
                 max_pages: ty.maximum,
             }),
             producers: reading.producers,
+            host_aead,
             entry,
         })
     }
@@ -168,6 +172,12 @@ impl ModuleInfo {
     /// What the module was made with, as far as it says: the first 100 entries.
     pub fn producers(&self) -> &[Producer] {
         &self.producers
+    }
+
+    /// Whether the module wants the host to encrypt for it (`watm_ext_aead_v1`), an extension of
+    /// this runtime beyond WATM v1.
+    pub fn host_aead(&self) -> HostAead {
+        self.host_aead
     }
 
     /// The roles that the module offers; none if it does not follow the interface.
@@ -260,6 +270,7 @@ struct Reading<'a> {
     /// The type of each function.
     functions: Vec<u32>,
     memories: Vec<wasmparser::MemoryType>,
+    tables: Vec<wasmparser::TableType>,
     imports: Vec<ImportDecl>,
     exports: Vec<wasmparser::Export<'a>>,
     name: Option<String>,
@@ -274,6 +285,7 @@ impl<'a> Reading<'a> {
             types: Vec::new(),
             functions: Vec::new(),
             memories: Vec::new(),
+            tables: Vec::new(),
             imports: Vec::new(),
             exports: Vec::new(),
             name: None,
@@ -378,7 +390,10 @@ impl<'a> Reading<'a> {
                     self.memories.push(ty);
                     memory(ty)
                 }
-                TypeRef::Table(_) => ItemKind::Table,
+                TypeRef::Table(ty) => {
+                    self.tables.push(ty);
+                    ItemKind::Table
+                }
                 TypeRef::Global(_) => ItemKind::Global,
                 TypeRef::Tag(_) => ItemKind::Tag,
             };
@@ -414,8 +429,9 @@ impl<'a> Reading<'a> {
         let more = section.count() as usize;
         count(&mut counts.tables, more, "tables", TABLE_COUNT_LIMIT)?;
         for table in section {
-            let initial = table.map_err(LoadError::malformed)?.ty.initial;
-            let initial = usize::try_from(initial).unwrap_or(usize::MAX);
+            let ty = table.map_err(LoadError::malformed)?.ty;
+            self.tables.push(ty);
+            let initial = usize::try_from(ty.initial).unwrap_or(usize::MAX);
             let what = "elements in its tables";
             count(&mut counts.table_elements, initial, what, TABLE_SIZE_LIMIT)?;
         }

@@ -253,7 +253,7 @@ pub enum AddressError {
     Port,
 }
 
-fn invalid(address: &str, error: AddressError) -> io::Error {
+pub(crate) fn invalid(address: &str, error: AddressError) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
         format!("`{}` is not an address: {error}", Excerpt(address)),
@@ -345,6 +345,11 @@ pub(crate) fn quoted(text: &str) -> String {
         quoted.push_str("..");
     }
     quoted
+}
+
+/// Whether a host is an IP address, with or without a zone.
+pub(crate) fn is_ip(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || zoned(host).is_some()
 }
 
 /// The IPv6 address and the zone of a host such as `fe80::1%eth0`; none if it is no such thing.

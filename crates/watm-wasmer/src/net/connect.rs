@@ -4,20 +4,25 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use watm_abi::Excerpt;
 
 use crate::channel::link::Link;
-use crate::net::address::{Address, Network, resolve};
+use crate::channel::wakers::Key;
+use crate::net::address::{Address, Network, invalid, is_ip, resolve};
 use crate::net::attempts::{Schedule, Winners, order};
 use crate::net::policy::AddressPolicy;
 use crate::net::reactor::Reactor;
 use crate::net::stream::{self, Stream};
+use crate::net::target::Target;
+use crate::threads::unpark;
 
 /// Replaces or watches how connections are made.
 ///
@@ -43,6 +48,42 @@ pub trait DialHook: Send + Sync {
     fn prepare(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
         let _ = (socket, remote);
         Ok(())
+    }
+}
+
+impl<H: DialHook + ?Sized> DialHook for Arc<H> {
+    fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
+        (**self).dial(attempt)
+    }
+
+    fn prepare(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
+        (**self).prepare(socket, remote)
+    }
+}
+
+/// Finds the addresses of a name, in place of the resolver of the system.
+///
+/// Names then never reach that resolver, whoever dials them. An address that is written as an IP
+/// address is not resolved. It is called on the worker thread of the connection and may block there.
+/// Closures of this form implement it.
+///
+/// ```
+/// use std::io;
+/// use watm_wasmer::Settings;
+///
+/// // No names at all.
+/// let settings = Settings::new().resolver(|_: &str, _: u16| {
+///     Err(io::Error::new(io::ErrorKind::PermissionDenied, "names are not resolved here"))
+/// });
+/// ```
+pub trait Resolver: Send + Sync {
+    /// The addresses of `name`, with their ports, in the order in which they are to be tried.
+    fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync> Resolver for F {
+    fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self(name, port)
     }
 }
 
@@ -90,6 +131,35 @@ impl DialAttempt<'_> {
         self.deadline
     }
 
+    /// Resolves the address asked for. If the module chose it, addresses that the policy does not
+    /// allow are left out.
+    ///
+    /// # Errors
+    ///
+    /// If the name cannot be resolved, or if nothing is left.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.permitted(self.network, self.address, self.policy)
+    }
+
+    /// Waits for a future that is woken from other threads, until nobody waits for the connection
+    /// any more.
+    pub(crate) fn wait_for<F: Future>(&self, mut future: Pin<&mut F>) -> io::Result<F::Output> {
+        let waker = unpark();
+        let mut key = Key::default();
+        let result = loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                break Ok(output);
+            }
+            self.link.tasks.add(&mut key, &waker);
+            if self.is_cancelled() {
+                break Err(given_up());
+            }
+            std::thread::park();
+        };
+        self.link.tasks.remove(&key);
+        result
+    }
+
     /// Whether nobody waits for the connection any more: the dial was cancelled, or its time is over.
     pub fn is_cancelled(&self) -> bool {
         self.link.is_stopping()
@@ -107,18 +177,24 @@ impl DialAttempt<'_> {
 
     /// Resolves and connects to another address, which is the hook's own choice: no policy is
     /// asked. Several addresses are treated as by [`DialAttempt::connect`].
-    pub fn connect_to(&self, network: Network, address: &str) -> io::Result<Stream> {
-        self.resolve_and_connect(network, &Address::parse(address)?, None)
+    ///
+    /// The stream does not block, whatever is done with its descriptor; its own reads and writes
+    /// wait, until [`DialAttempt::deadline`].
+    pub fn connect_to(&self, network: Network, target: impl Into<Target>) -> io::Result<Stream> {
+        let address = target.into().into_address();
+        let address = address.map_err(|(text, error)| invalid(&text, error))?;
+        self.resolve_and_connect(network, &address, None)
     }
 
-    fn resolve_and_connect(
+    /// The addresses behind one, without those that the policy or the network leaves out.
+    fn permitted(
         &self,
         network: Network,
         address: &Address,
         policy: Option<&AddressPolicy>,
-    ) -> io::Result<Stream> {
+    ) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (address.host(), address.port());
-        let mut found = (self.outgoing.resolver)(host, port).map_err(unresolved)?;
+        let mut found = self.outgoing.resolve(host, port).map_err(unresolved)?;
         found.retain(|address| network.admits(address.ip()));
         if found.is_empty() {
             return Err(unresolved(io::Error::new(
@@ -135,6 +211,17 @@ impl DialAttempt<'_> {
                 ));
             }
         }
+        Ok(found)
+    }
+
+    fn resolve_and_connect(
+        &self,
+        network: Network,
+        address: &Address,
+        policy: Option<&AddressPolicy>,
+    ) -> io::Result<Stream> {
+        let found = self.permitted(network, address, policy)?;
+        let (host, port) = (address.host(), address.port());
         let winners = &self.outgoing.winners;
         let is_choice = found.len() > 1;
         let first = if is_choice {
@@ -142,7 +229,8 @@ impl DialAttempt<'_> {
         } else {
             None
         };
-        let (stream, address) = Race::new(self, order(found, first)).run()?;
+        let (mut stream, address) = Race::new(self, order(found, first)).run()?;
+        stream.set_deadline(self.deadline);
         if is_choice {
             winners.put(host, port, address, Instant::now());
         }
@@ -226,7 +314,9 @@ impl<'r, 'a> Race<'r, 'a> {
             Some(Protocol::TCP),
         )?;
         socket.set_nonblocking(true)?;
-        if let Some(hook) = &self.attempt.outgoing.hook {
+        let outgoing = self.attempt.outgoing;
+        outgoing.sockets.apply(&socket, address)?;
+        if let Some(hook) = &outgoing.hook {
             hook.prepare(&socket, address)?;
         }
         // It may be connected before anybody here knows of it, and given up then.
@@ -382,8 +472,44 @@ pub(crate) fn is_denied(error: &io::Error) -> bool {
         .is_some_and(|inner| inner.is::<PolicyDenies>())
 }
 
-/// Finds the addresses of a host.
-type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+/// What sockets are made with, in place of what the system chooses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SocketSettings {
+    pub(crate) source_v4: Option<Ipv4Addr>,
+    pub(crate) source_v6: Option<Ipv6Addr>,
+    pub(crate) interface: Option<String>,
+    pub(crate) mark: Option<u32>,
+}
+
+impl SocketSettings {
+    /// Prepares a socket that is to connect to `remote`.
+    fn apply(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        {
+            if let Some(interface) = &self.interface {
+                let bound = socket.bind_device(Some(interface.as_bytes()));
+                bound.map_err(|error| told(error, &format!("the interface {interface}")))?;
+            }
+            if let Some(mark) = self.mark {
+                let marked = socket.set_mark(mark);
+                marked.map_err(|error| told(error, &format!("the mark {mark}")))?;
+            }
+        }
+        let source = match remote {
+            SocketAddr::V4(_) => self.source_v4.map(IpAddr::from),
+            SocketAddr::V6(_) => self.source_v6.map(IpAddr::from),
+        };
+        if let Some(source) = source {
+            let bound = socket.bind(&SockAddr::from(SocketAddr::new(source, 0)));
+            bound.map_err(|error| told(error, &format!("the source address {source}")))?;
+        }
+        Ok(())
+    }
+}
+
+fn told(error: io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} cannot be used: {error}"))
+}
 
 /// How a worker makes its outgoing connections.
 #[derive(Clone)]
@@ -391,7 +517,9 @@ pub(crate) struct Outgoing {
     pub(crate) hook: Option<Arc<dyn DialHook>>,
     pub(crate) policy: Arc<AddressPolicy>,
     pub(crate) timeout: Duration,
-    resolver: Arc<Resolver>,
+    pub(crate) sockets: SocketSettings,
+    /// In place of the system's.
+    pub(crate) resolver: Option<Arc<dyn Resolver>>,
     /// What all connections of a dialer have learnt.
     winners: Arc<Winners>,
 }
@@ -403,8 +531,17 @@ impl Outgoing {
             hook: None,
             policy: Arc::default(),
             timeout,
-            resolver: Arc::new(resolve),
+            sockets: SocketSettings::default(),
+            resolver: None,
             winners: Arc::default(),
+        }
+    }
+
+    /// The addresses of a host.
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match &self.resolver {
+            Some(resolver) if !is_ip(host) => resolver.resolve(host, port),
+            _ => resolve(host, port),
         }
     }
 

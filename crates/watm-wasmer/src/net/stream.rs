@@ -1,11 +1,12 @@
 //! A connected stream socket: what a dial hook returns and what a listener is handed.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Socket, TcpKeepalive};
 
 /// Maximum pause between two probes of a peer.
@@ -16,6 +17,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// It is the network side of a connection: a dial hook returns one, and [`crate::Acceptor::accept`]
 /// takes one. Or it is a plain connection that a transport carries ([`crate::Dialer::carry`]).
 ///
+/// A hook can read and write, for example to ask an upstream proxy. These calls wait whether or not
+/// the socket itself blocks, and until the deadline of the attempt if
+/// [`DialAttempt`](crate::DialAttempt) made the stream.
+///
 /// From then on, the runtime controls its `SO_LINGER`. Unless the connection has ended in order,
 /// the peer is reset when the socket is closed, even if the process is killed.
 #[derive(Debug)]
@@ -23,13 +28,72 @@ pub struct Stream {
     socket: Socket,
     /// Names the socket in the events of the worker's reactor, if that watches it already.
     token: Option<usize>,
+    /// Until when its reads and writes wait.
+    deadline: Option<Instant>,
+    /// What it says its addresses are, in place of those of the socket.
+    addrs: Option<Box<[Option<SocketAddr>; 2]>>,
 }
 
 impl Stream {
+    fn new(socket: Socket, token: Option<usize>) -> Self {
+        Self {
+            socket,
+            token,
+            deadline: None,
+            addrs: None,
+        }
+    }
+
+    /// Sets until when reads and writes of this value wait.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// Sets the addresses that connections report as their own and as that of their peer, for a
+    /// hook that connects through something else.
+    pub fn with_addrs(mut self, local: Option<SocketAddr>, peer: Option<SocketAddr>) -> Self {
+        self.addrs = Some(Box::new([local, peer]));
+        self
+    }
+
+    /// Waits until the socket is ready for `flags`.
+    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+        loop {
+            let left = self
+                .deadline
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no answer within the connect timeout",
+                ));
+            }
+            let timeout = left.and_then(|left| left.try_into().ok());
+            match poll(&mut [PollFd::new(&self.socket, flags)], timeout.as_ref()) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Tries a call until it has not to wait.
+    fn until_ready(
+        &self,
+        flags: PollFlags,
+        mut call: impl FnMut(&Socket) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            self.wait(flags)?;
+            match call(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
     /// A socket that the reactor watches of the worker that it is for.
     pub(crate) fn watched(socket: Socket, token: usize) -> Self {
-        let token = Some(token);
-        Self { socket, token }
+        Self::new(socket, Some(token))
     }
 
     /// The token of the socket, if the worker's reactor watches it already.
@@ -39,12 +103,14 @@ impl Stream {
 
     /// The address of this end, for sockets that have an IP address.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket()
+        let of_socket = || self.socket.local_addr().ok()?.as_socket();
+        self.addrs.as_ref().map_or_else(of_socket, |addrs| addrs[0])
     }
 
     /// The address of the other end, for sockets that have an IP address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.socket.peer_addr().ok()?.as_socket()
+        let of_socket = || self.socket.peer_addr().ok()?.as_socket();
+        self.addrs.as_ref().map_or_else(of_socket, |addrs| addrs[1])
     }
 
     /// See [`reset_on_drop`].
@@ -107,10 +173,52 @@ impl From<UnixStream> for Stream {
 
 impl From<Socket> for Stream {
     fn from(socket: Socket) -> Self {
-        Self {
-            socket,
-            token: None,
-        }
+        Self::new(socket, None)
+    }
+}
+
+impl From<OwnedFd> for Stream {
+    /// The descriptor has to be that of a connected stream socket.
+    fn from(fd: OwnedFd) -> Self {
+        Socket::from(fd).into()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        stream.socket.into()
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.until_ready(PollFlags::IN, |mut socket| socket.read(buf))
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.until_ready(PollFlags::OUT, |mut socket| socket.write(buf))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

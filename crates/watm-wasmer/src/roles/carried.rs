@@ -155,7 +155,7 @@ pub(super) fn begin<E: From<SetupError>>(
     ends: Ends,
     own: Own,
 ) -> Pending<Carried, E> {
-    let grace = workers.settings.close_grace;
+    let grace = workers.current().close_grace;
     Pending::begin(workers, own, |link| {
         let link = Arc::clone(link);
         let make = move |established| Carried {

@@ -504,7 +504,7 @@ pub(super) fn begin<E: From<SetupError>>(
     incoming: Option<Stream>,
     own: Own,
 ) -> Pending<Conn, E> {
-    let grace = workers.settings.close_grace;
+    let grace = workers.current().close_grace;
     Pending::begin(workers, own, |link| {
         let (end, internal) = pipe(Arc::clone(link));
         let link = Arc::clone(link);

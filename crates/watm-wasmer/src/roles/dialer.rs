@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::error::{ConfigError, DialError, SetupError};
+use crate::error::{ConfigError, DialError, ReplaceError, SetupError};
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
 use crate::net::address::{Address, Network};
@@ -109,6 +109,30 @@ impl Dialer {
     /// Starts the configuration of a dialer.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
         Builder::new(module, Role::Dialer)
+    }
+
+    /// Replaces the module and the settings for connections that begin from now on; those that are
+    /// there go on as they are. All clones are changed.
+    ///
+    /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
+    /// connections all fail because of the new module (it returns an error, traps, exits or does not
+    /// finish its handshake), what was there before is put back, and the log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
+    ///
+    /// ```no_run
+    /// use watm_wasmer::{Dialer, TransportModule};
+    ///
+    /// let old = TransportModule::from_file("old.wasm")?;
+    /// let dialer = Dialer::builder(&old).build()?;
+    /// let new = TransportModule::from_file("new.wasm")?;
+    /// dialer.replace(Dialer::builder(&new).config(*b"new key"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replace(&self, builder: Builder<Self>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.workers, Role::Dialer)
     }
 
     /// Dials `target`, and returns after the handshake of the module.
@@ -230,6 +254,20 @@ impl FixedDialer {
     /// Starts the configuration of a fixed dialer.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
         Builder::new(module, Role::FixedDialer)
+    }
+
+    /// Replaces the module and the settings for connections that begin from now on; those that are
+    /// there go on as they are. All clones are changed.
+    ///
+    /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
+    /// connections all fail because of the new module (it returns an error, traps, exits or does not
+    /// finish its handshake), what was there before is put back, and the log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
+    pub fn replace(&self, builder: Builder<Self>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.workers, Role::FixedDialer)
     }
 
     /// Lets the module dial, and returns after its handshake.

@@ -15,7 +15,7 @@ use crate::channel::link::Link;
 use crate::channel::pipe::{Signal, Way, pipe};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
-use crate::error::{AcceptError, ConfigError, ListenError, copy_of};
+use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, copy_of};
 use crate::guest::settings::Settings;
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
@@ -115,6 +115,7 @@ impl Listening {
 /// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
 /// println!("listening on {}", listener.local_addr());
 /// for conn in listener.incoming() {
+///     let conn = conn?;
 ///     std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 ///         std::io::copy(&mut &conn, &mut &conn)?;
 ///         conn.close()?;
@@ -134,6 +135,20 @@ impl Listener {
     /// Starts the configuration of a listener.
     pub fn builder(module: &TransportModule) -> Builder<Self> {
         Builder::new(module, Role::Listener)
+    }
+
+    /// Replaces the module and the settings for connections that begin from now on; those that are
+    /// there go on as they are. The addresses, the backlog and the limit of handshakes stay.
+    ///
+    /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
+    /// connections all fail because of the new module (it returns an error, traps, exits or does not
+    /// finish its handshake), what was there before is put back, and the log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
+    pub fn replace(&self, builder: Builder<Self>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.shared.workers, Role::Listener)
     }
 
     /// Waits for the next connection whose transport is set up.
@@ -226,9 +241,22 @@ impl Listener {
         }
     }
 
-    /// The connections, one after the other, until the listener is closed or its socket fails.
-    pub fn incoming(&self) -> impl Iterator<Item = Conn> + '_ {
-        std::iter::from_fn(|| self.accept().ok())
+    /// The connections, one after the other, until the listener is closed. If its socket fails, that
+    /// error is the last item.
+    pub fn incoming(&self) -> impl Iterator<Item = Result<Conn, AcceptError>> + '_ {
+        let mut has_failed = false;
+        std::iter::from_fn(move || {
+            if has_failed {
+                return None;
+            }
+            match self.accept() {
+                Err(AcceptError::Closed) => None,
+                next => {
+                    has_failed = next.is_err();
+                    Some(next)
+                }
+            }
+        })
     }
 
     /// The address listened on; the first, if there are several.
@@ -393,7 +421,7 @@ impl Accepting for Unwrap {
             match result {
                 Ok(established) => {
                     let mut queue = lock(&reporting.queue);
-                    let grace = reporting.workers.settings.close_grace;
+                    let grace = reporting.workers.current().close_grace;
                     let conn = Conn::new(end, reported, established, grace);
                     if queue.closed {
                         drop(queue);
@@ -444,6 +472,16 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
+    /// Replaces the module and the settings for connections that begin from now on, as
+    /// [`Listener::replace`] does. All clones are changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::replace`].
+    pub fn replace(&self, builder: Builder<Listener>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.workers, Role::Listener)
+    }
+
     /// Runs the module's handshake over an accepted socket and returns when it is done.
     ///
     /// # Errors
@@ -502,6 +540,21 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Builder<Listener> {
+    /// Sets the maximum number of handshakes in progress with clients; one more drops the oldest. 256
+    /// by default. Making an instance is no handshake, nor is the time that a server takes to connect
+    /// to its target. It does not apply to an [`Acceptor`].
+    pub fn handshake_limit(mut self, count: usize) -> Self {
+        self.settings.handshake_limit = count;
+        self
+    }
+
+    /// Sets the maximum number of connections that wait for [`Listener::accept`]; 128 by default.
+    /// While that many wait, no more sockets are accepted. It applies to a [`Listener`] alone.
+    pub fn backlog(mut self, count: usize) -> Self {
+        self.settings.backlog = count;
+        self
+    }
+
     /// Makes an acceptor, for sockets that the application accepts.
     ///
     /// # Errors

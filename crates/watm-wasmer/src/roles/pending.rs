@@ -12,6 +12,7 @@ use crate::channel::sync::lock;
 use crate::error::SetupError;
 use crate::guest::exports::Established;
 use crate::host::Ends;
+use crate::roles::dropped;
 use crate::worker::Workers;
 use crate::worker::set_up::SetUp;
 
@@ -118,6 +119,16 @@ impl<T, E> Pending<T, E> {
             State::Failed(error) => Err(error),
         };
         result.map_err(self.explain)
+    }
+
+    /// Lets the set-up go on, though nobody waits for it; its result is lost.
+    pub(super) fn detach(mut self) -> Result<(), E> {
+        match self.state.take() {
+            Some(State::UnderWay { set_up, .. }) => dropped::add(&set_up.detach()),
+            Some(State::Failed(error)) => return Err((self.explain)(error)),
+            None => {}
+        }
+        Ok(())
     }
 
     /// The same for a value that is made from the connection.

@@ -8,6 +8,7 @@ use watm_abi::Role;
 use crate::error::ListenError;
 use crate::module::TransportModule;
 use crate::net::address::Network;
+use crate::net::target::Target;
 use crate::roles::accept_loop::Sockets;
 use crate::roles::binding::Binds;
 use crate::roles::builder::Builder;
@@ -68,8 +69,16 @@ impl fmt::Debug for Relay {
 impl Builder<Relay> {
     /// Sets the remote that `water_dial_fixed` dials, as for [`Dialer::dial`](crate::Dialer::dial).
     /// Without it, only a module that chooses its own remotes can relay.
-    pub fn remote(mut self, address: impl Into<String>) -> Self {
-        self.remote = Some(address.into());
+    pub fn remote(mut self, target: impl Into<Target>) -> Self {
+        self.remote = Some(target.into());
+        self
+    }
+
+    /// Sets the maximum number of handshakes in progress with clients; one more drops the oldest. 256
+    /// by default. Making an instance is no handshake, nor is the time that it takes to connect to
+    /// the remote.
+    pub fn handshake_limit(mut self, count: usize) -> Self {
+        self.settings.handshake_limit = count;
         self
     }
 
@@ -89,7 +98,7 @@ impl Binds for Relay {
         builder: Builder<Self>,
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
     ) -> Result<Self, ListenError> {
-        let remote = parsed("remote", builder.remote.as_deref())?;
+        let remote = parsed("remote", builder.remote.clone())?;
         let settings = builder.check()?;
         let sockets = Sockets::new(bind()?)?;
         let remote = remote.map(|remote| (Network::Tcp, remote));

@@ -7,18 +7,19 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use watm_abi::Role;
+use watm_abi::{Excerpt, Role};
 
 use crate::channel::link::Link;
 use crate::channel::sync::lock;
-use crate::error::{ConfigError, ListenError, SetupError, TransportError};
+use crate::error::{ConfigError, ListenError, ReplaceError, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::guest::settings::Settings;
-use crate::host::plain::Target;
+use crate::host::plain::Target as Destination;
 use crate::host::{Ends, Internal};
 use crate::net::address::{Address, Network, canonical};
 use crate::net::connect::Outgoing;
 use crate::net::stream::Stream;
+use crate::net::target::Target;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::binding::Binds;
 use crate::roles::book::{Book, Ending, ServerStats, wait_cut};
@@ -84,7 +85,7 @@ pub(super) enum Service {
     /// It is carried to this remote, or to one that the module chooses.
     Dial(Option<(Network, Address)>),
     /// It is unwrapped and carried to a plain server.
-    Forward(Target),
+    Forward(Destination),
 }
 
 impl Service {
@@ -221,6 +222,21 @@ impl ServerHandle {
     /// All addresses listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.locals
+    }
+
+    /// Replaces the module and the settings for connections that begin from now on; those that are
+    /// there go on as they are. The builder is one for the same role. The addresses, the remote or
+    /// target, and the limits of handshakes and connections stay.
+    ///
+    /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
+    /// connections all fail because of the new module (it returns an error, traps, exits or does not
+    /// finish its handshake), what was there before is put back, and the log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
+    pub fn replace<R>(&self, builder: Builder<R>) -> Result<(), ReplaceError> {
+        builder.replace_in(&self.shared.workers, self.shared.service.role())
     }
 
     /// What the server has done so far.
@@ -407,12 +423,12 @@ impl Accepting for Serve {
 /// Parses an address that connections are made to.
 pub(super) fn parsed(
     setting: &'static str,
-    address: Option<&str>,
+    target: Option<Target>,
 ) -> Result<Option<Address>, ConfigError> {
-    let address = address.map(Address::parse).transpose();
-    address.map_err(|error| ConfigError::Invalid {
+    let address = target.map(Target::into_address).transpose();
+    address.map_err(|(text, error)| ConfigError::Invalid {
         setting,
-        message: error.to_string(),
+        message: format!("`{}` is not an address: {error}", Excerpt(&text)),
     })
 }
 
@@ -423,11 +439,11 @@ impl Binds for Server {
     ) -> Result<Self, ListenError> {
         let is_listener = builder.role == Role::Listener;
         let setting = if is_listener { "target" } else { "remote" };
-        let remote = parsed(setting, builder.remote.as_deref())?;
+        let remote = parsed(setting, builder.remote.clone())?;
         let settings = builder.check()?;
         let sockets = Sockets::new(bind()?)?;
         let service = match remote {
-            Some(address) if is_listener => Service::Forward(Target {
+            Some(address) if is_listener => Service::Forward(Destination {
                 address,
                 outgoing: Outgoing::within(settings.outgoing.timeout),
             }),
@@ -440,7 +456,7 @@ impl Binds for Server {
 impl Builder<Dialer> {
     /// Makes a [`Server`] of it, which accepts plain connections and carries each to `remote`, as
     /// [`Dialer::carry`] does.
-    pub fn carry_to(self, remote: impl Into<String>) -> Builder<Server> {
+    pub fn carry_to(self, remote: impl Into<Target>) -> Builder<Server> {
         self.turn_into(Some(remote.into()))
     }
 }
@@ -455,13 +471,13 @@ impl Builder<FixedDialer> {
 
 impl Builder<Listener> {
     /// Makes a [`Server`] of it, which unwraps what it accepts and carries it to the plain server
-    /// `target` (`host:port` or `[v6]:port`).
+    /// `target`.
     ///
     /// The target is connected to once the handshake of the module is done, within the connect
     /// timeout. That counts towards the handshake timeout. The dial hook is not asked, nor is the
     /// policy: nothing of the module chooses this address. Until it is connected, the module finds
     /// nothing to read on its internal descriptor; a write before connects at once.
-    pub fn forward_to(self, target: impl Into<String>) -> Builder<Server> {
+    pub fn forward_to(self, target: impl Into<Target>) -> Builder<Server> {
         self.turn_into(Some(target.into()))
     }
 }

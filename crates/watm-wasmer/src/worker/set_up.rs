@@ -2,14 +2,14 @@
 //! leaves nothing behind.
 
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Poll, Waker};
 
 use crate::channel::link::{Link, Stage};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Key;
 use crate::error::SetupError;
 use crate::guest::exports::Established;
+use crate::threads::unpark;
 use crate::worker::Refill;
 use crate::worker::thread::{Report, without_a_word};
 
@@ -96,18 +96,15 @@ impl SetUp {
         }
     }
 
+    /// Lets the set-up go on, though nobody waits for it.
+    pub(crate) fn detach(mut self) -> Arc<Link> {
+        self.is_over = true;
+        Arc::clone(&self.link)
+    }
+
     /// Waits.
     pub(crate) fn wait(mut self) -> Result<Established, SetupError> {
-        /// Wakes a thread.
-        struct Unpark(Thread);
-
-        impl Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let waker = unpark();
         loop {
             if let Poll::Ready(result) = self.poll(&waker) {
                 return result;

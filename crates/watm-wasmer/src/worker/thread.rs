@@ -57,6 +57,10 @@ pub(super) struct Job {
 }
 
 /// Where a worker gets its connection from.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a connection has one, for a moment"
+)]
 pub(super) enum Source {
     Given(Connection),
     /// It waits in a stock until it gets one.
@@ -325,6 +329,10 @@ fn establish<'a>(
 }
 
 /// The connection that an instance is created for.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a connection has one, for a moment"
+)]
 enum Awaited {
     Here(Ends),
     InStock(Receiver<Connection>),

@@ -1,4 +1,5 @@
-//! The imports of a module, each as a safe function. All `unsafe` code of the crate is here.
+//! The imports of a module, each as a safe function. All `unsafe` code of the crate is here
+//! and in `aead/sys.rs`.
 
 use super::poll::{Event, Subscription};
 use crate::error::{Error, Result};

@@ -6,6 +6,11 @@
 //! lead to get a stop point at their start. An indirect call may lead to each function of its type
 //! that a table can hold.
 //!
+//! The host puts functions of its own into a table, too: those of an extension, which a guest
+//! takes. They are no part of the graph, just as imported functions are not. They never call the
+//! guest, so no cycle leads through them. Each first ends the guest if it should stop, and what it
+//! does then is bounded, so a call of one is as good as a stop point.
+//!
 //! Calls without a cycle end, but not necessarily soon: with forty functions that each call the
 //! next one twice, it takes an hour. So a function also gets a stop point if it would execute more
 //! than [`COST_LIMIT`] instructions without one. And since each function may have much to do after a
@@ -161,7 +166,8 @@ impl Reading {
 
     fn graph(self) -> Graph {
         let count = self.bodies.len();
-        // Imported functions call nothing of the guest.
+        // Imported functions call nothing of the guest. Nor do those that the host puts into a
+        // table.
         let defined = |function: u32| (function as usize).checked_sub(self.imported);
         let canonical = |ty: u32| self.types.get(ty as usize).map(|ty| *ty as usize);
         let mut calls: Vec<Vec<(Node, u64)>> = Vec::with_capacity(count + self.types.len());

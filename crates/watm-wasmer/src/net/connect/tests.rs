@@ -48,7 +48,8 @@ fn refusing() -> (Socket, SocketAddr) {
 fn resolving_to(found: &[SocketAddr]) -> Outgoing {
     let found = found.to_vec();
     Outgoing {
-        resolver: Arc::new(move |_, _| Ok(found.clone())),
+        sockets: SocketSettings::default(),
+        resolver: Some(Arc::new(move |_: &str, _: u16| Ok(found.clone()))),
         ..Outgoing::within(TIMEOUT)
     }
 }
@@ -135,7 +136,7 @@ fn the_policy_is_asked_of_each_address() {
     outgoing.policy = Arc::new(allow(policy, "127.0.0.1"));
     assert_eq!(connect(&outgoing, true).expect("it is allowed"), live);
     assert_eq!(*watching.0.lock().expect("no panic"), [live]);
-    outgoing.resolver = Arc::new(move |_, _| Ok(vec![denied, denied]));
+    outgoing.resolver = Some(Arc::new(move |_: &str, _: u16| Ok(vec![denied, denied])));
     assert!(is_denied(&connect(&outgoing, true).expect_err("denied")));
     assert_eq!(watching.0.lock().expect("no panic").len(), 1);
 }

@@ -1,0 +1,229 @@
+//! What the workers of a role are made with: a module and its settings, and the stock that was filled
+//! with them. A later generation takes its place for new connections.
+//!
+//! A generation that replaced another is on trial: if all of its first connections fail because of
+//! it, the one before is put back.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use crossbeam_channel::bounded;
+use watm_abi::Role;
+
+use crate::channel::link::Link;
+use crate::channel::sync::lock;
+use crate::error::{SetupError, TransportError};
+use crate::guest::settings::Settings;
+use crate::worker::stock::Stock;
+use crate::worker::thread::{Connection, prepare};
+
+/// How many connections a new generation is on trial for.
+const TRIAL: u32 = 3;
+
+pub(super) struct Generation {
+    pub(super) settings: Arc<Settings>,
+    pub(super) stock: Option<Arc<Stock>>,
+    trial: Mutex<Option<Trial>>,
+}
+
+struct Trial {
+    /// What is put back if all fail.
+    before: Arc<Settings>,
+    begun: u32,
+    failed: u32,
+}
+
+/// The generation of a role that makes its connections now.
+pub(super) struct Current {
+    role: Role,
+    state: Mutex<State>,
+}
+
+struct State {
+    generation: Arc<Generation>,
+    /// No stock is filled any more.
+    is_closed: bool,
+}
+
+impl Generation {
+    fn new(settings: Arc<Settings>, role: Role, with_stock: bool, trial: Option<Trial>) -> Self {
+        let stock = if with_stock && settings.stock > 0 {
+            Stock::start(&settings, role).map(Arc::new)
+        } else {
+            None
+        };
+        Self {
+            settings,
+            stock,
+            trial: Mutex::new(trial),
+        }
+    }
+
+    fn close_stock(&self) {
+        if let Some(stock) = &self.stock {
+            stock.close();
+        }
+    }
+}
+
+impl Current {
+    pub(super) fn new(settings: &Arc<Settings>, role: Role) -> Self {
+        let generation = Generation::new(Arc::clone(settings), role, true, None);
+        Self {
+            role,
+            state: Mutex::new(State {
+                generation: Arc::new(generation),
+                is_closed: false,
+            }),
+        }
+    }
+
+    pub(super) fn get(&self) -> Arc<Generation> {
+        Arc::clone(&lock(&self.state).generation)
+    }
+
+    /// Gives up the stock for good.
+    pub(super) fn close_stock(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        state.generation.close_stock();
+    }
+
+    /// Makes connections with other settings from now on. Before that, one instance has to get as far
+    /// as one of a stock.
+    pub(super) fn replace(&self, settings: Arc<Settings>) -> Result<(), SetupError> {
+        let link = Arc::new(Link::in_stock());
+        let (unused, awaited) = bounded(1);
+        prepare(&settings, self.role, &link, awaited)?;
+        // The instance ends.
+        drop(unused);
+        let before = self.get();
+        let trial = Trial {
+            before: Arc::clone(&before.settings),
+            begun: 0,
+            failed: 0,
+        };
+        self.put(settings, Some(trial), None);
+        Ok(())
+    }
+
+    /// Puts a generation in the place of another; of this one alone, if one is named.
+    fn put(
+        &self,
+        settings: Arc<Settings>,
+        trial: Option<Trial>,
+        of: Option<&Arc<Generation>>,
+    ) -> bool {
+        let mut state = lock(&self.state);
+        if of.is_some_and(|of| !Arc::ptr_eq(of, &state.generation)) {
+            return false;
+        }
+        let next = Generation::new(settings, self.role, !state.is_closed, trial);
+        let last = std::mem::replace(&mut state.generation, Arc::new(next));
+        drop(state);
+        last.close_stock();
+        true
+    }
+
+    /// Puts back what was there before `generation`.
+    fn take_back(&self, generation: &Arc<Generation>, before: Arc<Settings>) {
+        let target = generation.settings.log_target.name().to_owned();
+        if self.put(before, None, Some(generation)) {
+            log::error!(
+                target: &target,
+                "the first {TRIAL} connections of the new module failed because of it; the module before it is used again"
+            );
+        }
+    }
+
+    /// Has a connection count for the trial of its generation, if there is one.
+    pub(super) fn try_out(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        connection: Connection,
+    ) -> Connection {
+        let is_tried = match &mut *lock(&generation.trial) {
+            Some(trial) if trial.begun < TRIAL => {
+                trial.begun += 1;
+                true
+            }
+            _ => false,
+        };
+        if !is_tried {
+            return connection;
+        }
+        let tried = Arc::new(Tried {
+            current: Arc::downgrade(self),
+            generation: Arc::clone(generation),
+        });
+        let ending = Arc::clone(&tried);
+        let (report, ended) = (connection.report, connection.ended);
+        Connection {
+            report: Box::new(move |result| {
+                if result.as_ref().is_err_and(is_fault) {
+                    tried.failed();
+                }
+                report(result);
+            }),
+            ended: Some(Box::new(move |link| {
+                match link.outcome() {
+                    _ if !link.is_established() => {}
+                    Some(Err(error)) if is_breakdown(error) => ending.failed(),
+                    _ => ending.passed(),
+                }
+                if let Some(ended) = ended {
+                    ended(link);
+                }
+            })),
+            ..connection
+        }
+    }
+}
+
+/// One of the first connections of a generation.
+struct Tried {
+    /// The role may be gone before its connections.
+    current: Weak<Current>,
+    generation: Arc<Generation>,
+}
+
+impl Tried {
+    fn passed(&self) {
+        *lock(&self.generation.trial) = None;
+    }
+
+    fn failed(&self) {
+        let before = {
+            let mut place = lock(&self.generation.trial);
+            let Some(trial) = &mut *place else { return };
+            trial.failed += 1;
+            if trial.failed < TRIAL {
+                return;
+            }
+            place.take().map(|trial| trial.before)
+        };
+        if let (Some(before), Some(current)) = (before, self.current.upgrade()) {
+            current.take_back(&self.generation, before);
+        }
+    }
+}
+
+/// Whether a connection was not set up because of the module or its settings, as far as that can be
+/// told. A handshake that takes too long counts, since a module that peers do not understand waits for
+/// them.
+fn is_fault(error: &SetupError) -> bool {
+    match error {
+        SetupError::Transport(TransportError::Host(_) | TransportError::Interrupted) => false,
+        SetupError::Transport(_) | SetupError::Instantiate(_) | SetupError::TimedOut { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether a transport that was set up broke down because of the module, whatever its peer did.
+fn is_breakdown(error: &TransportError) -> bool {
+    matches!(
+        error,
+        TransportError::Trapped { .. }
+            | TransportError::Exited { .. }
+            | TransportError::BadDescriptor { .. }
+    )
+}
