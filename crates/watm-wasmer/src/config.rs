@@ -5,7 +5,6 @@
 
 mod apply;
 mod file;
-mod nearest;
 mod node;
 mod read;
 mod resolved;
@@ -26,6 +25,7 @@ use self::node::{Document, Step};
 use self::tunnel::{Origin, Source};
 use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace};
 use crate::module::ModuleLoader;
+use crate::nearest::nearest;
 use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
 use crate::roles::listener::Listener;
@@ -241,7 +241,7 @@ impl Config {
             .ok_or_else(|| {
                 let names = self.tunnels.iter().filter_map(Tunnel::name);
                 let asked = Excerpt(name);
-                self.no_such_tunnel(match nearest::nearest(name, names) {
+                self.no_such_tunnel(match nearest(name, names) {
                     Some(nearest) => {
                         format!("there is no tunnel `{asked}`; the nearest is `{nearest}`")
                     }

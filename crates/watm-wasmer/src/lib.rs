@@ -118,6 +118,8 @@ mod config;
 #[cfg(feature = "config")]
 pub use config::{Config, Tunnel, TunnelRole};
 mod guest;
+#[cfg(any(feature = "config", feature = "manifest"))]
+mod nearest;
 mod threads;
 mod worker;
 

@@ -13,9 +13,9 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use watm_abi::Excerpt;
 
-use super::nearest::nearest;
 use super::node::{Document, Entry, Node, Refused, Step, Value};
 use crate::error::ConfigFileProblem;
+use crate::nearest::nearest;
 
 /// How keys are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
