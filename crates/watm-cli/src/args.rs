@@ -10,6 +10,8 @@ mod bench;
 mod build;
 mod cache;
 mod check;
+mod config;
+mod config_file;
 mod demo;
 mod dial;
 mod inspect;
@@ -26,12 +28,14 @@ use std::ffi::OsString;
 use std::fmt::Display;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
 pub(crate) use build::BuildArgs;
 pub(crate) use cache::CacheArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use config::{ConfigArgs, ConfigCommand};
+pub(crate) use config_file::ConfigFileArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dial::{AcceptArgs, DialArgs, DialFixedArgs};
 pub(crate) use inspect::InspectArgs;
@@ -101,6 +105,7 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
+    Config(ConfigArgs),
     Cache(CacheArgs),
 }
 
@@ -113,7 +118,23 @@ pub(crate) fn of_options<A: clap::Args>(options: Vec<OsString>) -> Result<A, cla
 impl Args {
     /// Reads the command line of this process.
     pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
-        Self::try_parse().and_then(Self::checked)
+        Self::parsed(std::env::args_os())
+    }
+
+    fn parsed(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(line)?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        let file = match &mut args.command {
+            Command::Dial(args) => Some(&mut args.source),
+            Command::DialFixed(args) => Some(&mut args.source),
+            Command::Listen(args) => Some(&mut args.serve.source),
+            Command::Relay(args) => Some(&mut args.serve.source),
+            _ => None,
+        };
+        if let (Some(file), Some((_, matches))) = (file, matches.subcommand()) {
+            file.note(matches);
+        }
+        args.checked()
     }
 
     /// Rejects combinations of options that clap cannot express.
@@ -121,15 +142,21 @@ impl Args {
         let (name, on_stdio) = match &self.command {
             Command::Dial(args) => (
                 "dial",
-                args.run.transport.inherit_stdio && args.accept.listen.is_empty(),
+                args.run.transport.inherit_stdio
+                    && args.accept.listen.is_empty()
+                    && args.source.config_file.is_none(),
             ),
             Command::DialFixed(args) => (
                 "dial-fixed",
-                args.run.transport.inherit_stdio && args.accept.listen.is_empty(),
+                args.run.transport.inherit_stdio
+                    && args.accept.listen.is_empty()
+                    && args.source.config_file.is_none(),
             ),
             Command::Listen(args) => (
                 "listen",
-                args.run.transport.inherit_stdio && args.forward.is_none(),
+                args.run.transport.inherit_stdio
+                    && args.forward.is_none()
+                    && args.serve.source.config_file.is_none(),
             ),
             Command::Verify(args) => {
                 let for_one = args.sha256.is_some() || args.trust.signature.is_some();

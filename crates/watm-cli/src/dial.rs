@@ -1,62 +1,90 @@
 //! `watm dial` and `watm dial-fixed`: carry plain connections, or standard input and output,
 //! through a module to a server.
 
-use watm_wasmer::{AddressPolicy, Builder, Conn, Dialer, FixedDialer, Server};
+use watm_wasmer::{Builder, Conn, Dialer, FixedDialer, ListenAddress, Role, Server};
 
-use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, TransportArgs};
+use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, RunArgs, TransportArgs};
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
+use crate::from_file::{FromFile, missing, stdio_is_taken};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 /// `watm dial`.
 pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
-    let (accept, transport) = (&args.accept, &args.run.transport);
+    let file = FromFile::read(&args.source, Role::Dialer)?;
+    let remote = file.remote(args.remote.as_ref());
+    let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
+    let accept = &args.accept;
+    let (run, listen) = prepare(&file, accept, args.run.clone())?;
     let builder = || {
-        let module = setup::load(&args.module, &args.run.load)?;
-        setup::configure_run(Dialer::builder(&module), &args.run)
+        let (source, module) = (&args.source, args.module.as_deref());
+        let role = (Role::Dialer, Dialer::builder as fn(&_) -> _);
+        setup::builder(source, module, &args.run, None, role)
     };
-    if !accept.listen.is_empty() {
-        let server = || {
-            let dialer = builder()?.stock(args.run.stock.into());
-            Ok(dialer.carry_to(args.remote.as_str()))
-        };
-        return serve(server, accept, transport);
+    if !listen.is_empty() {
+        let server = || Ok(builder()?.carry_to(remote.as_str()));
+        return serve(&file, &server, &listen, accept, &run.transport);
     }
-    let (dialer, remote) = (builder()?.build()?, args.remote.clone());
-    carry_one(accept, transport, move || Ok(dialer.dial(remote.as_str())?))
+    let dialer = builder()?.stock(0).build()?;
+    carry_one(accept, &run.transport, move || {
+        Ok(dialer.dial(remote.as_str())?)
+    })
 }
 
 /// `watm dial-fixed`.
 pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
-    let (accept, transport) = (&args.accept, &args.run.transport);
-    let builder = || -> Result<_, Failure> {
-        let module = setup::load(&args.module, &args.run.load)?;
-        let dialer = setup::configure_run(FixedDialer::builder(&module), &args.run)?;
-        Ok(dialer.policy(AddressPolicy::from(&args.policy)))
+    let file = FromFile::read(&args.source, Role::FixedDialer)?;
+    let accept = &args.accept;
+    let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let builder = || {
+        let (source, module) = (&args.source, args.module.as_deref());
+        let role = (Role::FixedDialer, FixedDialer::builder as fn(&_) -> _);
+        setup::builder(source, module, &args.run, Some(&args.policy), role)
     };
-    if !accept.listen.is_empty() {
-        let server = || Ok(builder()?.stock(args.run.stock.into()).carry());
-        return serve(server, accept, transport);
+    if !listen.is_empty() {
+        let server = || Ok(builder()?.carry());
+        return serve(&file, &server, &listen, accept, &run.transport);
     }
-    let dialer = builder()?.build()?;
-    carry_one(accept, transport, move || Ok(dialer.dial()?))
+    let dialer = builder()?.stock(0).build()?;
+    carry_one(accept, &run.transport, move || Ok(dialer.dial()?))
 }
 
-/// Dials for every plain connection until a signal arrives. `server` reads the module and its
-/// configuration as they are now.
+/// The options completed by the file, and where to listen.
+fn prepare(
+    file: &FromFile,
+    accept: &AcceptArgs,
+    mut run: RunArgs,
+) -> Result<(RunArgs, Vec<ListenAddress>), Failure> {
+    file.complete(&mut run);
+    let listen = file.listen(&accept.listen);
+    if listen.is_empty() && run.transport.inherit_stdio {
+        return Err(stdio_is_taken("--listen"));
+    }
+    if !listen.is_empty() && accept.keep_open {
+        let message = "--keep-open is for a connection on standard input and output, but the \
+            configuration file says where to listen";
+        return Err(Failure::new(message));
+    }
+    Ok((run, listen))
+}
+
+/// Dials for every plain connection until a signal arrives. `server` reads the module and all
+/// settings as they are now.
 fn serve(
-    server: impl Fn() -> Result<Builder<Server>, Failure>,
+    file: &FromFile,
+    server: &dyn Fn() -> Result<Builder<Server>, Failure>,
+    listen: &[ListenAddress],
     accept: &AcceptArgs,
     transport: &TransportArgs,
 ) -> Result<(), Failure> {
-    let limit = usize::try_from(accept.max_connections).unwrap_or(usize::MAX);
+    let limit = file.connection_limit(accept.max_connections);
     let running = server()?.connection_limit(limit);
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
-    let running = running.bind_all(&accept.listen)?.spawn()?;
+    let running = running.bind_all(listen)?.spawn()?;
     announce(running.local_addrs(), accept.quiet)?;
     serve::until_stopped(running, &signals, transport.close_grace, &|running| {
         Ok(running.replace(server()?)?)

@@ -1,48 +1,72 @@
 //! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a plain
 //! server or to standard input and output.
 
-use watm_wasmer::{AcceptError, Builder, Listener};
+use watm_wasmer::{AcceptError, Builder, Listener, Role};
 
-use crate::args::ListenArgs;
+use crate::args::{ListenArgs, TransportArgs};
 use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
+use crate::from_file::{FromFile, missing, stdio_is_taken};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let builder = builder(args)?.handshake_limit(count(args.serve.handshake_limit));
+    let source = &args.serve.source;
+    let file = FromFile::read(source, Role::Listener)?;
+    let mut run = args.run.clone();
+    file.complete(&mut run);
+    let listen = file.listen(&args.serve.listen);
+    if listen.is_empty() {
+        return Err(missing("where to listen", "--listen", source));
+    }
+    let forward = file.forward(args.forward.as_ref());
+    if forward.is_none() && run.transport.inherit_stdio {
+        return Err(stdio_is_taken("--forward"));
+    }
+    if forward.is_some() && args.keep_open {
+        let message = "--keep-open is for a connection on standard input and output, but the \
+            configuration file says where to forward to";
+        return Err(Failure::new(message));
+    }
+    let role = (Role::Listener, Listener::builder as fn(&_) -> _);
+    let module = args.serve.module.as_deref();
+    let made = || -> Result<Builder<Listener>, Failure> {
+        setup::builder(source, module, &args.run, None, role)
+    };
+    let mut builder = made()?;
+    if file.lacks("handshake_limit") {
+        let limit = args.serve.handshake_limit;
+        builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
     open_files::raise_limit();
-    let Some(target) = &args.forward else {
+    let Some(target) = &forward else {
         let signals = Signals::install()?;
-        let listener = builder.bind_all(&args.serve.listen)?;
+        let listener = builder.stock(0).bind_all(&listen)?;
         announce(listener.local_addrs(), args.serve.quiet)?;
-        return carry_one(args, listener, &signals);
+        return carry_one(args, &run.transport, listener, &signals);
     };
     let signals = Signals::install_for_server()?;
     let server = builder
         .forward_to(target.as_str())
-        .connection_limit(count(args.max_connections))
-        .bind_all(&args.serve.listen)?
+        .connection_limit(file.connection_limit(args.max_connections))
+        .bind_all(&listen)?
         .spawn()?;
     announce(server.local_addrs(), args.serve.quiet)?;
-    let grace = args.run.transport.close_grace;
+    let grace = run.transport.close_grace;
     serve::until_stopped(server, &signals, grace, &|server| {
-        Ok(server.replace(self::builder(args)?)?)
+        Ok(server.replace(made()?)?)
     })
 }
 
-/// What connections are made with: the module and its settings as they are now.
-fn builder(args: &ListenArgs) -> Result<Builder<Listener>, Failure> {
-    let module = setup::load(&args.serve.module, &args.run.load)?;
-    let stock = args.forward.as_ref().map_or(0, |_| args.run.stock.into());
-    Ok(setup::configure_run(Listener::builder(&module), &args.run)?.stock(stock))
-}
-
 /// Carries the first connection on standard input and output.
-fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result<(), Failure> {
+fn carry_one(
+    args: &ListenArgs,
+    transport: &TransportArgs,
+    listener: Listener,
+    signals: &Signals,
+) -> Result<(), Failure> {
     let accepted = stdio::set_up(signals, move || {
         let conn = listener.accept();
         // Standard input and output can carry only one connection.
@@ -51,8 +75,8 @@ fn carry_one(args: &ListenArgs, listener: Listener, signals: &Signals) -> Result
     })?;
     let stdio = Stdio {
         keep_open: args.keep_open,
-        patience: args.run.transport.drain_timeout,
-        shared: args.run.transport.inherit_stdio,
+        patience: transport.drain_timeout,
+        shared: transport.inherit_stdio,
     };
     match accepted {
         Some(conn) => stdio.carry(conn, signals),

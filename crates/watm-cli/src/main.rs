@@ -9,8 +9,10 @@ mod build;
 mod cache;
 mod carry;
 mod check;
+mod config;
 mod demo;
 mod dial;
+mod from_file;
 mod inspect;
 mod listen;
 mod new;
@@ -57,6 +59,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Relay(args) => relay::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Cache(args) => cache::run(&args),
     }
 }

@@ -6,13 +6,15 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use watm_wasmer::{
-    AddressPolicy, ArtifactCache, Builder, CacheError, KeyError, LoadError, ModuleLoader,
-    SignatureInfo, Stdio, TransportModule, TrustedKey,
+    AddressPolicy, ArtifactCache, Builder, CacheError, KeyError, LoadError, ModuleLoader, Role,
+    SignatureInfo, Stdio, TransportModule, TrustedKey, TunnelRole,
 };
 
 use crate::args::{
-    CacheDirectoryArgs, KeyOrFile, LoadArgs, PolicyArgs, RunArgs, TransportArgs, TrustArgs,
+    CacheDirectoryArgs, ConfigFileArgs, KeyOrFile, LoadArgs, PolicyArgs, RunArgs, TransportArgs,
+    TrustArgs,
 };
+use crate::from_file::FromFile;
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
@@ -139,17 +141,41 @@ pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, Cac
     }
 }
 
-/// Applies the options of a command that runs for long.
-pub(crate) fn configure_run<R>(builder: Builder<R>, args: &RunArgs) -> Result<Builder<R>, Failure> {
-    let builder = configure(builder, &args.transport)?;
-    Ok(match &args.proxy {
-        Some(proxy) => builder.dial_hook(proxy.clone()),
-        None => builder,
-    })
+/// What the connections of a command that runs for long are made with: the module, and the settings
+/// that the configuration file and the options give, as all of these are now.
+pub(crate) fn builder<R: TunnelRole>(
+    source: &ConfigFileArgs,
+    module: Option<&Path>,
+    run: &RunArgs,
+    policy: Option<&PolicyArgs>,
+    (role, start): (Role, fn(&TransportModule) -> Builder<R>),
+) -> Result<Builder<R>, Failure> {
+    let file = FromFile::read(source, role)?;
+    let mut run = run.clone();
+    file.complete(&mut run);
+    let module = file.load(module, source, &run.load)?;
+    let builder = file.apply(start(&module))?;
+    let mut builder = configure_from(&file, builder, &run.transport)?;
+    if let Some(policy) = policy.filter(|_| file.lacks("policy")) {
+        builder = builder.policy(AddressPolicy::from(policy));
+    }
+    if let Some(proxy) = &run.proxy {
+        builder = builder.dial_hook(proxy.clone());
+    }
+    Ok(stock(&file, builder, run.stock))
 }
 
 /// Applies the options to a dialer, listener or relay.
 pub(crate) fn configure<R>(
+    builder: Builder<R>,
+    args: &TransportArgs,
+) -> Result<Builder<R>, Failure> {
+    configure_from(&FromFile::NONE, builder, args)
+}
+
+/// Applies the options to a builder that has what a configuration file says.
+fn configure_from<R>(
+    file: &FromFile,
     mut builder: Builder<R>,
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
@@ -181,19 +207,51 @@ pub(crate) fn configure<R>(
         left -= bytes.len() as u64;
         builder = builder.file(&file.guest, bytes);
     }
-    if args.inherit_stdio {
+    if args.inherit_stdio && file.lacks("stdio") {
         builder = builder.stdio(Stdio::Inherit);
     }
-    Ok(builder
-        .connect_timeout(args.connect_timeout)
-        .handshake_timeout(args.handshake_timeout)
-        .close_grace(args.close_grace)
-        .drain_timeout(args.drain_timeout)
-        .keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()))
-        .memory_limit(args.memory_limit)
-        .memory_headroom(args.memory_headroom)
-        .host_aead(!args.no_host_aead)
-        .descriptor_limit(args.descriptor_limit.into()))
+    Ok(limits(file, builder, args))
+}
+
+/// Applies the options for time and memory, and the defaults of the command.
+fn limits<R>(file: &FromFile, mut builder: Builder<R>, args: &TransportArgs) -> Builder<R> {
+    if file.lacks("connect_timeout") {
+        builder = builder.connect_timeout(args.connect_timeout);
+    }
+    if file.lacks("handshake_timeout") {
+        builder = builder.handshake_timeout(args.handshake_timeout);
+    }
+    if file.lacks("close_grace") {
+        builder = builder.close_grace(args.close_grace);
+    }
+    if file.lacks("drain_timeout") {
+        builder = builder.drain_timeout(args.drain_timeout);
+    }
+    if file.lacks("keepalive") {
+        builder = builder.keepalive(Some(args.keepalive).filter(|idle| !idle.is_zero()));
+    }
+    if file.lacks("memory_limit") {
+        builder = builder.memory_limit(args.memory_limit);
+    }
+    if file.lacks("memory_headroom") {
+        builder = builder.memory_headroom(args.memory_headroom);
+    }
+    if file.lacks("host_aead") {
+        builder = builder.host_aead(!args.no_host_aead);
+    }
+    if file.lacks("descriptor_limit") {
+        builder = builder.descriptor_limit(args.descriptor_limit.into());
+    }
+    builder
+}
+
+/// Applies the number of instances to keep ready.
+fn stock<R>(file: &FromFile, builder: Builder<R>, count: u16) -> Builder<R> {
+    if file.lacks("stock") {
+        builder.stock(count.into())
+    } else {
+        builder
+    }
 }
 
 /// Reads the configuration that an option names.

@@ -9,9 +9,10 @@ use arbitrary::{Arbitrary, Unstructured};
 use watm_meter::Meter;
 use watm_wasmer_oracle::assembly::{Assembly, body, function_type, leb, name, section};
 use watm_wasmer_oracle::{
-    FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd, LoadCase, LoadEnd,
-    Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, ReadingCase, ReadingEnd, TrustCase,
-    TrustEnd, Until, files, host_calls, load, modules, policy, reading, reading_of, trust,
+    ConfigCase, ConfigEnd, FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd,
+    LoadCase, LoadEnd, Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, ReadingCase,
+    ReadingEnd, TrustCase, TrustEnd, Until, config, files, host_calls, load, modules, policy,
+    reading, reading_of, trust,
 };
 
 /// The reading oracle measures with this.
@@ -128,6 +129,22 @@ fn an_address_is_allowed_and_denied_in_all_its_forms_as_the_model_says() {
 }
 
 #[test]
+fn a_damaged_configuration_is_refused_with_its_place_or_keeps_the_rules() {
+    let ends = run(0..20_000, |case: &ConfigCase| config(case));
+    for end in [
+        ConfigEnd::Config,
+        ConfigEnd::Syntax,
+        ConfigEnd::UnknownKey,
+        ConfigEnd::Invalid,
+    ] {
+        assert!(
+            ends.contains_key(&end),
+            "no case ended as {end:?}: {ends:?}"
+        );
+    }
+}
+
+#[test]
 fn nothing_holds_but_what_was_signed_and_no_manifest_leads_elsewhere() {
     let ends = run(0..20_000, |case: &TrustCase| trust(case));
     for end in [
@@ -220,7 +237,7 @@ fn a_name_that_is_not_valid_is_quoted_in_part() {
     reading_of(&module.bytes(), Until::Compiled);
 }
 
-/// Runs each oracle for a seventh of `ORACLE_SECONDS`, with seeds from `ORACLE_SEED` on.
+/// Runs each oracle for an eighth of `ORACLE_SECONDS`, with seeds from `ORACLE_SEED` on.
 #[test]
 #[ignore = "it takes as long as it is told to"]
 #[allow(clippy::print_stdout, reason = "it is run by hand")]
@@ -230,7 +247,7 @@ fn for_long() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let seed: u64 = number("ORACLE_SEED", 1000);
-    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 7;
+    let each = Duration::from_secs(number("ORACLE_SECONDS", 60)) / 8;
     let seeds = || {
         let until = Instant::now() + each;
         (seed..).take_while(move |_| Instant::now() < until)
@@ -252,6 +269,10 @@ fn for_long() {
     println!(
         "policy: {:?}",
         run(seeds(), |case: &PolicyCase| policy(case))
+    );
+    println!(
+        "config: {:?}",
+        run(seeds(), |case: &ConfigCase| config(case))
     );
     println!("trust: {:?}", run(seeds(), |case: &TrustCase| trust(case)));
 }

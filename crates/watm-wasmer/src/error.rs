@@ -6,6 +6,13 @@ mod configure;
 pub(crate) use configure::missing_role;
 pub use configure::{ConfigError, ListenError, ReplaceError};
 
+#[cfg(feature = "config")]
+mod config_file;
+#[cfg(feature = "config")]
+pub(crate) use config_file::KeyPlace;
+#[cfg(feature = "config")]
+pub use config_file::{ConfigFileError, ConfigFileProblem};
+
 mod load;
 pub use load::LoadError;
 
@@ -84,6 +91,8 @@ io_errors!(
     LoadError,
     ReplaceError
 );
+#[cfg(feature = "config")]
+io_errors!(ConfigFileError);
 
 /// Copies an error for another caller that must receive it as well.
 pub(crate) fn copy_of(error: &io::Error) -> io::Error {

@@ -78,6 +78,7 @@
 //! | `aead` | yes | modules that ask for it have the host encrypt with AES-GCM and ChaCha20-Poly1305: see [`Builder::host_aead`] |
 //! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
 //! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
+//! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime |
 //! | `wat` | no | modules in the text format |
 //! | `proxy` | no | [`UpstreamProxy`]: dials through SOCKS5 and HTTP proxies |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
@@ -113,7 +114,13 @@ compile_error!(
 );
 
 mod channel;
+#[cfg(feature = "config")]
+mod config;
+#[cfg(feature = "config")]
+pub use config::{Config, Tunnel, TunnelRole};
 mod guest;
+#[cfg(any(feature = "config", feature = "manifest"))]
+mod nearest;
 mod threads;
 mod worker;
 
@@ -121,6 +128,8 @@ mod error;
 pub use error::{
     AcceptError, ConfigError, DialError, End, ListenError, LoadError, ReplaceError, TransportError,
 };
+#[cfg(feature = "config")]
+pub use error::{ConfigFileError, ConfigFileProblem};
 #[cfg(feature = "signatures")]
 pub use error::{KeyError, SignatureError};
 #[cfg(feature = "manifest")]

@@ -6,7 +6,7 @@ use clap::ArgGroup;
 use watm_wasmer::{Address, ListenAddress};
 
 use super::value::count;
-use super::{PolicyArgs, RunArgs};
+use super::{ConfigFileArgs, PolicyArgs, RunArgs};
 
 /// Connect to a server through a module
 #[derive(Debug, clap::Args)]
@@ -30,21 +30,32 @@ Examples:
     watm dial --module xor.wasm --sha256 9f86d0... --config key.txt --remote server:7000
 
   Give a module the CA certificates where it looks for them:
-    watm dial --module tls.wasm --file ca.pem:/etc/ssl/certs/ca.pem --remote server:443"
+    watm dial --module tls.wasm --file ca.pem:/etc/ssl/certs/ca.pem --remote server:443
+
+  Take everything from a file, but listen elsewhere:
+    watm dial --config-file watm.toml --listen 127.0.0.1:0",
+    group(ArgGroup::new("accepting").args(["listen", "config_file"]).multiple(true))
 )]
 pub(crate) struct DialArgs {
     /// The module file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) module: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
+    pub(crate) module: Option<PathBuf>,
 
     /// Server to dial, as HOST:PORT or [IPV6]:PORT
     ///
     /// If a name has several addresses, the first that answers is used.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) remote: Address,
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        required_unless_present = "config_file"
+    )]
+    pub(crate) remote: Option<Address>,
 
     #[command(flatten)]
     pub(crate) accept: AcceptArgs,
+
+    #[command(flatten)]
+    pub(crate) source: ConfigFileArgs,
 
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -63,15 +74,20 @@ Examples:
   watm dial-fixed --module fixed.wasm --listen 127.0.0.1:8080 --allow '*:443' --deny 10.0.0.0/8
   watm dial-fixed --module fixed.wasm --allow-all --deny 127.0.0.0/8 --deny ::1",
     // Without one of them, the module cannot reach any address.
-    group(ArgGroup::new("reachable").args(["allow", "allow_all"]).required(true).multiple(true))
+    group(ArgGroup::new("reachable").args(["allow", "allow_all", "config_file"]).required(true)
+        .multiple(true)),
+    group(ArgGroup::new("accepting").args(["listen", "config_file"]).multiple(true))
 )]
 pub(crate) struct DialFixedArgs {
     /// The module file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) module: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
+    pub(crate) module: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) accept: AcceptArgs,
+
+    #[command(flatten)]
+    pub(crate) source: ConfigFileArgs,
 
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
@@ -91,7 +107,7 @@ pub(crate) struct AcceptArgs {
     pub(crate) listen: Vec<ListenAddress>,
 
     /// Maximum number of concurrent connections (with --listen)
-    #[arg(long, value_name = "COUNT", default_value_t = 4096, requires = "listen",
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, requires = "accepting",
         value_parser = count())]
     pub(crate) max_connections: u32,
 
@@ -103,6 +119,6 @@ pub(crate) struct AcceptArgs {
     pub(crate) keep_open: bool,
 
     /// Do not print `listening` lines (with --listen)
-    #[arg(short, long, requires = "listen")]
+    #[arg(short, long, requires = "accepting")]
     pub(crate) quiet: bool,
 }

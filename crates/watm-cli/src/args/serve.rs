@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::ArgGroup;
 use watm_wasmer::{Address, ListenAddress};
 
 use super::value::count;
-use super::{PolicyArgs, RunArgs};
+use super::{ConfigFileArgs, PolicyArgs, RunArgs};
 
 /// The default of --max-connections.
 const CONNECTIONS: u32 = 4096;
@@ -31,7 +32,11 @@ Examples:
     watm listen --module plain.wasm --listen 127.0.0.1:0 --forward 127.0.0.1:80
 
   Listen on all addresses of this machine, IPv4 and IPv6:
-    watm listen --module plain.wasm --listen :7000 --forward 127.0.0.1:80"
+    watm listen --module plain.wasm --listen :7000 --forward 127.0.0.1:80
+
+  Take everything from one of the tunnels of a file:
+    watm listen --config-file watm.toml --tunnel web",
+    group(ArgGroup::new("forwarding").args(["forward", "config_file"]).multiple(true))
 )]
 pub(crate) struct ListenArgs {
     #[command(flatten)]
@@ -44,7 +49,7 @@ pub(crate) struct ListenArgs {
     pub(crate) forward: Option<Address>,
 
     /// Maximum number of concurrent connections (with --forward)
-    #[arg(long, value_name = "COUNT", default_value_t = CONNECTIONS, requires = "forward",
+    #[arg(long, value_name = "COUNT", default_value_t = CONNECTIONS, requires = "forwarding",
         value_parser = count())]
     pub(crate) max_connections: u32,
 
@@ -78,7 +83,7 @@ pub(crate) struct RelayArgs {
     ///
     /// If a name has several addresses, the first that answers is used.
     #[arg(long, value_name = "HOST:PORT",
-        required_unless_present_any = ["allow", "allow_all"])]
+        required_unless_present_any = ["allow", "allow_all", "config_file"])]
     pub(crate) remote: Option<Address>,
 
     /// Maximum number of concurrent connections; others wait in the system's queue
@@ -96,19 +101,22 @@ pub(crate) struct RelayArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// The module file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) module: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
+    pub(crate) module: Option<PathBuf>,
 
     /// Address to listen on (repeatable)
     ///
     /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the
     /// system choose.
-    #[arg(long, value_name = "ADDR", required = true)]
+    #[arg(long, value_name = "ADDR", required_unless_present = "config_file")]
     pub(crate) listen: Vec<ListenAddress>,
 
     /// Do not print `listening` lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) source: ConfigFileArgs,
 
     /// Maximum number of accepted connections in their handshake; a further one drops the oldest
     ///

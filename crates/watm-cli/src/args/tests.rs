@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
-    Args::try_parse_from(line.split_whitespace()).and_then(Args::checked)
+    Args::parsed(line.split_whitespace().map(OsString::from))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::value::{Directory, GivenFile, Variable, duration, size};
 
 /// Options of the commands that run for long. They follow the options of a command itself, since
 /// clap puts whatever comes after them under their headings.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RunArgs {
     /// Number of module instances to keep ready for new connections; 0 for none
     ///

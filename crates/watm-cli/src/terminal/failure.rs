@@ -6,8 +6,9 @@ use std::io::{self, Write};
 
 use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
-    AcceptError, Address, AddressEntry, CacheError, ConfigError, DialError, ListenError, LoadError,
-    ReplaceError, SignatureError, TransportError,
+    AcceptError, Address, AddressEntry, CacheError, ConfigError, ConfigFileError,
+    ConfigFileProblem, DialError, ListenError, LoadError, ReplaceError, SignatureError,
+    TransportError,
 };
 
 use super::escape::printable;
@@ -167,6 +168,21 @@ impl From<LoadError> for Failure {
                 "build the module without this feature; toolchains have an option for each feature",
             ),
             LoadError::Interface(_) => Some("run `watm inspect` to see what the module offers"),
+            _ => None,
+        };
+        Self::with(error, hint)
+    }
+}
+
+impl From<ConfigFileError> for Failure {
+    fn from(error: ConfigFileError) -> Self {
+        let hint = match error.problem() {
+            ConfigFileProblem::Load(LoadError::Hash { .. }) => {
+                Some("get the module from the source of the hash, or correct the hash in the file")
+            }
+            ConfigFileProblem::Config(ConfigError::Role(_)) => {
+                Some("run `watm inspect` to see what the module can do")
+            }
             _ => None,
         };
         Self::with(error, hint)

@@ -13,6 +13,7 @@ mod build;
 mod cache;
 mod check;
 mod clients;
+mod config_file;
 mod connecting;
 mod demo;
 mod failures;

@@ -30,6 +30,8 @@ fn what_makes_no_sense_is_refused() {
         "--no-such-option",
     );
     refused("listen --module m", "--listen");
+    refused("dial --module m --remote h:1 --tunnel t", "--config-file");
+    refused("config", "check");
     refused("relay --module m --listen h:1", "--remote");
     refused("dial-fixed --module m", "--allow");
     refused("dial-fixed --module m --allow 10.0.0.0/99", "CIDR");
@@ -114,7 +116,15 @@ fn help_and_version_go_to_standard_output() {
     for part in ["inspect", "dial-fixed", "Examples:", "Exit codes"] {
         assert!(help.stdout.contains(part), "{part}");
     }
-    for command in ["inspect", "dial", "dial-fixed", "listen", "relay", "demo"] {
+    for command in [
+        "inspect",
+        "dial",
+        "dial-fixed",
+        "listen",
+        "relay",
+        "demo",
+        "config",
+    ] {
         let help = Watm::run(&[command, "--help"]);
         help.success();
         assert!(help.stdout.contains("Examples:"), "{command}");

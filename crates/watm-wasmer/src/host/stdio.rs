@@ -28,6 +28,15 @@ pub enum Stdio {
     Log,
     /// The host's own standard streams.
     Inherit,
+    /// The host's own standard streams where it says so. The others are as with [`Stdio::Log`].
+    InheritSome {
+        /// Whether standard input is the host's.
+        stdin: bool,
+        /// Whether standard output is the host's.
+        stdout: bool,
+        /// Whether standard error is the host's.
+        stderr: bool,
+    },
     /// Output is dropped, and standard input is empty.
     Null,
 }
@@ -45,13 +54,20 @@ pub(crate) enum StdStream {
 impl StdStream {
     /// The three streams of a guest.
     pub(crate) fn all(stdio: Stdio, target: &Arc<LogTarget>) -> [Self; 3] {
+        let rate = Arc::default();
+        let log = || Self::Log(LineLogger::new(target, &rate));
         match stdio {
-            Stdio::Log => {
-                let rate = Arc::default();
-                let log = || Self::Log(LineLogger::new(target, &rate));
-                [Self::Empty, log(), log()]
-            }
+            Stdio::Log => [Self::Empty, log(), log()],
             Stdio::Inherit => [Self::HostInput, Self::HostOutput, Self::HostError],
+            Stdio::InheritSome {
+                stdin,
+                stdout,
+                stderr,
+            } => [
+                if stdin { Self::HostInput } else { Self::Empty },
+                if stdout { Self::HostOutput } else { log() },
+                if stderr { Self::HostError } else { log() },
+            ],
             Stdio::Null => [Self::Empty, Self::Null, Self::Null],
         }
     }

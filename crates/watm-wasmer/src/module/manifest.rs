@@ -18,6 +18,7 @@ use crate::module::hash::ModuleHash;
 use crate::module::info::ModuleInfo;
 use crate::module::signature::{SIGNATURE_LIMIT, SignatureInfo, TrustedKey, signature_path};
 use crate::module::{ModuleLoader, TransportModule};
+use crate::nearest::nearest;
 
 /// Maximum size of a manifest in bytes.
 const MANIFEST_LIMIT: u64 = 256 << 10;
@@ -274,7 +275,7 @@ impl Manifest {
             let names = self.modules.iter().map(ManifestModule::name);
             let problem = ManifestProblem::UnknownModule {
                 name: name.chars().take(parse::NAME_LIMIT).collect(),
-                nearest: parse::nearest(name, names).map(str::to_owned),
+                nearest: nearest(name, names).map(str::to_owned),
             };
             ManifestError::new(&self.path, None, problem)
         })

@@ -116,3 +116,23 @@ fn a_file_is_written_and_read_at_the_place_of_the_application() {
     file.read_to_string(&mut rest).expect("text");
     assert_eq!(rest, "the guest's");
 }
+
+#[test]
+fn each_stream_is_the_hosts_own_or_goes_to_the_log() {
+    let target = Arc::new(LogTarget::of("test"));
+    for bits in 0..8 {
+        let [stdin, stdout, stderr] = [1, 2, 4].map(|bit| bits & bit != 0);
+        let some = Stdio::InheritSome {
+            stdin,
+            stdout,
+            stderr,
+        };
+        let [input, output, error] = StdStream::all(some, &target);
+        assert_eq!(matches!(input, StdStream::HostInput), stdin);
+        assert_eq!(matches!(input, StdStream::Empty), !stdin);
+        assert_eq!(matches!(output, StdStream::HostOutput), stdout);
+        assert_eq!(matches!(output, StdStream::Log(_)), !stdout);
+        assert_eq!(matches!(error, StdStream::HostError), stderr);
+        assert_eq!(matches!(error, StdStream::Log(_)), !stderr);
+    }
+}

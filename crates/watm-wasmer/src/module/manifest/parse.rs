@@ -13,6 +13,7 @@ use watm_abi::{Excerpt, Role, Roles, is_disruptive};
 use super::{ManifestModule, Named};
 use crate::error::{ManifestError, ManifestProblem, Place};
 use crate::module::signature::TrustedKey;
+use crate::nearest::nearest;
 
 /// Maximum length of a module's name in characters.
 pub(super) const NAME_LIMIT: usize = 64;
@@ -56,14 +57,6 @@ pub(super) fn parse(manifest: &[u8], path: &Path) -> Result<Parsed, ManifestErro
     let keys = top.trusted_keys()?;
     let modules = top.modules(!keys.is_empty())?;
     Ok(Parsed { keys, modules })
-}
-
-/// The name that is most like `name`, if there are any.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // A long name takes long, and is like none.
-    let end = name.char_indices().nth(NAME_LIMIT);
-    let name = &name[..end.map_or(name.len(), |(end, _)| end)];
-    names.min_by_key(|other| strsim::levenshtein(name, other))
 }
 
 fn lines_in(bytes: &[u8]) -> usize {

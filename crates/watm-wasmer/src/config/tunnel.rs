@@ -1,0 +1,478 @@
+//! One tunnel of a configuration file: what it says, what it names, and the builders made from it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use watm_abi::{InterfaceError, Role};
+
+use super::apply::{self, TunnelRole};
+use super::file::{ModuleKey, Settings, StdioKey, StdioName, StreamName};
+use super::node::{Document, Step};
+use super::resolved::Resolved;
+use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace, LoadError, missing_role};
+use crate::module::hash::ModuleHash;
+use crate::module::info::ModuleInfo;
+use crate::module::{ModuleLoader, TransportModule};
+use crate::net::address::{Address, ListenAddress};
+use crate::roles::builder::Builder;
+use crate::roles::dialer::{Dialer, FixedDialer};
+use crate::roles::listener::Listener;
+use crate::roles::relay::Relay;
+use crate::roles::server::Server;
+
+/// The file that a tunnel comes from.
+pub(super) struct Source {
+    pub(super) path: Option<PathBuf>,
+    /// Where relative paths start.
+    pub(super) base: PathBuf,
+    pub(super) document: Document,
+}
+
+/// Where in its file a tunnel stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// It is one of the tables `[[tunnel]]`.
+    Toml(usize),
+    /// It is the whole configuration of the Go runtime.
+    Water,
+}
+
+/// A tunnel of a [`Config`](crate::Config): a module, its role, the addresses on both sides, and
+/// the settings.
+///
+/// The functions that return a builder load the module and read the files that are named. The
+/// builder can still be adjusted.
+#[derive(Clone)]
+pub struct Tunnel {
+    source: Arc<Source>,
+    origin: Origin,
+    pub(super) name: Option<String>,
+    pub(super) role: Option<Role>,
+    module: ModuleKey,
+    pub(super) listen: Vec<ListenAddress>,
+    pub(super) remote: Option<Address>,
+    pub(super) forward: Option<Address>,
+    pub(super) settings: Settings,
+    loader: ModuleLoader,
+}
+
+impl fmt::Debug for Tunnel {
+    /// Without the values of settings, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .field("module", &self.module_file())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tunnel {
+    pub(super) fn new(source: Arc<Source>, origin: Origin, module: ModuleKey) -> Self {
+        Self {
+            source,
+            origin,
+            name: None,
+            role: None,
+            module,
+            listen: Vec::new(),
+            remote: None,
+            forward: None,
+            settings: Settings::default(),
+            loader: ModuleLoader::new(),
+        }
+    }
+
+    /// The name. A configuration of the Go runtime has none.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The role. A configuration of the Go runtime has none, and fits each.
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    /// The file of the module. A relative path starts at the directory of the configuration file,
+    /// or at the working directory if that is one of the Go runtime.
+    pub fn module_file(&self) -> PathBuf {
+        self.source.base.join(&self.module.file().value.0)
+    }
+
+    /// The SHA-256 that the module must have.
+    pub fn sha256(&self) -> Option<ModuleHash> {
+        match &self.module {
+            ModuleKey::Table(table) => table.sha256.as_ref().map(|hash| hash.value),
+            ModuleKey::File(_) => None,
+        }
+    }
+
+    /// The addresses to listen on.
+    pub fn listen(&self) -> &[ListenAddress] {
+        &self.listen
+    }
+
+    /// Where a dialer or a relay connects to.
+    pub fn remote(&self) -> Option<&Address> {
+        self.remote.as_ref()
+    }
+
+    /// The plain server that a listener forwards to.
+    pub fn forward(&self) -> Option<&Address> {
+        self.forward.as_ref()
+    }
+
+    /// The settings of the file, by their keys in TOML, with their values as a person reads them.
+    /// Values that may be secret are left out: the text of a configuration, and those of variables.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        super::shown::shown(&self.settings)
+    }
+
+    /// Whether the file has the setting with this key of TOML.
+    pub fn sets(&self, key: &str) -> bool {
+        self.settings.keys().contains(&key)
+    }
+
+    /// The grace period that the file sets: see [`Builder::close_grace`].
+    pub fn close_grace(&self) -> Option<Duration> {
+        let grace = self.settings.close_grace.as_ref();
+        grace.map(|grace| grace.value.0)
+    }
+
+    /// The drain timeout that the file sets: see [`Builder::drain_timeout`].
+    pub fn drain_timeout(&self) -> Option<Duration> {
+        let timeout = self.settings.drain_timeout.as_ref();
+        timeout.map(|timeout| timeout.value.0)
+    }
+
+    /// The maximum number of connections at the same time that the file sets. It holds for servers
+    /// and relays, whose builders the functions below return.
+    pub fn connection_limit(&self) -> Option<usize> {
+        let limit = self.settings.connection_limit?;
+        Some(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    /// Whether the module gets the standard input or the standard output of the host, which then
+    /// cannot be a connection.
+    pub fn uses_stdio(&self) -> bool {
+        match &self.settings.stdio {
+            Some(StdioKey::All(name)) => *name == StdioName::Inherit,
+            Some(StdioKey::These(names)) => {
+                names.contains(&StreamName::Stdin) || names.contains(&StreamName::Stdout)
+            }
+            None => false,
+        }
+    }
+
+    /// Leaves out the setting with this key of TOML, so that the default holds, or what the program
+    /// sets. Does nothing if the file does not have it.
+    pub fn without(mut self, key: &str) -> Self {
+        self.settings.clear(key);
+        self
+    }
+
+    /// Sets the loader for the module, with its limits and its cache. The conditions of the file
+    /// replace its own.
+    pub fn loader(mut self, loader: ModuleLoader) -> Self {
+        self.loader = loader;
+        self
+    }
+
+    /// The loader for the module, with the conditions of the file.
+    pub fn module_loader(&self) -> ModuleLoader {
+        let mut loader = self.loader.clone();
+        if let ModuleKey::Table(table) = &self.module {
+            if let Some(hash) = &table.sha256 {
+                loader = loader.sha256(hash.value);
+            }
+            if let Some(size) = &table.max_size {
+                loader = loader.max_size(size.value.0);
+            }
+            if let Some(limit) = &table.compile_timeout {
+                loader = loader.compile_timeout(limit.value.0);
+            }
+        }
+        loader
+    }
+
+    /// Loads the module.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFileError`] with the [`LoadError`].
+    pub fn load_module(&self) -> Result<TransportModule, ConfigFileError> {
+        let loaded = self.module_loader().load_file(self.module_file());
+        loaded.map_err(|error| self.load_error(error))
+    }
+
+    /// Checks all that can be checked without compiling the module or binding an address: the
+    /// module's hash, interface and role, and the files and directories that are named. Returns
+    /// what the module declares.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFileError`] with the first problem.
+    pub fn check(&self) -> Result<ModuleInfo, ConfigFileError> {
+        let loader = self.module_loader();
+        let file = self.module_file();
+        let bytes = loader.read_file(&file);
+        let bytes = bytes.map_err(|error| self.load_error(error))?;
+        if let Some(expected) = self.sha256() {
+            let found = ModuleHash::of(&bytes);
+            if found != expected {
+                return Err(self.load_error(LoadError::Hash { expected, found }));
+            }
+        }
+        let info = ModuleInfo::parse(&bytes).map_err(|error| self.load_error(error))?;
+        let problems: Vec<InterfaceError> = info.problems().to_vec();
+        if !problems.is_empty() {
+            return Err(self.load_error(LoadError::Interface(problems)));
+        }
+        if let Some(role) = self.role
+            && !info.roles().contains(role)
+        {
+            let problem = ConfigFileProblem::Config(missing_role(role, info.roles()));
+            return Err(self.error(&["role".into()], problem));
+        }
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let resolved = self.resolve()?;
+        let checked = resolved.check(&self.settings, &name);
+        checked.map_err(|(steps, problem)| self.setting_error(&steps, problem))?;
+        Ok(info)
+    }
+
+    /// Applies the settings to a builder, over what it has, and the remote to that of a relay.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFileError`] if a file that is named cannot be read.
+    pub fn configure<R: TunnelRole>(
+        &self,
+        builder: Builder<R>,
+    ) -> Result<Builder<R>, ConfigFileError> {
+        let resolved = self.resolve()?;
+        let builder = apply::settings(builder, &self.settings, resolved);
+        Ok(R::apply(builder, self))
+    }
+
+    /// The dialer of this tunnel. Its remote is in [`Tunnel::remote`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFileError`] if the tunnel has another role, or if the module or another file that is
+    /// named cannot be used.
+    pub fn dialer(&self) -> Result<Builder<Dialer>, ConfigFileError> {
+        self.check_role(Role::Dialer)?;
+        self.configure(Dialer::builder(&self.load_module()?))
+    }
+
+    /// The fixed dialer of this tunnel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tunnel::dialer`].
+    pub fn fixed_dialer(&self) -> Result<Builder<FixedDialer>, ConfigFileError> {
+        self.check_role(Role::FixedDialer)?;
+        self.configure(FixedDialer::builder(&self.load_module()?))
+    }
+
+    /// The listener of this tunnel. Its addresses are in [`Tunnel::listen`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tunnel::dialer`].
+    pub fn listener(&self) -> Result<Builder<Listener>, ConfigFileError> {
+        self.check_role(Role::Listener)?;
+        self.configure(Listener::builder(&self.load_module()?))
+    }
+
+    /// The relay of this tunnel, with its remote. Its addresses are in [`Tunnel::listen`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tunnel::dialer`].
+    pub fn relay(&self) -> Result<Builder<Relay>, ConfigFileError> {
+        self.check_role(Role::Relay)?;
+        self.configure(Relay::builder(&self.load_module()?))
+    }
+
+    /// The server of this tunnel, which carries plain connections: of a dialer to its remote, of a
+    /// fixed dialer to where the module says, and of a listener to the plain server that it
+    /// forwards to. Its addresses are in [`Tunnel::listen`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tunnel::dialer`], and if the file does not say where connections go. A relay is no such
+    /// server, and neither is a tunnel without a role.
+    pub fn server(&self) -> Result<Builder<Server>, ConfigFileError> {
+        let missing = |key: &str| {
+            let message = "this key is missing: it says where connections go".to_owned();
+            self.invalid(&[key.into()], message)
+        };
+        match self.role {
+            Some(Role::Dialer) => {
+                let remote = self.remote().ok_or_else(|| missing("remote"))?;
+                Ok(apply::carry_to(self.dialer()?, &self.settings, remote))
+            }
+            Some(Role::FixedDialer) => Ok(apply::carry(self.fixed_dialer()?, &self.settings)),
+            Some(Role::Listener) => {
+                let forward = self.forward().ok_or_else(|| missing("forward"))?;
+                Ok(apply::forward_to(self.listener()?, &self.settings, forward))
+            }
+            Some(Role::Relay) => {
+                let message = "a relay is not a server of plain connections: see `Tunnel::relay`";
+                Err(self.invalid(&["role".into()], message.to_owned()))
+            }
+            None => {
+                let message = "the configuration does not say in which role the module is used";
+                Err(self.invalid(&[], message.to_owned()))
+            }
+        }
+    }
+
+    /// Checks that the tunnel can be used in a role.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFileError`] if the file says that it has another.
+    pub fn check_role(&self, role: Role) -> Result<(), ConfigFileError> {
+        match self.role {
+            Some(own) if own != role => {
+                let message = format!("this tunnel is a {own}, not a {role}");
+                Err(self.invalid(&["role".into()], message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the addresses are those of the role.
+    pub(super) fn check_addresses(&self) -> Result<(), ConfigFileError> {
+        let Some(role) = self.role else {
+            return Ok(());
+        };
+        let refuse = |key: &str, message: &str| Err(self.invalid(&[key.into()], message.into()));
+        if self.forward.is_some() && role != Role::Listener {
+            return refuse(
+                "forward",
+                "only a listener forwards; a dialer or relay has a `remote`",
+            );
+        }
+        match (role, &self.remote) {
+            (Role::Listener, Some(_)) => {
+                return refuse(
+                    "remote",
+                    "a listener has no remote; the key `forward` says where \
+                    what it unwraps goes",
+                );
+            }
+            (Role::FixedDialer, Some(_)) => {
+                return refuse(
+                    "remote",
+                    "the module of a fixed dialer chooses the remote; the role \
+                    that takes one is \"dialer\"",
+                );
+            }
+            _ => {}
+        }
+        let policy = self.settings.policy.as_ref();
+        let allows = policy.is_some_and(|policy| policy.allow_all || !policy.allow.is_empty());
+        let chooses = role == Role::FixedDialer || (role == Role::Relay && self.remote.is_none());
+        if chooses && !allows {
+            let message = "the module chooses where it connects to, but may connect to nothing: \
+                name the addresses with `policy = { allow = [..] }`";
+            return Err(self.setting_error(
+                &["policy".into()],
+                ConfigFileProblem::Invalid(message.to_owned()),
+            ));
+        }
+        Ok(())
+    }
+
+    fn resolve(&self) -> Result<Resolved, ConfigFileError> {
+        Resolved::read(&self.settings, &self.source.base)
+            .map_err(|(steps, problem)| self.setting_error(&steps, problem))
+    }
+
+    fn load_error(&self, error: LoadError) -> ConfigFileError {
+        let mut steps: Vec<Step> = match self.origin {
+            Origin::Toml(_) => vec!["module".into()],
+            Origin::Water => vec!["transport_module".into(), "bin".into()],
+        };
+        if let ModuleKey::Table(_) = self.module {
+            let key = match &error {
+                LoadError::Hash { .. } => "sha256",
+                LoadError::TooLarge { .. } => "max_size",
+                LoadError::CompileTimeout { .. } => "compile_timeout",
+                _ => "file",
+            };
+            steps.push(key.into());
+        }
+        self.error(&steps, ConfigFileProblem::Load(error))
+    }
+
+    pub(super) fn invalid(&self, steps: &[Step], message: String) -> ConfigFileError {
+        self.error(steps, ConfigFileProblem::Invalid(message))
+    }
+
+    /// An error at a key of this tunnel.
+    fn error(&self, steps: &[Step], problem: impl Into<Box<ConfigFileProblem>>) -> ConfigFileError {
+        let mut path = match self.origin {
+            Origin::Toml(index) => vec!["tunnel".into(), index.into()],
+            Origin::Water => Vec::new(),
+        };
+        path.extend_from_slice(steps);
+        let place = self.source.document.find(&path);
+        ConfigFileError::new(self.source.path.as_deref(), place, problem)
+    }
+
+    /// An error at a setting, wherever in the file that is set.
+    fn setting_error(
+        &self,
+        steps: &[Step],
+        problem: impl Into<Box<ConfigFileProblem>>,
+    ) -> ConfigFileError {
+        let place = self.setting_place(steps);
+        ConfigFileError::new(self.source.path.as_deref(), place, problem)
+    }
+
+    fn setting_place(&self, steps: &[Step]) -> KeyPlace {
+        let document = &self.source.document;
+        let index = match self.origin {
+            Origin::Toml(index) => index,
+            Origin::Water => {
+                let key = steps.first();
+                return document.find(&water_key(key));
+            }
+        };
+        let mut own = vec!["tunnel".into(), index.into(), "settings".into()];
+        own.extend(steps.iter().take(1).cloned());
+        let mut path = if document.has(&own) {
+            own
+        } else {
+            let mut default = vec![Step::from("defaults")];
+            default.extend(steps.iter().take(1).cloned());
+            if document.has(&default) { default } else { own }
+        };
+        path.extend(steps.iter().skip(1).cloned());
+        document.find(&path)
+    }
+}
+
+/// Where a setting stands in a configuration of the Go runtime.
+fn water_key(key: Option<&Step>) -> Vec<Step> {
+    let Some(Step::Key(key)) = key else {
+        return Vec::new();
+    };
+    let path: &[&str] = match key.as_str() {
+        "config" => &["transport_module", "config"],
+        "args" => &["module", "argv"],
+        "env" => &["module", "env"],
+        "dirs" => &["module", "preopened_dirs"],
+        "policy" => &["network", "address_validator"],
+        _ => &[],
+    };
+    path.iter().map(|key| Step::from(*key)).collect()
+}
