@@ -25,7 +25,7 @@ mod side;
 mod stretches;
 mod tap;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use watm_abi::Role;
 use watm_wasmer::{ModuleInfo, TransportModule};
@@ -64,13 +64,12 @@ fn passes(args: &CheckArgs) -> Result<bool, Failure> {
         Vec::new()
     };
     // They may be pipes, which can be read once.
-    let read = |path: &Option<PathBuf>, option| {
-        let path = path.as_deref();
+    let read = |path: Option<&Path>, option| {
         path.map(|path| setup::read_config(path, option))
             .transpose()
     };
-    let config = read(&args.transport.config, "--config")?;
-    let peer_config = read(&args.peer_config, "--peer-config")?;
+    let config = read(setup::one_config(&args.transport)?, "--config")?;
+    let peer_config = read(args.peer_config.as_deref(), "--peer-config")?;
     let peer = match &args.peer {
         Some(path) => {
             // The signature that is named is that of the module. The peer's is beside it.
@@ -89,7 +88,7 @@ fn passes(args: &CheckArgs) -> Result<bool, Failure> {
                 let checked = Checked {
                     args,
                     transport: TransportArgs {
-                        config: None,
+                        config: Vec::new(),
                         ..args.transport.clone()
                     },
                     module: &module,

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
     let builder = || {
-        let (source, module) = (&args.source, args.module.as_deref());
+        let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::Dialer, Dialer::builder as fn(&_) -> _);
         setup::builder(source, module, &args.run, None, role)
     };
@@ -40,7 +40,7 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
     let builder = || {
-        let (source, module) = (&args.source, args.module.as_deref());
+        let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::FixedDialer, FixedDialer::builder as fn(&_) -> _);
         setup::builder(source, module, &args.run, Some(&args.policy), role)
     };
@@ -105,5 +105,8 @@ fn carry_one(
     };
     let conn = stdio::set_up(&signals, dial)?
         .ok_or_else(|| Failure::new("interrupted before the transport was set up"))?;
-    stdio.carry(conn, &signals)
+    let carried = stdio.carry(conn, &signals);
+    // The modules below the first deliver on their own.
+    watm_wasmer::drain(transport.drain_timeout);
+    carried
 }

@@ -31,11 +31,14 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         return Err(Failure::new(message));
     }
     let role = (Role::Listener, Listener::builder as fn(&_) -> _);
-    let module = args.serve.module.as_deref();
+    let module = &args.serve.module[..];
     let made = || -> Result<Builder<Listener>, Failure> {
         setup::builder(source, module, &args.run, None, role)
     };
     let mut builder = made()?;
+    if let Some(below) = setup::acceptors_below(module, &run)? {
+        builder = builder.over(below);
+    }
     if file.lacks("handshake_limit") {
         let limit = args.serve.handshake_limit;
         builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -79,7 +82,12 @@ fn carry_one(
         shared: transport.inherit_stdio,
     };
     match accepted {
-        Some(conn) => stdio.carry(conn, signals),
+        Some(conn) => {
+            let carried = stdio.carry(conn, signals);
+            // The modules below the first deliver on their own.
+            watm_wasmer::drain(transport.drain_timeout);
+            carried
+        }
         // A signal came before any connection, so nothing is incomplete.
         None => Ok(()),
     }

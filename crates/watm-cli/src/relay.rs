@@ -21,7 +21,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         return Err(missing("where to listen", "--listen", source));
     }
     let role = (Role::Relay, Relay::builder as fn(&_) -> _);
-    let module = args.serve.module.as_deref();
+    let module = &args.serve.module[..];
     let made = || -> Result<Builder<Relay>, Failure> {
         setup::builder(source, module, &args.run, Some(&args.policy), role)
     };

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use watm_wasmer::{
-    AddressPolicy, ArtifactCache, Builder, CacheError, KeyError, LoadError, ModuleLoader, Role,
-    SignatureInfo, Stdio, TransportModule, TrustedKey, TunnelRole,
+    Acceptor, AddressPolicy, ArtifactCache, Builder, CacheError, Dialer, KeyError, Listener,
+    LoadError, ModuleLoader, Role, SignatureInfo, Stdio, TransportModule, TrustedKey, TunnelRole,
 };
 
 use crate::args::{
@@ -142,10 +142,11 @@ pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, Cac
 }
 
 /// What the connections of a command that runs for long are made with: the module, and the settings
-/// that the configuration file and the options give, as all of these are now.
+/// that the configuration file and the options give, as all of these are now. The modules below the
+/// first are below it.
 pub(crate) fn builder<R: TunnelRole>(
     source: &ConfigFileArgs,
-    module: Option<&Path>,
+    modules: &[PathBuf],
     run: &RunArgs,
     policy: Option<&PolicyArgs>,
     (role, start): (Role, fn(&TransportModule) -> Builder<R>),
@@ -153,16 +154,105 @@ pub(crate) fn builder<R: TunnelRole>(
     let file = FromFile::read(source, role)?;
     let mut run = run.clone();
     file.complete(&mut run);
-    let module = file.load(module, source, &run.load)?;
+    let configs = configs(modules, &run)?;
+    let module = file.load(modules.first().map(PathBuf::as_path), source, &run.load)?;
     let builder = file.apply(start(&module))?;
     let mut builder = configure_from(&file, builder, &run.transport)?;
+    if let Some(config) = configs.first().copied().flatten() {
+        builder = builder.config(read_config(config, "--config")?);
+    }
     if let Some(policy) = policy.filter(|_| file.lacks("policy")) {
         builder = builder.policy(AddressPolicy::from(policy));
     }
-    if let Some(proxy) = &run.proxy {
-        builder = builder.dial_hook(proxy.clone());
-    }
+    builder = match below(modules, &configs, &run)? {
+        // What accepts has the module below at its sockets: see `acceptor_below`.
+        Some(_) if role == Role::Listener => builder,
+        Some(below) => builder.dial_hook(below),
+        None => match &run.proxy {
+            Some(proxy) => builder.dial_hook(proxy.clone()),
+            None => builder,
+        },
+    };
     Ok(stock(&file, builder, run.stock))
+}
+
+/// The configuration of each module, if it has one.
+fn configs<'a>(modules: &[PathBuf], run: &'a RunArgs) -> Result<Vec<Option<&'a Path>>, Failure> {
+    let configs = &run.transport.config;
+    if modules.len() > 1 && run.load.sha256.is_some() {
+        return Err(
+            Failure::new("--sha256 is for one module, and there are several")
+                .hint("sign the modules, and name the key with --trusted-key"),
+        );
+    }
+    if modules.len() > 1 && run.load.trust.signature.is_some() {
+        return Err(
+            Failure::new("--signature is for one module, and there are several")
+                .hint("keep the signature of each module beside it, with the ending .minisig"),
+        );
+    }
+    let needed = modules.len().max(1);
+    if !configs.is_empty() && configs.len() != needed {
+        let (configs, modules) = (configs.len(), needed);
+        let message = format!("there are {configs} configurations for {modules} modules");
+        return Err(Failure::new(message)
+            .hint("give one --config for each --module, in the same order; '' stands for none"));
+    }
+    let named =
+        |path: &'a PathBuf| Some(path.as_path()).filter(|path| !path.as_os_str().is_empty());
+    Ok(configs.iter().map(named).collect())
+}
+
+/// The dialer of the modules below the first, if there are any.
+fn below(
+    modules: &[PathBuf],
+    configs: &[Option<&Path>],
+    run: &RunArgs,
+) -> Result<Option<Dialer>, Failure> {
+    let mut below: Option<Dialer> = None;
+    for (i, path) in modules.iter().enumerate().skip(1).rev() {
+        let module = load(path, &run.load)?;
+        let builder = configure_one(Dialer::builder(&module), configs.get(i).copied(), run)?;
+        let builder = match (below, &run.proxy) {
+            (Some(below), _) => builder.dial_hook(below),
+            (None, Some(proxy)) => builder.dial_hook(proxy.clone()),
+            (None, None) => builder,
+        };
+        below = Some(builder.build()?);
+    }
+    Ok(below)
+}
+
+/// What unwraps accepted connections for the first module, if there are others below it.
+pub(crate) fn acceptors_below(
+    modules: &[PathBuf],
+    run: &RunArgs,
+) -> Result<Option<Acceptor>, Failure> {
+    let configs = configs(modules, run)?;
+    let mut below: Option<Acceptor> = None;
+    for (i, path) in modules.iter().enumerate().skip(1).rev() {
+        let module = load(path, &run.load)?;
+        let builder = configure_one(Listener::builder(&module), configs.get(i).copied(), run)?;
+        let builder = match below {
+            Some(below) => builder.over(below),
+            None => builder,
+        };
+        below = Some(builder.acceptor()?);
+    }
+    Ok(below)
+}
+
+/// Applies the options to a module below another, which has its own configuration.
+fn configure_one<R>(
+    builder: Builder<R>,
+    config: Option<Option<&Path>>,
+    run: &RunArgs,
+) -> Result<Builder<R>, Failure> {
+    let builder = configure_from(&FromFile::NONE, builder, &run.transport)?;
+    Ok(match config.flatten() {
+        Some(config) => builder.config(read_config(config, "--config")?),
+        None => builder,
+    })
 }
 
 /// Applies the options to a dialer, listener or relay.
@@ -170,7 +260,22 @@ pub(crate) fn configure<R>(
     builder: Builder<R>,
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
-    configure_from(&FromFile::NONE, builder, args)
+    let builder = configure_from(&FromFile::NONE, builder, args)?;
+    Ok(match one_config(args)? {
+        Some(path) => builder.config(read_config(path, "--config")?),
+        None => builder,
+    })
+}
+
+/// The configuration of a command that runs one module.
+pub(crate) fn one_config(args: &TransportArgs) -> Result<Option<&Path>, Failure> {
+    match &args.config[..] {
+        [] => Ok(None),
+        [path] => Ok(Some(path)),
+        _ => Err(Failure::new(
+            "--config is given twice, and there is one module",
+        )),
+    }
 }
 
 /// Applies the options to a builder that has what a configuration file says.
@@ -179,9 +284,6 @@ fn configure_from<R>(
     mut builder: Builder<R>,
     args: &TransportArgs,
 ) -> Result<Builder<R>, Failure> {
-    if let Some(path) = &args.config {
-        builder = builder.config(read_config(path, "--config")?);
-    }
     for variable in &args.env {
         builder = builder.env(&variable.name, &variable.value);
     }

@@ -29,6 +29,9 @@ Examples:
   Pin a module to its hash and give it a configuration file:
     watm dial --module xor.wasm --sha256 9f86d0... --config key.txt --remote server:7000
 
+  Pad what a second module then encrypts:
+    watm dial --module padding.wasm --config '' --module xor.wasm --config key.txt --remote server:7000
+
   Give a module the CA certificates where it looks for them:
     watm dial --module tls.wasm --file ca.pem:/etc/ssl/certs/ca.pem --remote server:443
 
@@ -37,9 +40,12 @@ Examples:
     group(ArgGroup::new("accepting").args(["listen", "config_file"]).multiple(true))
 )]
 pub(crate) struct DialArgs {
-    /// The module file
+    /// The module file. Several are a chain (repeatable)
+    ///
+    /// Bytes that leave pass the first module first; the last is next to the network. Each takes its
+    /// own --config, in the same order, if there is any; an empty one ('') is none.
     #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
-    pub(crate) module: Option<PathBuf>,
+    pub(crate) module: Vec<PathBuf>,
 
     /// Server to dial, as HOST:PORT or [IPV6]:PORT
     ///
@@ -79,9 +85,12 @@ Examples:
     group(ArgGroup::new("accepting").args(["listen", "config_file"]).multiple(true))
 )]
 pub(crate) struct DialFixedArgs {
-    /// The module file
+    /// The module file. Several are a chain (repeatable)
+    ///
+    /// Bytes that leave pass the first module first; the last is next to the network. Each takes its
+    /// own --config, in the same order, if there is any; an empty one ('') is none.
     #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
-    pub(crate) module: Option<PathBuf>,
+    pub(crate) module: Vec<PathBuf>,
 
     #[command(flatten)]
     pub(crate) accept: AcceptArgs,

@@ -100,9 +100,12 @@ pub(crate) struct RelayArgs {
 /// Options that `listen` and `relay` share.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// The module file
+    /// The module file. Several are a chain (repeatable)
+    ///
+    /// Bytes that leave pass the first module first; the last is next to the network. Each takes its
+    /// own --config, in the same order, if there is any; an empty one ('') is none.
     #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
-    pub(crate) module: Option<PathBuf>,
+    pub(crate) module: Vec<PathBuf>,
 
     /// Address to listen on (repeatable)
     ///

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use watm_wasmer::UpstreamProxy;
 
 use super::LoadArgs;
@@ -39,8 +40,11 @@ pub(crate) struct RunArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TransportArgs {
     /// Configuration of the module, which reads it as /conf/watm.cfg; at most 16 MiB
-    #[arg(long, value_name = "FILE", help_heading = "Module environment")]
-    pub(crate) config: Option<PathBuf>,
+    ///
+    /// It is given once for each module.
+    #[arg(long, value_name = "FILE", help_heading = "Module environment",
+        value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub(crate) config: Vec<PathBuf>,
 
     /// Environment variable for the module, as NAME=VALUE (repeatable)
     #[arg(long, value_name = "K=V", help_heading = "Module environment")]

@@ -64,6 +64,8 @@ pub(crate) fn until_stopped(
 pub(crate) fn stop(server: &ServerHandle, close_grace: Duration) {
     server.drain(close_grace);
     server.shutdown();
+    // The modules below the first deliver on their own.
+    watm_wasmer::drain(close_grace);
     let stats = server.stats();
     if stats.active > 0 {
         log::warn!("{} connections did not end in time", stats.active);

@@ -11,6 +11,7 @@ mod bench;
 mod broken;
 mod build;
 mod cache;
+mod chains;
 mod check;
 mod clients;
 mod config_file;
