@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, duplex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
-use watm_tests::{EchoServer, FullBacklog, SHORT, accept_one, built, listener, tcp_pair};
+use watm_tests::{
+    EchoServer, FullBacklog, SHORT, accept_one, built, expect_reset, listener, read_vec, tcp_pair,
+};
 use watm_wasmer::{
     AcceptError, AsyncConn, AsyncDialer, AsyncListener, AsyncRelay, CancelToken, DialError,
     DialOptions, Dialer, End, Listener, Relay,
@@ -264,6 +266,30 @@ fn a_dial_that_is_dropped_leaves_nothing_behind() {
         watm_tests::eventually("every worker has ended", || {
             watm_wasmer::drain(Duration::ZERO) == 0
         });
+    });
+}
+
+#[test]
+fn a_dial_that_is_dropped_when_it_is_done_is_given_up_too() {
+    let (accepting, address) = listener();
+    run(async {
+        let mut dial = dialer("handshake").dial(address);
+        let mut peer = accept_one(&accepting);
+        assert_eq!(read_vec(&peer, 16), b"WATM-HELLO-00001");
+        let mut is_polled = false;
+        std::future::poll_fn(|cx| {
+            if is_polled {
+                // Woken: its result is there, and nobody takes it.
+                return Poll::Ready(());
+            }
+            is_polled = true;
+            assert!(pin!(&mut dial).poll(cx).is_pending());
+            std::io::Write::write_all(&mut peer, b"WATM-REPLY-00001").expect("it writes");
+            Poll::Pending
+        })
+        .await;
+        drop(dial);
+        expect_reset(&peer);
     });
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use crate::channel::link::{Link, Stage};
+use crate::channel::link::{Level, Link, Stage};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Key;
 use crate::error::SetupError;
@@ -117,9 +117,9 @@ impl SetUp {
 impl Drop for SetUp {
     fn drop(&mut self) {
         self.link.tasks.remove(&self.key);
-        if !self.is_over {
-            // It does nothing to a transport that is set up.
-            self.link.give_up(Stage::GivenUp);
+        if !self.is_over && !self.link.give_up(Stage::GivenUp) {
+            // It is set up, but nobody has taken it and so nobody will ever close it.
+            self.link.raise(Level::Stopping);
         }
     }
 }
