@@ -6,6 +6,7 @@ mod idle;
 mod leaks;
 mod shortages;
 mod stocks;
+mod tasks;
 
 use watm_tests::{eventually, open_descriptors, resident_bytes, threads};
 
