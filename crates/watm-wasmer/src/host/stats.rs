@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::channel::link::Traffic;
 
-/// How much a connection has transferred so far, and at what cost: see [`Conn::stats`] and
-/// [`Carried::stats`](crate::Carried::stats).
+/// How much a connection has transferred so far, and at what cost: see
+/// [`Conn::stats`](crate::Conn::stats) and [`Carried::stats`](crate::Carried::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {
@@ -19,9 +19,9 @@ pub struct ConnStats {
     pub client_received: u64,
     /// The part of `sent` that went to the client.
     pub client_sent: u64,
-    /// Bytes received from the plain connection that is carried; 0 for a [`Conn`].
+    /// Bytes received from the plain connection that is carried; 0 for a [`Conn`](crate::Conn).
     pub plain_received: u64,
-    /// Bytes sent to the plain connection that is carried; 0 for a [`Conn`].
+    /// Bytes sent to the plain connection that is carried; 0 for a [`Conn`](crate::Conn).
     pub plain_sent: u64,
     /// Functions of the host that the module has called.
     pub host_calls: u64,
