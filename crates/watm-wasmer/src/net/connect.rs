@@ -115,11 +115,6 @@ impl DialAttempt<'_> {
         self.network
     }
 
-    #[cfg(feature = "proxy")]
-    pub(crate) fn target(&self) -> &Address {
-        self.address
-    }
-
     /// The address asked for, `host:port` or `[v6]:port`.
     pub fn address(&self) -> &str {
         self.address.as_str()
@@ -144,6 +139,26 @@ impl DialAttempt<'_> {
     /// If the name cannot be resolved, or if nothing is left.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.permitted(self.network, self.address, self.policy)
+    }
+
+    /// Passes the address asked for on to `connect`, for a hook that connects through something else.
+    /// An address that the application chose is passed on as it is. One that the module chose is
+    /// resolved here, and each of its addresses that the policy allows is tried in turn.
+    pub(crate) fn pass_on(
+        &self,
+        mut connect: impl FnMut(&Address) -> io::Result<Stream>,
+    ) -> io::Result<Stream> {
+        if !self.is_chosen_by_module() {
+            return connect(self.address);
+        }
+        let mut failure = None;
+        for address in self.addresses()? {
+            match connect(&Address::parse(&address.to_string())?) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
     /// Waits for a future that is woken from other threads, until nobody waits for the connection

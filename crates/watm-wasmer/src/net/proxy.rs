@@ -133,21 +133,7 @@ impl fmt::Debug for UpstreamProxy {
 
 impl DialHook for UpstreamProxy {
     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
-        if !attempt.is_chosen_by_module() {
-            return self.connect(attempt, attempt.target());
-        }
-        let mut failure = None;
-        for address in attempt.addresses()? {
-            let target: Address = match address.to_string().parse() {
-                Ok(target) => target,
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
-            };
-            match self.connect(attempt, &target) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+        attempt.pass_on(|target| self.connect(attempt, target))
     }
 }
 

@@ -129,7 +129,7 @@ impl Carried {
 
 impl Carried {
     #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &Arc<Link> {
         &self.link
     }
 }

@@ -10,9 +10,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use crate::error::{AcceptError, DialError, SetupError};
+use crate::net::address::Address;
 use crate::net::connect::{DialAttempt, DialHook};
 use crate::net::stream::Stream;
-use crate::net::target::Target;
 use crate::roles::carried::Carried;
 use crate::roles::dialer::{DialOptions, Dialer};
 use crate::roles::listener::Acceptor;
@@ -74,22 +74,12 @@ pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
 /// ```
 impl DialHook for Dialer {
     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
-        if !attempt.is_chosen_by_module() {
-            return self.dial_below(attempt, attempt.address().into());
-        }
-        let mut failure = None;
-        for address in attempt.addresses()? {
-            match self.dial_below(attempt, address.into()) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+        attempt.pass_on(|target| self.dial_below(attempt, target))
     }
 }
 
 impl Dialer {
-    fn dial_below(&self, attempt: &DialAttempt<'_>, target: Target) -> io::Result<Stream> {
+    fn dial_below(&self, attempt: &DialAttempt<'_>, target: &Address) -> io::Result<Stream> {
         let (near, far) = pair()?;
         let left = attempt.deadline().saturating_duration_since(Instant::now());
         let options = DialOptions::new().network(attempt.network()).timeout(left);

@@ -313,7 +313,7 @@ impl Conn {
     }
 
     #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &Arc<Link> {
         &self.link
     }
 

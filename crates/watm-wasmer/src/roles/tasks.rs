@@ -10,7 +10,7 @@ mod futures_io;
 mod tokio;
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Deref;
 use std::pin::Pin;
@@ -24,6 +24,7 @@ use crate::channel::wakers::{Key, Wakers};
 use crate::error::{AcceptError, DialError, End, TransportError};
 use crate::net::stream::Stream;
 use crate::net::target::Target;
+use crate::roles::book::Book;
 use crate::roles::carried::Carried;
 use crate::roles::conn::Conn;
 use crate::roles::dialer::{DialOptions, Dialer, FixedDialer};
@@ -60,8 +61,18 @@ async fn until<T>(wakers: &Wakers, mut look: impl FnMut() -> Option<T>) -> T {
     .await
 }
 
-async fn until_ended(link: &Link) -> Result<End, TransportError> {
-    until(&link.tasks, || link.is_finished().then_some(())).await;
+async fn until_empty(book: &Book) {
+    until(&book.tasks, || (book.len() == 0).then_some(())).await;
+}
+
+async fn until_finished(links: &[Arc<Link>]) {
+    for link in links {
+        until(&link.tasks, || link.is_finished().then_some(())).await;
+    }
+}
+
+async fn until_ended(link: &Arc<Link>) -> Result<End, TransportError> {
+    until_finished(std::slice::from_ref(link)).await;
     let outcome = link.final_outcome();
     outcome.unwrap_or(Err(TransportError::Interrupted))
 }
@@ -166,11 +177,6 @@ impl Deref for AsyncWriteHalf {
 /// Ends writing. It never fails: what the module makes of the end is told by reads and the outcome.
 fn shut_down(conn: &Conn) {
     let _ = conn.shutdown(Shutdown::Write);
-}
-
-/// What the traits of tokio and futures-io have in common.
-fn poll_write(conn: &Conn, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    conn.poll_write_vectored(cx, bufs)
 }
 
 /// A [`Dialer`] or a [`FixedDialer`] for tasks.
@@ -336,15 +342,12 @@ impl AsyncListener {
     /// [`Listener::drain`] without a limit. An executor's timeout sets one.
     pub async fn drain(&self) {
         self.listener.stop_accepting();
-        let book = self.listener.book();
-        until(&book.tasks, || (book.len() == 0).then_some(())).await;
+        until_empty(self.listener.book()).await;
     }
 
     /// Accepts no more sockets and cuts off all connections, as [`Listener::shutdown`] does.
     pub async fn shutdown(&self) {
-        for link in self.listener.cut_all() {
-            until(&link.tasks, || link.is_finished().then_some(())).await;
-        }
+        until_finished(&self.listener.cut_all()).await;
     }
 }
 
@@ -402,15 +405,12 @@ impl AsyncRelay {
     /// [`ServerHandle::drain`] without a limit. An executor's timeout sets one.
     pub async fn drain(&self) {
         self.0.stop_accepting();
-        let book = self.0.book();
-        until(&book.tasks, || (book.len() == 0).then_some(())).await;
+        until_empty(self.0.book()).await;
     }
 
     /// Stops listening and cuts off all connections: [`ServerHandle::shutdown`] for a task.
     pub async fn shutdown(&self) {
-        for link in self.0.cut_all() {
-            until(&link.tasks, || link.is_finished().then_some(())).await;
-        }
+        until_finished(&self.0.cut_all()).await;
     }
 }
 

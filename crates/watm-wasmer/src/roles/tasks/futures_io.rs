@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::{AsyncConn, AsyncReadHalf, AsyncWriteHalf, poll_write, shut_down};
+use super::{AsyncConn, AsyncReadHalf, AsyncWriteHalf, shut_down};
 
 macro_rules! reads {
     ($($name:ident),*) => {$(
@@ -30,7 +30,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                poll_write(&self.0, cx, &[IoSlice::new(buf)])
+                self.0.poll_write(cx, buf)
             }
 
             fn poll_write_vectored(
@@ -38,7 +38,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                poll_write(&self.0, cx, bufs)
+                self.0.poll_write_vectored(cx, bufs)
             }
 
             /// Does nothing: the module has what was written as soon as it reads.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{AsyncConn, AsyncReadHalf, AsyncWriteHalf, poll_write, shut_down};
+use super::{AsyncConn, AsyncReadHalf, AsyncWriteHalf, shut_down};
 use crate::roles::conn::Conn;
 
 fn poll_read(conn: &Conn, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -37,7 +37,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                poll_write(&self.0, cx, &[IoSlice::new(buf)])
+                self.0.poll_write(cx, buf)
             }
 
             fn poll_write_vectored(
@@ -45,7 +45,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                poll_write(&self.0, cx, bufs)
+                self.0.poll_write_vectored(cx, bufs)
             }
 
             fn is_write_vectored(&self) -> bool {
