@@ -19,16 +19,17 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
-    let builder = || {
+    let builder = |file: &FromFile| {
         let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::Dialer, Dialer::builder as fn(&_) -> _);
-        setup::builder(source, module, &args.run, None, role)
+        setup::builder((file, source), module, &args.run, None, role)
     };
     if !listen.is_empty() {
-        let server = || Ok(builder()?.carry_to(remote.as_str()));
-        return serve(&file, &server, &listen, accept, &run.transport);
+        let server = |file: &FromFile| Ok(builder(file)?.carry_to(remote.as_str()));
+        let again = || FromFile::read(&args.source, Role::Dialer);
+        return serve((&file, &again), &server, &listen, accept, &run.transport);
     }
-    let dialer = builder()?.stock(0).build()?;
+    let dialer = builder(&file)?.stock(0).build()?;
     carry_one(accept, &run.transport, move || {
         Ok(dialer.dial(remote.as_str())?)
     })
@@ -39,16 +40,17 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let file = FromFile::read(&args.source, Role::FixedDialer)?;
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
-    let builder = || {
+    let builder = |file: &FromFile| {
         let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::FixedDialer, FixedDialer::builder as fn(&_) -> _);
-        setup::builder(source, module, &args.run, Some(&args.policy), role)
+        setup::builder((file, source), module, &args.run, Some(&args.policy), role)
     };
     if !listen.is_empty() {
-        let server = || Ok(builder()?.carry());
-        return serve(&file, &server, &listen, accept, &run.transport);
+        let server = |file: &FromFile| Ok(builder(file)?.carry());
+        let again = || FromFile::read(&args.source, Role::FixedDialer);
+        return serve((&file, &again), &server, &listen, accept, &run.transport);
     }
-    let dialer = builder()?.stock(0).build()?;
+    let dialer = builder(&file)?.stock(0).build()?;
     carry_one(accept, &run.transport, move || Ok(dialer.dial()?))
 }
 
@@ -72,22 +74,22 @@ fn prepare(
 }
 
 /// Dials for every plain connection until a signal arrives. `server` reads the module and all
-/// settings as they are now.
+/// settings as they are now; `again` reads the configuration file once more.
 fn serve(
-    file: &FromFile,
-    server: &dyn Fn() -> Result<Builder<Server>, Failure>,
+    (file, again): (&FromFile, &dyn Fn() -> Result<FromFile, Failure>),
+    server: &dyn Fn(&FromFile) -> Result<Builder<Server>, Failure>,
     listen: &[ListenAddress],
     accept: &AcceptArgs,
     transport: &TransportArgs,
 ) -> Result<(), Failure> {
     let limit = file.connection_limit(accept.max_connections);
-    let running = server()?.connection_limit(limit);
+    let running = server(file)?.connection_limit(limit);
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
     let running = running.bind_all(listen)?.spawn()?;
     announce(running.local_addrs(), accept.quiet)?;
     serve::until_stopped(running, &signals, transport.close_grace, &|running| {
-        Ok(running.replace(server()?)?)
+        Ok(running.replace(server(&again()?)?)?)
     })
 }
 

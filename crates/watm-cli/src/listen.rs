@@ -32,10 +32,10 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     }
     let role = (Role::Listener, Listener::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
-    let made = || -> Result<Builder<Listener>, Failure> {
-        setup::builder(source, module, &args.run, None, role)
+    let made = |file: &FromFile| -> Result<Builder<Listener>, Failure> {
+        setup::builder((file, source), module, &args.run, None, role)
     };
-    let mut builder = made()?;
+    let mut builder = made(&file)?;
     if let Some(below) = setup::acceptors_below(module, &run)? {
         builder = builder.over(below);
     }
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     announce(server.local_addrs(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
     serve::until_stopped(server, &signals, grace, &|server| {
-        Ok(server.replace(made()?)?)
+        Ok(server.replace(made(&FromFile::read(source, Role::Listener)?)?)?)
     })
 }
 

@@ -22,10 +22,10 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     }
     let role = (Role::Relay, Relay::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
-    let made = || -> Result<Builder<Relay>, Failure> {
-        setup::builder(source, module, &args.run, Some(&args.policy), role)
+    let made = |file: &FromFile| -> Result<Builder<Relay>, Failure> {
+        setup::builder((file, source), module, &args.run, Some(&args.policy), role)
     };
-    let mut builder = made()?.connection_limit(file.connection_limit(args.max_connections));
+    let mut builder = made(&file)?.connection_limit(file.connection_limit(args.max_connections));
     if file.lacks("handshake_limit") {
         let limit = args.serve.handshake_limit;
         builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -38,5 +38,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let relay = builder.bind_all(&listen)?.spawn()?;
     announce(relay.local_addrs(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
-    serve::until_stopped(relay, &signals, grace, &|relay| Ok(relay.replace(made()?)?))
+    serve::until_stopped(relay, &signals, grace, &|relay| {
+        Ok(relay.replace(made(&FromFile::read(source, Role::Relay)?)?)?)
+    })
 }

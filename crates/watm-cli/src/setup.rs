@@ -145,35 +145,35 @@ pub(crate) fn open_cache(args: &CacheDirectoryArgs) -> Result<ArtifactCache, Cac
 /// that the configuration file and the options give, as all of these are now. The modules below the
 /// first are below it.
 pub(crate) fn builder<R: TunnelRole>(
-    source: &ConfigFileArgs,
+    (file, source): (&FromFile, &ConfigFileArgs),
     modules: &[PathBuf],
     run: &RunArgs,
     policy: Option<&PolicyArgs>,
     (role, start): (Role, fn(&TransportModule) -> Builder<R>),
 ) -> Result<Builder<R>, Failure> {
-    let file = FromFile::read(source, role)?;
     let mut run = run.clone();
     file.complete(&mut run);
     let configs = configs(modules, &run)?;
     let module = file.load(modules.first().map(PathBuf::as_path), source, &run.load)?;
     let builder = file.apply(start(&module))?;
-    let mut builder = configure_from(&file, builder, &run.transport)?;
+    let mut builder = configure_from(file, builder, &run.transport)?;
     if let Some(config) = configs.first().copied().flatten() {
         builder = builder.config(read_config(config, "--config")?);
     }
     if let Some(policy) = policy.filter(|_| file.lacks("policy")) {
         builder = builder.policy(AddressPolicy::from(policy));
     }
-    builder = match below(modules, &configs, &run)? {
-        // What accepts has the module below at its sockets: see `acceptor_below`.
-        Some(_) if role == Role::Listener => builder,
-        Some(below) => builder.dial_hook(below),
-        None => match &run.proxy {
-            Some(proxy) => builder.dial_hook(proxy.clone()),
-            None => builder,
-        },
+    let below = match role {
+        // What accepts has the modules below at its sockets: see `acceptors_below`.
+        Role::Listener => None,
+        _ => below(modules, &configs, &run)?,
     };
-    Ok(stock(&file, builder, run.stock))
+    builder = match (below, &run.proxy) {
+        (Some(below), _) => builder.dial_hook(below),
+        (None, Some(proxy)) => builder.dial_hook(proxy.clone()),
+        (None, None) => builder,
+    };
+    Ok(stock(file, builder, run.stock))
 }
 
 /// The configuration of each module, if it has one.

@@ -1,7 +1,7 @@
 //! Several modules in a chain.
 
 use crate::peers::{Server, connect, round_trip};
-use crate::process::{Watm, built};
+use crate::process::{Watm, built, wat};
 
 /// Files with keys for the guest `xor`.
 fn keys() -> (tempfile::TempDir, [String; 2]) {
@@ -67,4 +67,30 @@ fn what_does_not_fit_together_is_told_with_what_does() {
     run(&["--config", &above, "--config", &below]).failure(&["2 configurations for 1 modules"]);
     let demo = Watm::run(&["demo", &xor, "--config", &above, "--config", &below]);
     demo.failure(&["--config is given twice"]);
+}
+
+#[test]
+fn a_module_below_a_listener_need_not_be_able_to_dial() {
+    let server = Server::echo();
+    let text = std::fs::read_to_string(wat("plain")).expect("a module");
+    let text = text.replace("watm_dial_v1", "no_dial");
+    let directory = tempfile::tempdir().expect("a directory");
+    let below = directory.path().join("below.wat");
+    std::fs::write(&below, text.replace("watm_dial_fixed_v1", "no_dial_fixed"))
+        .expect("it is written");
+    let (plain, below) = (built("plain"), below.to_str().expect("a path").to_owned());
+    let (mut exit, address) = Watm::listening(&[
+        "listen",
+        "--module",
+        &plain,
+        "--module",
+        &below,
+        "--forward",
+        &server.address,
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    round_trip(&connect(&address), b"a plain client of two modules");
+    exit.signal(libc::SIGTERM);
+    exit.end().success();
 }

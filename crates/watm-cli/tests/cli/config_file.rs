@@ -113,6 +113,18 @@ fn the_warnings_of_a_file_are_logged_and_a_hash_that_is_not_met_is_a_failure() {
         "which server to dial",
         "--remote",
     ]);
+    // Whoever serves is told once, though the file is what connections are made with, too.
+    let address = ["--remote", "127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let file = files.file();
+    let dial = [&["dial", "--config-file", &file][..], &address].concat();
+    let (mut watm, _) = Watm::listening(&dial);
+    watm.signal(libc::SIGTERM);
+    let warnings = watm
+        .end()
+        .stderr
+        .matches("`runtime.force_interpreter`")
+        .count();
+    assert_eq!(warnings, 1);
     let text = toml("h:1").replace(
         "file = 'XOR'",
         &format!("file = 'XOR', sha256 = '{:064}'", 0),
