@@ -19,10 +19,13 @@ fn read(path: &Path) -> String {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let directory = root().join("crates/watm-wasmer/examples");
-    let mut files: Vec<PathBuf> = fs::read_dir(directory)
-        .expect("the examples")
+    // Those that need other crates have a package of their own.
+    let directories = ["crates/watm-wasmer/examples", "examples"];
+    let mut files: Vec<PathBuf> = directories
+        .iter()
+        .flat_map(|directory| fs::read_dir(root().join(directory)).expect("the examples"))
         .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .collect();
     files.sort();
     files
@@ -31,7 +34,7 @@ fn sources() -> Vec<PathBuf> {
 /// Runs an example, which must succeed without output on standard error. Returns its output.
 #[track_caller]
 fn run(name: &str, arguments: &[&str]) -> String {
-    // The examples are in a directory beside that of the tests.
+    // The examples of all packages are in a directory beside that of the tests.
     let test = std::env::current_exe().expect("a path");
     let profile = test.ancestors().nth(2).expect("the directory of the build");
     let program = profile.join("examples").join(name);
