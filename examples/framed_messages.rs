@@ -9,7 +9,7 @@
 //! ```
 //!
 //! ```sh
-//! cargo run -p watm-examples --example framed_messages -- [MODULE]
+//! cargo run --example framed_messages -- [MODULE]
 //! ```
 //!
 //! It prints:

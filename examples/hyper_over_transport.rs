@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```sh
-//! cargo run -p watm-examples --example hyper_over_transport -- [MODULE]
+//! cargo run --example hyper_over_transport -- [MODULE]
 //! ```
 //!
 //! It prints:

@@ -1,5 +1,5 @@
-//! TLS over a transport, with rustls: the module hides what the connection is, and TLS keeps what it
-//! carries secret.
+//! TLS over a transport, with rustls: the module hides what the connection is, and TLS keeps secret
+//! what it carries.
 //!
 //! ```toml
 //! [dependencies]
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```sh
-//! cargo run -p watm-examples --example tls_over_transport -- [MODULE]
+//! cargo run --example tls_over_transport -- [MODULE]
 //! ```
 //!
 //! It prints:

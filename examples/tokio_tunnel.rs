@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```sh
-//! cargo run -p watm-examples --example tokio_tunnel -- [MODULE]
+//! cargo run --example tokio_tunnel -- [MODULE]
 //! ```
 //!
 //! It prints, where `[..]` is what differs from run to run:

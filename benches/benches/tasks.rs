@@ -1,6 +1,6 @@
-//! The same bytes through the same module for a thread that blocks and for tasks of tokio: out and
-//! in with 64 KiB at a time, and round trips of 64 bytes. The task runs on an executor of one thread
-//! or as one of those of an executor with several.
+//! The same bytes through the same module, for a thread that blocks and for a task of tokio: out and
+//! in with 64 KiB at a time, and round trips of 64 bytes. The task runs on an executor with one
+//! thread, which is this one, or with two of its own.
 
 use std::future::Future;
 use std::hint::black_box;

@@ -1,7 +1,7 @@
 //! Dials that are given up: a deadline for each, and a token that cancels many.
 //!
 //! ```sh
-//! cargo run -p watm-wasmer --example cancel -- [MODULE]
+//! cargo run --example cancel -- [MODULE]
 //! ```
 //!
 //! The module waits for an answer of the server in its handshake. It prints:

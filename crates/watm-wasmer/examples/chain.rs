@@ -4,7 +4,7 @@
 //! handshake. The same works for padding inside encryption, or for a cover around both.
 //!
 //! ```sh
-//! cargo run -p watm-wasmer --example chain -- [UPPER LOWER]
+//! cargo run --example chain -- [UPPER LOWER]
 //! ```
 //!
 //! It prints:

@@ -2,7 +2,7 @@
 //! and new ones use the new module.
 //!
 //! ```sh
-//! cargo run -p watm-wasmer --example live_swap
+//! cargo run --example live_swap
 //! ```
 //!
 //! It prints:

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! ```sh
-//! cargo run -p watm-wasmer --features mio --example mio_loop -- [MODULE]
+//! cargo run --example mio_loop -- [MODULE]
 //! ```
 //!
 //! It prints:

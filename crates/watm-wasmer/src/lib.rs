@@ -57,6 +57,55 @@
 //! when they are closed, even if that happens because the process ends. So no peer mistakes a part
 //! for the whole.
 //!
+//! # In an async program
+//!
+//! ```toml
+//! watm-wasmer = { version = "0.1", features = ["tokio"] }   # or "futures-io"
+//! ```
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use watm_wasmer::{AsyncDialer, Dialer, TransportModule};
+//!
+//! let module = TransportModule::from_file("transport.wasm")?;
+//! let dialer = AsyncDialer::from(Dialer::builder(&module).build()?);
+//! let mut conn = dialer.dial("192.0.2.1:443").await?;
+//! conn.write_all(b"hello").await?;
+//! let mut answer = String::new();
+//! conn.read_to_string(&mut answer).await?;
+//! conn.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`AsyncConn`] implements `AsyncRead` and `AsyncWrite`, so what is built on these, such as hyper,
+//! rustls and the codecs of tokio-util, works over it. Dials, accepts and closes are futures as
+//! well. The thread of the transport wakes the task; no other thread, no timer and no reactor is
+//! involved, so any executor will do, and tokio's needs no `enable_io`. A future that is dropped is
+//! given up: a dial closes what it has opened, a read or a write has moved nothing.
+//!
+//! These block, and belong on a thread that may wait, such as one of `spawn_blocking`: loading a
+//! module, which compiles it; [`Dialer::replace`] and the `replace` of other roles, which make an
+//! instance; [`drain`]; binding to a name; and what a type for tasks has only because it
+//! dereferences to a blocking one, such as [`Conn::close`] of an [`AsyncWriteHalf`]. Dial hooks and
+//! resolvers may block, since they run on the thread of the transport.
+//!
+//! # In an event loop
+//!
+//! ```toml
+//! watm-wasmer = { version = "0.1", features = ["mio"] }
+//! ```
+//!
+//! With [`Conn::set_nonblocking`], reads and writes never wait. With the feature `mio`, [`Conn`]
+//! and [`Listener`] are registered with a `mio::Registry` like sockets, and as with sockets an
+//! event comes once: go on until [`std::io::ErrorKind::WouldBlock`]. For other loops,
+//! [`Conn::readiness`] and [`Listener::readiness`] return a descriptor to watch, and need no
+//! feature. [`Listener::try_accept`] does not wait either. [`Dialer::begin`] returns a [`Pending`],
+//! which is a future: its [`Waker`](std::task::Waker) ends the wait of the loop, as in the example
+//! `mio_loop`. [`Conn::poll_close`] closes in the same way.
+//!
 //! # Threads, memory and signals
 //!
 //! Each connection is one instance of the module on one thread of its own; nothing is shared
