@@ -78,6 +78,8 @@ struct Shared<T> {
     way: Way,
     /// The last task that found nothing to do.
     task: Option<Waker>,
+    /// Threads that sleep until this direction changes. Waking nobody would be a system call, too.
+    sleepers: usize,
     signal: Option<Arc<dyn Signal>>,
 }
 
@@ -87,6 +89,7 @@ impl<T> Shared<T> {
             ring,
             way,
             task: None,
+            sleepers: 0,
             signal: None,
         })
     }
@@ -195,9 +198,13 @@ impl Pipe {
 
     fn wake<T>(&self, side: &Mutex<Shared<T>>, changed: &Condvar) {
         // A thread between its second look and its sleep holds the lock. Wait for it.
-        let task = lock(side).unblock();
+        let mut shared = lock(side);
+        let (task, has_sleepers) = (shared.unblock(), shared.sleepers > 0);
+        drop(shared);
         self.link.traffic.system_call();
-        changed.notify_all();
+        if has_sleepers {
+            changed.notify_all();
+        }
         if let Some(task) = task {
             task.wake();
         }
@@ -267,7 +274,7 @@ fn sleep<'a, T>(
     patience: Patience<'_>,
     started: &mut Option<Instant>,
 ) -> io::Result<Option<MutexGuard<'a, Shared<T>>>> {
-    let woken = match patience {
+    let limit = match patience {
         Patience::None => {
             guard.block(None);
             return Ok(None);
@@ -276,20 +283,25 @@ fn sleep<'a, T>(
             guard.block(Some(task));
             return Ok(None);
         }
-        Patience::Wait(None) => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Patience::Wait(Some(limit)) => {
-            let now = Instant::now();
-            let elapsed = now.duration_since(*started.get_or_insert(now));
-            let left = limit.saturating_sub(elapsed);
-            if left == Duration::ZERO {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            changed
-                .wait_timeout(guard, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
+        Patience::Wait(limit) => limit,
+    };
+    let left = limit.map(|limit| {
+        let now = Instant::now();
+        let elapsed = now.duration_since(*started.get_or_insert(now));
+        limit.saturating_sub(elapsed)
+    });
+    if left == Some(Duration::ZERO) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    guard.sleepers += 1;
+    let mut woken = match left {
+        None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        Some(left) => {
+            let waited = changed.wait_timeout(guard, left);
+            waited.unwrap_or_else(PoisonError::into_inner).0
         }
     };
+    woken.sleepers -= 1;
     Ok(Some(woken))
 }
 
