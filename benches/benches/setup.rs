@@ -15,7 +15,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use watm_benches::{NOWHERE, SocketPairs, greeter, module, path_of};
 use watm_wasmer::{ArtifactCache, Conn, Dialer, Listener, ModuleLoader};
 
-/// Long enough to refill the stock, outside the measured time.
+/// Long enough to refill the pool, outside the measured time.
 const REFILL: Duration = Duration::from_millis(6);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -73,14 +73,14 @@ fn dial(c: &mut Criterion) -> Result<()> {
             BatchSize::PerIteration,
         );
     });
-    let stocked = Dialer::builder(&module("plain")?)
-        .stock(4)
-        .stock_refill_rate(1000)
+    let with_spare = Dialer::builder(&module("plain")?)
+        .spare_instances(4)
+        .spare_refill_rate(1000)
         .build()?;
-    group.bench_function("watm_from_stock", |b| {
+    group.bench_function("watm_with_spare", |b| {
         b.iter_batched(
             || thread::sleep(REFILL),
-            |()| Accepted(stocked.dial(&address).expect("a peer")),
+            |()| Accepted(with_spare.dial(&address).expect("a peer")),
             BatchSize::PerIteration,
         );
     });

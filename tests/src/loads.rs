@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use socket2::SockRef;
-use watm_wasmer::{Builder, Conn, Dialer, End, Listener, Relay, ServerHandle, TransportModule};
+use watm_wasmer::{Builder, Conn, Dialer, Listener, Outcome, Relay, ServerHandle, TransportModule};
 
 use crate::{
     Pair, Pattern, SHORT, accept_one, connect, eventually, expect_end, listener, send_pattern,
@@ -136,7 +136,7 @@ impl Carrier<'_> {
         match (near, server) {
             (Side::Application(conn), _) => {
                 expect_end(&conn);
-                assert_eq!(conn.close().expect("a good end"), End::Completed);
+                assert_eq!(conn.close().expect("a good end"), Outcome::Completed);
             }
             (Side::Socket(near), Some(server)) => {
                 expect_end(&near);

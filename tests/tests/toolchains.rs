@@ -10,7 +10,7 @@ use watm_tests::{
     Carrier, Pair, Place, accept_one, alone, alternate, built, expect_end, listener, of_toolchain,
     processor_time, read_vec, reset, resident_bytes,
 };
-use watm_wasmer::{Conn, Dialer, End, TransportModule};
+use watm_wasmer::{Conn, Dialer, Outcome, TransportModule};
 
 const PLACES: [Place; 3] = [Place::Dialer, Place::Listener, Place::Relay];
 
@@ -49,7 +49,7 @@ fn every_toolchain_ends_when_it_is_told_to_and_passes_resets_on() {
         // It would not end by itself in this time: control ends it.
         let end = pair.conn.close();
         assert!(
-            matches!(end, Ok(End::Cancelled | End::Completed)),
+            matches!(end, Ok(Outcome::Cancelled | Outcome::Completed)),
             "{module:?}: {end:?}"
         );
 

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
         let again = || FromFile::read(&args.source, Role::Dialer);
         return serve((&file, &again), &server, &listen, accept, &run.transport);
     }
-    let dialer = builder(&file)?.stock(0).build()?;
+    let dialer = builder(&file)?.spare_instances(0).build()?;
     carry_one(accept, &run.transport, move || {
         Ok(dialer.dial(remote.as_str())?)
     })
@@ -50,7 +50,7 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
         let again = || FromFile::read(&args.source, Role::FixedDialer);
         return serve((&file, &again), &server, &listen, accept, &run.transport);
     }
-    let dialer = builder(&file)?.stock(0).build()?;
+    let dialer = builder(&file)?.spare_instances(0).build()?;
     carry_one(accept, &run.transport, move || Ok(dialer.dial()?))
 }
 

@@ -24,7 +24,7 @@ const REPLACED: &[(&str, &str)] = &[
     ("nat64_prefix", "policy"),
     ("no_host_aead", "host_aead"),
     ("connect_timeout", "connect_timeout"),
-    ("handshake_timeout", "handshake_timeout"),
+    ("setup_timeout", "setup_timeout"),
     ("close_grace", "close_grace"),
     ("drain_timeout", "drain_timeout"),
     ("keepalive", "keepalive"),
@@ -33,7 +33,7 @@ const REPLACED: &[(&str, &str)] = &[
     ("descriptor_limit", "descriptor_limit"),
     ("handshake_limit", "handshake_limit"),
     ("max_connections", "connection_limit"),
-    ("stock", "stock"),
+    ("spare_instances", "spare_instances"),
 ];
 
 /// What the file says that the command line does not.

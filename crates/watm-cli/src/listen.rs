@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     open_files::raise_limit();
     let Some(target) = &forward else {
         let signals = Signals::install()?;
-        let listener = builder.stock(0).bind_all(&listen)?;
+        let listener = builder.spare_instances(0).bind_all(&listen)?;
         announce(listener.local_addrs(), args.serve.quiet)?;
         return carry_one(args, &run.transport, listener, &signals);
     };

@@ -173,7 +173,7 @@ pub(crate) fn builder<R: TunnelRole>(
         (None, Some(proxy)) => builder.dial_hook(proxy.clone()),
         (None, None) => builder,
     };
-    Ok(stock(file, builder, run.stock))
+    Ok(spare_instances(file, builder, run.spare_instances))
 }
 
 /// The configuration of each module, if it has one.
@@ -320,8 +320,8 @@ fn limits<R>(file: &FromFile, mut builder: Builder<R>, args: &TransportArgs) -> 
     if file.lacks("connect_timeout") {
         builder = builder.connect_timeout(args.connect_timeout);
     }
-    if file.lacks("handshake_timeout") {
-        builder = builder.handshake_timeout(args.handshake_timeout);
+    if file.lacks("setup_timeout") {
+        builder = builder.setup_timeout(args.setup_timeout);
     }
     if file.lacks("close_grace") {
         builder = builder.close_grace(args.close_grace);
@@ -348,9 +348,9 @@ fn limits<R>(file: &FromFile, mut builder: Builder<R>, args: &TransportArgs) -> 
 }
 
 /// Applies the number of instances to keep ready.
-fn stock<R>(file: &FromFile, builder: Builder<R>, count: u16) -> Builder<R> {
-    if file.lacks("stock") {
-        builder.stock(count.into())
+fn spare_instances<R>(file: &FromFile, builder: Builder<R>, count: u16) -> Builder<R> {
+    if file.lacks("spare_instances") {
+        builder.spare_instances(count.into())
     } else {
         builder
     }

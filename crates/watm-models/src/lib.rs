@@ -15,7 +15,7 @@
 mod error {
     #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
     mod transport;
-    pub(crate) use transport::{End, TransportError};
+    pub(crate) use transport::{Outcome, TransportError};
 }
 
 mod channel;

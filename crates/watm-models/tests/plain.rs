@@ -21,7 +21,7 @@ mod channel {
 mod error {
     #[allow(dead_code, unreachable_pub, reason = "public in the runtime")]
     mod transport;
-    pub(crate) use transport::{End, TransportError};
+    pub(crate) use transport::{Outcome, TransportError};
 }
 
 /// Replaces the file of that name. No signals arrive here.

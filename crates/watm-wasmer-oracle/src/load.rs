@@ -117,7 +117,7 @@ pub fn load(case: &LoadCase) -> LoadEnd {
     let end = match loader.load_bytes(&file) {
         Ok(module) => {
             let dialer = Dialer::builder(&module)
-                .handshake_timeout(Duration::from_millis(20))
+                .setup_timeout(Duration::from_millis(20))
                 .close_grace(Duration::from_millis(10))
                 .build();
             // It may be anything by now: a listener, or a dialer that traps.

@@ -140,7 +140,7 @@ fn run(case: &ModuleCase) -> ModuleEnd {
         Err(error) => panic!("{error}"),
     };
     let dialer = Dialer::builder(&module)
-        .handshake_timeout(HANDSHAKE)
+        .setup_timeout(HANDSHAKE)
         .close_grace(GRACE)
         .drain_timeout(GRACE)
         .memory_limit(MEMORY_LIMIT)

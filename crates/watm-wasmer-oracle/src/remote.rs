@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use watm_abi::{Signature, ValType, aead_functions, imports, names};
-use watm_wasmer::{Builder, Carried, Conn, Dialer, End, TransportError, TransportModule};
+use watm_wasmer::{Builder, Carried, Conn, Dialer, Outcome, TransportError, TransportModule};
 
 use crate::peer;
 
@@ -207,7 +207,7 @@ impl Remote {
     }
 
     /// Ends the guest, whatever it does, soon after its grace period.
-    pub(crate) fn end(self) -> Result<End, TransportError> {
+    pub(crate) fn end(self) -> Result<Outcome, TransportError> {
         let limit = Some(Duration::from_secs(10));
         let (result, ended) = match &self.application {
             Application::Pipe(conn) => (conn.close(), conn.wait(limit)),

@@ -20,7 +20,7 @@ use std::error::Error;
 use std::io::{self, Read, Write};
 use std::thread;
 
-use watm_wasmer::{Dialer, End, Listener, TransportModule};
+use watm_wasmer::{Dialer, Listener, Outcome, TransportModule};
 
 /// What both ends must have in common, for a module that needs a key.
 const KEY: &[u8] = b"a key that both ends have";
@@ -77,7 +77,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Sends everything back on the first connection, until its client ends it.
-fn echo(listener: &Listener) -> Result<End, Failure> {
+fn echo(listener: &Listener) -> Result<Outcome, Failure> {
     let conn = listener.accept()?;
     io::copy(&mut &conn, &mut &conn)?;
     Ok(conn.close()?)

@@ -22,9 +22,6 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll as Progress, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -40,19 +37,8 @@ const BYTES: usize = 20_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 const LISTENER: Token = Token(0);
-const DIALS: Token = Token(1);
-/// The first that connections have.
-const FIRST: usize = 2;
-
-/// A dial is a future, and ends the wait of the loop when it is done.
-struct Ring(mio::Waker);
-
-impl Wake for Ring {
-    fn wake(self: Arc<Self>) {
-        // It fails only if the system has no memory left.
-        let _ = self.0.wake();
-    }
-}
+/// The first that dials and connections have.
+const FIRST: usize = 1;
 
 /// What a connection still has to do.
 enum Task {
@@ -64,9 +50,8 @@ enum Task {
 
 struct Loop {
     poll: Poll,
-    waker: Waker,
     listener: Listener,
-    dials: Vec<Pending<Conn, DialError>>,
+    dials: HashMap<Token, Pending<Conn, DialError>>,
     conns: HashMap<Token, (Conn, Task)>,
     next: usize,
     done: usize,
@@ -80,18 +65,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
     let dialer = Dialer::builder(&module).build()?;
-    let dials = (0..CONNECTIONS)
-        .map(|_| dialer.begin(listener.local_addr(), DialOptions::new()))
-        .collect();
+    let address = listener.local_addr();
     let mut all = Loop {
-        waker: Arc::new(Ring(mio::Waker::new(poll.registry(), DIALS)?)).into(),
         poll,
         listener,
-        dials,
+        dials: HashMap::new(),
         conns: HashMap::new(),
         next: FIRST,
         done: 0,
     };
+    for _ in 0..CONNECTIONS {
+        all.dial(dialer.begin(address, DialOptions::new()))?;
+    }
     all.run()?;
     println!("{CONNECTIONS} connections, {BYTES} bytes there and back on each, in one loop");
     Ok(())
@@ -101,8 +86,6 @@ impl Loop {
     fn run(&mut self) -> Result<(), Box<dyn Error>> {
         let deadline = Instant::now() + LIMIT;
         let mut events = Events::with_capacity(128);
-        // The first poll tells each dial whom to wake.
-        self.poll_dials()?;
         while self.done < CONNECTIONS {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -115,7 +98,7 @@ impl Loop {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept()?,
-                    DIALS => self.poll_dials()?,
+                    token if self.dials.contains_key(&token) => self.take(token)?,
                     token => self.go_on(token)?,
                 }
             }
@@ -123,27 +106,34 @@ impl Loop {
         Ok(())
     }
 
-    /// Takes the dials that are done into the loop.
-    fn poll_dials(&mut self) -> Result<(), Box<dyn Error>> {
-        let mut cx = Context::from_waker(&self.waker);
-        let mut dialled = Vec::new();
-        let mut failed = None;
-        self.dials
-            .retain_mut(|dial| match Pin::new(dial).poll(&mut cx) {
-                Progress::Pending => true,
-                Progress::Ready(result) => {
-                    result.map_or_else(|error| failed = Some(error), |conn| dialled.push(conn));
-                    false
-                }
-            });
-        for conn in dialled {
-            let task = Task::Ask {
-                sent: 0,
-                received: 0,
-            };
-            self.add(conn, task)?;
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+    fn dial(&mut self, mut dial: Pending<Conn, DialError>) -> io::Result<()> {
+        let token = self.next();
+        let registry = self.poll.registry();
+        registry.register(&mut dial, token, Interest::READABLE)?;
+        self.dials.insert(token, dial);
+        Ok(())
+    }
+
+    /// Takes a dial that is done into the loop as a connection.
+    fn take(&mut self, token: Token) -> Result<(), Box<dyn Error>> {
+        let Some(mut dial) = self.dials.remove(&token) else {
+            return Ok(());
+        };
+        let Some(result) = dial.try_wait() else {
+            self.dials.insert(token, dial);
+            return Ok(());
+        };
+        self.poll.registry().deregister(&mut dial)?;
+        let task = Task::Ask {
+            sent: 0,
+            received: 0,
+        };
+        Ok(self.add(result?, task)?)
+    }
+
+    fn next(&mut self) -> Token {
+        self.next += 1;
+        Token(self.next - 1)
     }
 
     fn accept(&mut self) -> Result<(), Box<dyn Error>> {
@@ -156,8 +146,7 @@ impl Loop {
 
     fn add(&mut self, mut conn: Conn, task: Task) -> io::Result<()> {
         conn.set_nonblocking(true)?;
-        let token = Token(self.next);
-        self.next += 1;
+        let token = self.next();
         let both = Interest::READABLE | Interest::WRITABLE;
         // It is ready at first, so the next turn of the loop begins with it.
         self.poll.registry().register(&mut conn, token, both)?;

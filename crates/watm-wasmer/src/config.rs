@@ -51,7 +51,7 @@ const FILE_LIMIT: u64 = 1 << 20;
 ///
 /// [tunnel.settings]
 /// config = "key.txt"
-/// handshake_timeout = "10s"
+/// setup_timeout = "10s"
 /// ```
 ///
 /// In the repository, `docs/configuration.md` explains the format, and `docs/watm-config.toml` is

@@ -33,7 +33,7 @@ mod signature;
 pub use signature::{KeyError, SignatureError};
 
 mod transport;
-pub use transport::{End, TransportError};
+pub use transport::{Outcome, TransportError};
 
 use std::error::Error;
 use std::fmt;

@@ -21,6 +21,8 @@ mod files;
 mod guard;
 mod leaving;
 pub(crate) mod log_lines;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod observer;
 mod paths;
 pub(crate) mod plain;

@@ -41,6 +41,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `watm-wasmer = "0.1"` in `Cargo.toml` is all that it needs. Loading, dialling, accepting,
+//! reading, writing and closing block the calling thread, unless their own text says something
+//! else; the sections on async programs and event loops list what does not.
+//!
 //! # Carrying plain connections
 //!
 //! A proxy has sockets on both sides. [`Dialer::carry`] gives a plain connection to the transport,
@@ -88,9 +92,9 @@
 //!
 //! These block, and belong on a thread that may wait, such as one of `spawn_blocking`: loading a
 //! module, which compiles it; [`Dialer::replace`] and the `replace` of other roles, which make an
-//! instance; [`drain`]; binding to a name; and what a type for tasks has only because it
-//! dereferences to a blocking one, such as [`Conn::close`] of an [`AsyncWriteHalf`]. Dial hooks and
-//! resolvers may block, since they run on the thread of the transport.
+//! instance; [`drain`], for which tasks have [`async_drain`]; binding to a name; and what a type
+//! for tasks has only through its `get_ref`. Dial hooks and resolvers may block, since they run on
+//! the thread of the transport.
 //!
 //! # In an event loop
 //!
@@ -103,14 +107,28 @@
 //! event comes once: go on until [`std::io::ErrorKind::WouldBlock`]. For other loops,
 //! [`Conn::readiness`] and [`Listener::readiness`] return a descriptor to watch, and need no
 //! feature. [`Listener::try_accept`] does not wait either. [`Dialer::begin`] returns a [`Pending`],
-//! which is a future: its [`Waker`](std::task::Waker) ends the wait of the loop, as in the example
-//! `mio_loop`. [`Conn::poll_close`] closes in the same way.
+//! which is watched and registered in the same ways; [`Pending::try_wait`] takes its result, as in
+//! the example `mio_loop`. [`Conn::poll_close`] closes without waiting.
 //!
 //! # Threads, memory and signals
 //!
 //! Each connection is one instance of the module on one thread of its own; nothing is shared
-//! between connections. Each linear memory reserves 8 GiB of address space (not of memory), so
-//! about 15,000 connections fit in a process.
+//! between connections.
+//!
+//! # Capacity
+//!
+//! | of the process | a connection takes | so it ends near |
+//! | --- | --- | --- |
+//! | descriptors | 3, and those that the module opens | 340 with the usual soft limit of 1,024: raise it (`ulimit -n`, or `LimitNOFILE` of systemd) |
+//! | threads | 1 | the limit of the system (`ulimit -u`, `kernel.threads-max`, `TasksMax` of systemd) |
+//! | address space | 8 GiB, reserved and not used | 15,000 with 47 bits |
+//! | mappings | about 9 | 7,000 with the usual `vm.max_map_count` of 65,530; the runtime refuses connections before it is reached |
+//! | memory | from 60 KiB while it is idle, and what the module uses | |
+//!
+//! Whoever comes when something has run out gets an error that names it, and nobody else is harmed.
+//! Servers pause accepting until there is room again.
+//!
+//! # Signals
 //!
 //! A guest that never calls the host is stopped by its own code, which checks in each iteration of
 //! a loop, and in each call that may lead back to its caller or take long, whether it should
@@ -132,7 +150,8 @@
 //! | `proxy` | no | [`UpstreamProxy`]: dials through SOCKS5 and HTTP proxies |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
 //! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
-//! | `mio` | no | [`Conn`] and [`Listener`] are event sources of mio |
+//! | `mio` | no | [`Conn`], [`Listener`] and [`Pending`] are event sources of mio |
+//! | `metrics` | no | [`Metrics`]: counts of connections over the facade of the crate `metrics` |
 //! | `wasix` | no | arguments, environment and clock resolutions from `wasmer-wasix`, for programs that depend on it already |
 //!
 //! # Platforms
@@ -143,8 +162,16 @@
 //!
 //! # Logging
 //!
-//! All messages go to the [`log`] crate. What a module writes to its standard output and standard
-//! error has the target `watm::module::NAME`; see [`Stdio`].
+//! All messages go to the [`log`] crate. Those of the runtime have targets that begin with
+//! `watm_wasmer`. What a module writes to its standard output and standard error has the target
+//! `watm::module::NAME`; see [`Stdio`]. Programs with `tracing` install `tracing-log`.
+//!
+//! The compiler below logs each function at the level debug, and mio each socket at trace. A filter
+//! that shows the runtime and the modules alone, for env_logger and others with its form:
+//!
+//! ```text
+//! RUST_LOG=warn,watm=debug,watm_wasmer=debug
+//! ```
 
 #![deny(missing_docs)]
 
@@ -175,7 +202,8 @@ mod worker;
 
 mod error;
 pub use error::{
-    AcceptError, ConfigError, DialError, End, ListenError, LoadError, ReplaceError, TransportError,
+    AcceptError, ConfigError, DialError, ListenError, LoadError, Outcome, ReplaceError,
+    TransportError,
 };
 #[cfg(feature = "config")]
 pub use error::{ConfigFileError, ConfigFileProblem};
@@ -185,6 +213,8 @@ pub use error::{KeyError, SignatureError};
 pub use error::{ManifestError, ManifestProblem};
 
 mod host;
+#[cfg(feature = "metrics")]
+pub use host::metrics::Metrics;
 pub use host::observer::{ConnectionInfo, Event, Observer};
 pub use host::stats::ConnStats;
 pub use host::stdio::Stdio;
@@ -228,8 +258,12 @@ pub use roles::server::{Server, ServerHandle};
 pub use roles::settings::Settings;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub use roles::tasks::{
-    AsyncAcceptor, AsyncConn, AsyncDialer, AsyncListener, AsyncReadHalf, AsyncRelay, AsyncWriteHalf,
+    AsyncAcceptor, AsyncConn, AsyncDialer, AsyncListener, AsyncReadHalf, AsyncRelay,
+    AsyncReuniteError, AsyncWriteHalf, async_drain,
 };
 
 pub use socket2;
-pub use watm_abi::{Errno, GuestError, InterfaceError, Role, Roles};
+pub use watm_abi::{
+    Errno, ExportDecl, GuestError, ImportDecl, InterfaceError, ItemKind, Role, Roles, Signature,
+    ValType, ValTypes,
+};

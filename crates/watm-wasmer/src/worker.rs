@@ -7,8 +7,8 @@
 mod census;
 mod generation;
 pub(crate) mod mappings;
+mod pool;
 pub(crate) mod set_up;
-mod stock;
 pub(crate) mod thread;
 
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::error::SetupError;
 use crate::guest::settings::Settings;
 use crate::host::Ends;
 use crate::worker::generation::{Current, Generation};
+use crate::worker::pool::Pool;
 use crate::worker::set_up::{SetUp, answer};
-use crate::worker::stock::Stock;
 use crate::worker::thread::{Connection, Job, Source, spawn, without_a_word};
 
 /// How long a worker may take beyond the grace period when its guest has to be interrupted.
@@ -59,17 +59,24 @@ impl Workers {
         self.current.replace(settings)
     }
 
-    /// Gives up the stock. Connections then create their own instances.
-    pub(crate) fn close_stock(&self) {
-        self.current.close_stock();
+    /// Gives up the pool. Connections then create their own instances.
+    pub(crate) fn close_pool(&self) {
+        self.current.close_pool();
     }
 
-    /// Returns a worker for a connection, with its own configuration or the common one. The worker
-    /// comes from the stock, or has yet to be started.
-    pub(crate) fn next(&self, config: Option<Arc<[u8]>>) -> Worker {
-        let generation = self.current.get();
-        let stock = generation.stock.as_ref().filter(|_| config.is_none());
-        let ready = stock.and_then(|stock| Some((stock.take()?, Refill(Arc::clone(stock)))));
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns a worker for a connection, with settings and a configuration of its own or the common
+    /// ones. The worker comes from the pool, or has yet to be started.
+    pub(crate) fn next(&self, own: Option<Arc<Settings>>, config: Option<Arc<[u8]>>) -> Worker {
+        let generation = match own {
+            Some(settings) => Arc::new(Generation::of_one_connection(settings)),
+            None => self.current.get(),
+        };
+        let pool = generation.pool.as_ref().filter(|_| config.is_none());
+        let ready = pool.and_then(|pool| Some((pool.take()?, Refill(Arc::clone(pool)))));
         let (link, ready) = match ready {
             Some((ready, refill)) => (ready.link, Some((ready.connection, refill))),
             None => (Arc::default(), None),
@@ -80,7 +87,7 @@ impl Workers {
             config,
             link,
         };
-        let limit = generation.settings.handshake_timeout;
+        let limit = generation.settings.setup_timeout;
         Worker {
             job,
             ready,
@@ -102,8 +109,8 @@ pub(crate) struct Worker {
     generation: Arc<Generation>,
 }
 
-/// Makes the stock replace the worker that was taken from it, when this value is dropped.
-pub(crate) struct Refill(Arc<Stock>);
+/// Makes the pool replace the worker that was taken from it, when this value is dropped.
+pub(crate) struct Refill(Arc<Pool>);
 
 impl Drop for Refill {
     fn drop(&mut self) {
@@ -120,6 +127,10 @@ impl Worker {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.job.link
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.job.settings
     }
 
     /// Hands the connection to the worker. If this fails, neither its `report` nor its `ended` is

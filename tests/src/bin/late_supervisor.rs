@@ -12,7 +12,7 @@ fn main() {
     let module = wat("loop_dial");
     let (_listener, address) = listener();
     let limit = Duration::from_millis(100);
-    let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
+    let dialer = Dialer::builder(&module).setup_timeout(limit).build();
     let dialer = dialer.expect("a dialer");
     // Room for small allocations, but not for a thread's stack.
     let before = limit_memory(Some(size_of_process() + 128 * 1024));

@@ -14,7 +14,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use watm_tests::{Pattern, accept_one, built, listener, tcp_pair, within};
-use watm_wasmer::{Carried, Conn, DialError, Dialer, End, TransportError};
+use watm_wasmer::{Carried, Conn, DialError, Dialer, Outcome, TransportError};
 
 const BYTES: usize = 300_000;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ impl Near {
     }
 
     /// Ends it, and waits until the worker has ended.
-    fn close(self) -> Result<End, TransportError> {
+    fn close(self) -> Result<Outcome, TransportError> {
         let (end, ended) = match self {
             Self::Application(conn) => (conn.close(), conn.wait(Some(LIMIT))),
             Self::Client(client, carried) => {

@@ -20,7 +20,10 @@ fn no_descriptor_of_the_runtime_reaches_a_process_that_the_application_starts() 
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("file"), "content").expect("a file");
         let module = built("plain");
-        let dialer = Dialer::builder(&module).stock(1).build().expect("a dialer");
+        let dialer = Dialer::builder(&module)
+            .spare_instances(1)
+            .build()
+            .expect("a dialer");
         let server = EchoServer::start();
         let conn = dialer.dial(server.address()).expect("a connection");
         let listening = Listener::builder(&module).bind("127.0.0.1:0");
@@ -250,7 +253,7 @@ fn a_guest_that_loops_through_the_engines_library_is_interrupted_and_nothing_els
             ));
             let address = server.address();
             within(Duration::from_secs(60), move || {
-                let dialer = Dialer::builder(&module).handshake_timeout(Duration::from_millis(3));
+                let dialer = Dialer::builder(&module).setup_timeout(Duration::from_millis(3));
                 let dialer = dialer.build().expect("a dialer");
                 std::thread::scope(|scope| {
                     for _ in 0..4 {

@@ -238,7 +238,7 @@ fn a_dial_that_is_given_up_leaves_no_worker_behind() {
         ];
         let before = Uses::now();
         for module in modules {
-            let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
+            let dialer = Dialer::builder(&module).setup_timeout(limit).build();
             let dialer = dialer.expect("a dialer");
             for _ in 0..5 {
                 dialer.dial(&address).expect_err("it takes too long");

@@ -5,7 +5,7 @@ mod bounds;
 mod idle;
 mod leaks;
 mod shortages;
-mod stocks;
+mod spares;
 mod tasks;
 
 use watm_tests::{eventually, open_descriptors, resident_bytes, threads};

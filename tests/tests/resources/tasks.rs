@@ -1,13 +1,15 @@
 //! Tasks that are dropped at any point leave nothing behind.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use watm_tests::{EchoServer, Pattern, alone, built, eventually, threads};
-use watm_wasmer::{AsyncDialer, Dialer};
+use watm_tests::{EchoServer, Pattern, SHORT, alone, built, eventually, threads};
+use watm_wasmer::{AsyncDialer, DialAttempt, DialHook, DialOptions, Dialer, Stream};
 
 use super::{SLACK, Uses};
 
@@ -115,5 +117,44 @@ fn ten_thousand_dials_that_are_dropped_at_any_point_leave_nothing_behind() {
         let before = Uses::now();
         rounds(DIALS);
         before.expect_back(SLACK);
+    });
+}
+
+/// A hook that says that it was asked, and waits until it is told to go on.
+struct Held(Sender<()>, Receiver<()>);
+
+impl DialHook for Held {
+    fn dial(&self, _: &DialAttempt<'_>) -> io::Result<Stream> {
+        self.0.send(()).expect("somebody waits");
+        let _ = self.1.recv();
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
+#[test]
+fn dials_that_were_given_up_or_out_of_time_are_waited_for_until_their_threads_have_ended() {
+    alone(|| {
+        let (asked, asks) = bounded(2);
+        let (go_on, held) = bounded(0);
+        let dialer = Dialer::builder(&built("plain")).dial_hook(Held(asked, held));
+        let dialer = dialer.build().expect("a dialer");
+        let dial = dialer.begin("127.0.0.1:1", DialOptions::new());
+        asks.recv_timeout(SHORT).expect("the hook is asked");
+        drop(dial);
+        assert_eq!(watm_wasmer::drain(Duration::ZERO), 1);
+        let soon = DialOptions::new().timeout(Duration::from_millis(50));
+        let late = dialer.dial_with("127.0.0.1:1", soon);
+        assert_eq!(late.expect_err("it is held").code(), "timed-out");
+        assert_eq!(watm_wasmer::drain(Duration::ZERO), 2);
+        let executor = tokio::runtime::Builder::new_current_thread().build();
+        let executor = executor.expect("an executor");
+        executor.block_on(async {
+            let mut draining = pin!(watm_wasmer::async_drain());
+            let first = poll_fn(|cx| Poll::Ready(draining.as_mut().poll(cx).is_ready())).await;
+            assert!(!first, "both are held");
+            drop(go_on);
+            draining.await;
+        });
+        assert_eq!(watm_wasmer::drain(Duration::ZERO), 0);
     });
 }

@@ -276,7 +276,7 @@ fn dial_choosing(choice: &str) -> Result<(), DialError> {
     let (listener, address) = listener();
     let dialer = Dialer::builder(&built("aead"))
         .config(choice)
-        .handshake_timeout(Duration::from_secs(2));
+        .setup_timeout(Duration::from_secs(2));
     let dialer = dialer.build().expect("a dialer");
     let conn = within(SHORT, move || dialer.dial(&address))?;
     drop(accept_one(&listener));
@@ -489,7 +489,7 @@ fn a_guest_that_calls_the_functions_for_ever_is_stopped() {
 
 #[test]
 fn guests_in_stock_have_been_offered_the_functions() {
-    let guest = Guest::of(Dialer::builder(&built("aead")).stock(2));
+    let guest = Guest::of(Dialer::builder(&built("aead")).spare_instances(2));
     let handle = guest.key(ALGORITHMS[1]);
     assert_eq!(guest.seal(handle, 1024, 5, 1024), SUCCESS);
     assert_eq!(guest.open(handle, 1024, 21, 1024), SUCCESS);

@@ -9,7 +9,7 @@ use watm_tests::{
     Duo, Pair, Pattern, built, eventually, expect_end, expect_pattern, read_vec, send_pattern,
     with_worker,
 };
-use watm_wasmer::{Dialer, End, Listener};
+use watm_wasmer::{Dialer, Listener, Outcome};
 
 const FIFTY_MEGABYTES: u64 = 50_000_000;
 
@@ -131,7 +131,10 @@ fn a_non_blocking_write_to_the_application_is_whole_or_refused() {
         assert_eq!(at, total);
         pair.conn.shutdown(Shutdown::Write).expect("a shutdown");
         expect_end(&pair.conn);
-        assert_eq!(pair.conn.close().expect("no partial write"), End::Completed);
+        assert_eq!(
+            pair.conn.close().expect("no partial write"),
+            Outcome::Completed
+        );
     }
 }
 
@@ -173,7 +176,10 @@ fn a_non_blocking_write_to_the_network_is_whole_or_refused() {
         }
     }
     assert_eq!(at, 26_214_400);
-    assert_eq!(pair.conn.close().expect("no partial write"), End::Completed);
+    assert_eq!(
+        pair.conn.close().expect("no partial write"),
+        Outcome::Completed
+    );
 }
 
 #[test]

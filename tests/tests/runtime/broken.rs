@@ -161,7 +161,7 @@ fn clients_of_a_relay_that_cannot_be_served_are_reset() {
     // The client never sends what the module waits for.
     let (_remote, address) = listener();
     let silent = Relay::builder(&built("handshake")).remote(&address);
-    let silent = relay(silent.handshake_timeout(Duration::from_millis(200)));
+    let silent = relay(silent.setup_timeout(Duration::from_millis(200)));
     assert_eq!(read_to_reset(&connect(silent.local_addr())), b"");
     // The module fails.
     let (_remote, address) = listener();
@@ -176,9 +176,7 @@ fn clients_of_a_relay_that_cannot_be_served_are_reset() {
 #[test]
 fn clients_of_a_listener_whose_handshake_fails_are_reset() {
     let builder = Listener::builder(&built("handshake"));
-    let acceptor = builder
-        .handshake_timeout(Duration::from_millis(200))
-        .acceptor();
+    let acceptor = builder.setup_timeout(Duration::from_millis(200)).acceptor();
     let acceptor = acceptor.expect("an acceptor");
     // One is silent, the other sends something else.
     for said in [&b""[..], b"sixteen wrong bytes"] {

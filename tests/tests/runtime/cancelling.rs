@@ -7,7 +7,9 @@ use watm_tests::{
     Pair, alternate, built, expect_end, expect_reset, listener, read_numbers, read_vec, wat,
     with_worker, within,
 };
-use watm_wasmer::{Conn, DialError, Dialer, End, Errno, Listener, TransportError, TransportModule};
+use watm_wasmer::{
+    Conn, DialError, Dialer, Errno, Listener, Outcome, TransportError, TransportModule,
+};
 
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -169,7 +171,7 @@ fn the_control_descriptor_gives_one_byte_of_0_and_no_more() {
          (i32.const -11)",
     );
     let pair = Pair::dial(&module);
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Cancelled);
     assert_eq!(read_numbers(&pair.peer), [0, 1, 0x5555_5500, 6]);
 }
 
@@ -197,7 +199,7 @@ fn control_is_silent_while_nobody_closes() {
 fn a_guest_that_waits_for_control_alone_ends_within_the_grace_period() {
     let pair = Pair::dial(&built("err_positive"));
     let started = Instant::now();
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Cancelled);
     // An interrupted transport would not end cleanly.
     assert!(
         started.elapsed() < Duration::from_secs(3) + SLACK,
@@ -220,7 +222,7 @@ fn a_guest_that_does_not_care_for_the_end_of_stream_is_told_over_control() {
     let grace = Duration::from_secs(3);
     let pair = Pair::with(Dialer::builder(&module).close_grace(grace));
     let started = Instant::now();
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Cancelled);
     let elapsed = started.elapsed();
     assert!(
         elapsed >= grace / 2 && elapsed < grace + SLACK,
@@ -244,7 +246,7 @@ fn a_transport_that_goes_on_after_control_keeps_its_grace_period() {
         assert_eq!(read_vec(&pair.peer, 3), b"abc");
         pair.peer.write_all(b"x").expect("room");
         let end = closing.join().expect("it returns").expect("a clean end");
-        assert_eq!(end, End::Cancelled);
+        assert_eq!(end, Outcome::Cancelled);
     });
 }
 
@@ -254,7 +256,7 @@ fn a_transport_that_goes_on_after_control_keeps_its_grace_period() {
 fn dial_times_out(module: &TransportModule) {
     let (_listener, address) = listener();
     let limit = GRACE;
-    let dialer = Dialer::builder(module).handshake_timeout(limit).build();
+    let dialer = Dialer::builder(module).setup_timeout(limit).build();
     let dialer = dialer.expect("a dialer");
     let started = Instant::now();
     let error = within(watm_tests::SHORT, move || {
@@ -262,7 +264,7 @@ fn dial_times_out(module: &TransportModule) {
     });
     let elapsed = started.elapsed();
     match error {
-        DialError::TimedOut { after } => assert_eq!(after, limit),
+        DialError::TimedOut { after, .. } => assert_eq!(after, limit),
         other => panic!("{}: {other:?}", module.name()),
     }
     assert!(
@@ -272,24 +274,24 @@ fn dial_times_out(module: &TransportModule) {
 }
 
 #[test]
-fn a_main_that_never_ends_costs_the_handshake_timeout() {
+fn a_main_that_never_ends_costs_the_setup_timeout() {
     dial_times_out(&wat("loop_main"));
 }
 
 #[test]
-fn an_init_that_never_ends_costs_the_handshake_timeout() {
+fn an_init_that_never_ends_costs_the_setup_timeout() {
     dial_times_out(&wat("loop_init"));
 }
 
 #[test]
-fn a_dial_that_never_ends_costs_the_handshake_timeout() {
+fn a_dial_that_never_ends_costs_the_setup_timeout() {
     dial_times_out(&wat("loop_dial"));
 }
 
 #[test]
-fn an_accepted_socket_whose_handshake_never_ends_costs_the_handshake_timeout() {
+fn an_accepted_socket_whose_handshake_never_ends_costs_the_setup_timeout() {
     let acceptor = Listener::builder(&built("handshake"))
-        .handshake_timeout(GRACE)
+        .setup_timeout(GRACE)
         .acceptor();
     let (client, server) = watm_tests::tcp_pair();
     let started = Instant::now();
@@ -310,10 +312,10 @@ fn an_accepted_socket_whose_handshake_never_ends_costs_the_handshake_timeout() {
 }
 
 #[test]
-fn a_handshake_timeout_does_not_touch_a_connection_that_is_set_up() {
+fn a_setup_timeout_does_not_touch_a_connection_that_is_set_up() {
     // Enough for a handshake on a busy machine.
     let limit = Duration::from_secs(2);
-    let builder = Dialer::builder(&built("plain")).handshake_timeout(limit);
+    let builder = Dialer::builder(&built("plain")).setup_timeout(limit);
     let pair = Pair::with(builder);
     pair.conn
         .set_read_timeout(Some(limit + GRACE))

@@ -12,8 +12,9 @@ use watm_tests::{
     within,
 };
 use watm_wasmer::{
-    AddressPolicy, Builder, Carried, ConfigError, DialError, DialOptions, Dialer, End, Errno,
-    FixedDialer, ListenError, Listener, Server, ServerHandle, TransportError, TransportModule,
+    AddressPolicy, Builder, Carried, ConfigError, DialError, DialOptions, Dialer, Errno,
+    FixedDialer, ListenError, Listener, Outcome, Server, ServerHandle, TransportError,
+    TransportModule,
 };
 
 /// Modules that end at the first end of a stream, and modules that know half-close.
@@ -63,7 +64,7 @@ impl Trio {
     }
 
     #[track_caller]
-    fn end(&self) -> Result<End, TransportError> {
+    fn end(&self) -> Result<Outcome, TransportError> {
         self.carried.wait(Some(SHORT)).expect("it ends by itself")
     }
 }
@@ -85,7 +86,7 @@ fn every_module_carries_both_ways() {
             expect_end(&trio.peer);
             drop(trio.peer);
             let ended = trio.carried.wait(Some(SHORT)).expect("it ends");
-            assert_eq!(ended.expect("a good end"), End::Completed, "{name}");
+            assert_eq!(ended.expect("a good end"), Outcome::Completed, "{name}");
         }
     }
 }
@@ -376,7 +377,7 @@ fn a_plain_connection_is_reset_if_the_transport_cannot_be_set_up() {
     let (_remote, address) = listener();
     let builder = Dialer::builder(&built("handshake"));
     let dialer = builder
-        .handshake_timeout(Duration::from_millis(200))
+        .setup_timeout(Duration::from_millis(200))
         .build()
         .expect("a dialer");
     let (client, plain) = tcp_pair();

@@ -10,8 +10,8 @@ use watm_tests::{
     exchange, expect_end, expect_pattern, read_vec, send_pattern, wat, with_worker, within,
 };
 use watm_wasmer::{
-    Acceptor, Conn, DialError, Dialer, End, FixedDialer, Listener, ServerHandle, TransportError,
-    TransportModule,
+    Acceptor, Conn, DialError, Dialer, FixedDialer, Listener, Outcome, ServerHandle,
+    TransportError, TransportModule,
 };
 
 const BRIEF: Duration = Duration::from_millis(100);
@@ -269,7 +269,7 @@ fn a_shutdown_of_both_directions_ends_a_transport_that_ends_with_its_source() {
     expect_end(&pair.peer);
     expect_end(&pair.conn);
     eventually("it has ended", || pair.conn.outcome().is_some());
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Completed);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Completed);
     let error = (&pair.conn).write(b"late").expect_err("it is shut down");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 }

@@ -7,7 +7,7 @@ use watm_tests::{
     Logs, Pair, Pattern, alternate, built, copy_as, expect_end, expect_pattern, listener,
     read_numbers, read_vec, send_pattern, text, wat, with_worker,
 };
-use watm_wasmer::{AddressPolicy, Dialer, End, FixedDialer, Listener};
+use watm_wasmer::{AddressPolicy, Dialer, FixedDialer, Listener, Outcome};
 
 const EAGAIN: i32 = 6;
 const EBADF: i32 = 8;
@@ -306,7 +306,7 @@ fn blocking_descriptors_wait_in_the_data_phase() {
     }
     pair.conn.shutdown(Shutdown::Write).expect("a shutdown");
     expect_end(&pair.conn);
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Completed);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Completed);
     let pair = Pair::accepted(Listener::builder(&built("blocking")));
     for len in lengths {
         pass(&pair.peer, &pair.conn, &message(len));
@@ -334,7 +334,7 @@ fn the_posix_layer_of_wasi_libc_works_on_them() {
     expect_end(&pair.peer);
     drop(pair.peer);
     expect_end(&pair.conn);
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Completed);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Completed);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use watm_tests::{
     expect_end, expect_reset, listener, read_vec, reset, wat, within,
 };
 use watm_wasmer::{
-    AddressPolicy, DialError, DialOptions, Dialer, End, Errno, FixedDialer, GuestError, Network,
-    TransportError, TransportModule,
+    AddressPolicy, DialError, DialOptions, Dialer, Errno, FixedDialer, GuestError, Network,
+    Outcome, TransportError, TransportModule,
 };
 
 /// How much longer than a limit something may take on a busy machine. The sum is still less than
@@ -58,31 +58,50 @@ fn a_peer_that_never_answers_costs_the_connect_timeout_and_no_more() {
 }
 
 #[test]
-fn the_handshake_timeout_ends_a_connect_too() {
+fn the_setup_timeout_ends_a_connect_too() {
     let silent = FullBacklog::new();
     let limit = Duration::from_millis(300);
-    let dialer = Dialer::builder(&built("plain")).handshake_timeout(limit);
+    let dialer = Dialer::builder(&built("plain")).setup_timeout(limit);
     let started = Instant::now();
     let error = dialer.build().expect("a dialer").dial(silent.address());
     let elapsed = started.elapsed();
     match error.expect_err("nobody answers") {
-        DialError::TimedOut { after } => assert_eq!(after, limit),
+        DialError::TimedOut { after, connecting } => assert_eq!((after, connecting), (limit, true)),
         other => panic!("{other:?}"),
     }
     assert!(elapsed >= limit && elapsed < limit + SLACK, "{elapsed:?}");
 }
 
 #[test]
-fn a_peer_that_stays_silent_in_the_handshake_costs_the_handshake_timeout() {
+fn a_dial_whose_time_is_over_says_so_whoever_notices_it_first() {
+    // The connect ends when the set-up does, on another thread.
+    let silent = FullBacklog::new();
+    let limit = Duration::from_millis(300);
+    let dialer = Dialer::builder(&built("plain")).connect_timeout(limit);
+    let dialer = dialer.setup_timeout(limit).build().expect("a dialer");
+    let dials: Vec<_> = (0..16)
+        .map(|_| dialer.begin(silent.address(), DialOptions::new()))
+        .collect();
+    for dial in dials {
+        let error = dial.wait().expect_err("nobody answers");
+        let is_so = matches!(&error, DialError::TimedOut { connecting, .. } if *connecting);
+        assert!(is_so, "{error:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_stays_silent_in_the_handshake_costs_the_setup_timeout() {
     let (listener, address) = listener();
     let limit = Duration::from_millis(300);
-    let dialer = Dialer::builder(&built("handshake")).handshake_timeout(limit);
+    let dialer = Dialer::builder(&built("handshake")).setup_timeout(limit);
     let dialer = dialer.build().expect("a dialer");
     let started = Instant::now();
     let error = dialer.dial(&address).expect_err("there is no answer");
     let elapsed = started.elapsed();
     match error {
-        DialError::TimedOut { after } => assert_eq!(after, limit),
+        DialError::TimedOut { after, connecting } => {
+            assert_eq!((after, connecting), (limit, false));
+        }
         other => panic!("{other:?}"),
     }
     assert!(elapsed >= limit && elapsed < limit + SLACK, "{elapsed:?}");
@@ -293,7 +312,7 @@ fn a_peer_that_closes_at_once_ends_the_connection_in_order() {
     let pair = Pair::dial(&built("plain"));
     drop(pair.peer);
     expect_end(&pair.conn);
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Completed);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Completed);
 }
 
 #[test]
@@ -368,7 +387,7 @@ fn a_dial_does_not_wait_for_the_peer_to_accept() {
 }
 
 #[test]
-fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
+fn a_pool_changes_neither_what_a_module_sees_nor_what_errors_say() {
     let (echo, refused) = (EchoServer::start(), ReservedPort::new());
     for name in [
         "plain",
@@ -377,14 +396,14 @@ fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
         "rust_plain",
         "rust_reverse",
     ] {
-        let dialer = Dialer::builder(&built(name)).stock(2).build();
+        let dialer = Dialer::builder(&built(name)).spare_instances(2).build();
         let dialer = dialer.expect("a dialer");
         match dialer.dial(refused.address()).expect_err(name) {
             DialError::Connect { address, .. } => assert_eq!(address, refused.address()),
             other => panic!("{name}: {other:?}"),
         }
     }
-    let dialer = Dialer::builder(&built("plain")).stock(1).build();
+    let dialer = Dialer::builder(&built("plain")).spare_instances(1).build();
     let dialer = dialer.expect("a dialer");
     for _ in 0..20 {
         echo_messages(&dialer.dial(echo.address()).expect("a connection"));
@@ -392,12 +411,12 @@ fn a_stock_changes_neither_what_a_module_sees_nor_what_errors_say() {
 }
 
 #[test]
-fn the_time_in_the_stock_is_not_that_of_the_handshake() {
+fn the_time_in_the_pool_is_not_that_of_the_handshake() {
     let echo = EchoServer::start();
     // Enough for a handshake on a busy machine.
     let limit = Duration::from_secs(2);
-    let builder = Dialer::builder(&built("plain")).stock(2);
-    let dialer = builder.handshake_timeout(limit).build().expect("a dialer");
+    let builder = Dialer::builder(&built("plain")).spare_instances(2);
+    let dialer = builder.setup_timeout(limit).build().expect("a dialer");
     // Instances older than that are what this tests.
     std::thread::sleep(limit + limit / 2);
     for _ in 0..4 {
@@ -408,12 +427,16 @@ fn the_time_in_the_stock_is_not_that_of_the_handshake() {
 }
 
 #[test]
-fn a_stock_is_neither_endless_nor_refilled_never() {
+fn a_pool_is_neither_endless_nor_refilled_never() {
     let builder = Dialer::builder(&built("plain"));
-    let error = builder.clone().stock(1025).build().expect_err("too many");
-    assert!(error.to_string().contains("stock"), "{error}");
-    let error = builder.stock_refill_rate(0).build().expect_err("never");
-    assert!(error.to_string().contains("stock_refill_rate"), "{error}");
+    let error = builder
+        .clone()
+        .spare_instances(1025)
+        .build()
+        .expect_err("too many");
+    assert!(error.to_string().contains("spare_instances"), "{error}");
+    let error = builder.spare_refill_rate(0).build().expect_err("never");
+    assert!(error.to_string().contains("spare_refill_rate"), "{error}");
 }
 
 #[test]
@@ -444,7 +467,9 @@ fn a_dial_has_its_own_time_which_its_hook_knows() {
     let options = DialOptions::new().timeout(limit);
     let error = dialer.dial_with("127.0.0.1:9", options);
     match error.expect_err("it takes too long") {
-        DialError::TimedOut { after } => assert_eq!(after, limit),
+        DialError::TimedOut { after, connecting } => {
+            assert_eq!((after, connecting), (limit, true));
+        }
         other => panic!("{other:?}"),
     }
     let (left, waited) = seen.recv().expect("the hook ends");

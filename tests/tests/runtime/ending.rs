@@ -10,7 +10,7 @@ use watm_tests::{
     expect_reset, read_numbers, read_numbers_to_reset, read_vec, reset, send_pattern, wat,
     with_worker,
 };
-use watm_wasmer::{Conn, Dialer, End, Errno, GuestError, Listener, TransportError};
+use watm_wasmer::{Conn, Dialer, Errno, GuestError, Listener, Outcome, TransportError};
 
 /// The modules with half-close. The last one first needs 8 bytes from the application.
 const HALF_CLOSING: [&str; 3] = ["halfclose", "rust_tcp", "posix"];
@@ -32,7 +32,7 @@ fn a_shutdown_for_writing_reaches_the_peer_behind_the_last_byte_and_the_reply_st
         pair.peer.shutdown(Shutdown::Write).expect("a shutdown");
         expect_pattern(&pair.conn, 2, 3_000_000);
         expect_end(&pair.conn);
-        assert_eq!(pair.conn.close().expect(name), End::Completed);
+        assert_eq!(pair.conn.close().expect(name), Outcome::Completed);
     }
 }
 
@@ -54,7 +54,7 @@ fn the_peers_shutdown_reaches_the_application_and_its_reply_still_arrives() {
             expect_pattern(&pair.peer, 1, 3_000_000);
             expect_end(&pair.peer);
         });
-        assert_eq!(pair.conn.close().expect(name), End::Completed);
+        assert_eq!(pair.conn.close().expect(name), Outcome::Completed);
     }
 }
 
@@ -70,8 +70,8 @@ fn half_closes_pass_a_dialer_and_a_listener_back_to_back() {
         duo.listener.shutdown(Shutdown::Write).expect("a shutdown");
         expect_pattern(&duo.dialer, 2, 100_000);
         expect_end(&duo.dialer);
-        assert_eq!(duo.dialer.close().expect(name), End::Completed);
-        assert_eq!(duo.listener.close().expect(name), End::Completed);
+        assert_eq!(duo.dialer.close().expect(name), Outcome::Completed);
+        assert_eq!(duo.listener.close().expect(name), Outcome::Completed);
     }
 }
 
@@ -147,7 +147,7 @@ fn the_peers_last_bytes_arrive_before_the_end_at_an_application_that_reads_late(
         drop(pair.peer);
         expect_pattern(&pair.conn, 2, 400_000);
         expect_end(&pair.conn);
-        assert_eq!(pair.conn.close().expect(name), End::Completed);
+        assert_eq!(pair.conn.close().expect(name), Outcome::Completed);
     }
 }
 
@@ -170,7 +170,7 @@ fn what_a_worker_wrote_before_it_returned_arrives_on_both_sides() {
         expect_end(&pair.peer);
         assert!(read_vec(&pair.conn, 100_000).iter().all(|byte| *byte == 7));
         expect_end(&pair.conn);
-        assert_eq!(pair.conn.close().expect("a clean end"), End::Completed);
+        assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Completed);
     }
 }
 
@@ -196,7 +196,7 @@ fn what_a_worker_wrote_before_it_returned_waits_for_a_peer_that_reads_late() {
     let taken = read_numbers(&pair.conn)[0];
     assert_eq!(
         pair.conn.outcome().expect("it has ended").expect("well"),
-        End::Completed
+        Outcome::Completed
     );
     // The peer reads only now. What the host still held comes after what the system held.
     for _ in 0..taken {
@@ -308,7 +308,7 @@ fn an_outcome_is_there_when_the_end_is_and_not_before() {
             .outcome()
             .expect("an outcome")
             .expect("a clean end"),
-        End::Completed
+        Outcome::Completed
     );
 }
 

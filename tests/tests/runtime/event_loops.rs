@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::{PollFd, PollFlags, poll};
-use watm_tests::{EchoServer, SHORT, accept_one, built, listener, reset, within};
-use watm_wasmer::{AcceptError, Conn, Dialer, Listener};
+use watm_tests::{
+    EchoServer, FullBacklog, ReservedPort, SHORT, accept_one, built, listener, reset, within,
+};
+use watm_wasmer::{AcceptError, CancelToken, Conn, DialOptions, Dialer, Listener};
 
 const CONN: Token = Token(1);
 const LISTENER: Token = Token(2);
@@ -157,4 +159,71 @@ fn a_descriptor_outlives_its_connection() {
     let fd = conn.readiness().expect("a descriptor");
     drop(conn);
     assert!(ready(&fd, PollFlags::IN, SHORT).contains(PollFlags::IN));
+}
+
+#[test]
+fn dials_in_a_loop_of_mio_are_taken_when_they_are_done() {
+    let server = EchoServer::start();
+    let port = ReservedPort::new();
+    let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
+    let mut poll = Poll::new().expect("a poll");
+    let targets = [&server.address()[..], &port.address(), "no address"];
+    let mut dials = targets.map(|target| Some(dialer.begin(target, DialOptions::new())));
+    for (at, dial) in dials.iter_mut().flatten().enumerate() {
+        let registered = poll
+            .registry()
+            .register(dial, Token(at), Interest::READABLE);
+        registered.expect("it can be watched");
+    }
+    let mut results = [None, None, None];
+    let mut events = Events::with_capacity(8);
+    while results.iter().any(Option::is_none) {
+        poll.poll(&mut events, Some(SHORT)).expect("a poll");
+        assert!(!events.is_empty(), "{results:?}");
+        for event in &events {
+            let Token(at) = event.token();
+            let Some(mut dial) = dials[at].take() else {
+                continue;
+            };
+            match dial.try_wait() {
+                Some(result) => {
+                    let gone = poll.registry().deregister(&mut dial);
+                    gone.expect("it was watched");
+                    results[at] = Some(result.map_err(|error| error.code()));
+                }
+                None => dials[at] = Some(dial),
+            }
+        }
+    }
+    let [conn, refused, no_address] = results.map(|result| result.expect("it is done"));
+    watm_tests::echo_messages(&conn.expect("a connection"));
+    assert_eq!(refused.expect_err("nobody listens"), "connect");
+    assert_eq!(no_address.expect_err("it is none"), "address");
+}
+
+#[test]
+fn the_descriptor_of_a_dial_is_readable_once_there_is_a_result() {
+    fn is_readable(fd: &std::os::fd::OwnedFd, wait: Duration) -> bool {
+        let mut fds = [PollFd::new(fd, PollFlags::IN)];
+        let wait = wait.try_into().expect("a time");
+        poll(&mut fds, Some(&wait)).expect("a poll") == 1
+    }
+
+    let silent = FullBacklog::new();
+    let token = CancelToken::new();
+    let dialer = Dialer::builder(&built("plain")).build().expect("a dialer");
+    let mut dial = dialer.begin(silent.address(), DialOptions::new().cancel(&token));
+    let [first, second] = [(); 2].map(|()| dial.readiness().expect("a descriptor"));
+    assert!(!is_readable(&first, Duration::from_millis(100)));
+    assert!(dial.try_wait().is_none());
+    token.cancel();
+    assert!(is_readable(&first, SHORT) && is_readable(&second, SHORT));
+    let result = dial.try_wait().expect("it is done");
+    assert_eq!(result.expect_err("it was cancelled").code(), "cancelled");
+    // One that is done before anybody asks.
+    let mut dial = dialer.begin("no address", DialOptions::new());
+    assert!(is_readable(
+        &dial.readiness().expect("a descriptor"),
+        Duration::ZERO
+    ));
 }

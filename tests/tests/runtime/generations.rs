@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use watm_tests::{Carrier, Logs, Pair, Place, built, copy_as, expect_end, text};
-use watm_wasmer::End;
+use watm_wasmer::Outcome;
 
 fn carries(generation: u32, place: Place) {
     for reverses in [false, true] {
@@ -155,5 +155,5 @@ fn a_guest_that_cannot_wait_for_room_is_made_to() {
     }
     assert_eq!(received, 64 << 20);
     expect_end(&pair.conn);
-    assert_eq!(pair.conn.close().expect("a good end"), End::Completed);
+    assert_eq!(pair.conn.close().expect("a good end"), Outcome::Completed);
 }

@@ -157,7 +157,7 @@ fn one_handshake_too_many_drops_the_oldest() {
 fn a_handshake_that_takes_too_long_is_dropped_and_one_in_time_is_not() {
     // Enough for a handshake on a busy machine.
     let limit = Duration::from_secs(2);
-    let builder = Listener::builder(&built("handshake")).handshake_timeout(limit);
+    let builder = Listener::builder(&built("handshake")).setup_timeout(limit);
     let listener = Arc::new(builder.bind("127.0.0.1:0").expect("a listener"));
     let started = Instant::now();
     let silent = connect(listener.local_addr());

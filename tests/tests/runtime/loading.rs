@@ -495,7 +495,7 @@ fn a_start_section_that_traps_or_never_ends_fails_the_dial() {
         let (module, address) = (starting("(loop $l (br $l))"), address.clone());
         move || {
             let limit = Duration::from_millis(300);
-            let dialer = Dialer::builder(&module).handshake_timeout(limit).build();
+            let dialer = Dialer::builder(&module).setup_timeout(limit).build();
             dialer
                 .expect("a dialer")
                 .dial(&address)

@@ -109,7 +109,10 @@ fn everything_may_be_dropped_in_any_order_on_any_thread() {
     for order in 0..24 {
         let module = built("plain");
         let server = EchoServer::start();
-        let dialer = Dialer::builder(&module).stock(1).build().expect("a dialer");
+        let dialer = Dialer::builder(&module)
+            .spare_instances(1)
+            .build()
+            .expect("a dialer");
         let listening = Listener::builder(&module)
             .bind("127.0.0.1:0")
             .expect("a listener");
@@ -147,7 +150,7 @@ fn everything_may_be_dropped_in_any_order_on_any_thread() {
 fn a_dialer_that_is_dropped_while_it_dials_lets_the_dial_end() {
     let (listening, address) = listener();
     let dialer = Dialer::builder(&built("handshake"))
-        .stock(2)
+        .spare_instances(2)
         .build()
         .expect("a dialer");
     let dialling = {
@@ -291,7 +294,7 @@ fn it_works_inside_of_an_async_runtime() {
     within(LONG, move || {
         let runtime = many();
         let server = EchoServer::start();
-        let dialer = Dialer::builder(&built("plain")).stock(1).build();
+        let dialer = Dialer::builder(&built("plain")).spare_instances(1).build();
         let dialer = dialer.expect("a dialer");
         let conn = runtime.block_on(async { dialer.dial(server.address()).expect("one") });
         runtime.block_on(async move { drop((dialer, conn)) });

@@ -534,12 +534,12 @@ impl DialHook for Slow {
 }
 
 #[test]
-fn a_hook_that_blocks_costs_the_handshake_timeout() {
+fn a_hook_that_blocks_costs_the_setup_timeout() {
     let (sender, receiver) = crossbeam_channel::bounded(0);
     let limit = Duration::from_millis(300);
     let dialer = Dialer::builder(&built("plain"))
         .dial_hook(Slow(receiver))
-        .handshake_timeout(limit);
+        .setup_timeout(limit);
     let started = Instant::now();
     let error = dialer
         .build()

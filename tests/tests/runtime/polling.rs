@@ -8,7 +8,7 @@ use watm_tests::{
     Pair, SHORT, expect_end, expect_pattern, expect_reset, read_numbers, read_numbers_to_reset,
     read_vec, reset, send_pattern, wat, with_worker,
 };
-use watm_wasmer::{Conn, Dialer, End, TransportModule};
+use watm_wasmer::{Conn, Dialer, Outcome, TransportModule};
 
 const READ: i32 = 1;
 const WRITE: i32 = 2;
@@ -228,7 +228,7 @@ fn a_worker_sleeps_until_the_application_writes_and_until_the_peer_does() {
 fn control_wakes_a_worker_that_waits_for_nothing_else() {
     let pair = Pair::dial(&wat("control_echo"));
     let started = Instant::now();
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Cancelled);
     // The grace period of three seconds was not used up.
     assert!(started.elapsed() < Duration::from_secs(3));
 }
@@ -259,7 +259,7 @@ fn a_poll_for_writing_waits_until_there_is_room() {
     let bytes = read_vec(&pair.peer, 100 * 65_536);
     assert!(bytes.iter().all(|byte| *byte == 9));
     expect_end(&pair.peer);
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Completed);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Completed);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_start_section_that_never_ends_times_out_like_everything_else() {
     );
     let (_listener, address) = listener();
     let dialer = Dialer::builder(&module.expect("a module"));
-    let dialer = dialer.handshake_timeout(Duration::from_millis(20)).build();
+    let dialer = dialer.setup_timeout(Duration::from_millis(20)).build();
     let dialer = dialer.expect("a dialer");
     for _ in 0..20 {
         let error = dialer.dial(&address).expect_err("it never starts");

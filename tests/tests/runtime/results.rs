@@ -5,8 +5,8 @@ use watm_tests::{
     listener, read_numbers, wat, with_worker,
 };
 use watm_wasmer::{
-    AddressPolicy, Conn, DialError, Dialer, End, Errno, FixedDialer, GuestError, Listener, Relay,
-    TransportError,
+    AddressPolicy, Conn, DialError, Dialer, Errno, FixedDialer, GuestError, Listener, Outcome,
+    Relay, TransportError,
 };
 
 fn dial_choosing(choice: &str) -> Result<Conn, DialError> {
@@ -92,13 +92,13 @@ fn extreme_numbers_are_errors_too() {
 fn zero_alone_is_success() {
     let conn = dial_choosing("done").expect("a connection");
     expect_end(&conn);
-    assert_eq!(conn.close().expect("it returns 0"), End::Completed);
+    assert_eq!(conn.close().expect("it returns 0"), Outcome::Completed);
 }
 
 #[test]
 fn ecanceled_after_the_control_pipe_was_used_is_a_clean_end() {
     let pair = Pair::dial(&wat("control_echo"));
-    assert_eq!(pair.conn.close().expect("a clean end"), End::Cancelled);
+    assert_eq!(pair.conn.close().expect("a clean end"), Outcome::Cancelled);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn interrupting_a_guest_that_spins_on_host_calls_never_harms_the_process() {
             "",
             &format!("(loop $for_ever (drop {call}) (br $for_ever)) (i32.const 0)"),
         );
-        let dialer = Dialer::builder(&module).handshake_timeout(Duration::from_millis(3));
+        let dialer = Dialer::builder(&module).setup_timeout(Duration::from_millis(3));
         let dialer = dialer.build().expect("a dialer");
         std::thread::scope(|scope| {
             for _ in 0..4 {

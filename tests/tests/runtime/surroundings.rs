@@ -310,11 +310,8 @@ fn limits_that_cannot_work_are_refused() {
         (dialer().memory_limit(65_535), "memory_limit"),
         (dialer().descriptor_limit(2), "descriptor_limit"),
         (dialer().descriptor_limit(481), "descriptor_limit"),
-        (dialer().stock_refill_rate(0), "stock_refill_rate"),
-        (
-            dialer().handshake_timeout(Duration::ZERO),
-            "handshake_timeout",
-        ),
+        (dialer().spare_refill_rate(0), "spare_refill_rate"),
+        (dialer().setup_timeout(Duration::ZERO), "setup_timeout"),
         (dialer().connect_timeout(Duration::ZERO), "connect_timeout"),
     ] {
         match builder.build().expect_err(setting) {
@@ -350,7 +347,7 @@ fn limits_may_be_as_good_as_none() {
     let builder = Dialer::builder(&built("plain"))
         .memory_limit(u64::MAX)
         .connect_timeout(long)
-        .handshake_timeout(long)
+        .setup_timeout(long)
         .drain_timeout(long)
         .close_grace(long);
     let pair = Pair::with(builder);
@@ -369,7 +366,7 @@ fn limits_may_be_as_good_as_none() {
     // A duration that exceeds the clock's range is not a limit either.
     let endless = Dialer::builder(&built("plain"))
         .connect_timeout(Duration::MAX)
-        .handshake_timeout(Duration::MAX)
+        .setup_timeout(Duration::MAX)
         .drain_timeout(Duration::MAX)
         .close_grace(Duration::MAX);
     let pair = Pair::with(endless);

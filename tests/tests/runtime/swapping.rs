@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use watm_tests::{
-    EchoServer, ReservedPort, SHORT, accept_one, built, echo_messages, eventually, listener,
-    read_vec, with_worker, within,
+    EchoServer, FullBacklog, ReservedPort, SHORT, accept_one, built, echo_messages, eventually,
+    listener, read_vec, with_worker, within,
 };
-use watm_wasmer::{Dialer, Listener, Relay, ReplaceError, TransportModule};
+use watm_wasmer::{DialOptions, Dialer, Listener, Relay, ReplaceError, TransportModule};
 
 fn with_key(key: &str) -> watm_wasmer::Builder<Dialer> {
     Dialer::builder(&built("xor")).config(key)
@@ -36,11 +36,14 @@ fn new_connections_use_the_new_module_and_old_ones_go_on_as_they_are() {
 }
 
 #[test]
-fn a_stock_is_filled_with_the_new_module() {
+fn a_pool_is_filled_with_the_new_module() {
     let (accepting, address) = listener();
-    let dialer = with_key("aaaa").stock(2).build().expect("a dialer");
+    let dialer = with_key("aaaa")
+        .spare_instances(2)
+        .build()
+        .expect("a dialer");
     dialer
-        .replace(with_key("bbbb").stock(2))
+        .replace(with_key("bbbb").spare_instances(2))
         .expect("it can be replaced");
     for _ in 0..6 {
         let conn = dialer.dial(&address).expect("a connection");
@@ -102,6 +105,12 @@ fn failures_of_the_network_are_not_held_against_a_new_module() {
     let port = ReservedPort::new();
     for _ in 0..5 {
         dialer.dial(port.address()).expect_err("nobody listens");
+    }
+    let silent = FullBacklog::new();
+    let soon = DialOptions::new().timeout(Duration::from_millis(100));
+    for _ in 0..5 {
+        let dial = dialer.dial_with(silent.address(), soon.clone());
+        assert_eq!(dial.expect_err("nobody answers").code(), "timed-out");
     }
     let conn = dialer.dial(&address).expect("a connection");
     let peer = accept_one(&accepting);

@@ -13,7 +13,7 @@ use watm_tests::{
 };
 use watm_wasmer::{
     AcceptError, AsyncConn, AsyncDialer, AsyncListener, AsyncRelay, CancelToken, DialError,
-    DialOptions, Dialer, End, Listener, Relay,
+    DialOptions, Dialer, Listener, Outcome, Relay,
 };
 
 /// An executor with this many threads.
@@ -51,7 +51,7 @@ fn a_task_dials_writes_reads_and_closes() {
             conn.close().await
         });
         assert!(
-            matches!(end, Ok(End::Completed | End::Cancelled)),
+            matches!(end, Ok(Outcome::Completed | Outcome::Cancelled)),
             "{name}: {end:?}"
         );
     }
@@ -66,7 +66,7 @@ fn a_dial_that_fails_fails_for_the_task_with_the_same_error() {
         let options = DialOptions::new().timeout(limit);
         let late = dialer.dial_with(silent.address(), options).await;
         match late.expect_err("nobody answers") {
-            DialError::TimedOut { after } => assert_eq!(after, limit),
+            DialError::TimedOut { after, .. } => assert_eq!(after, limit),
             // The time to connect is over at the same moment.
             DialError::Connect { source, .. } => {
                 assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
@@ -208,7 +208,7 @@ fn a_copy_in_both_directions_ends_when_both_sides_have() {
         assert_eq!(copied.expect("it copies"), (100_000, 6));
         assert_eq!(answer, b"answer");
         assert_eq!(peer.join().expect("it ends"), [3; 100_000]);
-        assert_eq!(conn.wait().await.expect("a good end"), End::Completed);
+        assert_eq!(conn.wait().await.expect("a good end"), Outcome::Completed);
     });
 }
 
@@ -332,6 +332,29 @@ fn a_pending_read_of_a_connection_that_is_split_sees_the_close_of_the_other_half
 }
 
 #[test]
+fn a_half_closes_without_stopping_the_executor_and_halves_are_put_together_again() {
+    let server = EchoServer::start();
+    run(async {
+        let address = server.address();
+        let dial = async || dialer("plain").dial(address.clone()).await.expect("a dial");
+        let (reader, mut writer) = dial().await.into_split();
+        writer.write_all(b"hello").await.expect("it writes");
+        let mut conn = reader.reunite(writer).expect("they belong together");
+        conn.read_exact(&mut [0; 5]).await.expect("it reads");
+        assert_eq!(conn.stats().sent, 5);
+        let (reader, writer) = conn.into_split();
+        let (_other_reader, other_writer) = dial().await.into_split();
+        let apart = reader.reunite(other_writer).expect_err("they do not");
+        // It is done by the thread of the transport, while this one goes on.
+        let closing = writer.close();
+        let peer = apart.0.peer_addr().expect("an address");
+        assert_eq!(peer.to_string(), address);
+        let outcome = closing.await.expect("a good end");
+        assert_eq!(writer.outcome().expect("it has ended").ok(), Some(outcome));
+    });
+}
+
+#[test]
 fn futures_io_reads_and_writes_the_same_connection() {
     use futures_io::{AsyncRead, AsyncWrite};
 
@@ -361,7 +384,7 @@ fn futures_io_reads_and_writes_the_same_connection() {
 }
 
 #[test]
-#[should_panic(expected = "polled after its result was returned")]
+#[should_panic(expected = "the result was returned before")]
 fn a_dial_is_not_polled_again_after_its_result() {
     let mut dial = dialer("plain").dial("no address");
     let mut cx = Context::from_waker(Waker::noop());

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use watm_tests::{
     Duo, Pair, alternate, built, exchange, expect_end, expect_pattern, read_vec, send_pattern, wat,
 };
-use watm_wasmer::{Dialer, End, Listener, TransportModule};
+use watm_wasmer::{Dialer, Listener, Outcome, TransportModule};
 
 const MEGABYTES: u64 = 1_000_000;
 
@@ -79,7 +79,7 @@ fn takes_turns(duo: &Duo, total: u64, piece: usize) {
 fn a_dialer_and_a_listener_carry_on_exactly_after_their_handshake() {
     let duo = Duo::new(&built("handshake"));
     takes_turns(&duo, 20 * MEGABYTES, PIECES[0]);
-    assert_eq!(duo.dialer.close().expect("a clean end"), End::Completed);
+    assert_eq!(duo.dialer.close().expect("a clean end"), Outcome::Completed);
     expect_end(&duo.listener);
 }
 

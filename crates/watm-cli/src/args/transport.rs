@@ -20,7 +20,7 @@ pub(crate) struct RunArgs {
     /// connection.
     #[arg(long, value_name = "COUNT", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(0..=1024), help_heading = "Limits")]
-    pub(crate) stock: u16,
+    pub(crate) spare_instances: u16,
 
     /// Make the outgoing connections through this proxy: socks5://HOST:PORT or http://HOST:PORT
     ///
@@ -98,7 +98,7 @@ pub(crate) struct TransportArgs {
     /// Maximum time to set up a transport, including its handshake
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse_positive,
         help_heading = "Timeouts")]
-    pub(crate) handshake_timeout: Duration,
+    pub(crate) setup_timeout: Duration,
 
     /// Time a transport has to end after it is closed or the command is told to stop
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse,

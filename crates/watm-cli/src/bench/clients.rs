@@ -188,7 +188,7 @@ impl Served {
         )
     }
 
-    /// What the process uses once its stock of instances is full again.
+    /// What the process uses once its pool of instances is full again.
     fn usage(&self) -> io::Result<Usage> {
         Usage::settled_of(&self.process.id().to_string())
     }

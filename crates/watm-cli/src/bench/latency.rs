@@ -14,7 +14,7 @@ use crate::args::BenchGroup as Group;
 /// The number of dials that are timed, however long they take.
 const LEAST: usize = 5;
 /// Instances kept ready, and how many of them are replaced per second.
-const STOCK: usize = 4;
+const SPARE: usize = 4;
 const REFILL_RATE: u32 = 1000;
 /// Between a new connection and the next, so that the end of one does not disturb the other.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
@@ -60,16 +60,16 @@ pub(super) fn dial(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     Ok(rows(Group::SetUp, ["dial", "dial, p99"], &pair).into())
 }
 
-/// Dials with a stock of instances. Each sample waits until the stock is full again. So does its
+/// Dials with a pool of instances. Each sample waits until the pool is full again. So does its
 /// baseline, since the cores are then asleep.
-pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
-    let dialer = bench.builder.clone().stock(STOCK);
+pub(super) fn dial_with_spare(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+    let dialer = bench.builder.clone().spare_instances(SPARE);
     let dialer = dialer
-        .stock_refill_rate(REFILL_RATE)
+        .spare_refill_rate(REFILL_RATE)
         .build()
         .map_err(io::Error::other)?;
     let mut pair = Pair::default();
-    thread::sleep(PAUSE * STOCK as u32);
+    thread::sleep(PAUSE * SPARE as u32);
     for _ in turns(bench, bench.effort.dials) {
         thread::sleep(PAUSE);
         pair.plain.time(|| bench.raw(Kind::Sink, STALL))?;
@@ -77,7 +77,10 @@ pub(super) fn dial_from_stock(bench: &Bench) -> Result<Vec<Row>, Trouble> {
         let conn = pair.through.time(|| bench.dial_by(&dialer, Kind::Sink))?;
         let _ = conn.close();
     }
-    let names = ["dial from stock", "dial from stock, p99"];
+    let names = [
+        "dial with a spare instance",
+        "dial with a spare instance, p99",
+    ];
     Ok(rows(Group::SetUp, names, &pair).into())
 }
 

@@ -109,8 +109,8 @@ pub(super) fn all() -> Vec<Step> {
             Step::needed(Group::SetUp, "dialling", latency::dial),
             Step::optional(
                 Group::SetUp,
-                "dialling from a stock",
-                latency::dial_from_stock,
+                "dialling with spare instances",
+                latency::dial_with_spare,
             ),
             Step::optional(Group::SetUp, "cold start", command::cold_start),
             Step::optional(Group::Many, "closing", scale::left),

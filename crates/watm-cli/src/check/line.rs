@@ -212,14 +212,14 @@ impl<'a> Subject<'a> {
 
     /// How long the module may take to set a connection up.
     fn patience(&self) -> Duration {
-        self.given.args.handshake_timeout + MARGIN
+        self.given.args.setup_timeout + MARGIN
     }
 
     /// Runs the module up to its init, and waits for that.
     pub(super) fn prepare(&self, probe: &Arc<Probe>) -> Result<Option<ExportReturn>, Failure> {
         // An instance that is kept ready has come so far. It is dropped with the dialer.
-        fn stocked<R>(builder: Builder<R>, probe: &Arc<Probe>) -> Builder<R> {
-            builder.stock(1).call_hook(Arc::clone(probe))
+        fn with_spare<R>(builder: Builder<R>, probe: &Arc<Probe>) -> Builder<R> {
+            builder.spare_instances(1).call_hook(Arc::clone(probe))
         }
         let Given { module, .. } = self.given;
         let wait = || probe.wait_for_or_failure(names::INIT, self.patience());
@@ -227,22 +227,22 @@ impl<'a> Subject<'a> {
         Ok(match self.role {
             Role::Dialer => {
                 let builder = configure(Dialer::builder(module), self.given, nowhere)?;
-                let _dialer = stocked(builder, probe).build()?;
+                let _dialer = with_spare(builder, probe).build()?;
                 wait()
             }
             Role::FixedDialer => {
                 let builder = configure(FixedDialer::builder(module), self.given, nowhere)?;
-                let _dialer = stocked(builder, probe).build()?;
+                let _dialer = with_spare(builder, probe).build()?;
                 wait()
             }
             Role::Listener => {
                 let builder = configure(Listener::builder(module), self.given, nowhere)?;
-                let _acceptor = stocked(builder, probe).acceptor()?;
+                let _acceptor = with_spare(builder, probe).acceptor()?;
                 wait()
             }
             Role::Relay => {
                 let builder = configure(Relay::builder(module), self.given, nowhere)?;
-                let relay = stocked(builder, probe).remote(NOWHERE).bind(LOOPBACK)?;
+                let relay = with_spare(builder, probe).remote(NOWHERE).bind(LOOPBACK)?;
                 let _relay = relay.spawn()?;
                 wait()
             }

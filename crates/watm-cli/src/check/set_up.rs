@@ -179,7 +179,7 @@ fn works<'a>(
 fn attempt(subject: &Subject<'_>, is_hasty: bool) -> Result<Attempt, Failure> {
     let mut args = subject.given.args.clone();
     if is_hasty {
-        args.handshake_timeout = args.handshake_timeout.min(STALL);
+        args.setup_timeout = args.setup_timeout.min(STALL);
     }
     let given = Given {
         args: &args,
@@ -295,9 +295,9 @@ fn meet_with(
 /// of it, and the host ends it.
 pub(super) fn silent_peer(subject: &Subject<'_>, report: &mut Report) -> Result<(), Failure> {
     let rule = &rules::SILENT_PEER;
-    let patience = subject.given.args.handshake_timeout.min(STALL);
+    let patience = subject.given.args.setup_timeout.min(STALL);
     let args = TransportArgs {
-        handshake_timeout: patience,
+        setup_timeout: patience,
         ..subject.given.args.clone()
     };
     let given = Given {

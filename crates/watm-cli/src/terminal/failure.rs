@@ -249,8 +249,13 @@ impl From<DialError> for Failure {
             }
             DialError::Transport(error) => transport_hint(error),
             DialError::Instantiate(_) => Some(INSTANTIATE_HINT),
+            DialError::TimedOut {
+                connecting: true, ..
+            } => {
+                Some("check the address and any firewall, or allow more time with --setup-timeout")
+            }
             DialError::TimedOut { .. } => Some(
-                "the peer may not speak the module's protocol; allow more time with --handshake-timeout",
+                "the peer may not speak the module's protocol; allow more time with --setup-timeout",
             ),
             _ => None,
         };

@@ -171,7 +171,7 @@ fn only_some_groups_with_more_clients() {
     }
     rows(&report, "idle memory");
     assert_eq!(rows(&report, "relay, both")[0]["connections"], 20);
-    // A relay serves each client with one thread, where one that only copies has two. The stock may
+    // A relay serves each client with one thread, where one that only copies has two. The pool may
     // not have been full yet before.
     let threads = rows(&report, "relay, threads")[0];
     let number = |field: &str| threads[field].as_f64().expect("a number");

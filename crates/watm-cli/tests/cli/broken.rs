@@ -223,7 +223,7 @@ fn a_handshake_that_fails_or_takes_too_long_is_a_reset_for_the_client() {
     });
     for said in [&b""[..], b"sixteen wrong bytes"] {
         for (command, option) in COMMANDS {
-            let more = [option, &silent.address, "--handshake-timeout", "300ms"];
+            let more = [option, &silent.address, "--setup-timeout", "300ms"];
             let (_watm, address) = Watm::serving(command, &built("handshake"), &more);
             let client = connect(&address);
             (&client).write_all(said).expect("room");
@@ -238,6 +238,6 @@ fn a_handshake_that_takes_too_long_is_a_failure_on_standard_streams() {
         let _ = ending(&client);
     });
     let args = ["dial", "--module", &built("handshake"), "--remote"];
-    let more = [&*silent.address, "--handshake-timeout", "300ms"];
+    let more = [&*silent.address, "--setup-timeout", "300ms"];
     Watm::run(&[&args[..], &more].concat()).failure(&["300ms"]);
 }

@@ -36,7 +36,7 @@ fn a_client_takes_one_thread_four_descriptors_and_ten_mappings() {
     const CLIENTS: usize = 100;
     let server = Server::echo();
     for (command, option) in [("dial", "--remote"), ("listen", "--forward")] {
-        let options = [option, &server.address, "--stock", "0"];
+        let options = [option, &server.address, "--spare-instances", "0"];
         let (watm, address) = Watm::serving(command, &built("plain"), &options);
         let serve = || {
             let client = connect(&address);

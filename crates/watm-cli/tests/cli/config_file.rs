@@ -44,7 +44,7 @@ fn toml(forward: &str) -> String {
          [[tunnel]]\nname = 'server'\nrole = 'listener'\nmodule = 'XOR'\n\
          listen = ['127.0.0.1:0']\nforward = '{forward}'\n\
          [[tunnel]]\nname = 'client'\nrole = 'dialer'\nmodule = {{ file = 'XOR' }}\n\
-         listen = ['127.0.0.1:0']\nsettings = {{ stock = 1, close_grace = '1s' }}\n"
+         listen = ['127.0.0.1:0']\nsettings = {{ spare_instances = 1, close_grace = '1s' }}\n"
     )
 }
 
@@ -90,7 +90,7 @@ fn a_tunnel_runs_from_a_file_in_toml_and_options_replace_what_it_says() {
     let other = files.path("other.txt");
     fs::write(&other, "other").expect("a file");
     let other = other.to_str().expect("UTF-8");
-    let dial = [&dial[..], &["--config", other, "--stock", "0"]].concat();
+    let dial = [&dial[..], &["--config", other, "--spare-instances", "0"]].concat();
     assert_ne!(through(&received, &listen, &dial), MESSAGE);
 }
 
@@ -203,10 +203,10 @@ fn a_check_tells_what_is_wrong_and_fails() {
     ] {
         assert!(check.stdout.contains(part), "{part:?} in {check:?}");
     }
-    let files = Files::with("watm.toml", &toml("h:1").replace("stock", "stok"));
+    let files = Files::with("watm.toml", &toml("h:1").replace("spare_instances", "stok"));
     Watm::run(&["config", "check", &files.file()]).failure(&[
         "watm.toml, line 14, column 14, `tunnel[1].settings.stok`",
-        "`stock`",
+        "`spare_instances`",
     ]);
     let files = Files::with("water.json", &JSON.replace("listener", "listner"));
     Watm::run(&["config", "check", &files.file()]).failure(&["`network.listner`", "`listener`"]);

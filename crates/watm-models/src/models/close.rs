@@ -9,7 +9,7 @@ use super::worker::Worker;
 use super::{FOR_EVER, NOT_AT_ALL, ends, fill, guest_writes, read_exactly};
 use crate::channel::link::{Level, Link, interest};
 use crate::channel::pipe::{ApplicationEnd, GuestEnd};
-use crate::error::{End, TransportError};
+use crate::error::{Outcome, TransportError};
 
 /// What dropping a `Conn` does.
 fn close(link: &Link, application: &ApplicationEnd) {
@@ -19,7 +19,7 @@ fn close(link: &Link, application: &ApplicationEnd) {
 }
 
 /// How a worker ends.
-fn end(link: &Link, guest: GuestEnd, outcome: Result<End, TransportError>) {
+fn end(link: &Link, guest: GuestEnd, outcome: Result<Outcome, TransportError>) {
     link.set_outcome(outcome);
     drop(guest);
     link.finish();
@@ -86,11 +86,11 @@ pub fn the_application_reads_all_before_the_end() {
     let ended = Arc::clone(&link);
     let ending = thread::spawn(move || {
         guest_writes(&mut guest, b"ab", true);
-        end(&link, guest, Ok(End::Completed));
+        end(&link, guest, Ok(Outcome::Completed));
     });
     assert_eq!(read_exactly(&application, 2), b"ab");
     assert_eq!(application.read(&mut [0; 4], FOR_EVER).expect("the end"), 0);
-    assert!(matches!(ended.outcome(), Some(Ok(End::Completed))));
+    assert!(matches!(ended.outcome(), Some(Ok(Outcome::Completed))));
     application.write(b"x", FOR_EVER).expect_err("nobody reads");
     ending.join().expect("the guest ends");
 }
@@ -133,7 +133,7 @@ pub fn both_sides_end_at_once() {
     let ending = Arc::clone(&link);
     let worker = thread::spawn(move || {
         guest_writes(&mut guest, b"a", true);
-        ending.set_outcome(Ok(End::Completed));
+        ending.set_outcome(Ok(Outcome::Completed));
         drop(guest);
         ending.set_undelivered();
         ending.finish();

@@ -29,10 +29,10 @@ pub fn established_or_expired() {
     assert_eq!(link.is_stopping(), expired);
 }
 
-/// A late deadline for the preparation of an instance from the stock never hits the connection that
+/// A late deadline for the preparation of an instance from the pool never hits the connection that
 /// takes this instance. The connection has its own deadline.
 pub fn a_deadline_hits_its_own_stage_alone() {
-    let link = Arc::new(Link::in_stock());
+    let link = Arc::new(Link::spare());
     let (made, late, taken) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
     let first_deadline = thread::spawn(move || end_stage(&late, Stage::Preparing));
     let worker = thread::spawn(move || made.advance(Stage::Preparing, Stage::Ready));

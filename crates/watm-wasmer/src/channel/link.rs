@@ -15,7 +15,7 @@ use crate::channel::sync::{
     Waker, fence, lock,
 };
 use crate::channel::wakers::Wakers;
-use crate::error::{End, TransportError};
+use crate::error::{Outcome, TransportError};
 
 /// How close a connection is to its end. The level only ever rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,11 +49,11 @@ pub(crate) mod interest {
 #[repr(u8)]
 pub(crate) enum Stage {
     /// There is a connection to set up. This is the first stage, unless the instance is made for a
-    /// stock.
+    /// pool.
     SettingUp = 0,
-    /// The instance is made for a stock.
+    /// The instance is made for a pool.
     Preparing = 1,
-    /// The instance is in a stock and has unlimited time.
+    /// The instance is in a pool and has unlimited time.
     Ready = 2,
     /// The transport is set up. This stage is final.
     Established = 3,
@@ -170,7 +170,7 @@ pub(crate) struct Link {
     /// What the supervisor looks at while the worker does not sleep, if anything.
     guard: OnceLock<Weak<dyn Guarded>>,
     interrupt: Mutex<Option<Interrupt>>,
-    outcome: OnceLock<Result<End, TransportError>>,
+    outcome: OnceLock<Result<Outcome, TransportError>>,
     /// Something went wrong that the guest did not cause. It may have to be told.
     failed: AtomicBool,
     /// The connection has failed. The peers on its network side are reset in the end, so that none
@@ -180,6 +180,8 @@ pub(crate) struct Link {
     undelivered: AtomicBool,
     /// The guest has ended, and what it wrote is being delivered.
     guest_ended: AtomicBool,
+    /// The guest asked for a connection to the network, and none was made yet.
+    connecting: AtomicBool,
     /// Why the plain connection on the application's side broke.
     plain_lost: OnceLock<Errno>,
     finished: Mutex<bool>,
@@ -193,7 +195,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Creates the link of an instance that is made before it has a connection.
-    pub(crate) fn in_stock() -> Self {
+    pub(crate) fn spare() -> Self {
         Self {
             stage: AtomicU8::new(Stage::Preparing as u8),
             ..Self::default()
@@ -273,6 +275,17 @@ impl Link {
     /// How long the transport has to be set up, if that has begun.
     pub(crate) fn limit(&self) -> Option<Duration> {
         self.limit.get().map(|(_, limit)| *limit)
+    }
+
+    /// Notes that the guest asked for a connection to the network, or that it was made. One that
+    /// was not made leaves the note as it is.
+    pub(crate) fn set_connecting(&self, connecting: bool) {
+        self.connecting.store(connecting, Ordering::Relaxed);
+    }
+
+    /// Whether the guest waits for a connection to the network, or was refused one.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.connecting.load(Ordering::Relaxed)
     }
 
     /// Whether the connection lost its place to a later one during its set-up.
@@ -469,12 +482,12 @@ impl Link {
     }
 
     /// Records how the transport ended. The first call counts.
-    pub(crate) fn set_outcome(&self, outcome: Result<End, TransportError>) {
+    pub(crate) fn set_outcome(&self, outcome: Result<Outcome, TransportError>) {
         let _ = self.outcome.set(outcome);
     }
 
     /// How the transport ended, once it has ended.
-    pub(crate) fn outcome(&self) -> Option<&Result<End, TransportError>> {
+    pub(crate) fn outcome(&self) -> Option<&Result<Outcome, TransportError>> {
         self.outcome.get()
     }
 
@@ -484,7 +497,7 @@ impl Link {
     }
 
     /// How the transport and the delivery of its bytes ended, once the worker has finished.
-    pub(crate) fn final_outcome(&self) -> Option<Result<End, TransportError>> {
+    pub(crate) fn final_outcome(&self) -> Option<Result<Outcome, TransportError>> {
         match (self.outcome.get(), self.plain_lost()) {
             (Some(Ok(_)), Some(errno)) => Some(Err(TransportError::PlainLost { errno })),
             (Some(Ok(_)), None) if self.undelivered.load(Ordering::Acquire) => {
@@ -579,8 +592,8 @@ mod tests {
     #[test]
     fn an_end_without_all_its_bytes_is_no_good_end() {
         let link = Link::default();
-        link.set_outcome(Ok(End::Completed));
-        assert!(matches!(link.final_outcome(), Some(Ok(End::Completed))));
+        link.set_outcome(Ok(Outcome::Completed));
+        assert!(matches!(link.final_outcome(), Some(Ok(Outcome::Completed))));
         link.set_undelivered();
         assert!(matches!(
             link.final_outcome(),

@@ -71,8 +71,8 @@ fn times<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
     if let Some(timeout) = &settings.connect_timeout {
         builder = builder.connect_timeout(timeout.value.0);
     }
-    if let Some(timeout) = &settings.handshake_timeout {
-        builder = builder.handshake_timeout(timeout.value.0);
+    if let Some(timeout) = &settings.setup_timeout {
+        builder = builder.setup_timeout(timeout.value.0);
     }
     if let Some(grace) = &settings.close_grace {
         builder = builder.close_grace(grace.value.0);
@@ -96,11 +96,11 @@ fn limits<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
     if let Some(limit) = settings.descriptor_limit {
         builder = builder.descriptor_limit(count(limit));
     }
-    if let Some(stock) = settings.stock {
-        builder = builder.stock(count(stock));
+    if let Some(spares) = settings.spare_instances {
+        builder = builder.spare_instances(count(spares));
     }
-    if let Some(rate) = settings.stock_refill_rate {
-        builder = builder.stock_refill_rate(u32::try_from(rate).unwrap_or(u32::MAX));
+    if let Some(rate) = settings.spare_refill_rate {
+        builder = builder.spare_refill_rate(u32::try_from(rate).unwrap_or(u32::MAX));
     }
     #[cfg(feature = "aead")]
     if let Some(on) = settings.host_aead {

@@ -160,7 +160,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Option<Parsed<PositiveTime>>,
     /// Maximum time to set up a transport, including its handshake; "30s" by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) handshake_timeout: Option<Parsed<PositiveTime>>,
+    pub(super) setup_timeout: Option<Parsed<PositiveTime>>,
     /// Time that a transport has to end after a close; "3s" by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) close_grace: Option<Parsed<Time>>,
@@ -203,12 +203,12 @@ pub(super) struct Settings {
     #[serde(default, deserialize_with = "whole::<0, 1024, _>")]
     #[cfg_attr(test, schemars(range(min = 0, max = 1024)))]
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) stock: Option<u64>,
-    /// Maximum number of instances per second with which the stock is refilled; 200 by default.
+    pub(super) spare_instances: Option<u64>,
+    /// Maximum number of instances per second with which the pool is refilled; 200 by default.
     #[serde(default, deserialize_with = "whole::<1, 1_000_000, _>")]
     #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) stock_refill_rate: Option<u64>,
+    pub(super) spare_refill_rate: Option<u64>,
     /// Whether a module that asks for it may have the host encrypt for it; true by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) host_aead: Option<bool>,
@@ -232,7 +232,7 @@ macro_rules! each_setting {
             interface,
             mark,
             connect_timeout,
-            handshake_timeout,
+            setup_timeout,
             close_grace,
             drain_timeout,
             keepalive,
@@ -242,8 +242,8 @@ macro_rules! each_setting {
             handshake_limit,
             backlog,
             connection_limit,
-            stock,
-            stock_refill_rate,
+            spare_instances,
+            spare_refill_rate,
             host_aead,
             timing
         )

@@ -180,8 +180,18 @@ fn a_time_a_size_or_a_number_that_cannot_be_used_is_refused_with_what_can() {
         "descriptor_limit",
         "from 3 to 480, found 2",
     );
-    setting_refused("stock = 1025", 9, "stock", "from 0 to 1024, found 1025");
-    setting_refused("stock = 1.5", 9, "stock", "found a number with decimals");
+    setting_refused(
+        "spare_instances = 1025",
+        9,
+        "spare_instances",
+        "from 0 to 1024, found 1025",
+    );
+    setting_refused(
+        "spare_instances = 1.5",
+        9,
+        "spare_instances",
+        "found a number with decimals",
+    );
     setting_refused(
         "timing = 'yes'",
         10,
@@ -305,11 +315,11 @@ fn a_tunnel_replaces_defaults_as_a_whole() {
     );
     let config = parse(&toml).expect("a file");
     let tunnel = config.only().expect("a tunnel");
-    let expected = [("env", "C".to_owned()), ("stock", "3".to_owned())];
+    let expected = [("env", "C".to_owned()), ("spare_instances", "3".to_owned())];
     assert_eq!(tunnel.settings(), expected);
     let without = tunnel.clone().without("env").without("nothing");
-    assert_eq!(without.settings(), [("stock", "3".to_owned())]);
-    assert!(without.sets("stock") && !without.sets("env"));
+    assert_eq!(without.settings(), [("spare_instances", "3".to_owned())]);
+    assert!(without.sets("spare_instances") && !without.sets("env"));
 }
 
 #[test]

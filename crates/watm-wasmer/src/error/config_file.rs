@@ -91,7 +91,7 @@ impl ConfigFileError {
         self.place.position.map(|(_, column)| column)
     }
 
-    /// The key with the tables that it is in, such as `tunnel[0].settings.stock`. Empty if the
+    /// The key with the tables that it is in, such as `tunnel[0].settings.spare_instances`. Empty if the
     /// problem is about the file as a whole. Characters that would disturb a terminal are escaped.
     pub fn key(&self) -> &str {
         &self.place.key

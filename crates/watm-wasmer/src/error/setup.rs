@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use watm_abi::Excerpt;
 
-use super::TransportError;
+use super::{ConfigError, TransportError};
 use crate::net::address::AddressError;
 
 /// Why a connection could not be set up: what [`DialError`] and [`AcceptError`] have in common.
@@ -33,9 +33,12 @@ pub(crate) enum SetupError {
     /// The module could not be instantiated.
     #[error("{}", not_instantiated(_0))]
     Instantiate(String),
-    /// The set-up took too long, or the embedder gave up.
-    #[error("{}", timed_out(*after))]
-    TimedOut { after: Duration },
+    /// The set-up took too long. `connecting` says that there was no connection by then.
+    #[error("{}", timed_out(*after, *connecting))]
+    TimedOut { after: Duration, connecting: bool },
+    /// The settings of this connection alone cannot be used.
+    #[error(transparent)]
+    Config(ConfigError),
     /// More than `limit` handshakes were in progress, and this one was the oldest.
     #[error("its handshake was the oldest of more than {limit} in progress")]
     Displaced { limit: usize },
@@ -50,22 +53,32 @@ pub(crate) enum SetupError {
     Host(#[source] io::Error),
 }
 
-impl SetupError {
-    /// A word for the error that stays the same: see [`DialError::code`].
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Address { .. } => "address",
+/// The words for the errors of a set-up: those that all three types have, and what one has beside.
+macro_rules! code {
+    ($error:expr, $($own:pat => $word:expr),*) => {
+        match $error {
             Self::Resolve { .. } => "resolve",
             Self::Connect { .. } => "connect",
             Self::Denied { .. } => "denied",
             Self::Transport(error) => error.code(),
             Self::Instantiate(_) => "instantiate",
             Self::TimedOut { .. } => "timed-out",
+            Self::Host(_) => "host",
+            $($own => $word,)*
+        }
+    };
+}
+
+impl SetupError {
+    /// A word for the error that stays the same: see [`DialError::code`].
+    pub(crate) fn code(&self) -> &'static str {
+        code!(self,
+            Self::Address { .. } => "address",
+            Self::Config(error) => error.code(),
             Self::Displaced { .. } => "displaced",
             Self::GaveWay => "gave-way",
-            Self::Closed => "closed",
-            Self::Host(_) => "host",
-        }
+            Self::Closed => "closed"
+        )
     }
 }
 
@@ -110,13 +123,20 @@ pub enum DialError {
     /// limit allows.
     #[error("{}", not_instantiated(_0))]
     Instantiate(String),
-    /// The set-up took longer than the handshake timeout, or than
+    /// The set-up took longer than the set-up timeout, or than
     /// [`DialOptions::timeout`](crate::DialOptions::timeout).
-    #[error("{}", timed_out(*after))]
+    #[error("{}", timed_out(*after, *connecting))]
     TimedOut {
         /// The timeout.
         after: Duration,
+        /// Whether the network had not answered by then. Otherwise, the module was still in its
+        /// handshake, or busy.
+        connecting: bool,
     },
+    /// The settings of this dial alone ([`DialOptions::settings`](crate::DialOptions::settings))
+    /// cannot be used.
+    #[error(transparent)]
+    Config(ConfigError),
     /// A [`CancelToken`](crate::CancelToken) cancelled the dial.
     #[error("the dial was cancelled")]
     Cancelled,
@@ -162,11 +182,14 @@ pub enum AcceptError {
     /// limit allows.
     #[error("{}", not_instantiated(_0))]
     Instantiate(String),
-    /// The set-up took longer than the handshake timeout.
-    #[error("{}", timed_out(*after))]
+    /// The set-up took longer than the set-up timeout.
+    #[error("{}", timed_out(*after, *connecting))]
     TimedOut {
         /// The timeout.
         after: Duration,
+        /// Whether the network had not answered by then. Otherwise, the module was still in its
+        /// handshake, or busy.
+        connecting: bool,
     },
     /// The host failed: it had no thread, no descriptor or no address space left.
     #[error("the host could not set up the transport")]
@@ -188,13 +211,17 @@ fn not_instantiated(message: &str) -> String {
     format!("the module could not be instantiated: {}", Excerpt(message))
 }
 
-fn timed_out(after: Duration) -> String {
-    format!("the transport was not set up within {after:?}")
+fn timed_out(after: Duration, connecting: bool) -> String {
+    if connecting {
+        format!("no connection was made within {after:?}")
+    } else {
+        format!("the transport was not set up within {after:?}")
+    }
 }
 
 /// Converts a [`SetupError`] into a public error.
 macro_rules! conversions {
-    ($name:ident, $closed:expr, $address:expr) => {
+    ($name:ident, $closed:expr, $address:expr, $config:expr) => {
         impl From<SetupError> for $name {
             fn from(error: SetupError) -> Self {
                 match error {
@@ -204,7 +231,10 @@ macro_rules! conversions {
                     SetupError::Denied { address } => Self::Denied { address },
                     SetupError::Transport(error) => Self::Transport(error),
                     SetupError::Instantiate(message) => Self::Instantiate(message),
-                    SetupError::TimedOut { after } => Self::TimedOut { after },
+                    SetupError::TimedOut { after, connecting } => {
+                        Self::TimedOut { after, connecting }
+                    }
+                    SetupError::Config(error) => $config(error),
                     SetupError::Displaced { .. } | SetupError::GaveWay | SetupError::Closed => {
                         $closed
                     }
@@ -215,13 +245,19 @@ macro_rules! conversions {
     };
 }
 
-conversions!(DialError, Self::Cancelled, |address, source| {
-    Self::Address { address, source }
-});
-// A listener dials nothing that an application names.
-conversions!(AcceptError, Self::Closed, |_, source| {
-    Self::Host(io::Error::new(io::ErrorKind::InvalidInput, source))
-});
+conversions!(
+    DialError,
+    Self::Cancelled,
+    |address, source| Self::Address { address, source },
+    Self::Config
+);
+// A listener dials nothing that an application names, and its connections have no own settings.
+conversions!(
+    AcceptError,
+    Self::Closed,
+    |_, source| Self::Host(io::Error::new(io::ErrorKind::InvalidInput, source)),
+    |error: ConfigError| Self::Host(error.into())
+);
 
 impl DialError {
     /// The kind that the error has as an [`io::Error`].
@@ -231,6 +267,7 @@ impl DialError {
                 source.kind()
             }
             Self::Address { .. } => io::ErrorKind::InvalidInput,
+            Self::Config(error) => error.kind(),
             Self::Denied { .. } => io::ErrorKind::PermissionDenied,
             Self::Transport(error) => error.kind(),
             Self::TimedOut { .. } => io::ErrorKind::TimedOut,
@@ -242,19 +279,13 @@ impl DialError {
 
     /// A word for the error that stays the same in all releases, for programs and logs: `address`,
     /// `resolve`, `connect`, `denied`, `instantiate`, `timed-out`, `cancelled`, `host`, or that of
-    /// the [`TransportError`].
+    /// the [`ConfigError`] or the [`TransportError`].
     pub fn code(&self) -> &'static str {
-        match self {
+        code!(self,
             Self::Address { .. } => "address",
-            Self::Resolve { .. } => "resolve",
-            Self::Connect { .. } => "connect",
-            Self::Denied { .. } => "denied",
-            Self::Transport(error) => error.code(),
-            Self::Instantiate(_) => "instantiate",
-            Self::TimedOut { .. } => "timed-out",
-            Self::Cancelled => "cancelled",
-            Self::Host(_) => "host",
-        }
+            Self::Config(error) => error.code(),
+            Self::Cancelled => "cancelled"
+        )
     }
 }
 
@@ -276,15 +307,6 @@ impl AcceptError {
     /// A word for the error that stays the same in all releases, for programs and logs: `closed`,
     /// or as [`DialError::code`].
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Resolve { .. } => "resolve",
-            Self::Connect { .. } => "connect",
-            Self::Denied { .. } => "denied",
-            Self::Transport(error) => error.code(),
-            Self::Instantiate(_) => "instantiate",
-            Self::TimedOut { .. } => "timed-out",
-            Self::Host(_) => "host",
-        }
+        code!(self, Self::Closed => "closed")
     }
 }

@@ -12,19 +12,26 @@ use watm_abi::{Errno, GuestError};
 /// How a transport ended when nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum End {
+pub enum Outcome {
     /// `watm_start_v1` returned 0 because one side reached the end of its stream.
     Completed,
     /// The transport returned because the control pipe asked it to.
     Cancelled,
 }
 
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Outcome {
+    /// A word for it that stays the same in all releases: `completed` or `cancelled`.
+    pub fn code(self) -> &'static str {
+        match self {
             Self::Completed => "completed",
             Self::Cancelled => "cancelled",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
     }
 }
 

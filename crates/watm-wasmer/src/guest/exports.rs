@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use watm_abi::{Errno, GuestError, Role, decode_errno, decode_value, names};
 
 use crate::channel::link::{Level, Link};
-use crate::error::{End, SetupError, TransportError};
+use crate::error::{Outcome, SetupError, TransportError};
 use crate::guest::instance::{CallError, Instance};
 use crate::host::descriptor::Abort;
 
@@ -107,7 +107,7 @@ fn connect_target(guest: &mut Instance) -> Result<(), SetupError> {
 }
 
 /// Runs `watm_start_v1`, which lasts as long as the transport.
-pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<End, TransportError> {
+pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<Outcome, TransportError> {
     guest.host().begin_transport();
     let result = run_transport(guest, link);
     match (link.plain_lost(), result) {
@@ -119,19 +119,19 @@ pub(crate) fn start(guest: &mut Instance, link: &Link) -> Result<End, TransportE
     }
 }
 
-fn run_transport(guest: &mut Instance, link: &Link) -> Result<End, TransportError> {
+fn run_transport(guest: &mut Instance, link: &Link) -> Result<Outcome, TransportError> {
     match guest.call(names::START, None) {
         Ok(returned) => match decode_errno(returned) {
             Ok(()) => match guest.host().lost_connection() {
-                None => Ok(End::Completed),
+                None => Ok(Outcome::Completed),
                 Some(errno) => Err(TransportError::ConnectionLost { errno }),
             },
             Err(GuestError::Errno(Errno::Canceled)) if link.level() >= Level::Cancelled => {
-                Ok(End::Cancelled)
+                Ok(Outcome::Cancelled)
             }
             // The first modules return this at the end of any stream.
             Err(GuestError::Errno(Errno::Pipe)) if guest.host().has_ended_in_order() => {
-                Ok(End::Completed)
+                Ok(Outcome::Completed)
             }
             Err(error) => Err(TransportError::Failed {
                 function: names::START,

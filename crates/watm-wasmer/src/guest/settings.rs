@@ -25,7 +25,7 @@ pub(crate) struct Common {
     pub(crate) files: Vec<MemoryFile>,
     pub(crate) stdio: Stdio,
     pub(crate) outgoing: Outgoing,
-    pub(crate) handshake_timeout: Duration,
+    pub(crate) setup_timeout: Duration,
     pub(crate) close_grace: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) keepalive: Option<Duration>,
@@ -37,8 +37,8 @@ pub(crate) struct Common {
     pub(crate) timing: bool,
     pub(crate) call_hook: Option<Arc<dyn CallHook>>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
-    pub(crate) stock: usize,
-    pub(crate) stock_refill_rate: u32,
+    pub(crate) spare_instances: usize,
+    pub(crate) spare_refill_rate: u32,
 }
 
 impl Default for Common {
@@ -51,7 +51,7 @@ impl Default for Common {
             files: Vec::new(),
             stdio: Stdio::default(),
             outgoing: Outgoing::within(Duration::from_secs(10)),
-            handshake_timeout: Duration::from_secs(30),
+            setup_timeout: Duration::from_secs(30),
             close_grace: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(30),
             keepalive: Some(Duration::from_secs(60)),
@@ -63,8 +63,8 @@ impl Default for Common {
             timing: false,
             call_hook: None,
             observer: None,
-            stock: 0,
-            stock_refill_rate: 200,
+            spare_instances: 0,
+            spare_refill_rate: 200,
         }
     }
 }

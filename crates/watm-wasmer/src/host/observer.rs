@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use watm_abi::Role;
 
-use crate::error::{End, SetupError, TransportError};
+use crate::error::{Outcome, SetupError, TransportError};
 use crate::host::stats::ConnStats;
 
 /// Hears of the stages of each connection of a role: see [`Builder::observer`](crate::Builder::observer).
@@ -44,6 +44,14 @@ pub trait Observer: Send + Sync {
 impl<T: Observer + ?Sized> Observer for Arc<T> {
     fn observe(&self, connection: &ConnectionInfo, event: &Event<'_>) {
         (**self).observe(connection, event);
+    }
+}
+
+/// Both hear, one after the other.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&self, connection: &ConnectionInfo, event: &Event<'_>) {
+        self.0.observe(connection, event);
+        self.1.observe(connection, event);
     }
 }
 
@@ -104,7 +112,7 @@ pub enum Event<'a> {
     #[non_exhaustive]
     Ended {
         /// How the transport ended, or how it failed.
-        result: &'a Result<End, TransportError>,
+        result: &'a Result<Outcome, TransportError>,
         /// What it has moved.
         stats: ConnStats,
         /// The time since the connection began.
@@ -170,7 +178,7 @@ impl Teller {
         });
     }
 
-    pub(crate) fn ended(&self, result: &Result<End, TransportError>, stats: ConnStats) {
+    pub(crate) fn ended(&self, result: &Result<Outcome, TransportError>, stats: ConnStats) {
         let after = self.begun.elapsed();
         self.tell(&Event::Ended {
             result,

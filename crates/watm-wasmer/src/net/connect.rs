@@ -30,7 +30,7 @@ use crate::threads::unpark;
 /// chose the address. It is not called for an address of the module that no entry of the policy
 /// could allow. A hook that connects by itself is responsible for the addresses behind a name.
 ///
-/// The hook runs on the worker thread of the connection and may block there; the handshake timeout
+/// The hook runs on the worker thread of the connection and may block there; the set-up timeout
 /// applies all the same. If it panics, only that connection fails. The thread blocks the signals of
 /// the application, and a process that is started there inherits this.
 pub trait DialHook: Send + Sync {
@@ -594,9 +594,13 @@ impl Outgoing {
             Some(hook) => hook.dial(&attempt),
             None => attempt.connect(),
         });
+        link.set_connecting(true);
         // What a remote takes to answer is no delay of a client.
         let paused = link.pause_handshake();
         let dialled = std::panic::catch_unwind(call);
+        if matches!(dialled, Ok(Ok(_))) {
+            link.set_connecting(false);
+        }
         if paused {
             link.resume_handshake();
         }

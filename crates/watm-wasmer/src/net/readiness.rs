@@ -7,7 +7,9 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use socket2::SockRef;
 
@@ -46,6 +48,13 @@ impl Readiness {
     /// Another descriptor of the end that event loops watch.
     pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
         Ok(self.watched.try_clone()?.into())
+    }
+}
+
+/// Whoever is waited for has something to read.
+impl Wake for Readiness {
+    fn wake(self: Arc<Self>) {
+        self.set_ready(Way::Read);
     }
 }
 

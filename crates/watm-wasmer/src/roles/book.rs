@@ -12,7 +12,7 @@ use crate::channel::link::Traffic;
 use crate::channel::supervisor;
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
-use crate::error::{End, TransportError, copy_of};
+use crate::error::{Outcome, TransportError, copy_of};
 use crate::host::stats::ConnStats;
 use crate::worker::MARGIN;
 
@@ -164,7 +164,7 @@ impl Book {
         let ending = match link.final_outcome() {
             _ if !link.is_established() => Ending::Refused,
             // It had come to its own end before it was cut off.
-            Some(Ok(End::Completed)) => Ending::Completed,
+            Some(Ok(Outcome::Completed)) => Ending::Completed,
             _ if cutting => Ending::Cut,
             Some(Ok(_)) => Ending::Completed,
             Some(Err(error)) => Ending::Failed(error),

@@ -30,7 +30,7 @@ use crate::worker::Workers;
 /// overflow.
 pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Maximum number of instances that are kept ready.
-const STOCK_LIMIT: usize = 1024;
+const SPARE_LIMIT: usize = 1024;
 
 /// The pauses that the system accepts before it probes a peer.
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32400);
@@ -125,74 +125,78 @@ impl<R> Builder<R> {
 
     /// Checks all settings together.
     pub(crate) fn check(&self) -> Result<Arc<Settings>, ConfigError> {
-        let settings = &self.settings;
-        let invalid = |setting, message: &str| ConfigError::Invalid {
-            setting,
-            message: message.into(),
-        };
-        if !settings.module.has_role(self.role) {
-            return Err(missing_role(self.role, settings.module.roles()));
-        }
-        if settings
-            .keepalive
-            .is_some_and(|idle| !KEEPALIVE.contains(&idle))
-        {
-            return Err(invalid(
-                "keepalive",
-                "it must be from one second to nine hours",
-            ));
-        }
-        let arguments = Arguments::new(settings.module.name(), &settings.args, &settings.envs)?;
-        let in_memory = preopens::check(
-            &settings.directories,
-            &settings.files,
-            settings.config.as_ref(),
-        )?;
-        if settings.memory_limit < PAGE {
-            return Err(invalid(
-                "memory_limit",
-                "it must be at least one page of 65536 bytes",
-            ));
-        }
-        if !(3..=480).contains(&settings.descriptor_limit) {
-            return Err(invalid("descriptor_limit", "it must be from 3 to 480"));
-        }
-        let counts = [
-            ("handshake_limit", settings.handshake_limit),
-            ("backlog", settings.backlog),
-            ("connection_limit", settings.connection_limit),
-            ("stock_refill_rate", settings.stock_refill_rate as usize),
-        ];
-        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(invalid(setting, "it must be at least 1"));
-        }
-        if settings.stock > STOCK_LIMIT {
-            return Err(invalid("stock", "it must be at most 1024"));
-        }
-        let timeouts = [
-            ("connect_timeout", settings.outgoing.timeout),
-            ("handshake_timeout", settings.handshake_timeout),
-        ];
-        if let Some((setting, _)) = timeouts.into_iter().find(|(_, time)| time.is_zero()) {
-            return Err(invalid(setting, "it must not be 0"));
-        }
-        Ok(self.checked(arguments, in_memory))
+        check(&self.settings, self.role)
     }
+}
 
-    /// The settings with what was built from them.
-    fn checked(&self, arguments: Arguments, in_memory: InMemory) -> Arc<Settings> {
-        let mut settings = self.settings.clone();
-        settings.arguments = Arc::new(arguments);
-        settings.in_memory = Arc::new(in_memory);
-        let common = &mut settings.common;
-        for duration in [
-            &mut common.outgoing.timeout,
-            &mut common.handshake_timeout,
-            &mut common.close_grace,
-            &mut common.drain_timeout,
-        ] {
-            *duration = (*duration).min(LONGEST);
-        }
-        Arc::new(settings)
+/// Checks all settings of a role together.
+pub(super) fn check(settings: &Settings, role: Role) -> Result<Arc<Settings>, ConfigError> {
+    let invalid = |setting, message: &str| ConfigError::Invalid {
+        setting,
+        message: message.into(),
+    };
+    if !settings.module.has_role(role) {
+        return Err(missing_role(role, settings.module.roles()));
     }
+    if settings
+        .keepalive
+        .is_some_and(|idle| !KEEPALIVE.contains(&idle))
+    {
+        return Err(invalid(
+            "keepalive",
+            "it must be from one second to nine hours",
+        ));
+    }
+    let arguments = Arguments::new(settings.module.name(), &settings.args, &settings.envs)?;
+    let in_memory = preopens::check(
+        &settings.directories,
+        &settings.files,
+        settings.config.as_ref(),
+    )?;
+    if settings.memory_limit < PAGE {
+        return Err(invalid(
+            "memory_limit",
+            "it must be at least one page of 65536 bytes",
+        ));
+    }
+    if !(3..=480).contains(&settings.descriptor_limit) {
+        return Err(invalid("descriptor_limit", "it must be from 3 to 480"));
+    }
+    let counts = [
+        ("handshake_limit", settings.handshake_limit),
+        ("backlog", settings.backlog),
+        ("connection_limit", settings.connection_limit),
+        ("spare_refill_rate", settings.spare_refill_rate as usize),
+    ];
+    if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+        return Err(invalid(setting, "it must be at least 1"));
+    }
+    if settings.spare_instances > SPARE_LIMIT {
+        return Err(invalid("spare_instances", "it must be at most 1024"));
+    }
+    let timeouts = [
+        ("connect_timeout", settings.outgoing.timeout),
+        ("setup_timeout", settings.setup_timeout),
+    ];
+    if let Some((setting, _)) = timeouts.into_iter().find(|(_, time)| time.is_zero()) {
+        return Err(invalid(setting, "it must not be 0"));
+    }
+    Ok(checked(settings, arguments, in_memory))
+}
+
+/// The settings with what was built from them.
+fn checked(settings: &Settings, arguments: Arguments, in_memory: InMemory) -> Arc<Settings> {
+    let mut settings = settings.clone();
+    settings.arguments = Arc::new(arguments);
+    settings.in_memory = Arc::new(in_memory);
+    let common = &mut settings.common;
+    for duration in [
+        &mut common.outgoing.timeout,
+        &mut common.setup_timeout,
+        &mut common.close_grace,
+        &mut common.drain_timeout,
+    ] {
+        *duration = (*duration).min(LONGEST);
+    }
+    Arc::new(settings)
 }

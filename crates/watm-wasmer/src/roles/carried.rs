@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::link::Link;
 use crate::channel::supervisor;
-use crate::error::{End, SetupError, TransportError};
+use crate::error::{Outcome, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::host::Ends;
 use crate::host::stats::ConnStats;
@@ -78,7 +78,7 @@ impl Carried {
     ///
     /// A plain connection that does not close after the end of the transport has the drain timeout
     /// for that, so that it can send and read on; what it still sends is thrown away.
-    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<End, TransportError>> {
+    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Outcome, TransportError>> {
         wait_for_end(&self.link, timeout)
     }
 
@@ -88,12 +88,12 @@ impl Carried {
     /// # Errors
     ///
     /// How the transport failed.
-    pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+    pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<Result<Outcome, TransportError>> {
         poll_end(&self.link, cx)
     }
 
     /// How the transport ended, if it has. What it wrote may still be on its way.
-    pub fn outcome(&self) -> Option<Result<End, TransportError>> {
+    pub fn outcome(&self) -> Option<Result<Outcome, TransportError>> {
         self.link.outcome().cloned()
     }
 
@@ -121,7 +121,7 @@ impl Carried {
     ///
     /// How the transport failed, if it did: [`TransportError::Interrupted`] if it had to be
     /// interrupted.
-    pub fn close(&self) -> Result<End, TransportError> {
+    pub fn close(&self) -> Result<Outcome, TransportError> {
         self.abort();
         wait_ended(&self.link, self.grace)
     }
@@ -156,9 +156,8 @@ pub(super) fn begin<E: From<SetupError>>(
     ends: Ends,
     own: Own,
 ) -> Pending<Carried, E> {
-    let grace = workers.current().close_grace;
-    Pending::begin(workers, own, |link| {
-        let link = Arc::clone(link);
+    Pending::begin(workers, own, |link, settings| {
+        let (link, grace) = (Arc::clone(link), settings.close_grace);
         let make = move |established| Carried {
             link,
             established,

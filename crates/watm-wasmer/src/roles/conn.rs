@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::channel::link::{Level, Link};
 use crate::channel::pipe::{ApplicationEnd, Patience, Signal, or_would_block, pipe};
 use crate::channel::supervisor;
-use crate::error::{End, SetupError, TransportError};
+use crate::error::{Outcome, SetupError, TransportError};
 use crate::guest::exports::Established;
 use crate::host::stats::ConnStats;
 use crate::host::{Ends, Internal};
@@ -181,7 +181,7 @@ impl Conn {
     /// How the transport failed, if it did: [`TransportError::Interrupted`] if it had to be
     /// interrupted, [`TransportError::Undelivered`] if it ended but its bytes could not be
     /// delivered.
-    pub fn close(&self) -> Result<End, TransportError> {
+    pub fn close(&self) -> Result<Outcome, TransportError> {
         self.begin_close();
         wait_ended(&self.link, self.grace)
     }
@@ -205,12 +205,12 @@ impl Conn {
     ///
     /// A program that ends right after a transfer waits here, since bytes that a slow peer has not
     /// taken yet would end with it.
-    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<End, TransportError>> {
+    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Outcome, TransportError>> {
         wait_for_end(&self.link, timeout)
     }
 
     /// How the transport ended, if it has. What it wrote may still be on its way.
-    pub fn outcome(&self) -> Option<Result<End, TransportError>> {
+    pub fn outcome(&self) -> Option<Result<Outcome, TransportError>> {
         self.link.outcome().cloned()
     }
 
@@ -285,7 +285,7 @@ impl Conn {
     /// # Errors
     ///
     /// As [`Conn::close`].
-    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<Outcome, TransportError>> {
         self.begin_close();
         self.poll_wait(cx)
     }
@@ -296,7 +296,7 @@ impl Conn {
     /// # Errors
     ///
     /// How the transport failed.
-    pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+    pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<Result<Outcome, TransportError>> {
         poll_end(&self.link, cx)
     }
 
@@ -461,8 +461,8 @@ pub(super) fn begin<E: From<SetupError>>(
     incoming: Option<Stream>,
     own: Own,
 ) -> Pending<Conn, E> {
-    let grace = workers.current().close_grace;
-    Pending::begin(workers, own, |link| {
+    Pending::begin(workers, own, |link, settings| {
+        let grace = settings.close_grace;
         let (end, internal) = pipe(Arc::clone(link));
         let link = Arc::clone(link);
         let ends = Ends {
@@ -480,7 +480,7 @@ pub(super) fn begin<E: From<SetupError>>(
 pub(super) fn wait_for_end(
     link: &Link,
     timeout: Option<Duration>,
-) -> Option<Result<End, TransportError>> {
+) -> Option<Result<Outcome, TransportError>> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if link.wait_finished(deadline) {
         link.final_outcome()
@@ -490,7 +490,7 @@ pub(super) fn wait_for_end(
 }
 
 /// Is pending until a worker has ended by itself.
-pub(super) fn poll_end(link: &Link, cx: &mut Context<'_>) -> Poll<Result<End, TransportError>> {
+pub(super) fn poll_end(link: &Link, cx: &mut Context<'_>) -> Poll<Result<Outcome, TransportError>> {
     if !link.is_finished() {
         link.tasks.add_polled(cx.waker());
         if !link.is_finished() {
@@ -502,7 +502,7 @@ pub(super) fn poll_end(link: &Link, cx: &mut Context<'_>) -> Poll<Result<End, Tr
 }
 
 /// Waits until a worker that was told to end within `grace` has done so.
-pub(super) fn wait_ended(link: &Link, grace: Duration) -> Result<End, TransportError> {
+pub(super) fn wait_ended(link: &Link, grace: Duration) -> Result<Outcome, TransportError> {
     // The supervisor stops the guest at the end of the grace period; what is longer than this can
     // only be the system's (a name being resolved), and the worker ends by itself after it.
     link.wait_finished(Some(Instant::now() + grace + MARGIN));

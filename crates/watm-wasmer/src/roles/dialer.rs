@@ -1,6 +1,7 @@
 //! Dialers: the application chooses the address, or the module does.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use watm_abi::Role;
@@ -15,6 +16,7 @@ use crate::roles::builder::{Builder, LONGEST};
 use crate::roles::carried::{self, Carried};
 use crate::roles::conn::{self, Conn};
 use crate::roles::pending::{CancelToken, Own, Pending};
+use crate::roles::settings::Settings;
 use crate::worker::Workers;
 
 /// Options of a single dial, in place of those of its dialer.
@@ -30,7 +32,33 @@ impl DialOptions {
         Self::default()
     }
 
-    /// Sets the contents of `/conf/watm.cfg` for this connection alone.
+    /// Sets all settings for this connection alone, in place of those of the dialer: configuration,
+    /// arguments, files, policy, timeouts and the others. What belongs to a dialer and not to a
+    /// connection, which is the pool of spare instances, has no effect.
+    ///
+    /// Settings that cannot be used are [`DialError::Config`]. The connection makes an instance of
+    /// its own.
+    ///
+    /// ```no_run
+    /// use watm_wasmer::{DialOptions, Dialer, Settings, TransportModule};
+    ///
+    /// let module = TransportModule::from_file("plain.wasm")?;
+    /// let common = Settings::new().env("LANG", "C");
+    /// let dialer = Dialer::builder(&module).settings(&common).build()?;
+    /// for user in ["anna", "bert"] {
+    ///     let own = common.clone().arg("--user").arg(user).config(*b"key");
+    ///     let options = DialOptions::new().settings(&own);
+    ///     dialer.dial_with("192.0.2.1:443", options)?.close()?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn settings(mut self, settings: &Settings) -> Self {
+        self.own.settings = Some(Arc::new(settings.0.clone()));
+        self
+    }
+
+    /// Sets the contents of `/conf/watm.cfg` for this connection alone, also in place of what
+    /// [`DialOptions::settings`] says.
     pub fn config(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.own.config = Some(bytes.into().into());
         self
@@ -43,7 +71,7 @@ impl DialOptions {
     }
 
     /// Sets the maximum time for the whole set-up of this connection, in place of
-    /// [`Builder::handshake_timeout`]. Zero fails at once.
+    /// [`Builder::setup_timeout`]. Zero fails at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.own.timeout = Some(timeout.min(LONGEST));
         self

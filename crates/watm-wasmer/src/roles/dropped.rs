@@ -46,6 +46,14 @@ pub(crate) fn add(link: &Arc<Link>) {
     dropped.links.push(Arc::downgrade(link));
 }
 
+/// The dropped connections that have not ended. Those that are dropped later do not count, or whoever
+/// waits for them might never be done.
+pub(super) fn under_way() -> Vec<Weak<Link>> {
+    let mut dropped = lock(&DROPPED);
+    dropped.forget_ended();
+    dropped.links.clone()
+}
+
 /// Waits until all connections that were dropped have delivered what was written to them and have
 /// ended, up to `timeout`. Returns how many are left.
 ///
@@ -55,7 +63,7 @@ pub(crate) fn add(link: &Arc<Link>) {
 /// ([`Builder::close_grace`](crate::Builder::close_grace)) and half a second.
 /// [`Conn::close`](crate::Conn::close) waits for one connection and says how it ended, which this
 /// cannot. A [`Carried`](crate::Carried) that was dropped is waited for too; it takes as long as
-/// both of its sides like.
+/// both of its sides like. Dials that were given up count until they have closed what they opened.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -67,14 +75,8 @@ pub(crate) fn add(link: &Arc<Link>) {
 /// ```
 pub fn drain(timeout: Duration) -> usize {
     let deadline = Instant::now().checked_add(timeout);
-    // Connections that are dropped from now on do not count, or this call might never return.
-    let links = {
-        let mut dropped = lock(&DROPPED);
-        dropped.forget_ended();
-        dropped.links.clone()
-    };
     let mut left = 0;
-    for link in links {
+    for link in under_way() {
         if let Some(link) = link.upgrade()
             && !link.wait_finished(deadline)
         {

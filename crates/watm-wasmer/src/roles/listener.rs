@@ -285,7 +285,7 @@ impl Listener {
     /// those that are set up, and [`AcceptError::Closed`] when no more can come.
     pub fn stop_accepting(&self) {
         lock(&self.accept_loop).close();
-        self.shared.workers.close_stock();
+        self.shared.workers.close_pool();
         lock(&self.shared.queue).stopped = true;
         self.shared.tell_all();
     }
@@ -418,7 +418,7 @@ impl Accepting for Unwrap {
             Ok(stream) => stream,
             Err(error) => return log::error!("client {peer} was dropped: {error}"),
         };
-        let worker = shared.workers.next(None);
+        let worker = shared.workers.next(None, None);
         let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
         let number = shared.book.open(&link, peer);

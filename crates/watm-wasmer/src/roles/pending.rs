@@ -2,25 +2,31 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::channel::link::{Link, Stage};
+use crate::channel::pipe::{Signal, Way};
 use crate::channel::sync::lock;
-use crate::error::SetupError;
+use crate::error::{ConfigError, SetupError};
 use crate::guest::exports::Established;
+use crate::guest::settings::{Common, Settings};
 use crate::host::Ends;
-use crate::roles::dropped;
+use crate::net::readiness::Readiness;
+use crate::roles::{builder, dropped};
 use crate::worker::Workers;
 use crate::worker::set_up::SetUp;
 
 /// A connection that is being set up: a [`Conn`](crate::Conn) or a [`Carried`](crate::Carried).
 ///
 /// It is a future, which any executor can run: the thread of the transport wakes the task. Or
-/// [`Pending::wait`] blocks. The set-up goes on whether or not anybody waits. Dropping this value
-/// gives the connection up.
+/// [`Pending::wait`] blocks. Event loops watch [`Pending::readiness`] and call
+/// [`Pending::try_wait`]; the feature `mio` makes it an event source. The set-up goes on whether or
+/// not anybody waits. Dropping this value gives the connection up.
 ///
 /// ```no_run
 /// use watm_wasmer::{DialOptions, Dialer, TransportModule};
@@ -38,6 +44,8 @@ pub struct Pending<T, E> {
     /// Nothing once the result was given out.
     state: Option<State<T>>,
     explain: fn(SetupError) -> E,
+    /// What event loops watch, if one asked for it.
+    signal: Option<Arc<Readiness>>,
 }
 
 enum State<T> {
@@ -55,17 +63,18 @@ type Make<T> = Box<dyn FnOnce(Established) -> T + Send>;
 /// What a single connection may have in place of what its role has.
 #[derive(Clone, Default)]
 pub(super) struct Own {
+    pub(super) settings: Option<Arc<Common>>,
     pub(super) config: Option<Arc<[u8]>>,
     pub(super) timeout: Option<Duration>,
     pub(super) cancel: Option<CancelToken>,
 }
 
 impl<T, E> Pending<T, E> {
-    /// Begins to set up a connection with these ends.
+    /// Begins to set up a connection with these ends, which depend on its link and its settings.
     pub(super) fn begin(
         workers: &Workers,
         own: Own,
-        ends: impl FnOnce(&Arc<Link>) -> (Ends, Make<T>),
+        ends: impl FnOnce(&Arc<Link>, &Settings) -> (Ends, Make<T>),
     ) -> Self
     where
         E: From<SetupError>,
@@ -73,9 +82,14 @@ impl<T, E> Pending<T, E> {
         if own.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
             return Self::failed(SetupError::Closed);
         }
-        let worker = workers.next(own.config).within(own.timeout);
+        let settings = own.settings.map(|common| own_settings(workers, &common));
+        let settings = match settings.transpose() {
+            Ok(settings) => settings,
+            Err(error) => return Self::failed(SetupError::Config(error)),
+        };
+        let worker = workers.next(settings, own.config).within(own.timeout);
         let link = Arc::clone(worker.link());
-        let (ends, make) = ends(&link);
+        let (ends, make) = ends(&link, worker.settings());
         let begun = worker.begin(ends);
         if let Some(cancel) = own.cancel {
             cancel.watch(&link);
@@ -101,6 +115,7 @@ impl<T, E> Pending<T, E> {
         Self {
             state: Some(state),
             explain: E::from,
+            signal: None,
         }
     }
 
@@ -112,19 +127,109 @@ impl<T, E> Pending<T, E> {
     ///
     /// # Panics
     ///
-    /// If it was polled before and has already returned its result.
+    /// If it has already returned its result.
     pub fn wait(mut self) -> Result<T, E> {
-        let result = match self.state.take().expect("the result was returned before") {
-            State::UnderWay { set_up, make } => set_up.wait().map(make),
-            State::Failed(error) => Err(error),
+        self.result(|set_up| Some(set_up.wait()))
+            .expect("it has waited")
+    }
+
+    /// Returns the connection if it is set up, or why it could not be; `None` as long as the set-up
+    /// goes on. Never waits.
+    ///
+    /// # Panics
+    ///
+    /// If it has already returned its result.
+    pub fn try_wait(&mut self) -> Option<Result<T, E>> {
+        let result = self.result(SetUp::result);
+        if result.is_some() {
+            return result;
+        }
+        // What woke the loop was something else.
+        self.arm();
+        self.result(SetUp::result)
+    }
+
+    /// A descriptor for event loops, such as epoll or poll: it becomes readable when
+    /// [`Pending::try_wait`] has a result. There is nothing to read from it.
+    ///
+    /// The first call takes two descriptors, and each takes one for what it returns. Without a call,
+    /// nothing is paid.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, if it has no descriptors left.
+    ///
+    /// ```no_run
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    /// use watm_wasmer::{DialOptions, Dialer, TransportModule};
+    ///
+    /// let module = TransportModule::from_file("plain.wasm")?;
+    /// let dialer = Dialer::builder(&module).build()?;
+    /// let mut dial = dialer.begin("192.0.2.1:443", DialOptions::new());
+    /// let ready = dial.readiness()?;
+    /// let conn = loop {
+    ///     if let Some(result) = dial.try_wait() {
+    ///         break result?;
+    ///     }
+    ///     poll(&mut [PollFd::new(&ready, PollFlags::IN)], None)?;
+    /// };
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn readiness(&mut self) -> io::Result<OwnedFd> {
+        self.signal()?.descriptor()
+    }
+
+    pub(super) fn signal(&mut self) -> io::Result<&Readiness> {
+        if self.signal.is_none() {
+            self.signal = Some(Arc::new(Readiness::new()?));
+            self.arm();
+        }
+        Ok(self.signal.as_ref().expect("it was just made"))
+    }
+
+    /// Has the event loop told once, when there may be a result.
+    fn arm(&mut self) {
+        let under_way = match &mut self.state {
+            Some(State::UnderWay { set_up, .. }) => Some(set_up),
+            _ => None,
         };
-        result.map_err(self.explain)
+        if let (Some(signal), Some(set_up)) = (&self.signal, under_way) {
+            signal.set_blocked(Way::Read);
+            set_up.watch(&Waker::from(Arc::clone(signal)));
+        }
+    }
+
+    /// Gives the result out, if `look` finds one.
+    fn result(
+        &mut self,
+        look: impl FnOnce(&mut SetUp) -> Option<Result<Established, SetupError>>,
+    ) -> Option<Result<T, E>> {
+        let state = self.state.take();
+        let result = match state.expect("the result was returned before") {
+            State::Failed(error) => Err(error),
+            State::UnderWay { mut set_up, make } => match look(&mut set_up) {
+                None => {
+                    self.state = Some(State::UnderWay { set_up, make });
+                    return None;
+                }
+                Some(Ok(established)) => Ok(make(established)),
+                Some(Err(error)) => {
+                    // The worker may be in a call of the system.
+                    dropped::add(set_up.link());
+                    Err(error)
+                }
+            },
+        };
+        Some(result.map_err(self.explain))
     }
 
     /// Lets the set-up go on, though nobody waits for it; its result is lost.
     pub(super) fn detach(mut self) -> Result<(), SetupError> {
         match self.state.take() {
-            Some(State::UnderWay { set_up, .. }) => dropped::add(&set_up.detach()),
+            Some(State::UnderWay { set_up, .. }) => {
+                dropped::add(set_up.link());
+                set_up.detach();
+            }
             Some(State::Failed(error)) => return Err(error),
             None => {}
         }
@@ -147,30 +252,44 @@ impl<T, E> Pending<T, E> {
         Pending {
             state,
             explain: self.explain,
+            signal: self.signal.take(),
         }
     }
+}
+
+/// The settings of one connection alone, for what a role is used for.
+fn own_settings(workers: &Workers, common: &Common) -> Result<Arc<Settings>, ConfigError> {
+    let settings = Settings {
+        common: common.clone(),
+        ..Settings::clone(&workers.current())
+    };
+    builder::check(&settings, workers.role())
 }
 
 impl<T, E> Future for Pending<T, E> {
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { state, explain } = self.get_mut();
-        let result = match state.take().expect("polled after its result was returned") {
-            State::Failed(error) => Err(error),
-            State::UnderWay { mut set_up, make } => match set_up.poll(cx.waker()) {
-                Poll::Ready(result) => result.map(make),
-                Poll::Pending => {
-                    *state = Some(State::UnderWay { set_up, make });
-                    return Poll::Pending;
-                }
-            },
+        let look = |set_up: &mut SetUp| match set_up.poll(cx.waker()) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
         };
-        Poll::Ready(result.map_err(explain))
+        self.get_mut()
+            .result(look)
+            .map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl<T, E> Unpin for Pending<T, E> {}
+
+impl<T, E> Drop for Pending<T, E> {
+    fn drop(&mut self) {
+        if let Some(State::UnderWay { set_up, .. }) = self.state.take() {
+            // It ends soon, but not at once.
+            dropped::add(set_up.link());
+        }
+    }
+}
 
 impl<T, E> fmt::Debug for Pending<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -273,7 +273,7 @@ impl ServerHandle {
     /// Stops listening. Open connections continue, including those that are being set up.
     pub fn stop_accepting(&self) {
         lock(&self.accept_loop).close();
-        self.shared.workers.close_stock();
+        self.shared.workers.close_pool();
         self.shared.book.close();
     }
 
@@ -400,7 +400,7 @@ impl Accepting for Serve {
             Ok(stream) => stream,
             Err(error) => return shared.dropped(peer, &error),
         };
-        let worker = shared.workers.next(None);
+        let worker = shared.workers.next(None, None);
         let link = Arc::clone(worker.link());
         let number = shared.book.open(&link, peer);
         shared.handshakes.add(number, &link);
@@ -494,7 +494,7 @@ impl Builder<Listener> {
     /// `target`.
     ///
     /// The target is connected to once the handshake of the module is done, within the connect
-    /// timeout. That counts towards the handshake timeout. The dial hook is not asked, nor is the
+    /// timeout. That counts towards the set-up timeout. The dial hook is not asked, nor is the
     /// policy: nothing of the module chooses this address. Until it is connected, the module finds
     /// nothing to read on its internal descriptor; a write before connects at once.
     pub fn forward_to(self, target: impl Into<Target>) -> Builder<Server> {

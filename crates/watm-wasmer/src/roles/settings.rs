@@ -142,8 +142,8 @@ macro_rules! setters {
 
         /// Sets the maximum time for the whole set-up of a transport: instantiating the module,
         /// connecting, and the handshake; 30 seconds by default.
-        pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-            self.common().handshake_timeout = timeout;
+        pub fn setup_timeout(mut self, timeout: Duration) -> Self {
+            self.common().setup_timeout = timeout;
             self
         }
 
@@ -205,15 +205,15 @@ macro_rules! setters {
         /// about as much as an idle connection: memory, a thread and two descriptors. A connection
         /// makes its own instance if none is ready, or if it has its own configuration
         /// ([`crate::DialOptions::config`]).
-        pub fn stock(mut self, instances: usize) -> Self {
-            self.common().stock = instances;
+        pub fn spare_instances(mut self, instances: usize) -> Self {
+            self.common().spare_instances = instances;
             self
         }
 
-        /// Sets the maximum number of instances per second with which the stock is refilled, one after
+        /// Sets the maximum number of instances per second with which the pool is refilled, one after
         /// the other; 200 by default, at least 1.
-        pub fn stock_refill_rate(mut self, per_second: u32) -> Self {
-            self.common().stock_refill_rate = per_second;
+        pub fn spare_refill_rate(mut self, per_second: u32) -> Self {
+            self.common().spare_refill_rate = per_second;
             self
         }
 
@@ -287,7 +287,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("policy", &self.0.outgoing.policy)
             .field("connect_timeout", &self.0.outgoing.timeout)
-            .field("handshake_timeout", &self.0.handshake_timeout)
+            .field("setup_timeout", &self.0.setup_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Connections and listeners as event sources of mio.
+//! Connections, also those that are being set up, and listeners as event sources of mio.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,12 +9,13 @@ use mio::{Interest, Registry, Token};
 
 use crate::roles::conn::Conn;
 use crate::roles::listener::Listener;
+use crate::roles::pending::Pending;
 
 /// Implements [`Source`] with the descriptor of a value's readiness.
 macro_rules! sources {
-    ($($name:ident: $what:literal),*) => {$(
+    ($($name:ident $(<$($of:ident),*>)?: $what:literal),*) => {$(
         #[doc = $what]
-        impl Source for $name {
+        impl $(<$($of),*>)? Source for $name $(<$($of),*>)? {
             fn register(
                 &mut self,
                 registry: &Registry,
@@ -46,5 +47,6 @@ macro_rules! sources {
 sources! {
     Conn: "The connection must not block: see [`Conn::set_nonblocking`]. As with a socket, an event \
            comes once; go on until [`io::ErrorKind::WouldBlock`].",
+    Pending<T, E>: "It becomes readable when [`Pending::try_wait`] has a result.",
     Listener: "It is readable: call [`Listener::try_accept`] until it returns nothing."
 }

@@ -9,10 +9,10 @@ mod futures_io;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,13 +21,16 @@ use futures_core::Stream as Items;
 
 use crate::channel::link::Link;
 use crate::channel::wakers::{Key, Wakers};
-use crate::error::{AcceptError, DialError, End, TransportError};
+use crate::error::{AcceptError, DialError, Outcome, TransportError};
+use crate::host::stats::ConnStats;
 use crate::net::stream::Stream;
 use crate::net::target::Target;
-use crate::roles::book::Book;
+use crate::roles::book::{Book, OpenConnection, ServerStats};
 use crate::roles::carried::Carried;
 use crate::roles::conn::Conn;
 use crate::roles::dialer::{DialOptions, Dialer, FixedDialer};
+use crate::roles::dropped;
+use crate::roles::halves::{ReadHalf, ReuniteError, WriteHalf};
 use crate::roles::listener::{Acceptor, Listener};
 use crate::roles::pending::Pending;
 use crate::roles::server::ServerHandle;
@@ -71,7 +74,7 @@ async fn until_finished(links: &[Arc<Link>]) {
     }
 }
 
-async fn until_ended(link: &Arc<Link>) -> Result<End, TransportError> {
+async fn until_ended(link: &Arc<Link>) -> Result<Outcome, TransportError> {
     until_finished(std::slice::from_ref(link)).await;
     let outcome = link.final_outcome();
     outcome.unwrap_or(Err(TransportError::Interrupted))
@@ -83,39 +86,92 @@ async fn until_ended(link: &Arc<Link>) -> Result<End, TransportError> {
 /// Reads and writes are cancel-safe: a future that is dropped has moved nothing. Shutting down ends
 /// writing, as on a TCP stream; [`AsyncConn::close`] waits until all is delivered. A connection that
 /// is dropped delivers in the background, as a [`Conn`] does.
-///
-/// It dereferences to the connection for its addresses, numbers and outcome. The blocking reads and
-/// writes of a [`Conn`] would stop the executor's thread.
 #[derive(Debug)]
 pub struct AsyncConn(Conn);
 
+/// The half of an [`AsyncConn`] that reads.
+#[derive(Debug)]
+pub struct AsyncReadHalf(ReadHalf);
+
+/// The half of an [`AsyncConn`] that writes. When it is dropped, writing is shut down.
+#[derive(Debug)]
+pub struct AsyncWriteHalf(WriteHalf);
+
+/// What a connection and its halves have in common.
+macro_rules! of_a_connection {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// Closes the connection and waits until the transport has ended: [`Conn::close`] for a
+            /// task. If the future is dropped, the close goes on.
+            ///
+            /// # Errors
+            ///
+            /// As [`Conn::close`].
+            pub async fn close(&self) -> Result<Outcome, TransportError> {
+                self.0.begin_close();
+                until_ended(self.0.link()).await
+            }
+
+            /// Waits until the transport has ended by itself and all that it wrote is delivered:
+            /// [`Conn::wait`] for a task.
+            ///
+            /// # Errors
+            ///
+            /// How the transport failed.
+            pub async fn wait(&self) -> Result<Outcome, TransportError> {
+                until_ended(self.0.link()).await
+            }
+
+            /// Ends the connection as one that has failed: [`Conn::abort`]. It does not wait.
+            pub fn abort(&self) {
+                self.0.abort();
+            }
+
+            /// How the transport ended, if it has: [`Conn::outcome`].
+            pub fn outcome(&self) -> Option<Result<Outcome, TransportError>> {
+                self.0.outcome()
+            }
+
+            /// What the connection has moved so far: [`Conn::stats`].
+            pub fn stats(&self) -> ConnStats {
+                self.0.stats()
+            }
+
+            /// The local address of the network connection below the transport.
+            ///
+            /// # Errors
+            ///
+            /// As [`Conn::local_addr`].
+            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+                self.0.local_addr()
+            }
+
+            /// The address of the peer of the network connection below the transport.
+            ///
+            /// # Errors
+            ///
+            /// As [`Conn::local_addr`].
+            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+                self.0.peer_addr()
+            }
+
+            /// The connection, for what else it can do. Its blocking calls would stop the
+            /// executor's thread.
+            pub fn get_ref(&self) -> &Conn {
+                &self.0
+            }
+        }
+    )*};
+}
+
+of_a_connection!(AsyncConn, AsyncReadHalf, AsyncWriteHalf);
+
 impl AsyncConn {
-    /// Closes the connection and waits until the transport has ended: [`Conn::close`] for a task.
-    /// If the future is dropped, the close goes on.
-    ///
-    /// # Errors
-    ///
-    /// As [`Conn::close`].
-    pub async fn close(&self) -> Result<End, TransportError> {
-        self.0.begin_close();
-        until_ended(self.0.link()).await
-    }
-
-    /// Waits until the transport has ended by itself and all that it wrote is delivered:
-    /// [`Conn::wait`] for a task.
-    ///
-    /// # Errors
-    ///
-    /// How the transport failed.
-    pub async fn wait(&self) -> Result<End, TransportError> {
-        until_ended(self.0.link()).await
-    }
-
     /// Splits the connection into halves for a task each. A half for writing that is dropped shuts
     /// down writing; the connection is closed when both are dropped.
     pub fn into_split(self) -> (AsyncReadHalf, AsyncWriteHalf) {
-        let conn = Arc::new(self.0);
-        (AsyncReadHalf(Arc::clone(&conn)), AsyncWriteHalf(conn))
+        let (read, write) = self.0.into_split();
+        (AsyncReadHalf(read), AsyncWriteHalf(write))
     }
 
     /// The connection, for threads.
@@ -123,6 +179,34 @@ impl AsyncConn {
         self.0
     }
 }
+
+impl AsyncReadHalf {
+    /// Puts both halves together again.
+    ///
+    /// # Errors
+    ///
+    /// Both halves, if they belong to different connections.
+    pub fn reunite(self, write: AsyncWriteHalf) -> Result<AsyncConn, AsyncReuniteError> {
+        match self.0.reunite(write.0) {
+            Ok(conn) => Ok(AsyncConn(conn)),
+            Err(ReuniteError(read, write)) => {
+                Err(AsyncReuniteError(Self(read), AsyncWriteHalf(write)))
+            }
+        }
+    }
+}
+
+/// Two halves of different connections, which [`AsyncReadHalf::reunite`] returns as they are.
+#[derive(Debug)]
+pub struct AsyncReuniteError(pub AsyncReadHalf, pub AsyncWriteHalf);
+
+impl fmt::Display for AsyncReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves belong to different connections")
+    }
+}
+
+impl std::error::Error for AsyncReuniteError {}
 
 impl From<Conn> for AsyncConn {
     fn from(conn: Conn) -> Self {
@@ -133,44 +217,6 @@ impl From<Conn> for AsyncConn {
 impl From<AsyncConn> for Conn {
     fn from(conn: AsyncConn) -> Self {
         conn.0
-    }
-}
-
-impl Deref for AsyncConn {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        &self.0
-    }
-}
-
-/// The half of an [`AsyncConn`] that reads.
-#[derive(Debug)]
-pub struct AsyncReadHalf(Arc<Conn>);
-
-/// The half of an [`AsyncConn`] that writes. When it is dropped, writing is shut down.
-#[derive(Debug)]
-pub struct AsyncWriteHalf(Arc<Conn>);
-
-impl Drop for AsyncWriteHalf {
-    fn drop(&mut self) {
-        shut_down(&self.0);
-    }
-}
-
-impl Deref for AsyncReadHalf {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        &self.0
-    }
-}
-
-impl Deref for AsyncWriteHalf {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        &self.0
     }
 }
 
@@ -370,23 +416,14 @@ impl Items for AsyncListener {
     }
 }
 
-/// A running [`Relay`](crate::Relay) or [`Server`](crate::Server), for tasks. It dereferences to its
-/// handle, for its addresses and numbers. Dropping it cuts its connections off, as dropping the
-/// handle does.
+/// A running [`Relay`](crate::Relay) or [`Server`](crate::Server), for tasks. Dropping it cuts its
+/// connections off, as dropping the handle does.
 #[derive(Debug)]
 pub struct AsyncRelay(ServerHandle);
 
 impl From<ServerHandle> for AsyncRelay {
     fn from(handle: ServerHandle) -> Self {
         Self(handle)
-    }
-}
-
-impl Deref for AsyncRelay {
-    type Target = ServerHandle;
-
-    fn deref(&self) -> &ServerHandle {
-        &self.0
     }
 }
 
@@ -412,6 +449,48 @@ impl AsyncRelay {
     pub async fn shutdown(&self) {
         until_finished(&self.0.cut_all()).await;
     }
+
+    /// The address listened on; the first, if there are several.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr()
+    }
+
+    /// What has happened so far: [`ServerHandle::stats`].
+    pub fn stats(&self) -> ServerStats {
+        self.0.stats()
+    }
+
+    /// The open connections: [`ServerHandle::connections`].
+    pub fn connections(&self) -> Vec<OpenConnection> {
+        self.0.connections()
+    }
+
+    /// The handle, for what else it can do. Its blocking calls would stop the executor's thread.
+    pub fn get_ref(&self) -> &ServerHandle {
+        &self.0
+    }
+}
+
+/// Waits until all connections that were dropped have delivered what was written to them and have
+/// ended: [`drain`](crate::drain) for a task, without a limit. An executor's timeout sets one.
+///
+/// ```no_run
+/// # #[cfg(feature = "tokio")]
+/// # async fn example() {
+/// use std::time::Duration;
+///
+/// let limit = Duration::from_secs(5);
+/// if tokio::time::timeout(limit, watm_wasmer::async_drain()).await.is_err() {
+///     eprintln!("some connections could not deliver what was written to them");
+/// }
+/// # }
+/// ```
+pub async fn async_drain() {
+    for link in dropped::under_way() {
+        if let Some(link) = link.upgrade() {
+            until_finished(&[link]).await;
+        }
+    }
 }
 
 impl Carried {
@@ -421,7 +500,7 @@ impl Carried {
     /// # Errors
     ///
     /// How the transport failed.
-    pub async fn ended(&self) -> Result<End, TransportError> {
+    pub async fn ended(&self) -> Result<Outcome, TransportError> {
         until_ended(self.link()).await
     }
 }

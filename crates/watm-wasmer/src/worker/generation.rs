@@ -1,4 +1,4 @@
-//! What the workers of a role are made with: a module and its settings, and the stock that was filled
+//! What the workers of a role are made with: a module and its settings, and the pool that was filled
 //! with them. A later generation takes its place for new connections.
 //!
 //! A generation that replaced another is on trial: if all of its first connections fail because of
@@ -13,7 +13,7 @@ use crate::channel::link::Link;
 use crate::channel::sync::lock;
 use crate::error::{SetupError, TransportError};
 use crate::guest::settings::Settings;
-use crate::worker::stock::Stock;
+use crate::worker::pool::Pool;
 use crate::worker::thread::{Connection, prepare};
 
 /// How many connections a new generation is on trial for.
@@ -21,7 +21,7 @@ const TRIAL: u32 = 3;
 
 pub(super) struct Generation {
     pub(super) settings: Arc<Settings>,
-    pub(super) stock: Option<Arc<Stock>>,
+    pub(super) pool: Option<Arc<Pool>>,
     trial: Mutex<Option<Trial>>,
 }
 
@@ -40,27 +40,37 @@ pub(super) struct Current {
 
 struct State {
     generation: Arc<Generation>,
-    /// No stock is filled any more.
+    /// No pool is filled any more.
     is_closed: bool,
 }
 
 impl Generation {
-    fn new(settings: Arc<Settings>, role: Role, with_stock: bool, trial: Option<Trial>) -> Self {
-        let stock = if with_stock && settings.stock > 0 {
-            Stock::start(&settings, role).map(Arc::new)
+    fn new(settings: Arc<Settings>, role: Role, with_pool: bool, trial: Option<Trial>) -> Self {
+        let pool = if with_pool && settings.spare_instances > 0 {
+            Pool::start(&settings, role).map(Arc::new)
         } else {
             None
         };
         Self {
             settings,
-            stock,
+            pool,
             trial: Mutex::new(trial),
         }
     }
 
-    fn close_stock(&self) {
-        if let Some(stock) = &self.stock {
-            stock.close();
+    /// For a connection with settings of its own, which neither takes an instance of a pool nor says
+    /// anything of other connections.
+    pub(super) fn of_one_connection(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            pool: None,
+            trial: Mutex::new(None),
+        }
+    }
+
+    fn close_pool(&self) {
+        if let Some(pool) = &self.pool {
+            pool.close();
         }
     }
 }
@@ -81,17 +91,17 @@ impl Current {
         Arc::clone(&lock(&self.state).generation)
     }
 
-    /// Gives up the stock for good.
-    pub(super) fn close_stock(&self) {
+    /// Gives up the pool for good.
+    pub(super) fn close_pool(&self) {
         let mut state = lock(&self.state);
         state.is_closed = true;
-        state.generation.close_stock();
+        state.generation.close_pool();
     }
 
     /// Makes connections with other settings from now on. Before that, one instance has to get as far
-    /// as one of a stock.
+    /// as one of a pool.
     pub(super) fn replace(&self, settings: Arc<Settings>) -> Result<(), SetupError> {
-        let link = Arc::new(Link::in_stock());
+        let link = Arc::new(Link::spare());
         let (unused, awaited) = bounded(1);
         prepare(&settings, self.role, &link, awaited)?;
         // The instance ends.
@@ -120,17 +130,16 @@ impl Current {
         let next = Generation::new(settings, self.role, !state.is_closed, trial);
         let last = std::mem::replace(&mut state.generation, Arc::new(next));
         drop(state);
-        last.close_stock();
+        last.close_pool();
         true
     }
 
     /// Puts back what was there before `generation`.
     fn take_back(&self, generation: &Arc<Generation>, before: Arc<Settings>) {
-        let target = generation.settings.log_target.name().to_owned();
         if self.put(before, None, Some(generation)) {
+            let name = generation.settings.module.name();
             log::error!(
-                target: &target,
-                "the first {TRIAL} connections of the new module failed because of it; the module before it is used again"
+                "the first {TRIAL} connections of the new module {name} failed because of it; the module before it is used again"
             );
         }
     }
@@ -213,7 +222,8 @@ impl Tried {
 fn is_fault(error: &SetupError) -> bool {
     match error {
         SetupError::Transport(TransportError::Host(_) | TransportError::Interrupted) => false,
-        SetupError::Transport(_) | SetupError::Instantiate(_) | SetupError::TimedOut { .. } => true,
+        SetupError::TimedOut { connecting, .. } => !connecting,
+        SetupError::Transport(_) | SetupError::Instantiate(_) => true,
         _ => false,
     }
 }

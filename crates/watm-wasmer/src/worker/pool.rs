@@ -1,9 +1,9 @@
-//! A stock of instances that have already run `watm_init_v1`, so that a new connection only has to
+//! A pool of instances that have already run `watm_init_v1`, so that a new connection only has to
 //! dial.
 //!
-//! Each instance sleeps on the thread of its worker until it is taken for a connection or the stock
-//! is dropped. One thread for each stock refills it, one instance at a time and no faster than it
-//! was told. Connections that find the stock empty create their own instances, and the refilling
+//! Each instance sleeps on the thread of its worker until it is taken for a connection or the pool
+//! is dropped. One thread for each pool refills it, one instance at a time and no faster than it
+//! was told. Connections that find the pool empty create their own instances, and the refilling
 //! must not compete with them for the cores.
 
 use std::collections::VecDeque;
@@ -45,15 +45,15 @@ struct Shared {
     settings: Arc<Settings>,
     role: Role,
     state: Mutex<State>,
-    /// Signals that an instance was taken or that the stock is closed.
+    /// Signals that an instance was taken or that the pool is closed.
     changed: Condvar,
 }
 
 /// Owned by whatever creates the connections. The refilling thread ends with it.
-pub(crate) struct Stock(Arc<Shared>);
+pub(crate) struct Pool(Arc<Shared>);
 
-impl Stock {
-    /// Starts to fill a stock. Returns `None` and logs it if the thread cannot be started.
+impl Pool {
+    /// Starts to fill a pool. Returns `None` and logs it if the thread cannot be started.
     pub(crate) fn start(settings: &Arc<Settings>, role: Role) -> Option<Self> {
         let shared = Arc::new(Shared {
             settings: Arc::clone(settings),
@@ -66,17 +66,17 @@ impl Stock {
             changed: Condvar::new(),
         });
         let filled = Arc::clone(&shared);
-        let spawned = threads::spawn("watm-stock", STACK, move || filled.fill());
+        let spawned = threads::spawn("watm-pool", STACK, move || filled.fill());
         match spawned {
             Ok(_) => Some(Self(shared)),
             Err(error) => {
-                log::error!("there is no stock of instances, its thread does not start: {error}");
+                log::error!("there is no pool of instances, its thread does not start: {error}");
                 None
             }
         }
     }
 
-    /// Takes an instance, if there is one. [`Stock::refill`] must be called afterwards.
+    /// Takes an instance, if there is one. [`Pool::refill`] must be called afterwards.
     pub(crate) fn take(&self) -> Option<Ready> {
         lock(&self.0.state).ready.pop_front()
     }
@@ -103,7 +103,7 @@ impl Stock {
     }
 }
 
-impl Drop for Stock {
+impl Drop for Pool {
     fn drop(&mut self) {
         self.close();
     }
@@ -111,7 +111,7 @@ impl Drop for Stock {
 
 impl Shared {
     fn fill(&self) {
-        let interval = Duration::from_secs(1) / self.settings.stock_refill_rate.max(1);
+        let interval = Duration::from_secs(1) / self.settings.spare_refill_rate.max(1);
         let mut pause = FIRST_PAUSE;
         while self.wait_for_need() && self.wait_closed(interval) {
             let wait = match self.prepare() {
@@ -124,10 +124,8 @@ impl Shared {
                 }
                 Err(_) if lock(&self.state).closed => return,
                 Err(error) => {
-                    log::warn!(
-                        target: self.settings.log_target.name(),
-                        "no instance for the stock, trying again in {pause:?}: {error}"
-                    );
+                    let name = self.settings.module.name();
+                    log::warn!("no spare instance of {name}, trying again in {pause:?}: {error}");
                     let wait = pause;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     wait
@@ -139,10 +137,10 @@ impl Shared {
         }
     }
 
-    /// Sleeps until the stock is not full. Returns false once it is closed.
+    /// Sleeps until the pool is not full. Returns false once it is closed.
     fn wait_for_need(&self) -> bool {
         let mut state = lock(&self.state);
-        while !state.closed && state.ready.len() >= self.settings.stock {
+        while !state.closed && state.ready.len() >= self.settings.spare_instances {
             state = self
                 .changed
                 .wait(state)
@@ -151,7 +149,7 @@ impl Shared {
         !state.closed
     }
 
-    /// Sleeps for `time`. Returns false once the stock is closed.
+    /// Sleeps for `time`. Returns false once the pool is closed.
     fn wait_closed(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut state = lock(&self.state);
@@ -167,7 +165,7 @@ impl Shared {
 
     /// Creates one instance and waits until it is ready, for as long as a handshake may take.
     fn prepare(&self) -> Result<Ready, SetupError> {
-        let link = Arc::new(Link::in_stock());
+        let link = Arc::new(Link::spare());
         let (connection, awaited) = bounded(1);
         {
             let mut state = lock(&self.state);
@@ -180,7 +178,7 @@ impl Shared {
         Ok(Ready { link, connection })
     }
 
-    /// Puts an instance into the stock. Returns false if the stock is closed.
+    /// Puts an instance into the pool. Returns false if the pool is closed.
     fn put(&self, ready: Ready) -> bool {
         let mut state = lock(&self.state);
         state.preparing = None;
@@ -206,33 +204,33 @@ mod tests {
         "/../../tests/guests/built/plain.wasm"
     );
 
-    fn stock(size: usize) -> Stock {
+    fn pool(size: usize) -> Pool {
         let module = TransportModule::from_file(MODULE).expect("a module");
-        let builder = Dialer::builder(&module).stock(size);
+        let builder = Dialer::builder(&module).spare_instances(size);
         let settings = builder.check().expect("settings");
-        Stock::start(&settings, Role::Dialer).expect("a thread")
+        Pool::start(&settings, Role::Dialer).expect("a thread")
     }
 
-    fn take(stock: &Stock) -> Ready {
+    fn take(pool: &Pool) -> Ready {
         let started = Instant::now();
         loop {
-            if let Some(ready) = stock.take() {
-                stock.refill();
+            if let Some(ready) = pool.take() {
+                pool.refill();
                 return ready;
             }
-            assert!(started.elapsed() < LIMIT, "the stock stays empty");
+            assert!(started.elapsed() < LIMIT, "the pool stays empty");
             std::thread::yield_now();
         }
     }
 
     #[test]
-    fn a_stock_is_refilled_and_its_workers_end_unless_they_are_used() {
-        let stock = stock(2);
-        let taken: Vec<Ready> = (0..5).map(|_| take(&stock)).collect();
+    fn a_pool_is_refilled_and_its_workers_end_unless_they_are_used() {
+        let pool = pool(2);
+        let taken: Vec<Ready> = (0..5).map(|_| take(&pool)).collect();
         let links: Vec<_> = taken.iter().map(|ready| Arc::clone(&ready.link)).collect();
         drop(taken);
-        let last = take(&stock);
-        drop(stock);
+        let last = take(&pool);
+        drop(pool);
         let deadline = Some(Instant::now() + LIMIT);
         for link in links {
             assert!(link.wait_finished(deadline), "a worker stays");
@@ -242,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_instance_that_was_taken_has_a_whole_handshake_before_it() {
-        let ready = take(&stock(1));
+        let ready = take(&pool(1));
         assert!(!ready.link.advance(Stage::Preparing, Stage::Expired));
         assert!(ready.link.advance(Stage::Ready, Stage::SettingUp));
     }

@@ -52,9 +52,11 @@ pub(crate) struct SetUp {
     link: Arc<Link>,
     answer: Answer,
     key: Key,
+    /// The place of whoever watches.
+    watched: Key,
     /// The answer was given, and there is nothing to give up.
     is_over: bool,
-    /// The stock replaces the worker when the set-up is over, so that this does not slow it.
+    /// The pool replaces the worker when the set-up is over, so that this does not slow it.
     _refill: Option<Refill>,
 }
 
@@ -64,6 +66,7 @@ impl SetUp {
             link,
             answer,
             key: Key::default(),
+            watched: Key::default(),
             is_over: false,
             _refill: refill,
         }
@@ -79,7 +82,16 @@ impl SetUp {
         self.result().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn result(&mut self) -> Option<Result<Established, SetupError>> {
+    /// Has `waker` woken once, as soon as there may be a result, whoever polls.
+    pub(crate) fn watch(&mut self, waker: &Waker) {
+        self.link.tasks.add(&mut self.watched, waker);
+        if lock(&self.answer).is_some() || self.link.is_stopping() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the transport is set up, or why it is not. Nobody is woken when that changes.
+    pub(crate) fn result(&mut self) -> Option<Result<Established, SetupError>> {
         // A worker that was stopped may be in a call of the system, where nothing reaches it.
         let is_stopping = self.link.is_stopping();
         let answer = lock(&self.answer).take();
@@ -91,19 +103,25 @@ impl SetUp {
     /// Why the set-up was stopped, if the worker has not said it.
     fn stopped(&self) -> SetupError {
         match self.link.limit() {
-            Some(after) if !self.link.is_given_up() => SetupError::TimedOut { after },
+            Some(after) if !self.link.is_given_up() => SetupError::TimedOut {
+                after,
+                connecting: self.link.is_connecting(),
+            },
             _ => SetupError::Closed,
         }
     }
 
     /// Lets the set-up go on, though nobody waits for it.
-    pub(crate) fn detach(mut self) -> Arc<Link> {
+    pub(crate) fn detach(mut self) {
         self.is_over = true;
-        Arc::clone(&self.link)
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
 
     /// Waits.
-    pub(crate) fn wait(mut self) -> Result<Established, SetupError> {
+    pub(crate) fn wait(&mut self) -> Result<Established, SetupError> {
         let waker = unpark();
         loop {
             if let Poll::Ready(result) = self.poll(&waker) {
@@ -117,6 +135,7 @@ impl SetUp {
 impl Drop for SetUp {
     fn drop(&mut self) {
         self.link.tasks.remove(&self.key);
+        self.link.tasks.remove(&self.watched);
         if !self.is_over && !self.link.give_up(Stage::GivenUp) {
             // It is set up, but nobody has taken it and so nobody will ever close it.
             self.link.raise(Level::Stopping);

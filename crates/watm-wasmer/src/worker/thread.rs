@@ -13,7 +13,7 @@ use watm_abi::Role;
 
 use crate::channel::link::{Level, Link, Stage};
 use crate::channel::supervisor;
-use crate::error::{End, SetupError, TransportError};
+use crate::error::{Outcome, SetupError, TransportError};
 use crate::guest::exports::{Established, prepare_guest, set_up, start};
 use crate::guest::instance::Instance;
 use crate::guest::settings::Settings;
@@ -66,8 +66,8 @@ pub(super) struct Job {
 )]
 pub(super) enum Source {
     Given(Connection),
-    /// It waits in a stock until it gets one.
-    Stock {
+    /// It waits in a pool until it gets one.
+    Pool {
         connection: Receiver<Connection>,
         /// Receives a message when the instance is ready.
         prepared: Sender<Result<(), SetupError>>,
@@ -84,9 +84,9 @@ pub(super) fn prepare(
     link: &Arc<Link>,
     connection: Receiver<Connection>,
 ) -> Result<(), SetupError> {
-    let limit = settings.handshake_timeout;
+    let limit = settings.setup_timeout;
     let (prepared, receiver) = bounded(1);
-    let source = Source::Stock {
+    let source = Source::Pool {
         connection,
         prepared,
     };
@@ -102,7 +102,7 @@ pub(super) fn prepare(
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
             link.raise(Level::Stopping);
-            Err(SetupError::TimedOut { after: limit })
+            Err(timed_out(link, settings))
         }
         Err(RecvTimeoutError::Disconnected) => Err(without_a_word()),
     }
@@ -149,7 +149,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Tells the stock that the instance is ready.
+    /// Tells the pool that the instance is ready.
     fn ready(&mut self) {
         if let Some(prepared) = self.prepared.take() {
             let _ = prepared.send(Ok(()));
@@ -222,8 +222,8 @@ fn run(job: Job, source: Source) {
         ended: None,
     };
     let mut waiting = Waiting::default();
-    let (drain_timeout, close_grace) = (job.settings.drain_timeout, job.settings.close_grace);
-    let log_target = Arc::clone(&job.settings.log_target);
+    let settings = Arc::clone(&job.settings);
+    let name = settings.module.name();
     let mut instance = None;
     // Nothing here should panic. If something does, it ends only this connection.
     let unwound = catch_unwind(AssertUnwindSafe(|| {
@@ -236,9 +236,9 @@ fn run(job: Job, source: Source) {
         ))))
     });
     match &result {
-        Ok(end) => log::debug!(target: log_target.name(), "the transport ended: {end}"),
+        Ok(end) => log::debug!("the transport {name} ended: {end}"),
         Err(error) if link.is_established() => {
-            log::info!(target: log_target.name(), "the transport failed: {error}");
+            log::info!("the transport {name} failed: {error}");
         }
         Err(_) => {}
     }
@@ -259,9 +259,9 @@ fn run(job: Job, source: Source) {
     link.set_guest_ended();
     // A connection that was never set up has little to deliver, and nobody waits for it.
     let patience = if link.is_established() {
-        drain_timeout
+        settings.drain_timeout
     } else {
-        drain_timeout.min(close_grace)
+        settings.drain_timeout.min(settings.close_grace)
     };
     if let Err(error) = instance.host().drain(patience) {
         // A plain client that has gone loses what it does not want.
@@ -270,7 +270,7 @@ fn run(job: Job, source: Source) {
         } else {
             log::Level::Warn
         };
-        log::log!(target: log_target.name(), level, "bytes were lost: {error}");
+        log::log!(level, "the transport {name} lost bytes: {error}");
         link.set_undelivered();
     }
     if let Some(teller) = waiting.teller.filter(|_| link.is_established()) {
@@ -293,7 +293,7 @@ fn live(
     kept: &mut Option<Instance>,
     waiting: &mut Waiting,
     finish: &mut Finish,
-) -> Result<End, TransportError> {
+) -> Result<Outcome, TransportError> {
     let link = Arc::clone(&job.link);
     let settings = Arc::clone(&job.settings);
     match establish(job, source, kept, waiting, finish) {
@@ -331,24 +331,24 @@ fn establish<'a>(
         Source::Given(connection) => {
             Awaited::Here(connection.attach(&settings, role, waiting, finish))
         }
-        Source::Stock {
+        Source::Pool {
             connection,
             prepared,
         } => {
             waiting.prepared = Some(prepared);
-            Awaited::InStock(connection)
+            Awaited::Spare(connection)
         }
     };
     let instance = kept.insert(instantiate(job)?);
     prepare_guest(instance)?;
     let ends = match awaited {
         Awaited::Here(ends) => ends,
-        Awaited::InStock(connection) => {
+        Awaited::Spare(connection) => {
             if !link.advance(Stage::Preparing, Stage::Ready) {
                 return Err(timed_out(&link, &settings));
             }
             waiting.ready();
-            // If no connection comes, the stock was given up.
+            // If no connection comes, the pool was given up.
             let connection = connection.recv().map_err(|_| SetupError::Closed)?;
             connection.attach(&settings, role, waiting, finish)
         }
@@ -372,7 +372,7 @@ fn establish<'a>(
 )]
 enum Awaited {
     Here(Ends),
-    InStock(Receiver<Connection>),
+    Spare(Receiver<Connection>),
 }
 
 /// Why a set-up failed. If the worker was stopped, the cause is the reason for the stop, whatever
@@ -386,16 +386,18 @@ fn cause(error: SetupError, link: &Link, settings: &Settings) -> SetupError {
         SetupError::GaveWay
     } else if link.is_given_up() {
         SetupError::Closed
-    } else if link.is_stopping() {
+    } else if link.is_stopping() || link.set_up_by().is_some_and(|by| Instant::now() >= by) {
+        // A connect ends at the same time, and may be faster to say so than whoever stops the worker.
         timed_out(link, settings)
     } else {
         error
     }
 }
 
-pub(super) fn timed_out(link: &Link, settings: &Settings) -> SetupError {
+fn timed_out(link: &Link, settings: &Settings) -> SetupError {
     SetupError::TimedOut {
-        after: link.limit().unwrap_or(settings.handshake_timeout),
+        after: link.limit().unwrap_or(settings.setup_timeout),
+        connecting: link.is_connecting(),
     }
 }
 

@@ -32,8 +32,8 @@ fn case(name: &str, guest: Guest) -> Case {
 }
 
 fn with_args(name: &str, guest: Guest, args: &str) -> Case {
-    let command = "dial-fixed --module FILE --allow-all --stock 0 --no-cache \
-        --handshake-timeout 2s --close-grace 1s --dir GIVEN:/data:rw";
+    let command = "dial-fixed --module FILE --allow-all --spare-instances 0 --no-cache \
+        --setup-timeout 2s --close-grace 1s --dir GIVEN:/data:rw";
     Case {
         name: format!("calling: {name}"),
         extension: "wat",

@@ -37,7 +37,7 @@ pub(crate) fn case(
 /// The runs with a file, with limits for text and for JSON.
 fn runs(expected: Expected, [limits, of_json]: [fn(u64) -> Limits; 2]) -> Vec<Run> {
     let json = "inspect FILE --json --no-cache";
-    let loading = "dial-fixed --module FILE --allow-all --stock 0 --no-cache";
+    let loading = "dial-fixed --module FILE --allow-all --spare-instances 0 --no-cache";
     vec![
         Run::command("inspect", "inspect FILE --no-cache", expected, limits),
         Run::command("inspect --json", json, expected, of_json),

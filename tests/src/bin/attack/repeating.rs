@@ -56,7 +56,7 @@ fn case(name: String, names: Vec<&'static str>, count: usize) -> Case {
         }),
         runs: vec![Run::command(
             "",
-            "dial-fixed --module FILE --allow-all --stock 0 --no-cache --handshake-timeout 5s",
+            "dial-fixed --module FILE --allow-all --spare-instances 0 --no-cache --setup-timeout 5s",
             Expected::Refused,
             |_| Limits::calling(32, 3),
         )],

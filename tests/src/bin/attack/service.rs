@@ -77,7 +77,7 @@ impl Service {
             option,
             &echo,
             "--no-cache",
-            "--stock",
+            "--spare-instances",
             "0",
             "--drain-timeout",
             DRAIN,

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use watm_tests::Pattern;
-use watm_wasmer::{End as Ended, TransportError};
+use watm_wasmer::{Outcome, TransportError};
 
 use crate::random::Random;
 use crate::route::{End, Route, open};
@@ -64,7 +64,7 @@ pub(crate) struct Case {
 pub(crate) struct CaseEnd {
     /// Number of bytes that were read and found correct.
     pub(crate) bytes: u64,
-    pub(crate) outcomes: Vec<Result<Ended, TransportError>>,
+    pub(crate) outcomes: Vec<Result<Outcome, TransportError>>,
 }
 
 impl Case {
@@ -175,7 +175,7 @@ impl Case {
         self.there.total + self.back.total
     }
 
-    fn close_in_order(&self, first: End, second: End) -> Vec<Result<Ended, TransportError>> {
+    fn close_in_order(&self, first: End, second: End) -> Vec<Result<Outcome, TransportError>> {
         let mut outcomes = vec![first.close()];
         expect_end(&second);
         outcomes.push(second.close());
@@ -186,7 +186,7 @@ impl Case {
         outcomes
     }
 
-    fn half_close(&self, a: End, b: End) -> (u64, Vec<Result<Ended, TransportError>>) {
+    fn half_close(&self, a: End, b: End) -> (u64, Vec<Result<Outcome, TransportError>>) {
         thread::scope(|scope| {
             let there = scope.spawn(|| {
                 self.there.send(&a);
@@ -218,7 +218,7 @@ impl Case {
     }
 
     /// What was written before a drop must arrive, and nothing else.
-    fn drop_behind(&self, a: End, b: End) -> (u64, Vec<Result<Ended, TransportError>>) {
+    fn drop_behind(&self, a: End, b: End) -> (u64, Vec<Result<Outcome, TransportError>>) {
         thread::scope(|scope| {
             let there = scope.spawn(move || {
                 self.there.send(&a);
@@ -233,7 +233,7 @@ impl Case {
     }
 
     /// One end goes away in the middle. The other must get a correct beginning, and end.
-    fn cut(&self, going: End, staying: End) -> (u64, Vec<Result<Ended, TransportError>>) {
+    fn cut(&self, going: End, staying: End) -> (u64, Vec<Result<Outcome, TransportError>>) {
         let plain = going.is_plain();
         let bytes = thread::scope(|scope| {
             let staying = &staying;

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 
 use watm_tests::{LONG, accept_one, built, connect, listener, reset, within};
 use watm_wasmer::{
-    AddressEntry, AddressPolicy, Builder, Conn, Dialer, End as Ended, FixedDialer, Listener, Relay,
+    AddressEntry, AddressPolicy, Builder, Conn, Dialer, FixedDialer, Listener, Outcome, Relay,
     ServerHandle, TransportError, TransportModule,
 };
 
@@ -191,7 +191,7 @@ impl End {
     }
 
     /// Closes it in order: what was written is delivered.
-    pub(crate) fn close(self) -> Result<Option<Ended>, TransportError> {
+    pub(crate) fn close(self) -> Result<Option<Outcome>, TransportError> {
         match self {
             Self::Conn(conn) => conn.close().map(Some),
             Self::Plain(_) => Ok(None),

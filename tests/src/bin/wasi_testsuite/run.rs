@@ -52,7 +52,7 @@ fn try_to_run(program: &Path, surroundings: &Surroundings) -> Result<i32, String
     let module = module.map_err(|error| error.to_string())?;
     let mut builder = Dialer::builder(&module)
         .stdio(Stdio::Inherit)
-        .handshake_timeout(LONGEST);
+        .setup_timeout(LONGEST);
     for pair in surroundings.dir.chunks_exact(2) {
         builder = builder.dir_writable(&pair[0], pair[1].to_string_lossy());
     }

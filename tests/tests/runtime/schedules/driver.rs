@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use watm_tests::{Pair, SHORT};
-use watm_wasmer::{Conn, End, TransportError};
+use watm_wasmer::{Conn, Outcome, TransportError};
 
 use super::model::{Manner, Model, Side, Wait};
 
@@ -128,7 +128,7 @@ impl Patience {
 pub(super) struct Driver {
     conn: Option<Arc<Conn>>,
     peer: Option<TcpStream>,
-    closing: Option<JoinHandle<Result<End, TransportError>>>,
+    closing: Option<JoinHandle<Result<Outcome, TransportError>>>,
     model: Model,
     manner: Manner,
     /// Maximum number of bytes that each side writes.
@@ -331,7 +331,7 @@ impl Driver {
         };
         if !self.model.is_broken() {
             let end = outcome.unwrap_or_else(|error| panic!("it ended with {error:?}"));
-            assert!(closed || end == End::Completed, "it ended with {end:?}");
+            assert!(closed || end == Outcome::Completed, "it ended with {end:?}");
         }
         conn.set_wait(Wait::Not);
         assert!(
