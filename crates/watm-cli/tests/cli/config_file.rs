@@ -203,9 +203,12 @@ fn a_check_tells_what_is_wrong_and_fails() {
     ] {
         assert!(check.stdout.contains(part), "{part:?} in {check:?}");
     }
-    let files = Files::with("watm.toml", &toml("h:1").replace("spare_instances", "stok"));
+    let files = Files::with(
+        "watm.toml",
+        &toml("h:1").replace("spare_instances", "spare_instance"),
+    );
     Watm::run(&["config", "check", &files.file()]).failure(&[
-        "watm.toml, line 14, column 14, `tunnel[1].settings.stok`",
+        "watm.toml, line 14, column 14, `tunnel[1].settings.spare_instance`",
         "`spare_instances`",
     ]);
     let files = Files::with("water.json", &JSON.replace("listener", "listner"));
