@@ -32,13 +32,15 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     }
     let role = (Role::Listener, Listener::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
-    let made = |file: &FromFile| -> Result<Builder<Listener>, Failure> {
-        setup::builder((file, source), module, &args.run, None, role)
+    let made = |file: &FromFile| {
+        let builder: Builder<Listener> =
+            setup::builder((file, source), module, &args.run, None, role)?;
+        Ok::<_, Failure>(match setup::acceptors_below(module, &run)? {
+            Some(below) => builder.over(below),
+            None => builder,
+        })
     };
     let mut builder = made(&file)?;
-    if let Some(below) = setup::acceptors_below(module, &run)? {
-        builder = builder.over(below);
-    }
     if file.lacks("handshake_limit") {
         let limit = args.serve.handshake_limit;
         builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -9,8 +9,8 @@ use watm_tests::{
     expect_end, expect_reset, listener, read_vec, reset, within,
 };
 use watm_wasmer::{
-    AddressPolicy, CancelToken, Conn, DialError, DialOptions, Dialer, FixedDialer, Listener,
-    TransportModule,
+    AddressPolicy, Builder, CancelToken, Conn, DialError, DialOptions, Dialer, FixedDialer,
+    Listener, TransportModule,
 };
 
 fn dialer_over(upper: &TransportModule, lower: &TransportModule) -> Dialer {
@@ -132,6 +132,57 @@ fn an_abort_of_the_upper_connection_resets_the_network() {
     drop(conn);
     expect_reset(&peer);
     assert_eq!(watm_wasmer::drain(SHORT), 0);
+}
+
+/// A module that adds its key to each byte: one that is left out shows.
+fn keyed<R>(builder: Builder<R>, key: &str) -> Builder<R> {
+    builder.config(key)
+}
+
+#[test]
+fn three_modules_on_both_sides_are_all_used_and_replaced_together() {
+    let xor = built("xor");
+    let server = EchoServer::start();
+    let above = |key: &str| {
+        let lowest = keyed(Listener::builder(&xor), key).acceptor();
+        let middle = keyed(Listener::builder(&xor), "mid").over(lowest.expect("an acceptor"));
+        keyed(Listener::builder(&xor), "top").over(middle.acceptor().expect("an acceptor"))
+    };
+    let dialer = |key: &str| {
+        let lowest = keyed(Dialer::builder(&xor), key).build();
+        let middle = keyed(Dialer::builder(&xor), "mid").dial_hook(lowest.expect("a dialer"));
+        let middle = middle.build().expect("a dialer");
+        let top = keyed(Dialer::builder(&xor), "top").dial_hook(middle);
+        top.build().expect("a dialer")
+    };
+    let listener = above("old").bind("127.0.0.1:0").expect("a listener");
+    let forwarding = above("old")
+        .forward_to(server.address())
+        .bind("127.0.0.1:0");
+    let forwarding = forwarding.expect("a server").spawn().expect("it runs");
+    let converse = |dialer: &Dialer| {
+        let asking = dialer.dial(listener.local_addr()).expect("a connection");
+        let answering = listener.accept().expect("a connection");
+        (&asking).write_all(b"through three").expect("it writes");
+        assert_eq!(read_vec(&answering, 13), b"through three");
+        let through = dialer.dial(forwarding.local_addr());
+        echo_messages(&through.expect("a connection"));
+    };
+    converse(&dialer("old"));
+    listener.replace(above("new")).expect("it can be replaced");
+    forwarding
+        .replace(above("new"))
+        .expect("it can be replaced");
+    converse(&dialer("new"));
+    // One acceptor on its own, with others below it.
+    let acceptor = above("own").acceptor().expect("an acceptor");
+    let (accepting, address) = watm_tests::listener();
+    let asking = dialer("own").dial(&address).expect("a connection");
+    let answering = acceptor
+        .accept(accept_one(&accepting))
+        .expect("a connection");
+    (&asking).write_all(b"by hand").expect("it writes");
+    assert_eq!(read_vec(&answering, 7), b"by hand");
 }
 
 #[test]

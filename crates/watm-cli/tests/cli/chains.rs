@@ -46,6 +46,35 @@ fn two_modules_on_both_sides_carry_what_one_side_alone_does_not_understand() {
 }
 
 #[test]
+fn all_modules_of_a_chain_are_read_again_on_both_sides() {
+    let server = Server::echo();
+    let (_directory, [above, below]) = keys();
+    let xor = built("xor");
+    let chain = [
+        "--module", &xor, "--config", &above, "--module", &xor, "--config", &below, "-v",
+    ];
+    let forward = ["--forward", &server.address, "--listen", "127.0.0.1:0"];
+    let (mut exit, exit_address) = Watm::listening(&[&["listen"][..], &chain, &forward].concat());
+    let remote = ["--remote", &exit_address, "--listen", "127.0.0.1:0"];
+    let (mut entrance, address) = Watm::listening(&[&["dial"][..], &chain, &remote].concat());
+    let old = connect(&address);
+    round_trip(&old, b"with the old keys");
+    for (number, key) in [&above, &below].into_iter().enumerate() {
+        std::fs::write(key, format!("another key {number}")).expect("it is written");
+        for watm in [&mut exit, &mut entrance] {
+            watm.signal(libc::SIGHUP);
+            watm.await_log("SIGHUP: new connections use the module");
+        }
+        round_trip(&connect(&address), b"with a new key");
+    }
+    round_trip(&old, b"and the old one goes on");
+    for watm in [&mut entrance, &mut exit] {
+        watm.signal(libc::SIGTERM);
+        watm.end();
+    }
+}
+
+#[test]
 fn what_does_not_fit_together_is_told_with_what_does() {
     let (_directory, [above, below]) = keys();
     let xor = built("xor");

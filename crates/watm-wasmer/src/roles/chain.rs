@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use crate::channel::sync::{Mutex, lock};
 use crate::error::{AcceptError, DialError, SetupError};
 use crate::net::address::Address;
 use crate::net::connect::{DialAttempt, DialHook};
@@ -124,6 +125,32 @@ impl Acceptor {
         let pending: Pending<Carried, AcceptError> = self.begin_carrying(stream, far);
         pending.detach()?;
         Ok(Stream::from(near).with_addrs(local, peer))
+    }
+}
+
+/// What is below the module of a role that accepts, if anything is. Connections that begin use what is
+/// there then.
+#[derive(Default)]
+pub(super) struct Below(Mutex<Option<Acceptor>>);
+
+impl Below {
+    pub(super) fn new(acceptor: Option<Acceptor>) -> Self {
+        Self(Mutex::new(acceptor))
+    }
+
+    pub(super) fn replace(&self, acceptor: Option<Acceptor>) {
+        let before = std::mem::replace(&mut *lock(&self.0), acceptor);
+        // It may be the last that holds it, and giving up a pool takes a moment.
+        drop(before);
+    }
+
+    /// A connection that was accepted, as the module below hands it on.
+    pub(super) fn unwrapped(&self, stream: Stream) -> Result<Stream, SetupError> {
+        let below = lock(&self.0).clone();
+        match below {
+            Some(below) => below.unwrap_set_up(stream),
+            None => Ok(stream),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::channel::link::Link;
 use crate::channel::pipe::{Signal, Way, pipe};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
-use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, SetupError, copy_of};
+use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, copy_of};
 use crate::guest::settings::Settings;
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
@@ -27,6 +27,7 @@ use crate::roles::binding::Binds;
 use crate::roles::book::{Book, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::carried::{self, Carried};
+use crate::roles::chain::Below;
 use crate::roles::conn::{self, Conn};
 use crate::roles::handshakes::Handshakes;
 use crate::roles::pending::{Own, Pending};
@@ -74,7 +75,7 @@ struct Listening {
     changed: Condvar,
     tasks: Wakers,
     /// What unwraps a connection before this module does.
-    below: Option<Acceptor>,
+    below: Below,
     handshakes: Handshakes,
     book: Book,
 }
@@ -140,7 +141,8 @@ impl Listener {
     }
 
     /// Replaces the module and the settings for connections that begin from now on; those that are
-    /// there go on as they are. The addresses, the backlog and the limit of handshakes stay.
+    /// there go on as they are. What is below it is replaced with it ([`Builder::over`]). The
+    /// addresses, the backlog and the limit of handshakes stay.
     ///
     /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
     /// connections all fail because of the new module (it returns an error, traps, exits or does not
@@ -150,7 +152,9 @@ impl Listener {
     ///
     /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
     pub fn replace(&self, builder: Builder<Self>) -> Result<(), ReplaceError> {
-        builder.replace_in(&self.shared.workers, Role::Listener)
+        builder.replace_in(&self.shared.workers, Role::Listener)?;
+        self.shared.below.replace(builder.below);
+        Ok(())
     }
 
     /// Waits for the next connection whose transport is set up.
@@ -414,7 +418,7 @@ impl Accepting for Unwrap {
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
         let peer = canonical(peer);
         let (shared, waker) = (Arc::clone(&self.0), self.1.clone());
-        let stream = match unwrapped(shared.below.as_ref(), stream) {
+        let stream = match shared.below.unwrapped(stream.into()) {
             Ok(stream) => stream,
             Err(error) => return log::error!("client {peer} was dropped: {error}"),
         };
@@ -480,6 +484,8 @@ impl Accepting for Unwrap {
 #[derive(Clone)]
 pub struct Acceptor {
     workers: Workers,
+    /// What unwraps a connection before this module does.
+    below: Arc<Below>,
 }
 
 impl Acceptor {
@@ -490,7 +496,9 @@ impl Acceptor {
     ///
     /// As [`Listener::replace`].
     pub fn replace(&self, builder: Builder<Listener>) -> Result<(), ReplaceError> {
-        builder.replace_in(&self.workers, Role::Listener)
+        builder.replace_in(&self.workers, Role::Listener)?;
+        self.below.replace(builder.below);
+        Ok(())
     }
 
     /// Runs the module's handshake over an accepted socket and returns when it is done.
@@ -504,7 +512,10 @@ impl Acceptor {
 
     /// Begins the module's handshake over an accepted socket, and does not wait.
     pub fn begin(&self, stream: impl Into<Stream>) -> Pending<Conn, AcceptError> {
-        conn::begin(&self.workers, None, Some(stream.into()), Own::default())
+        match self.below.unwrapped(stream.into()) {
+            Ok(stream) => conn::begin(&self.workers, None, Some(stream), Own::default()),
+            Err(error) => Pending::failed(error),
+        }
     }
 
     /// Runs the module's handshake over an accepted socket, and carries what it unwraps to the
@@ -533,9 +544,13 @@ impl Acceptor {
         stream: impl Into<Stream>,
         plain: impl Into<Stream>,
     ) -> Pending<Carried, AcceptError> {
+        let stream = match self.below.unwrapped(stream.into()) {
+            Ok(stream) => stream,
+            Err(error) => return Pending::failed(error),
+        };
         let ends = Ends {
             fixed: None,
-            incoming: Some(stream.into()),
+            incoming: Some(stream),
             internal: Internal::Plain(plain.into()),
         };
         carried::begin(&self.workers, ends, Own::default())
@@ -560,7 +575,7 @@ impl Builder<Listener> {
     }
 
     /// Has `acceptor` unwrap each accepted connection before this module does: a chain, whose other
-    /// end has a [`Dialer`](crate::Dialer) as its dial hook.
+    /// end has a [`Dialer`](crate::Dialer) as its dial hook. `acceptor` may have others below it.
     pub fn over(mut self, acceptor: Acceptor) -> Self {
         self.below = Some(acceptor);
         self
@@ -582,6 +597,7 @@ impl Builder<Listener> {
         let settings = self.check()?;
         Ok(Acceptor {
             workers: Workers::new(settings, Role::Listener),
+            below: Arc::new(Below::new(self.below)),
         })
     }
 }
@@ -592,24 +608,12 @@ impl Binds for Listener {
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
     ) -> Result<Self, ListenError> {
         let settings = builder.check()?;
-        let below = builder.below.clone();
+        let below = Below::new(builder.below);
         start(settings, Sockets::new(bind()?)?, below)
     }
 }
 
-/// A connection that was accepted, as the module below hands it on, if there is one.
-pub(super) fn unwrapped(below: Option<&Acceptor>, stream: TcpStream) -> Result<Stream, SetupError> {
-    match below {
-        Some(below) => below.unwrap_set_up(stream.into()),
-        None => Ok(stream.into()),
-    }
-}
-
-fn start(
-    settings: Arc<Settings>,
-    sockets: Sockets,
-    below: Option<Acceptor>,
-) -> Result<Listener, ListenError> {
+fn start(settings: Arc<Settings>, sockets: Sockets, below: Below) -> Result<Listener, ListenError> {
     let locals = sockets.locals().into();
     let handshakes = Handshakes::new(settings.handshake_limit);
     let queue = Queue {

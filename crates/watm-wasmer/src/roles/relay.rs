@@ -12,6 +12,7 @@ use crate::net::target::Target;
 use crate::roles::accept_loop::Sockets;
 use crate::roles::binding::Binds;
 use crate::roles::builder::Builder;
+use crate::roles::chain::Below;
 use crate::roles::listener::Acceptor;
 use crate::roles::server::{Server, ServerHandle, Service, parsed};
 
@@ -108,7 +109,7 @@ impl Binds for Relay {
     ) -> Result<Self, ListenError> {
         let remote = parsed("remote", builder.remote.clone())?;
         let settings = builder.check()?;
-        let below = builder.below.clone();
+        let below = Below::new(builder.below.clone());
         let sockets = Sockets::new(bind()?)?;
         let remote = remote.map(|remote| (Network::Tcp, remote));
         let service = Service::Relay(remote);

@@ -24,10 +24,11 @@ use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
 use crate::roles::binding::Binds;
 use crate::roles::book::{Book, Ending, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
+use crate::roles::chain::Below;
 use crate::roles::dialer::{Dialer, FixedDialer};
 use crate::roles::dropped;
 use crate::roles::handshakes::Handshakes;
-use crate::roles::listener::{Acceptor, Listener, unwrapped};
+use crate::roles::listener::Listener;
 use crate::roles::warnings::Warnings;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
@@ -76,7 +77,7 @@ pub struct Server {
     settings: Arc<Settings>,
     service: Service,
     sockets: Sockets,
-    below: Option<Acceptor>,
+    below: Below,
 }
 
 /// What happens to each connection that is accepted.
@@ -148,7 +149,7 @@ struct Serving {
     workers: Workers,
     service: Service,
     /// What unwraps a connection before it is served.
-    below: Option<Acceptor>,
+    below: Below,
     book: Book,
     handshakes: Handshakes,
     warnings: Warnings,
@@ -159,7 +160,7 @@ impl Server {
         settings: Arc<Settings>,
         service: Service,
         sockets: Sockets,
-        below: Option<Acceptor>,
+        below: Below,
     ) -> Self {
         Self {
             settings,
@@ -235,8 +236,9 @@ impl ServerHandle {
     }
 
     /// Replaces the module and the settings for connections that begin from now on; those that are
-    /// there go on as they are. The builder is one for the same role. The addresses, the remote or
-    /// target, and the limits of handshakes and connections stay.
+    /// there go on as they are. The builder is one for the same role. What is below it is replaced
+    /// with it. The addresses, the remote or target, and the limits of handshakes and connections
+    /// stay.
     ///
     /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
     /// connections all fail because of the new module (it returns an error, traps, exits or does not
@@ -246,7 +248,9 @@ impl ServerHandle {
     ///
     /// [`ReplaceError`] if the configuration cannot be used, or if no instance can be made with it.
     pub fn replace<R>(&self, builder: Builder<R>) -> Result<(), ReplaceError> {
-        builder.replace_in(&self.shared.workers, self.shared.service.role())
+        builder.replace_in(&self.shared.workers, self.shared.service.role())?;
+        self.shared.below.replace(builder.below);
+        Ok(())
     }
 
     /// What the server has done so far.
@@ -396,7 +400,7 @@ impl Accepting for Serve {
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
         let shared = &self.shared;
         let peer = canonical(peer);
-        let stream = match unwrapped(shared.below.as_ref(), stream) {
+        let stream = match shared.below.unwrapped(stream.into()) {
             Ok(stream) => stream,
             Err(error) => return shared.dropped(peer, &error),
         };
@@ -460,7 +464,7 @@ impl Binds for Server {
         let setting = if is_listener { "target" } else { "remote" };
         let remote = parsed(setting, builder.remote.clone())?;
         let settings = builder.check()?;
-        let below = builder.below.clone();
+        let below = Below::new(builder.below.clone());
         let sockets = Sockets::new(bind()?)?;
         let service = match remote {
             Some(address) if is_listener => Service::Forward(Destination {
