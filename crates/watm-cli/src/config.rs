@@ -60,6 +60,12 @@ fn write_tunnel(out: &mut dyn Write, tunnel: &Tunnel, info: Option<&ModuleInfo>)
     for (key, value) in tunnel.settings() {
         line(key, &value)?;
     }
+    for part in tunnel.below() {
+        line("below", &part.module_file().to_string_lossy())?;
+        for (key, value) in part.settings() {
+            line("", &format!("{key}: {value}"))?;
+        }
+    }
     writeln!(out)
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use watm_wasmer::{
     Address, Builder, Config, ListenAddress, Role, TransportModule, Tunnel, TunnelRole,
+    UpstreamProxy,
 };
 
 use crate::args::{ConfigFileArgs, LoadArgs, RunArgs};
@@ -23,6 +24,7 @@ const REPLACED: &[(&str, &str)] = &[
     ("allow_all", "policy"),
     ("nat64_prefix", "policy"),
     ("no_host_aead", "host_aead"),
+    ("proxy", "proxy"),
     ("connect_timeout", "connect_timeout"),
     ("setup_timeout", "setup_timeout"),
     ("close_grace", "close_grace"),
@@ -70,9 +72,21 @@ impl FromFile {
                 tunnel = tunnel.without(key);
             }
         }
+        if args.is_given("trusted_key") {
+            tunnel = tunnel.without("trusted_keys");
+        }
+        if args.is_given("module") {
+            // The options name the whole chain.
+            tunnel = tunnel.alone();
+        }
         Ok(Self {
             tunnel: Some(tunnel),
         })
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn is_there(&self) -> bool {
+        self.tunnel.is_some()
     }
 
     /// Whether the command decides about a setting: the file does not have it, or an option
@@ -81,12 +95,25 @@ impl FromFile {
         !self.tunnel.as_ref().is_some_and(|tunnel| tunnel.sets(key))
     }
 
-    /// Applies what the file says to a builder.
-    pub(crate) fn apply<R: TunnelRole>(&self, builder: Builder<R>) -> Result<Builder<R>, Failure> {
-        match &self.tunnel {
-            Some(tunnel) => Ok(tunnel.configure(builder)?),
-            None => Ok(builder),
+    /// Applies what the file says to a builder: also the modules below, and the proxy, in whose place
+    /// an option may stand.
+    pub(crate) fn apply<R: TunnelRole>(
+        &self,
+        builder: Builder<R>,
+        args: &LoadArgs,
+        proxy: Option<&UpstreamProxy>,
+    ) -> Result<Builder<R>, Failure> {
+        let Some(tunnel) = &self.tunnel else {
+            return Ok(builder);
+        };
+        let mut tunnel = tunnel.clone();
+        if let Some(proxy) = proxy {
+            tunnel = tunnel.proxy(proxy.clone());
         }
+        if !tunnel.below().is_empty() {
+            tunnel = tunnel.loader(setup::loader_below(args)?);
+        }
+        Ok(tunnel.configure(builder)?)
     }
 
     /// Loads the module that the option names, or else the file.
@@ -104,9 +131,12 @@ impl FromFile {
         };
         let path = tunnel.module_file();
         let loader = setup::loader(&path, args)?;
-        let mut loader = tunnel.clone().loader(loader).module_loader();
+        let mut loader = tunnel.clone().loader(loader).module_loader()?;
         if let Some(hash) = args.sha256 {
             loader = loader.sha256(hash);
+        }
+        if let Some(signature) = &args.trust.signature {
+            loader = loader.signature_file(signature);
         }
         if file.is_given("max_module_size") {
             loader = loader.max_size(args.max_module_size);

@@ -60,6 +60,23 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
     })
 }
 
+/// A loader for modules that a configuration file names below another.
+pub(crate) fn loader_below(args: &LoadArgs) -> Result<ModuleLoader, Failure> {
+    let loader = ModuleLoader::new()
+        .max_size(args.max_module_size)
+        .compile_timeout(args.compile_timeout);
+    let loader = if args.trust.trusted_key.is_empty() {
+        loader
+    } else {
+        // The signature of each is beside it.
+        loader.trusted_keys(trusted_keys(&args.trust)?)
+    };
+    Ok(match &cache(args)? {
+        Some(cache) => loader.cache(cache),
+        None => loader,
+    })
+}
+
 /// A loader that demands a signature of the file at `path` by one of the keys.
 pub(crate) fn demanding(
     loader: ModuleLoader,
@@ -155,7 +172,7 @@ pub(crate) fn builder<R: TunnelRole>(
     file.complete(&mut run);
     let configs = configs(modules, &run)?;
     let module = file.load(modules.first().map(PathBuf::as_path), source, &run.load)?;
-    let builder = file.apply(start(&module))?;
+    let builder = file.apply(start(&module), &run.load, run.proxy.as_ref())?;
     let mut builder = configure_from(file, builder, &run.transport)?;
     if let Some(config) = configs.first().copied().flatten() {
         builder = builder.config(read_config(config, "--config")?);
@@ -170,8 +187,8 @@ pub(crate) fn builder<R: TunnelRole>(
     };
     builder = match (below, &run.proxy) {
         (Some(below), _) => builder.dial_hook(below),
-        (None, Some(proxy)) => builder.dial_hook(proxy.clone()),
-        (None, None) => builder,
+        (None, Some(proxy)) if !file.is_there() => builder.dial_hook(proxy.clone()),
+        (None, _) => builder,
     };
     Ok(spare_instances(file, builder, run.spare_instances))
 }

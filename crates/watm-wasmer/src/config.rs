@@ -177,8 +177,12 @@ impl Config {
         let document = Document::of_toml(bytes).map_err(failed)?;
         let file: File = read::read(&document, read::Keys::Exact).map_err(failed)?;
         let File {
-            defaults, tunnel, ..
+            defaults,
+            tunnel,
+            trusted_keys,
+            ..
         } = file;
+        let keys = trusted_keys.map(Arc::from);
         let source = Arc::new(Source {
             path: path.map(Path::to_owned),
             base,
@@ -186,8 +190,8 @@ impl Config {
         });
         let tables = tunnel.into_iter().enumerate();
         let tunnels: Vec<Tunnel> = tables
-            .map(|(index, table)| tunnel_of(&source, index, table, &defaults))
-            .collect();
+            .map(|(index, table)| tunnel_of(&source, index, table, (&defaults, keys.as_ref())))
+            .collect::<Result<_, _>>()?;
         let mut names = HashMap::new();
         for (index, tunnel) in tunnels.iter().enumerate() {
             tunnel.check_addresses()?;
@@ -331,21 +335,52 @@ fn tunnel_of(
     source: &Arc<Source>,
     index: usize,
     table: TunnelTable,
-    defaults: &file::Settings,
-) -> Tunnel {
+    (defaults, keys): (
+        &file::Settings,
+        Option<&Arc<[value::Parsed<value::KeyOrFile>]>>,
+    ),
+) -> Result<Tunnel, ConfigFileError> {
     let mut tunnel = Tunnel::new(Arc::clone(source), Origin::Toml(index), table.module);
     tunnel.name = Some(table.name.text);
-    tunnel.role = Some(match table.role {
+    let role = match table.role {
         RoleName::Dialer => Role::Dialer,
         RoleName::FixedDialer => Role::FixedDialer,
         RoleName::Listener => Role::Listener,
         RoleName::Relay => Role::Relay,
-    });
+    };
+    tunnel.role = Some(role);
+    tunnel.trusted_keys = keys.cloned();
     tunnel.listen = values(table.listen);
     tunnel.remote = table.remote.map(|remote| remote.value);
     tunnel.forward = table.forward.map(|forward| forward.value);
+    if role == Role::Listener && table.settings.proxy.is_some() {
+        let message = "a listener connects to no remote, and so needs no proxy";
+        let key = ["settings".into(), "proxy".into()];
+        return Err(tunnel.invalid(&key, message.to_owned()));
+    }
     tunnel.settings = table.settings.or(defaults);
-    tunnel
+    for (below, table) in table.below.into_iter().enumerate() {
+        let origin = Origin::Below {
+            tunnel: index,
+            below,
+        };
+        let mut part = Tunnel::new(Arc::clone(source), origin, table.module);
+        part.role = Some(match role {
+            Role::Listener => Role::Listener,
+            _ => Role::Dialer,
+        });
+        part.trusted_keys = keys.cloned();
+        if table.settings.proxy.is_some() {
+            let message =
+                "the proxy of a tunnel is set in its own settings; the last module uses it";
+            let key = ["settings".into(), "proxy".into()];
+            return Err(part.invalid(&key, message.to_owned()));
+        }
+        part.settings = table.settings.or(defaults);
+        part.settings.proxy = None;
+        tunnel.below.push(part);
+    }
+    Ok(tunnel)
 }
 
 fn values<T>(parsed: Vec<value::Parsed<T>>) -> Vec<T> {

@@ -306,9 +306,18 @@ impl ModuleLoader {
     /// [`LoadError::TooLarge`], [`LoadError::Signature`] and, after these, [`LoadError::Hash`].
     #[cfg(feature = "signatures")]
     pub fn verify(&self, bytes: impl AsRef<[u8]>) -> Result<Option<SignatureInfo>, LoadError> {
-        let bytes = bytes.as_ref();
+        self.verify_read(bytes.as_ref(), None)
+    }
+
+    /// The same of bytes that were read from `path`, beside which the signature is by default.
+    #[cfg(feature = "signatures")]
+    pub(crate) fn verify_read(
+        &self,
+        bytes: &[u8],
+        path: Option<&Path>,
+    ) -> Result<Option<SignatureInfo>, LoadError> {
         self.check_size(bytes)?;
-        let signature = self.demand.verify(bytes, None)?;
+        let signature = self.demand.verify(bytes, path)?;
         self.check_hash(bytes)?;
         Ok(signature)
     }

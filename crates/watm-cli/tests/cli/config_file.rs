@@ -105,6 +105,84 @@ fn a_tunnel_runs_from_the_configuration_of_the_go_runtime() {
 }
 
 #[test]
+fn a_chain_runs_from_a_file_and_the_option_for_a_module_replaces_all_of_it() {
+    let (server, received) = recording();
+    let below = "[[tunnel.below]]\nmodule = 'XOR'\nsettings = { config = { text = 'below' } }\n";
+    let text = toml(&server.address);
+    let (listener, dialer) = text.split_at(text.rfind("[[tunnel]]").expect("two"));
+    let files = Files::with("watm.toml", &format!("{listener}{below}{dialer}{below}"));
+    let file = files.file();
+    let listen = ["--config-file", &file, "--tunnel", "server"];
+    let dial = ["--config-file", &file, "--tunnel", "client"];
+    assert_eq!(through(&received, &listen, &dial), MESSAGE);
+    let check = Watm::run(&["config", "check", &file]);
+    assert_eq!(
+        check.stdout.matches("below             ").count(),
+        2,
+        "{check:?}"
+    );
+    assert!(
+        check.stdout.contains("config: a text of 5 bytes"),
+        "{check:?}"
+    );
+    // With one key more than the other side.
+    let (xor, key) = (built("xor"), files.path("key.txt"));
+    let own = ["--module", &xor, "--config", key.to_str().expect("UTF-8")];
+    let dial = [&dial[..], &own].concat();
+    assert_ne!(through(&received, &listen, &dial), MESSAGE);
+    let listen = [&listen[..], &own].concat();
+    assert_eq!(through(&received, &listen, &dial), MESSAGE);
+}
+
+#[test]
+fn a_file_names_the_proxy_and_an_option_another() {
+    let text = "[[tunnel]]\nname = 't'\nrole = 'dialer'\nmodule = 'XOR'\n\
+        [tunnel.settings]\nproxy = 'http://127.0.0.1:1'\nconfig = 'key.txt'\n";
+    let files = Files::with("watm.toml", text);
+    let file = files.file();
+    let dial = ["dial", "--config-file", &file, "--remote", "192.0.2.1:443"];
+    Watm::run(&dial).failure(&["127.0.0.1:1", "proxy", "refused"]);
+    let other = [&dial[..], &["--proxy", "socks5://127.0.0.1:2"]].concat();
+    Watm::run(&other).failure(&["127.0.0.1:2", "refused"]);
+    let below = "[[tunnel.below]]\nmodule = 'XOR'\nsettings = { config = 'key.txt' }\n";
+    let files = Files::with("watm.toml", &format!("{text}{below}"));
+    let file = files.file();
+    let dial = ["dial", "--config-file", &file, "--remote", "192.0.2.1:443"];
+    Watm::run(&dial).failure(&["127.0.0.1:1", "refused"]);
+    let other = [&dial[..], &["--proxy", "socks5://127.0.0.1:2"]].concat();
+    Watm::run(&other).failure(&["127.0.0.1:2", "refused"]);
+}
+
+#[test]
+fn a_module_is_signed_by_a_key_of_the_file_or_of_the_option() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/signed");
+    let text = format!(
+        "trusted_keys = ['{root}/KEYFILE']\n[[tunnel]]\nname = 't'\nrole = 'dialer'\n\
+         module = '{root}/module.wat'\nremote = '127.0.0.1:1'\n"
+    );
+    let with = |key: &str| Files::with("watm.toml", &text.replace("KEYFILE", key));
+    let (trusted, other) = ("first.pub", "second.pub");
+    let files = with(trusted);
+    Watm::run(&["config", "check", &files.file()]).success();
+    // It is loaded, and then fails by itself.
+    let loaded = "could not be set up";
+    Watm::run(&["dial", "--config-file", &files.file()]).failure(&[loaded]);
+    let files = with(other);
+    let check = Watm::run(&["config", "check", &files.file()]);
+    assert!(check.stdout.contains("signature"), "{check:?}");
+    Watm::run(&["dial", "--config-file", &files.file()]).failure(&["signature"]);
+    let key = format!("{root}/{trusted}");
+    let option = [
+        "dial",
+        "--config-file",
+        &files.file(),
+        "--trusted-key",
+        &key,
+    ];
+    Watm::run(&option).failure(&[loaded]);
+}
+
+#[test]
 fn the_warnings_of_a_file_are_logged_and_a_hash_that_is_not_met_is_a_failure() {
     let files = Files::with("water.json", JSON);
     Watm::run(&["dial", "--config-file", &files.file()]).failure(&[

@@ -3,12 +3,13 @@
 use super::file::{PolicyTable, Settings, StdioKey, StdioName, StreamName};
 use super::resolved::Resolved;
 use super::tunnel::Tunnel;
+use crate::error::ConfigFileError;
 use crate::host::stdio::Stdio;
 use crate::net::address::Address;
 use crate::net::policy::AddressPolicy;
 use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
-use crate::roles::listener::Listener;
+use crate::roles::listener::{Acceptor, Listener};
 use crate::roles::relay::Relay;
 use crate::roles::server::Server;
 
@@ -119,6 +120,32 @@ pub trait TunnelRole: Sized {
     /// Applies what this role has besides the settings of all roles.
     #[doc(hidden)]
     fn apply(builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self>;
+
+    /// Puts it over the modules below.
+    #[doc(hidden)]
+    fn stand_on(builder: Builder<Self>, tunnel: &Tunnel) -> Result<Builder<Self>, ConfigFileError> {
+        way_out(builder, tunnel)
+    }
+}
+
+/// Makes outgoing connections through the modules below, and through the proxy.
+fn way_out<R>(builder: Builder<R>, tunnel: &Tunnel) -> Result<Builder<R>, ConfigFileError> {
+    let mut below: Option<Dialer> = None;
+    for part in tunnel.below().iter().rev() {
+        let own = part.configure(Dialer::builder(&part.load_module()?))?;
+        let built = over(own, below, tunnel).build();
+        below = Some(built.map_err(|error| part.unfit(error))?);
+    }
+    Ok(over(builder, below, tunnel))
+}
+
+/// Puts a module over another, or at the network.
+fn over<R>(builder: Builder<R>, below: Option<Dialer>, tunnel: &Tunnel) -> Builder<R> {
+    match (below, &tunnel.settings.proxy) {
+        (Some(below), _) => builder.dial_hook(below),
+        (None, Some(proxy)) => builder.dial_hook(proxy.value.clone()),
+        (None, None) => builder,
+    }
 }
 
 impl TunnelRole for Dialer {
@@ -134,6 +161,22 @@ impl TunnelRole for FixedDialer {
 }
 
 impl TunnelRole for Listener {
+    fn stand_on(builder: Builder<Self>, tunnel: &Tunnel) -> Result<Builder<Self>, ConfigFileError> {
+        let mut below: Option<Acceptor> = None;
+        for part in tunnel.below().iter().rev() {
+            let own = part.configure(Self::builder(&part.load_module()?))?;
+            let own = match below {
+                Some(below) => own.over(below),
+                None => own,
+            };
+            below = Some(own.acceptor().map_err(|error| part.unfit(error))?);
+        }
+        Ok(match below {
+            Some(below) => builder.over(below),
+            None => builder,
+        })
+    }
+
     fn apply(mut builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self> {
         if let Some(limit) = tunnel.settings.handshake_limit {
             builder = builder.handshake_limit(count(limit));

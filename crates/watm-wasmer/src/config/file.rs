@@ -13,11 +13,12 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use {schemars::JsonSchema, serde::Serialize};
 
 use super::units::{Idle, MemorySize, PositiveTime, Size, Time};
-use super::value::{HostPath, Name, Parsed, version, whole};
+use super::value::{HostPath, KeyOrFile, Name, Parsed, version, whole};
 use crate::module::hash::ModuleHash;
 use crate::net::address::{Address, ListenAddress};
 use crate::net::nat64::Nat64Prefix;
 use crate::net::policy::AddressEntry;
+use crate::net::proxy::UpstreamProxy;
 
 /// A configuration file of watm: tunnels through WebAssembly Transport Modules.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -29,7 +30,11 @@ pub(super) struct File {
     #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) version: Option<u64>,
-    /// Settings of all tunnels, unless a tunnel has its own. The value of a key is replaced as a
+    /// Public keys of minisign, or their files: each module has to be signed by one of them, unless
+    /// its table names others. By default, no signature is demanded.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) trusted_keys: Option<Vec<Parsed<KeyOrFile>>>,
+    /// Settings of all modules, unless a module has its own. The value of a key is replaced as a
     /// whole.
     #[serde(default)]
     pub(super) defaults: Settings,
@@ -62,6 +67,24 @@ pub(super) struct TunnelTable {
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) forward: Option<Parsed<Address>>,
     /// The settings of this tunnel.
+    #[serde(default)]
+    pub(super) settings: Settings,
+    /// The modules of a chain that stand between this one and the network; the last is next to the
+    /// network. There are none by default.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(length(max = 8)))]
+    pub(super) below: Vec<BelowTable>,
+}
+
+/// A module of a chain. It has the same role as that of its tunnel, or is a dialer below a relay or
+/// a fixed dialer.
+#[derive(Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema, Serialize))]
+#[serde(deny_unknown_fields)]
+pub(super) struct BelowTable {
+    /// The file of the module, or a table with the file and conditions.
+    pub(super) module: ModuleKey,
+    /// The settings of this module.
     #[serde(default)]
     pub(super) settings: Settings,
 }
@@ -102,6 +125,12 @@ pub(super) struct ModuleTable {
     /// The SHA-256 that the file must have, in hexadecimal digits.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) sha256: Option<Parsed<ModuleHash>>,
+    /// Public keys of minisign, or their files: the module has to be signed by one of them.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) trusted_keys: Option<Vec<Parsed<KeyOrFile>>>,
+    /// The file of the signature; by default the name of the module with ".minisig" after it.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) signature: Option<Parsed<HostPath>>,
     /// Maximum size of the file, such as "64MiB", which is the default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) max_size: Option<Parsed<Size>>,
@@ -155,6 +184,11 @@ pub(super) struct Settings {
     #[cfg_attr(test, schemars(range(min = 0, max = 4_294_967_295_u64)))]
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) mark: Option<u64>,
+    /// The proxy that outgoing connections are made through, as "socks5://HOST:PORT" or
+    /// "http://HOST:PORT". USER:PASSWORD@ may stand before the host, percent-encoded. None by
+    /// default.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) proxy: Option<Parsed<UpstreamProxy>>,
     /// Maximum time for one outgoing connection; "10s" by default.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) connect_timeout: Option<Parsed<PositiveTime>>,
@@ -231,6 +265,7 @@ macro_rules! each_setting {
             source_addresses,
             interface,
             mark,
+            proxy,
             connect_timeout,
             setup_timeout,
             close_grace,

@@ -20,6 +20,7 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
         source_addresses,
         interface,
         mark,
+        proxy,
         connect_timeout,
         setup_timeout,
         close_grace,
@@ -63,6 +64,8 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
             interface.as_ref().map(|name| Excerpt(name).to_string()),
         ),
         ("mark", number(mark)),
+        // Without the credentials.
+        ("proxy", proxy.as_ref().map(|proxy| proxy.value.to_string())),
         ("connect_timeout", text(connect_timeout.as_ref())),
         ("setup_timeout", text(setup_timeout.as_ref())),
         ("close_grace", text(close_grace.as_ref())),

@@ -38,7 +38,7 @@ fn refused(toml: &str, place: (usize, usize), key: &str, parts: &[&str]) {
 fn the_example_has_every_key_and_loads() {
     let config = parse(EXAMPLE).expect("the example");
     let names: Vec<_> = config.tunnels().iter().filter_map(Tunnel::name).collect();
-    assert_eq!(names, ["client", "server", "relay", "chooser"]);
+    assert_eq!(names, ["client", "server", "chain", "relay", "chooser"]);
     let client = config.tunnel("client").expect("a tunnel");
     assert_eq!(client.role(), Some(Role::Dialer));
     assert_eq!(client.module_file(), Path::new("/base/plain.wasm"));
@@ -50,6 +50,10 @@ fn the_example_has_every_key_and_loads() {
     assert_eq!(client.listen().len(), 2);
     let keys: Vec<_> = client.settings().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, Settings::KEYS);
+    let chain = config.tunnel("chain").expect("a tunnel");
+    let below: Vec<_> = chain.below().iter().map(Tunnel::module_file).collect();
+    assert_eq!(below, [Path::new("/base/encryption.wasm")]);
+    assert!(chain.below()[0].sets("config") && chain.below()[0].sets("memory_limit"));
     let server = config.tunnel("server").expect("a tunnel");
     assert_eq!(server.forward().map(|f| f.as_str()), Some("127.0.0.1:80"));
     // Every key of the schema stands in the example.
@@ -182,13 +186,13 @@ fn a_time_a_size_or_a_number_that_cannot_be_used_is_refused_with_what_can() {
     );
     setting_refused(
         "spare_instances = 1025",
-        9,
+        19,
         "spare_instances",
         "from 0 to 1024, found 1025",
     );
     setting_refused(
         "spare_instances = 1.5",
-        9,
+        19,
         "spare_instances",
         "found a number with decimals",
     );
@@ -222,6 +226,9 @@ fn a_text_a_list_or_a_table_that_cannot_be_used_is_refused_with_what_can() {
         "policy.allow[0]",
         "port 0",
     );
+    let no_proxy = "written as socks5://HOST:PORT";
+    setting_refused("proxy = 'ftp://h:1'", 9, "proxy", no_proxy);
+    setting_refused("proxy = 1", 9, "proxy", "a proxy in quotes");
     let key = "policy.nat64_prefixes[0]";
     setting_refused("policy = { nat64_prefixes = ['::/1'] }", 30, key, "96");
 }
@@ -268,6 +275,40 @@ fn a_value_of_a_tunnel_that_cannot_be_used_is_refused_with_what_can() {
 }
 
 #[test]
+fn a_proxy_stands_where_it_is_used() {
+    let settings = dialer("settings = { proxy = 'http://h:1' }").replace("dialer", "listener");
+    let key = "tunnel[0].settings.proxy";
+    refused(
+        &settings,
+        (5, 22),
+        key,
+        &["a listener connects to no remote"],
+    );
+    let below = "[[tunnel.below]]\nmodule = 'b'\nsettings = { proxy = 'http://h:1' }";
+    let key = "tunnel[0].below[0].settings.proxy";
+    refused(&dialer(below), (7, 22), key, &["in its own settings"]);
+    // A default is for those that can use it.
+    let listener = dialer("").replace("dialer", "listener");
+    parse(&format!("[defaults]\nproxy = 'http://h:1'\n{listener}")).expect("a file");
+}
+
+#[test]
+fn trusted_keys_are_keys_or_files_with_one() {
+    let key = |text: &str| format!("trusted_keys = ['{text}']\n{}", dialer(""));
+    let damaged = format!("RW{}", "a".repeat(54));
+    let place = (1, 17);
+    refused(&key(&damaged), place, "trusted_keys[0]", &["\"RWaaa"]);
+    refused(&key(""), place, "trusted_keys[0]", &["empty"]);
+    let config = parse(&key("none.pub")).expect("a file");
+    let error = config.tunnels()[0].check().expect_err("no such file");
+    assert_eq!(error.key(), "trusted_keys[0]");
+    assert!(error.to_string().contains("/base/none.pub"), "{error}");
+    let own = dialer("").replace("'m.wasm'", "{ file = 'm', trusted_keys = ['none.pub'] }");
+    let error = parse(&own).expect("a file").dialer().expect_err("no file");
+    assert_eq!(error.key(), "tunnel[0].module.trusted_keys[0]", "{error}");
+}
+
+#[test]
 fn what_is_missing_or_stands_twice_is_named() {
     refused("", (1, 1), "tunnel", &["missing"]);
     refused("tunnel = []", (1, 10), "tunnel", &["[[tunnel]]"]);
@@ -310,7 +351,7 @@ fn addresses_are_those_of_the_role() {
 #[test]
 fn a_tunnel_replaces_defaults_as_a_whole() {
     let toml = format!(
-        "[defaults]\nenv = {{ A = '1', B = '2' }}\nstock = 3\n{}",
+        "[defaults]\nenv = {{ A = '1', B = '2' }}\nspare_instances = 3\n{}",
         dialer("settings = { env = { C = '3' } }")
     );
     let config = parse(&toml).expect("a file");
@@ -325,10 +366,10 @@ fn a_tunnel_replaces_defaults_as_a_whole() {
 #[test]
 fn one_of_several_tunnels_has_to_be_named() {
     let config = parse(EXAMPLE).expect("the example");
-    let error = config.only().expect_err("four");
+    let error = config.only().expect_err("five");
     assert_eq!(error.code(), "no-such-tunnel");
     assert!(error.to_string().contains("`client`, `server`"), "{error}");
-    let error = config.dialer().expect_err("four");
+    let error = config.dialer().expect_err("five");
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     let error = config.tunnel("sevrer").expect_err("none");
     assert!(error.to_string().contains("nearest is `server`"), "{error}");
@@ -336,11 +377,18 @@ fn one_of_several_tunnels_has_to_be_named() {
 
 #[test]
 fn secrets_are_not_printed() {
-    let toml = dialer("settings = { config = { text = 'SECRET' }, env = { A = 'SECRET' } }");
+    let toml = dialer(
+        "settings = { config = { text = 'SECRET' }, env = { A = 'SECRET' }, \
+         proxy = 'socks5://user:SECRET@h:1' }",
+    );
     let config = parse(&toml).expect("a file");
     let shown = format!("{config:?} {:?}", config.tunnels()[0].settings());
     assert!(!shown.contains("SECRET"), "{shown}");
     assert!(shown.contains("a text of 6 bytes"), "{shown}");
+    assert!(shown.contains("socks5://h:1"), "{shown}");
+    let wrong = toml.replace("socks5", "socks");
+    let error = parse(&wrong).expect_err("no proxy").to_string();
+    assert!(!error.contains("SECRET"), "{error}");
 }
 
 #[test]
@@ -386,6 +434,16 @@ fn what_a_file_names_is_checked_at_its_key() {
             "settings = { env = { 'A=B' = '' } }",
             "tunnel[0].settings.env",
             &["`=`"],
+        ),
+        (
+            "[[tunnel.below]]\nmodule = 'none.wasm'",
+            "tunnel[0].below[0].module",
+            &["line 6", "none.wasm"],
+        ),
+        (
+            "[[tunnel.below]]\nmodule = 'm.wasm'\nsettings = { config = 'none' }",
+            "tunnel[0].below[0].settings.config",
+            &["line 7", "none"],
         ),
         (
             "settings = { args = [\"\\u0000\"] }",

@@ -11,11 +11,16 @@ use super::apply::{self, TunnelRole};
 use super::file::{ModuleKey, Settings, StdioKey, StdioName, StreamName};
 use super::node::{Document, Step};
 use super::resolved::Resolved;
-use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace, LoadError, missing_role};
+use super::value::{KeyOrFile, Parsed};
+use crate::error::{
+    ConfigError, ConfigFileError, ConfigFileProblem, KeyPlace, LoadError, missing_role,
+};
 use crate::module::hash::ModuleHash;
 use crate::module::info::ModuleInfo;
+use crate::module::signature::TrustedKey;
 use crate::module::{ModuleLoader, TransportModule};
 use crate::net::address::{Address, ListenAddress};
+use crate::net::proxy::UpstreamProxy;
 use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
 use crate::roles::listener::Listener;
@@ -35,6 +40,8 @@ pub(super) struct Source {
 pub(super) enum Origin {
     /// It is one of the tables `[[tunnel]]`.
     Toml(usize),
+    /// It is one of the modules below that of a tunnel.
+    Below { tunnel: usize, below: usize },
     /// It is the whole configuration of the Go runtime.
     Water,
 }
@@ -55,7 +62,24 @@ pub struct Tunnel {
     pub(super) remote: Option<Address>,
     pub(super) forward: Option<Address>,
     pub(super) settings: Settings,
+    /// The modules between that of this tunnel and the network; the last is next to the network.
+    pub(super) below: Vec<Tunnel>,
+    /// The keys of the file, for modules that name none.
+    pub(super) trusted_keys: Option<Arc<[Parsed<KeyOrFile>]>>,
     loader: ModuleLoader,
+}
+
+impl Origin {
+    /// The steps to its table.
+    fn steps(self) -> Vec<Step> {
+        match self {
+            Self::Toml(index) => vec!["tunnel".into(), index.into()],
+            Self::Below { tunnel, below } => {
+                vec!["tunnel".into(), tunnel.into(), "below".into(), below.into()]
+            }
+            Self::Water => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Debug for Tunnel {
@@ -82,6 +106,8 @@ impl Tunnel {
             remote: None,
             forward: None,
             settings: Settings::default(),
+            below: Vec::new(),
+            trusted_keys: None,
             loader: ModuleLoader::new(),
         }
     }
@@ -125,6 +151,13 @@ impl Tunnel {
         self.forward.as_ref()
     }
 
+    /// The modules of a chain that stand between that of this tunnel and the network, with their
+    /// settings. The last is next to the network. The functions that return a builder put it over
+    /// them.
+    pub fn below(&self) -> &[Tunnel] {
+        &self.below
+    }
+
     /// The settings of the file, by their keys in TOML, with their values as a person reads them.
     /// Values that may be secret are left out: the text of a configuration, and those of variables.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
@@ -134,6 +167,21 @@ impl Tunnel {
     /// Whether the file has the setting with this key of TOML.
     pub fn sets(&self, key: &str) -> bool {
         self.settings.keys().contains(&key)
+    }
+
+    /// Sets the proxy that outgoing connections are made through, in place of that of the file.
+    pub fn proxy(mut self, proxy: UpstreamProxy) -> Self {
+        self.settings.proxy = Some(Parsed {
+            text: proxy.to_string(),
+            value: proxy,
+        });
+        self
+    }
+
+    /// Leaves out the modules below this one.
+    pub fn alone(mut self) -> Self {
+        self.below.clear();
+        self
     }
 
     /// The grace period that the file sets: see [`Builder::close_grace`].
@@ -168,23 +216,45 @@ impl Tunnel {
     }
 
     /// Leaves out the setting with this key of TOML, so that the default holds, or what the program
-    /// sets. Does nothing if the file does not have it.
+    /// sets. Does nothing if the file does not have it. With the key `trusted_keys`, neither the
+    /// module nor those below it have any but those of their loader.
     pub fn without(mut self, key: &str) -> Self {
-        self.settings.clear(key);
+        if key != "trusted_keys" {
+            self.settings.clear(key);
+            return self;
+        }
+        self.trusted_keys = None;
+        if let ModuleKey::Table(table) = &mut self.module {
+            table.trusted_keys = None;
+        }
+        let below = self.below.into_iter();
+        self.below = below.map(|part| part.without(key)).collect();
         self
     }
 
     /// Sets the loader for the module, with its limits and its cache. The conditions of the file
     /// replace its own.
     pub fn loader(mut self, loader: ModuleLoader) -> Self {
+        let below = self.below.into_iter();
+        self.below = below.map(|part| part.loader(loader.clone())).collect();
         self.loader = loader;
         self
     }
 
     /// The loader for the module, with the conditions of the file.
-    pub fn module_loader(&self) -> ModuleLoader {
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFileError`] if the file of a trusted key cannot be used.
+    pub fn module_loader(&self) -> Result<ModuleLoader, ConfigFileError> {
         let mut loader = self.loader.clone();
+        if let Some(keys) = self.keys()? {
+            loader = loader.trusted_keys(keys);
+        }
         if let ModuleKey::Table(table) = &self.module {
+            if let Some(signature) = &table.signature {
+                loader = loader.signature_file(self.source.base.join(&signature.value.0));
+            }
             if let Some(hash) = &table.sha256 {
                 loader = loader.sha256(hash.value);
             }
@@ -195,7 +265,36 @@ impl Tunnel {
                 loader = loader.compile_timeout(limit.value.0);
             }
         }
-        loader
+        Ok(loader)
+    }
+
+    /// The keys by one of which the module has to be signed, if a signature is demanded.
+    fn keys(&self) -> Result<Option<Vec<TrustedKey>>, ConfigFileError> {
+        let own = match &self.module {
+            ModuleKey::Table(table) => table.trusted_keys.as_deref(),
+            ModuleKey::File(_) => None,
+        };
+        let Some(keys) = own.or(self.trusted_keys.as_deref()) else {
+            return Ok(None);
+        };
+        let keys = keys.iter().enumerate();
+        let read = keys.map(|(index, key)| match &key.value {
+            KeyOrFile::Key(key) => Ok(key.clone()),
+            KeyOrFile::File(path) => {
+                let path = self.source.base.join(&path.0);
+                TrustedKey::from_file(&path).map_err(|error| {
+                    let steps = ["trusted_keys".into(), index.into()];
+                    let message = error.to_string();
+                    match own {
+                        Some(_) => {
+                            self.invalid(&[&["module".into()], &steps[..]].concat(), message)
+                        }
+                        None => self.error_at(&steps, ConfigFileProblem::Invalid(message)),
+                    }
+                })
+            }
+        });
+        read.collect::<Result<_, _>>().map(Some)
     }
 
     /// Loads the module.
@@ -204,28 +303,33 @@ impl Tunnel {
     ///
     /// [`ConfigFileError`] with the [`LoadError`].
     pub fn load_module(&self) -> Result<TransportModule, ConfigFileError> {
-        let loaded = self.module_loader().load_file(self.module_file());
+        let loaded = self.module_loader()?.load_file(self.module_file());
         loaded.map_err(|error| self.load_error(error))
     }
 
     /// Checks all that can be checked without compiling the module or binding an address: the
-    /// module's hash, interface and role, and the files and directories that are named. Returns
-    /// what the module declares.
+    /// module's hash, signature, interface and role, the files and directories that are named, and
+    /// the same of the modules below it. Returns what the module declares.
     ///
     /// # Errors
     ///
     /// [`ConfigFileError`] with the first problem.
     pub fn check(&self) -> Result<ModuleInfo, ConfigFileError> {
-        let loader = self.module_loader();
-        let file = self.module_file();
-        let bytes = loader.read_file(&file);
-        let bytes = bytes.map_err(|error| self.load_error(error))?;
-        if let Some(expected) = self.sha256() {
-            let found = ModuleHash::of(&bytes);
-            if found != expected {
-                return Err(self.load_error(LoadError::Hash { expected, found }));
-            }
+        let info = self.check_module()?;
+        for part in &self.below {
+            part.check_module()?;
         }
+        Ok(info)
+    }
+
+    fn check_module(&self) -> Result<ModuleInfo, ConfigFileError> {
+        let file = self.module_file();
+        let loader = self.module_loader()?;
+        let verified = loader.read_file(&file).and_then(|bytes| {
+            loader.verify_read(&bytes, Some(&file))?;
+            Ok(bytes)
+        });
+        let bytes = verified.map_err(|error| self.load_error(error))?;
         let info = ModuleInfo::parse(&bytes).map_err(|error| self.load_error(error))?;
         let problems: Vec<InterfaceError> = info.problems().to_vec();
         if !problems.is_empty() {
@@ -235,7 +339,11 @@ impl Tunnel {
             && !info.roles().contains(role)
         {
             let problem = ConfigFileProblem::Config(missing_role(role, info.roles()));
-            return Err(self.error(&["role".into()], problem));
+            let key = match self.origin {
+                Origin::Below { .. } => "module",
+                _ => "role",
+            };
+            return Err(self.error(&[key.into()], problem));
         }
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let resolved = self.resolve()?;
@@ -244,18 +352,19 @@ impl Tunnel {
         Ok(info)
     }
 
-    /// Applies the settings to a builder, over what it has, and the remote to that of a relay.
+    /// Applies the settings to a builder, over what it has, and the remote to that of a relay. Puts
+    /// it over the modules below, which are loaded, and has it use the proxy.
     ///
     /// # Errors
     ///
-    /// [`ConfigFileError`] if a file that is named cannot be read.
+    /// [`ConfigFileError`] if a file that is named cannot be used.
     pub fn configure<R: TunnelRole>(
         &self,
         builder: Builder<R>,
     ) -> Result<Builder<R>, ConfigFileError> {
         let resolved = self.resolve()?;
         let builder = apply::settings(builder, &self.settings, resolved);
-        Ok(R::apply(builder, self))
+        R::stand_on(R::apply(builder, self), self)
     }
 
     /// The dialer of this tunnel. Its remote is in [`Tunnel::remote`].
@@ -396,14 +505,24 @@ impl Tunnel {
             .map_err(|(steps, problem)| self.setting_error(&steps, problem))
     }
 
+    /// The error for a module that cannot be what it is used as, or for its settings.
+    pub(super) fn unfit(&self, error: ConfigError) -> ConfigFileError {
+        let key = match &error {
+            ConfigError::Role(_) => "module",
+            _ => "settings",
+        };
+        self.error(&[key.into()], ConfigFileProblem::Config(error))
+    }
+
     fn load_error(&self, error: LoadError) -> ConfigFileError {
         let mut steps: Vec<Step> = match self.origin {
-            Origin::Toml(_) => vec!["module".into()],
+            Origin::Toml(_) | Origin::Below { .. } => vec!["module".into()],
             Origin::Water => vec!["transport_module".into(), "bin".into()],
         };
-        if let ModuleKey::Table(_) = self.module {
+        if let ModuleKey::Table(table) = &self.module {
             let key = match &error {
                 LoadError::Hash { .. } => "sha256",
+                LoadError::Signature { .. } if table.signature.is_some() => "signature",
                 LoadError::TooLarge { .. } => "max_size",
                 LoadError::CompileTimeout { .. } => "compile_timeout",
                 _ => "file",
@@ -418,13 +537,23 @@ impl Tunnel {
     }
 
     /// An error at a key of this tunnel.
-    fn error(&self, steps: &[Step], problem: impl Into<Box<ConfigFileProblem>>) -> ConfigFileError {
-        let mut path = match self.origin {
-            Origin::Toml(index) => vec!["tunnel".into(), index.into()],
-            Origin::Water => Vec::new(),
-        };
+    pub(super) fn error(
+        &self,
+        steps: &[Step],
+        problem: impl Into<Box<ConfigFileProblem>>,
+    ) -> ConfigFileError {
+        let mut path = self.origin.steps();
         path.extend_from_slice(steps);
-        let place = self.source.document.find(&path);
+        self.error_at(&path, problem)
+    }
+
+    /// An error at a key of the file.
+    fn error_at(
+        &self,
+        path: &[Step],
+        problem: impl Into<Box<ConfigFileProblem>>,
+    ) -> ConfigFileError {
+        let place = self.source.document.find(path);
         ConfigFileError::new(self.source.path.as_deref(), place, problem)
     }
 
@@ -440,14 +569,11 @@ impl Tunnel {
 
     fn setting_place(&self, steps: &[Step]) -> KeyPlace {
         let document = &self.source.document;
-        let index = match self.origin {
-            Origin::Toml(index) => index,
-            Origin::Water => {
-                let key = steps.first();
-                return document.find(&water_key(key));
-            }
-        };
-        let mut own = vec!["tunnel".into(), index.into(), "settings".into()];
+        if let Origin::Water = self.origin {
+            return document.find(&water_key(steps.first()));
+        }
+        let mut own = self.origin.steps();
+        own.push("settings".into());
         own.extend(steps.iter().take(1).cloned());
         let mut path = if document.has(&own) {
             own

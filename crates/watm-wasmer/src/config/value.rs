@@ -10,10 +10,13 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use watm_abi::Excerpt;
 
 use super::units::{Idle, MemorySize, PositiveTime, Size, Time};
+use crate::error::KeyError;
 use crate::module::hash::ModuleHash;
+use crate::module::signature::TrustedKey;
 use crate::net::address::{Address, ListenAddress};
 use crate::net::nat64::Nat64Prefix;
 use crate::net::policy::AddressEntry;
+use crate::net::proxy::UpstreamProxy;
 
 /// What a text can be parsed as.
 pub(super) trait Written: FromStr<Err: fmt::Display> {
@@ -72,6 +75,40 @@ impl Written for ModuleHash {
 
 impl Written for IpAddr {
     const WHAT: &'static str = "an IP address in quotes";
+}
+
+impl Written for UpstreamProxy {
+    const WHAT: &'static str =
+        "a proxy in quotes, as \"socks5://HOST:PORT\" or \"http://HOST:PORT\"";
+    // They do not, but a proxy may have a password.
+    const QUOTES: bool = true;
+}
+
+/// A public key of minisign, or the file that it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeyOrFile {
+    Key(TrustedKey),
+    File(HostPath),
+}
+
+/// The number of characters of a public key, which begins with `RW`.
+const KEY_LENGTH: usize = 56;
+
+impl FromStr for KeyOrFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() == KEY_LENGTH && text.starts_with("RW") {
+            let key = text.parse().map_err(|error: KeyError| error.to_string());
+            return key.map(Self::Key);
+        }
+        Ok(Self::File(text.parse()?))
+    }
+}
+
+impl Written for KeyOrFile {
+    const WHAT: &'static str =
+        "a public key of minisign, which has 56 characters, or the path of its file, in quotes";
 }
 
 /// A path on the host. It may be anything but empty.
