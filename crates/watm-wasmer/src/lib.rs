@@ -145,7 +145,7 @@
 //! | `aead` | yes | modules that ask for it have the host encrypt with AES-GCM and ChaCha20-Poly1305: see [`Builder::host_aead`] |
 //! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
 //! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
-//! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime |
+//! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime; brings `proxy` and `signatures` |
 //! | `wat` | no | modules in the text format |
 //! | `proxy` | no | [`UpstreamProxy`]: dials through SOCKS5 and HTTP proxies |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
