@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use watm_tests::{
     EchoServer, Pair, ThreadTimes, accept_one, alone, alternate, built, connect, echo_messages,
-    eventually, listener, open_descriptors, read_numbers, read_vec, threads, wat, within,
+    eventually, expect_reset, listener, open_descriptors, read_numbers, read_vec, threads, wat,
+    within,
 };
 use watm_wasmer::{DialError, Dialer, Listener, Relay};
 
@@ -309,5 +310,28 @@ fn half_finished_handshakes_by_the_thousand_keep_no_honest_client_out() {
         }
         // The limits, one honest client each, and the clients since the last look.
         assert!(most <= 2 * limit + 2 + 50, "{most} workers at a time");
+    });
+}
+
+#[test]
+fn silent_clients_of_a_chain_are_bounded_in_all_of_its_modules() {
+    alone(|| {
+        let limit = 4;
+        let module = built("handshake");
+        let below = Listener::builder(&module).acceptor().expect("an acceptor");
+        let middle = Listener::builder(&module).over(below).acceptor();
+        let listener = Listener::builder(&module).over(middle.expect("an acceptor"));
+        let listener = listener.handshake_limit(limit).bind("127.0.0.1:0");
+        let listener = listener.expect("a listener");
+        let clients: Vec<_> = (0..60).map(|_| connect(listener.local_addr())).collect();
+        // Those beyond the limit are dropped with the modules below, long before their time is over.
+        clients[..clients.len() - limit]
+            .iter()
+            .for_each(expect_reset);
+        eventually("each of the last has one thread for each module", || {
+            threads("watm-worker") <= 3 * limit
+        });
+        drop(clients);
+        eventually("no thread is left", || threads("watm-worker") == 0);
     });
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use watm_tests::{
     EchoServer, FullBacklog, LONG, Logs, ReservedPort, SHORT, accept_one, alternate, built,
-    connect, echo_messages, eventually, exchange, expect_end, expect_pattern, listener,
-    read_to_reset, read_vec, reset, send_pattern, tcp_pair, text, wat, wat_text, with_worker,
-    within,
+    connect, echo_messages, eventually, exchange, expect_end, expect_pattern, expect_reset,
+    listener, read_to_reset, read_vec, reset, send_pattern, tcp_pair, text, wat, wat_text,
+    with_worker, within,
 };
 use watm_wasmer::{
     AddressPolicy, Builder, Carried, ConfigError, DialError, DialOptions, Dialer, Errno,
@@ -640,4 +640,21 @@ fn addresses_that_are_none_are_refused_before_anybody_listens() {
         ListenError::Config(ConfigError::Role(_)) => {}
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_client_that_is_lost_before_the_transport_is_set_up_ends_the_set_up() {
+    let (accepting, address) = listener();
+    let dialer = Dialer::builder(&built("handshake")).build();
+    let (client, plain) = tcp_pair();
+    let dial = dialer
+        .expect("a dialer")
+        .begin_carrying(plain, &address, DialOptions::new());
+    let peer = accept_one(&accepting);
+    assert_eq!(read_vec(&peer, 16), b"WATM-HELLO-00001");
+    reset(client);
+    // Long before the end of the time for a set-up, which is 30 seconds.
+    let error = within(SHORT, move || dial.wait().expect_err("nobody is left"));
+    assert_eq!(error.code(), "plain-lost", "{error}");
+    expect_reset(&peer);
 }

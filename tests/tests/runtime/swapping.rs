@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use watm_tests::{
-    EchoServer, FullBacklog, ReservedPort, SHORT, accept_one, built, echo_messages, eventually,
-    listener, read_vec, with_worker, within,
+    EchoServer, FullBacklog, ReservedPort, SHORT, accept_one, built, connect, echo_messages,
+    eventually, expect_reset, listener, read_vec, with_worker, within,
 };
 use watm_wasmer::{DialOptions, Dialer, Listener, Relay, ReplaceError, TransportModule};
 
@@ -116,6 +116,25 @@ fn failures_of_the_network_are_not_held_against_a_new_module() {
     let peer = accept_one(&accepting);
     (&conn).write_all(&[0; 4]).expect("it writes");
     assert_eq!(read_vec(&peer, 4), b"bbbb");
+}
+
+#[test]
+fn strangers_who_fail_the_handshake_of_a_new_module_do_not_get_the_old_one_back() {
+    let listener = Listener::builder(&built("plain")).bind("127.0.0.1:0");
+    let listener = listener.expect("a listener");
+    let new = Listener::builder(&built("handshake"));
+    listener.replace(new).expect("it can be replaced");
+    for _ in 0..5 {
+        let mut stranger = connect(listener.local_addr());
+        stranger.write_all(b"HTTP/1.1 400 Bad").expect("it writes");
+        expect_reset(&stranger);
+    }
+    let dialer = Dialer::builder(&built("handshake")).build();
+    let dialled = dialer.expect("a dialer").dial(listener.local_addr());
+    let conn = dialled.expect("the new module answers");
+    let accepted = listener.accept().expect("a connection");
+    (&conn).write_all(b"hello").expect("it writes");
+    assert_eq!(read_vec(&accepted, 5), b"hello");
 }
 
 /// Dials and echoes until told to stop. Returns how often.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use watm_abi::Errno;
 
-use crate::channel::link::{Level, Side};
+use crate::channel::link::{Level, Side, Stage};
 use crate::channel::supervisor;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
@@ -195,6 +195,11 @@ impl Host {
             return;
         }
         let is_lost = self.link.plain_lost().is_some();
+        if is_lost && self.link.give_up(Stage::GivenUp) {
+            // Nobody waits for the transport any more.
+            self.plain_side.is_over = true;
+            return;
+        }
         if is_lost || self.may_be_over() && self.is_plain_sent() {
             self.plain_side.is_over = true;
             if let Some(guard) = &self.guard {

@@ -145,8 +145,8 @@ impl Listener {
     /// addresses, the backlog and the limit of handshakes stay.
     ///
     /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
-    /// connections all fail because of the new module (it returns an error, traps, exits or does not
-    /// finish its handshake), what was there before is put back, and the log says so.
+    /// connections all fail because of the new module (it traps or exits), the one before is put
+    /// back, and the log says so. A handshake that fails does not count: anybody may be the client.
     ///
     /// # Errors
     ///

@@ -241,8 +241,9 @@ impl ServerHandle {
     /// stay.
     ///
     /// Nothing changes unless one instance has run `watm_init_v1`. If then the first three
-    /// connections all fail because of the new module (it returns an error, traps, exits or does not
-    /// finish its handshake), what was there before is put back, and the log says so.
+    /// connections all fail because of the new module (it traps or exits, or a server that dials
+    /// gets an error or no end of the handshake), the one before is put back, and the log says so.
+    /// The handshakes of clients do not count: anybody may be the client.
     ///
     /// # Errors
     ///

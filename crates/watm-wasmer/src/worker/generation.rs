@@ -28,7 +28,8 @@ pub(super) struct Generation {
 struct Trial {
     /// What is put back if all fail.
     before: Arc<Settings>,
-    begun: u32,
+    /// Connections under way that count, and those that have failed.
+    tried: u32,
     failed: u32,
 }
 
@@ -109,7 +110,7 @@ impl Current {
         let before = self.get();
         let trial = Trial {
             before: Arc::clone(&before.settings),
-            begun: 0,
+            tried: 0,
             failed: 0,
         };
         self.put(settings, Some(trial), None);
@@ -151,8 +152,8 @@ impl Current {
         connection: Connection,
     ) -> Connection {
         let is_tried = match &mut *lock(&generation.trial) {
-            Some(trial) if trial.begun < TRIAL => {
-                trial.begun += 1;
+            Some(trial) if trial.tried < TRIAL => {
+                trial.tried += 1;
                 true
             }
             _ => false,
@@ -165,11 +166,14 @@ impl Current {
             generation: Arc::clone(generation),
         });
         let ending = Arc::clone(&tried);
+        let role = self.role;
         let (report, ended) = (connection.report, connection.ended);
         Connection {
             report: Box::new(move |result| {
-                if result.as_ref().is_err_and(is_fault) {
-                    tried.failed();
+                match &result {
+                    Ok(_) => {}
+                    Err(error) if is_fault(error, role) => tried.failed(),
+                    Err(_) => tried.says_nothing(),
                 }
                 report(result);
             }),
@@ -200,6 +204,13 @@ impl Tried {
         *lock(&self.generation.trial) = None;
     }
 
+    /// Another connection is tried in its place.
+    fn says_nothing(&self) {
+        if let Some(trial) = &mut *lock(&self.generation.trial) {
+            trial.tried -= 1;
+        }
+    }
+
     fn failed(&self) {
         let before = {
             let mut place = lock(&self.generation.trial);
@@ -217,13 +228,18 @@ impl Tried {
 }
 
 /// Whether a connection was not set up because of the module or its settings, as far as that can be
-/// told. A handshake that takes too long counts, since a module that peers do not understand waits for
-/// them.
-fn is_fault(error: &SetupError) -> bool {
+/// told.
+///
+/// For a role that dials, a handshake that fails or takes too long counts, since a module that its
+/// server does not understand waits for it. Clients that a role accepts may be anybody: whoever fails
+/// the handshake of a new module must not get the old one back.
+fn is_fault(error: &SetupError, role: Role) -> bool {
+    let chooses_peers = matches!(role, Role::Dialer | Role::FixedDialer);
     match error {
-        SetupError::Transport(TransportError::Host(_) | TransportError::Interrupted) => false,
-        SetupError::TimedOut { connecting, .. } => !connecting,
-        SetupError::Transport(_) | SetupError::Instantiate(_) => true,
+        SetupError::Transport(error) if is_breakdown(error) => true,
+        SetupError::Transport(TransportError::Failed { .. }) => chooses_peers,
+        SetupError::TimedOut { connecting, .. } => chooses_peers && !connecting,
+        SetupError::Instantiate(_) => true,
         _ => false,
     }
 }

@@ -11,7 +11,7 @@ use crate::error::SetupError;
 use crate::guest::exports::Established;
 use crate::threads::unpark;
 use crate::worker::Refill;
-use crate::worker::thread::{Report, without_a_word};
+use crate::worker::thread::{Report, given_up, without_a_word};
 
 /// What the worker has said. It says it once.
 type Answer = Arc<Mutex<Option<Result<Established, SetupError>>>>;
@@ -107,7 +107,7 @@ impl SetUp {
                 after,
                 connecting: self.link.is_connecting(),
             },
-            _ => SetupError::Closed,
+            _ => given_up(&self.link),
         }
     }
 

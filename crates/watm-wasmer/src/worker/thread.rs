@@ -385,12 +385,20 @@ fn cause(error: SetupError, link: &Link, settings: &Settings) -> SetupError {
     } else if link.gave_way() {
         SetupError::GaveWay
     } else if link.is_given_up() {
-        SetupError::Closed
+        given_up(link)
     } else if link.is_stopping() || link.set_up_by().is_some_and(|by| Instant::now() >= by) {
         // A connect ends at the same time, and may be faster to say so than whoever stops the worker.
         timed_out(link, settings)
     } else {
         error
+    }
+}
+
+/// Why a set-up was given up: the plain connection that it was for is lost, or nobody wants it.
+pub(super) fn given_up(link: &Link) -> SetupError {
+    match link.plain_lost() {
+        Some(errno) => SetupError::Transport(TransportError::PlainLost { errno }),
+        None => SetupError::Closed,
     }
 }
 
