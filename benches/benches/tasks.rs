@@ -1,17 +1,20 @@
 //! The same bytes through the same module, for a thread that blocks and for a task of tokio: out and
 //! in with 64 KiB at a time, and round trips of 64 bytes. The task runs on an executor with one
-//! thread, which is this one, or with two of its own.
+//! thread, which is this one, or with two of its own. Beside both, the same over plain TCP, with the
+//! socket of the standard library and that of tokio: what an executor costs by itself.
 
 use std::future::Future;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use watm_benches::{Peer, module, peer};
-use watm_wasmer::{AsyncConn, Conn, Dialer};
+use watm_wasmer::{AsyncConn, Dialer};
 
 /// Bytes of one read or write.
 const PIECE: usize = 64 * 1024;
@@ -46,7 +49,7 @@ impl Work {
     }
 
     /// Does it on this thread, `count` times.
-    fn block(self, mut conn: &Conn, count: u64) -> Duration {
+    fn block(self, mut conn: impl Read + Write, count: u64) -> Duration {
         let (size, pieces) = self.pieces();
         let mut data = vec![7; size];
         let started = Instant::now();
@@ -63,7 +66,11 @@ impl Work {
     }
 
     /// Does it in a task, `count` times. Returns the connection for the next time.
-    async fn run(self, mut conn: AsyncConn, count: u64) -> (AsyncConn, Duration) {
+    async fn run<C: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        mut conn: C,
+        count: u64,
+    ) -> (C, Duration) {
         let (size, pieces) = self.pieces();
         let mut data = vec![7; size];
         let started = Instant::now();
@@ -90,13 +97,38 @@ fn on<T: Send + 'static>(
     executor.block_on(task).expect("the task ends")
 }
 
+/// Measures a connection in tasks of an executor.
+fn in_tasks<C: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    (work, executor): (Work, &Runtime),
+    connect: impl FnOnce() -> Result<C>,
+) -> Result<()> {
+    let mut conn = Some(connect()?);
+    group.bench_function(name, |b| {
+        b.iter_custom(|count| {
+            let taken = conn.take().expect("it was put back");
+            let (back, time) = on(executor, work.run(taken, count));
+            conn = Some(back);
+            time
+        });
+    });
+    Ok(())
+}
+
 fn run(c: &mut Criterion) -> Result<()> {
     let dialer = Dialer::builder(&module("plain16k")?).build()?;
     let executors = [
-        ("one_thread", Builder::new_current_thread().build()?),
+        (
+            "one_thread",
+            Builder::new_current_thread().enable_io().build()?,
+        ),
         (
             "two_threads",
-            Builder::new_multi_thread().worker_threads(2).build()?,
+            Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_io()
+                .build()?,
         ),
     ];
     for (work, name, kind) in Work::ALL {
@@ -111,16 +143,21 @@ fn run(c: &mut Criterion) -> Result<()> {
             b.iter_custom(|count| work.block(&conn, count));
         });
         drop(conn);
+        let plain = std::net::TcpStream::connect(peer)?;
+        plain.set_nodelay(true)?;
+        group.bench_function("tcp_thread", |b| {
+            b.iter_custom(|count| work.block(&plain, count));
+        });
+        drop(plain);
         for (name, executor) in &executors {
-            let mut conn = Some(AsyncConn::from(dialer.dial(peer)?));
-            group.bench_function(*name, |b| {
-                b.iter_custom(|count| {
-                    let taken = conn.take().expect("it was put back");
-                    let (back, time) = on(executor, work.run(taken, count));
-                    conn = Some(back);
-                    time
-                });
-            });
+            in_tasks(&mut group, name, (work, executor), || {
+                Ok(AsyncConn::from(dialer.dial(peer)?))
+            })?;
+            in_tasks(&mut group, &format!("tcp_{name}"), (work, executor), || {
+                let plain = executor.block_on(TcpStream::connect(peer))?;
+                plain.set_nodelay(true)?;
+                Ok(plain)
+            })?;
         }
         group.finish();
     }

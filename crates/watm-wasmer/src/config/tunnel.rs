@@ -353,7 +353,8 @@ impl Tunnel {
     }
 
     /// Applies the settings to a builder, over what it has, and the remote to that of a relay. Puts
-    /// it over the modules below, which are loaded, and has it use the proxy.
+    /// it over the modules below, which are loaded, and has it use the proxy. Either becomes its dial
+    /// hook, in place of one that it has; one that the program sets afterwards replaces them in turn.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use watm_abi::{
     SubscriptionKind,
 };
 
-use crate::channel::link::Link;
+use crate::channel::link::{Link, Stage};
 use crate::channel::pipe::{ApplicationEnd, pipe};
 use crate::host::descriptor::{Abort, Call, Descriptor, Kind};
 use crate::host::file::OpenFile;
@@ -34,7 +34,7 @@ pub(super) fn iovecs(memory: &[u8]) -> IovecArray {
 }
 
 /// A host with its internal and control descriptors, the application's end, and a network
-/// descriptor with its peer.
+/// descriptor with its peer. The transport is set up.
 pub(super) struct Fixture {
     pub(super) host: Host,
     pub(super) link: Arc<Link>,
@@ -100,6 +100,7 @@ pub(super) fn fixture_with(setup: HostSetup, internal: Option<Internal>) -> Fixt
     let internal = host.open_internal().expect("a descriptor");
     let control = host.open_control().expect("a descriptor");
     let net = host.water_accept().expect("a descriptor");
+    assert!(link.advance(Stage::SettingUp, Stage::Established));
     Fixture {
         host,
         link,
