@@ -1,0 +1,3 @@
+module example.org/movefile
+
+go 1.21
