@@ -31,6 +31,15 @@ impl fmt::Display for Excerpt<'_> {
 
 /// Whether a character controls a terminal, begins a line, changes the direction of writing or
 /// cannot be seen: what a text of any length must not bring into a log.
+///
+/// ```
+/// use watm_abi::is_disruptive;
+///
+/// // A name that a peer has sent, for a log in which each line is an entry.
+/// let name = "eve\nadmin logged in";
+/// let shown: String = name.chars().filter(|c| !is_disruptive(*c)).collect();
+/// assert_eq!(shown, "eveadmin logged in");
+/// ```
 pub fn is_disruptive(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -18,6 +18,24 @@ pub const FD_LIMIT: u32 = 1024;
 ///
 /// A lookup takes two reads, whatever the number. A table that was never used holds no memory. A
 /// full table takes at most 2 KiB in addition to its entries.
+///
+/// ```
+/// use watm_abi::{Errno, FdTable};
+///
+/// // What a guest opens gets numbers from 3 on, and two of that at most.
+/// let mut open = FdTable::new(3..1024, 2);
+/// open.give(1, "standard output")?;
+/// assert_eq!(open.insert("a connection")?, 3);
+/// assert_eq!(open.insert("a file")?, 4);
+/// assert_eq!(open.insert("one too many"), Err(Errno::Mfile));
+///
+/// // `fd_renumber(3, 1)` closes what was there.
+/// assert_eq!(open.renumber(3, 1)?, Some("standard output"));
+/// assert_eq!(open.get(1), Some(&"a connection"));
+/// assert_eq!(open.remove(3), Err(Errno::Badf));
+/// assert_eq!(open.counted(), 2);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FdTable<T> {
     /// The position in `entries` for each number. Numbers past the end are free. Grows on demand.

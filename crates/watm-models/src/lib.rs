@@ -8,8 +8,9 @@
 //! The models repeat in a few lines what the runtime does around these files: how a worker sleeps,
 //! and how a connection closes. Whoever changes that there must change it here too.
 
-// The tests of these files need the real primitives: see `tests/plain.rs`.
-#![cfg(not(test))]
+// The tests of these files need the real primitives: see `tests/plain.rs`. Their examples need the
+// runtime, whose tests run them.
+#![cfg(not(any(doctest, test)))]
 
 #[path = "../../watm-wasmer/src/error"]
 mod error {

@@ -243,6 +243,7 @@ pub use net::stream::Stream;
 pub use net::target::Target;
 
 mod roles;
+pub use roles::binding::Binds;
 pub use roles::book::{OpenConnection, ServerStats};
 pub use roles::builder::Builder;
 pub use roles::carried::Carried;

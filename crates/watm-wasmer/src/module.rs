@@ -146,10 +146,20 @@ impl fmt::Debug for TransportModule {
 /// Loads transport modules under conditions: an expected hash, a signature, a size limit; and, with
 /// a cache, without compiling them each time.
 ///
-/// ```no_run
+/// ```
+/// use std::time::Duration;
 /// use watm_wasmer::ModuleLoader;
 ///
-/// let module = ModuleLoader::new().max_size(4 << 20).load_file("plain.wasm")?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let loader = ModuleLoader::new()
+///     .max_size(4 << 20)
+///     .compile_timeout(Duration::from_secs(20))
+///     .before_compiling(|bytes| println!("compiling a module of {bytes} bytes"));
+/// let module = loader.load_file(file)?;
+///
+/// // The same in two steps, for a program that has other uses for the bytes.
+/// let bytes = loader.read_file(file)?;
+/// assert_eq!(loader.load_bytes(&bytes)?.sha256(), module.sha256());
 /// # Ok::<(), watm_wasmer::LoadError>(())
 /// ```
 #[derive(Clone)]

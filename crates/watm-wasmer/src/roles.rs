@@ -4,7 +4,7 @@
 //! Nothing of the engine and nothing of a guest's descriptors is named here.
 
 mod accept_loop;
-mod binding;
+pub(crate) mod binding;
 pub(crate) mod book;
 pub(crate) mod builder;
 pub(crate) mod carried;

@@ -69,7 +69,21 @@ pub const AAD_LIMIT: usize = 64 << 10;
 pub type Nonce = [u8; 12];
 
 /// A cipher.
+///
+/// ```
+/// use watm_guest::aead::Algorithm;
+///
+/// // A configuration names the cipher, and has its key.
+/// let (name, key) = ("aes-256-gcm", [7; 32]);
+/// let algorithm = match name {
+///     "aes-128-gcm" => Algorithm::Aes128Gcm,
+///     "aes-256-gcm" => Algorithm::Aes256Gcm,
+///     _ => Algorithm::ChaCha20Poly1305,
+/// };
+/// assert_eq!(algorithm.key_length(), key.len());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// AES-GCM with a key of 16 bytes.
     Aes128Gcm,
@@ -99,6 +113,14 @@ impl Algorithm {
 
 /// Whether the host offers to encrypt. It is known before
 /// [`Transport::new`](crate::Transport::new), and stays.
+///
+/// ```
+/// use watm_guest::aead;
+///
+/// if !aead::is_offered() {
+///     watm_guest::log!("the host has no AEAD, so this module uses its own");
+/// }
+/// ```
 pub fn is_offered() -> bool {
     sys::is_offered()
 }
@@ -107,6 +129,33 @@ pub fn is_offered() -> bool {
 ///
 /// An instance may have 64 of them at a time. The bytes that it was made of are still in the
 /// module's memory.
+///
+/// ```
+/// use watm_guest::aead::{Algorithm, Key, Nonce, TAG};
+/// use watm_guest::{Error, Result};
+///
+/// /// A message and its tag, with the number of the message as its nonce.
+/// fn seal(key: &Key, number: u64, message: &[u8]) -> Result<Vec<u8>> {
+///     let mut nonce: Nonce = [0; 12];
+///     nonce[4..].copy_from_slice(&number.to_be_bytes());
+///     let mut sealed = vec![0; message.len() + TAG];
+///     key.seal(&nonce, b"", message, &mut sealed)?;
+///     Ok(sealed)
+/// }
+///
+/// /// The message again, in place of what was sealed.
+/// fn open<'a>(key: &Key, nonce: &Nonce, sealed: &'a mut [u8]) -> Result<&'a mut [u8]> {
+///     // `BADMSG`: the peer has another key, or somebody has changed the message.
+///     key.open_in_place(nonce, b"", sealed)
+/// }
+///
+/// match Key::new(Algorithm::ChaCha20Poly1305, &[7; 32]) {
+///     Ok(key) => println!("{:?}", open(&key, &[0; 12], &mut seal(&key, 0, b"hello")?)?),
+///     // As here, where there is no host: the module uses a cipher of its own.
+///     Err(error) => assert_eq!(error, Error::NOSYS),
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Key {
     handle: u32,

@@ -100,6 +100,30 @@ pub trait Codec {
     ///
     /// [`Error::PROTO`] if the stream is cut. As in [`transform`](Self::transform), what the call
     /// has put into the output is dropped.
+    ///
+    /// ```
+    /// use watm_guest::{Codec, Output, Result};
+    ///
+    /// /// Frames with their length in the first byte. A frame of no bytes is the end.
+    /// struct Frames;
+    ///
+    /// impl Codec for Frames {
+    ///     fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<usize> {
+    ///         for piece in input.chunks(255) {
+    ///             output.push(&[piece.len() as u8]);
+    ///             output.push(piece);
+    ///         }
+    ///         Ok(input.len())
+    ///     }
+    ///
+    ///     fn finish(&mut self, _rest: &[u8], output: &mut Output) -> Result<()> {
+    ///         output.push(&[0]);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let frames = watm_guest::testing::run(&mut Frames, b"abc", 2);
+    /// # assert_eq!(frames, Ok(b"\x02ab\x01c\0".to_vec()));
+    /// ```
     fn finish(&mut self, rest: &[u8], output: &mut Output) -> Result<()> {
         let _ = output;
         if rest.is_empty() {
@@ -121,6 +145,21 @@ impl<C: Codec + ?Sized> Codec for Box<C> {
 }
 
 /// The codec that changes nothing, for a direction that is plain after the handshake.
+///
+/// ```
+/// use watm_guest::{Codec, Identity};
+///
+/// /// The decoder of a peer that may have asked for no encryption.
+/// fn decoder(is_plain: bool, cipher: impl Codec + 'static) -> Box<dyn Codec> {
+///     if is_plain {
+///         Box::new(Identity)
+///     } else {
+///         Box::new(cipher)
+///     }
+/// }
+/// # let mut plain = decoder(true, Identity);
+/// # assert_eq!(watm_guest::testing::run(&mut *plain, b"abc", 1), Ok(b"abc".to_vec()));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity;
 

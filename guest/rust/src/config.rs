@@ -15,6 +15,17 @@ const PATH: &str = "/conf/watm.cfg";
 /// # Errors
 ///
 /// That of the host if the file is there but cannot be read.
+///
+/// ```
+/// use watm_guest::{Error, Result};
+///
+/// /// The address in the first line of the configuration, for a module of the raw level.
+/// fn address() -> Result<String> {
+///     let config = watm_guest::config()?.ok_or(Error::INVAL)?;
+///     let text = String::from_utf8(config).map_err(|_| Error::INVAL)?;
+///     text.lines().next().map(str::to_owned).ok_or(Error::INVAL)
+/// }
+/// ```
 pub fn config() -> Result<Option<Vec<u8>>> {
     optional(fs::read(PATH))
 }

@@ -79,6 +79,38 @@ impl Output {
     /// an output takes whatever is put into it.
     ///
     /// The limit is [`Transport::OUTPUT_LIMIT`](crate::Transport::OUTPUT_LIMIT).
+    ///
+    /// ```
+    /// use watm_guest::{Codec, Output, Result};
+    ///
+    /// /// Bytes that are each repeated a million times, in pieces.
+    /// #[derive(Default)]
+    /// struct Repeat {
+    ///     left: usize,
+    /// }
+    ///
+    /// impl Codec for Repeat {
+    ///     fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<usize> {
+    ///         const PIECE: usize = 10_000;
+    ///         for (taken, &byte) in input.iter().enumerate() {
+    ///             if self.left == 0 {
+    ///                 self.left = 1_000_000;
+    ///             }
+    ///             while self.left > 0 {
+    ///                 if output.is_full() {
+    ///                     return Ok(taken);
+    ///                 }
+    ///                 output.grow(PIECE).fill(byte);
+    ///                 self.left -= PIECE;
+    ///             }
+    ///         }
+    ///         Ok(input.len())
+    ///     }
+    /// }
+    /// # let made = watm_guest::testing::run(&mut Repeat::default(), b"abc", 1)?;
+    /// # assert_eq!((made.len(), made[1_500_000]), (3_000_000, b'b'));
+    /// # Ok::<(), watm_guest::Error>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         self.len() >= self.limit
     }

@@ -71,6 +71,28 @@ impl Stream {
     }
 
     /// Gives bytes back: they are read next, or are the decoder's first input.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use watm_guest::{Error, Result, Stream};
+    ///
+    /// /// Reads a header of up to 64 bytes, which ends with an empty line.
+    /// fn header(stream: &mut Stream) -> Result<Vec<u8>> {
+    ///     let mut read = vec![0; 64];
+    ///     let mut length = 0;
+    ///     loop {
+    ///         match stream.read(&mut read[length..])? {
+    ///             0 => return Err(Error::PROTO),
+    ///             more => length += more,
+    ///         }
+    ///         if let Some(end) = read[..length].windows(2).position(|two| two == b"\n\n") {
+    ///             stream.unread(&read[end + 2..length]);
+    ///             read.truncate(end);
+    ///             return Ok(read);
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub fn unread(&mut self, bytes: &[u8]) {
         self.ahead.splice(..self.start, bytes.iter().copied());
         self.start = 0;

@@ -87,6 +87,31 @@ pub use wire::Wire;
 ///
 /// That of the configuration or handshake that has failed. If both have, that of the dialer, unless
 /// it was reset.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+/// # use watm_guest::{Identity, Result, Stream, Transport};
+/// # struct Plain;
+/// # impl Transport for Plain {
+/// #     type Encoder = Identity;
+/// #     type Decoder = Identity;
+/// #     fn new(_: Option<&[u8]>) -> Result<Self> { Ok(Plain) }
+/// #     fn dial(&mut self, _: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         Ok((Identity, Identity))
+/// #     }
+/// #     fn accept(&mut self, stream: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         self.dial(stream)
+/// #     }
+/// # }
+///
+/// let (mut dialer, mut listener) = testing::pair::<Plain>(Some(b"key"), Some(b"key"))?;
+/// listener.write_all(b"welcome")?;
+/// let mut greeting = [0; 7];
+/// dialer.read_exact(&mut greeting)?;
+/// assert_eq!(&greeting, b"welcome");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn pair<T: Transport>(dialer: Option<&[u8]>, listener: Option<&[u8]>) -> Result<(Conn, Conn)> {
     connect::<T>(dialer, listener, wire())
 }
@@ -96,6 +121,35 @@ pub fn pair<T: Transport>(dialer: Option<&[u8]>, listener: Option<&[u8]>) -> Res
 /// # Errors
 ///
 /// As in [`pair`].
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+/// # use watm_guest::{Identity, Result, Stream, Transport};
+/// # struct Plain;
+/// # impl Transport for Plain {
+/// #     type Encoder = Identity;
+/// #     type Decoder = Identity;
+/// #     fn new(_: Option<&[u8]>) -> Result<Self> { Ok(Plain) }
+/// #     fn dial(&mut self, _: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         Ok((Identity, Identity))
+/// #     }
+/// #     fn accept(&mut self, stream: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         self.dial(stream)
+/// #     }
+/// # }
+///
+/// // Whatever the pieces on the wire are, the application's bytes are the same.
+/// for piece in [1, 3, 1000] {
+///     let (mut dialer, mut listener) = testing::pair_in_pieces::<Plain>(None, None, piece)?;
+///     dialer.write_all(b"hello")?;
+///     dialer.shutdown_write();
+///     let mut request = Vec::new();
+///     listener.read_to_end(&mut request)?;
+///     assert_eq!(request, b"hello");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn pair_in_pieces<T: Transport>(
     dialer: Option<&[u8]>,
     listener: Option<&[u8]>,
@@ -109,6 +163,32 @@ pub fn pair_in_pieces<T: Transport>(
 /// # Errors
 ///
 /// As in [`pair`], or that of the system.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+/// # use watm_guest::{Identity, Result, Stream, Transport};
+/// # struct Plain;
+/// # impl Transport for Plain {
+/// #     type Encoder = Identity;
+/// #     type Decoder = Identity;
+/// #     fn new(_: Option<&[u8]>) -> Result<Self> { Ok(Plain) }
+/// #     fn dial(&mut self, _: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         Ok((Identity, Identity))
+/// #     }
+/// #     fn accept(&mut self, stream: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         self.dial(stream)
+/// #     }
+/// # }
+///
+/// let (mut dialer, mut listener) = testing::over_tcp::<Plain>(None, None)?;
+/// dialer.write_all(b"hello")?;
+/// dialer.shutdown_write();
+/// let mut request = Vec::new();
+/// listener.read_to_end(&mut request)?;
+/// assert_eq!(request, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn over_tcp<T: Transport>(
     dialer: Option<&[u8]>,
     listener: Option<&[u8]>,
@@ -125,22 +205,98 @@ pub fn over_tcp<T: Transport>(
 
 /// A transport that dials, with `network` as its connection. It does not wait for the handshake:
 /// see [`Conn::established`].
+///
+/// ```
+/// use std::io::Read;
+/// use watm_guest::testing;
+/// # use watm_guest::{Identity, Result, Stream, Transport};
+/// # struct Plain;
+/// # impl Transport for Plain {
+/// #     type Encoder = Identity;
+/// #     type Decoder = Identity;
+/// #     fn new(_: Option<&[u8]>) -> Result<Self> { Ok(Plain) }
+/// #     fn dial(&mut self, _: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         Ok((Identity, Identity))
+/// #     }
+/// #     fn accept(&mut self, stream: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         self.dial(stream)
+/// #     }
+/// # }
+///
+/// // A peer that leaves without a word.
+/// let (wire, peer) = testing::wire();
+/// let mut conn = testing::dial::<Plain>(None, wire);
+/// conn.established()?;
+/// drop(peer);
+/// let mut answer = Vec::new();
+/// conn.read_to_end(&mut answer)?;
+/// assert!(answer.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn dial<T: Transport>(config: Option<&[u8]>, network: Wire) -> Conn {
     Conn::start::<T>(config, Handshake::Dial, network)
 }
 
 /// A transport that accepts, with `network` as its connection. It does not wait for the handshake:
 /// see [`Conn::established`].
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+/// # use watm_guest::{Identity, Result, Stream, Transport};
+/// # struct Plain;
+/// # impl Transport for Plain {
+/// #     type Encoder = Identity;
+/// #     type Decoder = Identity;
+/// #     fn new(_: Option<&[u8]>) -> Result<Self> { Ok(Plain) }
+/// #     fn dial(&mut self, _: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         Ok((Identity, Identity))
+/// #     }
+/// #     fn accept(&mut self, stream: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         self.dial(stream)
+/// #     }
+/// # }
+///
+/// let (wire, mut client) = testing::wire();
+/// let mut conn = testing::accept::<Plain>(None, wire);
+/// client.write_all(b"GET /")?;
+/// let mut request = [0; 5];
+/// conn.read_exact(&mut request)?;
+/// assert_eq!(&request, b"GET /");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn accept<T: Transport>(config: Option<&[u8]>, network: Wire) -> Conn {
     Conn::start::<T>(config, Handshake::Accept, network)
 }
 
 /// Two ends of a connection in memory. Each direction holds up to 64 KiB.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+///
+/// let (mut near, mut far) = testing::wire();
+/// near.write_all(b"hello")?;
+/// let mut bytes = [0; 5];
+/// far.read_exact(&mut bytes)?;
+/// assert_eq!(&bytes, b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn wire() -> (Wire, Wire) {
     wire_in_pieces(usize::MAX)
 }
 
 /// As [`wire`], but no read or write moves more than `piece` bytes, at least one.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+///
+/// let (mut near, mut far) = testing::wire_in_pieces(2);
+/// assert_eq!(near.write(b"hello")?, 2);
+/// assert_eq!(far.read(&mut [0; 5])?, 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn wire_in_pieces(piece: usize) -> (Wire, Wire) {
     const CAPACITY: usize = 64 * 1024;
     Wire::pair(CAPACITY, CAPACITY, piece)

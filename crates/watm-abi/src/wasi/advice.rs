@@ -3,6 +3,15 @@
 //! Knows the numbers, and must never know what a host makes of them.
 
 /// How a guest expects to access a part of a file: `advice` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{Advice, Errno};
+///
+/// // The last argument of `fd_advise`.
+/// let advice = |raw| Advice::from_raw(raw).ok_or(Errno::Inval);
+/// assert_eq!(advice(1), Ok(Advice::Sequential));
+/// assert_eq!(advice(6), Err(Errno::Inval));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Advice {

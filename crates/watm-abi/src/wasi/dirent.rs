@@ -10,6 +10,26 @@ pub const DIRENT_SIZE: u32 = 24;
 
 /// The head of a directory entry: `dirent` of WASI Preview 1. The bytes of the name follow it, with
 /// no terminator and no padding.
+///
+/// ```
+/// use watm_abi::{DIRENT_SIZE, Dirent, Errno, FileType};
+///
+/// // `fd_readdir` writes a record, and the name right behind it.
+/// let name = b"watm.cfg";
+/// let entry = Dirent {
+///     next: 1,
+///     ino: 7,
+///     name_len: name.len() as u32,
+///     file_type: FileType::RegularFile,
+/// };
+/// let written = [&entry.encode()[..], name].concat();
+/// assert_eq!(written.len(), DIRENT_SIZE as usize + 8);
+///
+/// let (record, rest) = written.split_first_chunk().expect("a record");
+/// assert_eq!(Dirent::decode(record)?, entry);
+/// assert_eq!(rest, name);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dirent {
     /// The cookie that continues the listing after this entry.

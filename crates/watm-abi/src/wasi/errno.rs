@@ -15,6 +15,20 @@ macro_rules! errnos {
         /// These are the numbers that guests see, whatever the system that the host runs on.
         /// [`Display`](fmt::Display) gives the text and the name, such as `no such file or
         /// directory (ENOENT)`.
+        ///
+        /// ```
+        /// use std::io;
+        /// use watm_abi::Errno;
+        ///
+        /// // An error of the host becomes a number for the guest, and the other way round.
+        /// let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        /// assert_eq!(Errno::from_io(&reset), Errno::Connreset);
+        /// assert_eq!(Errno::Connreset.raw(), 15);
+        /// assert_eq!(Errno::Connreset.to_io().kind(), io::ErrorKind::ConnectionReset);
+        ///
+        /// assert_eq!(Errno::from_raw(44), Some(Errno::Noent));
+        /// assert_eq!(Errno::Noent.to_string(), "no such file or directory (ENOENT)");
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         pub enum Errno {

@@ -6,6 +6,19 @@ use super::bits::bit_set;
 
 bit_set! {
     /// The modes of a descriptor: `fdflags` of WASI Preview 1.
+    ///
+    /// ```
+    /// use watm_abi::{Errno, FdFlags};
+    ///
+    /// // The argument of `fd_fdstat_set_flags`.
+    /// let flags = FdFlags::from_bits(0b101).ok_or(Errno::Inval)?;
+    /// assert_eq!(flags, FdFlags::APPEND | FdFlags::NONBLOCK);
+    /// assert!(flags.contains(FdFlags::NONBLOCK));
+    /// assert_eq!(flags.without(FdFlags::APPEND).bits(), 0b100);
+    /// // There is no such bit.
+    /// assert_eq!(FdFlags::from_bits(1 << 5), None);
+    /// # Ok::<(), Errno>(())
+    /// ```
     FdFlags(u16) {
         /// Every write goes to the end of the file.
         APPEND = 1 << 0;

@@ -9,6 +9,15 @@ use crate::{Errno, FdFlags, Rights};
 pub const FDSTAT_SIZE: u32 = 24;
 
 /// What a descriptor leads to: `filetype` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::FileType;
+///
+/// // wasi-libc takes a descriptor for a socket because of this number.
+/// assert_eq!(FileType::SocketStream.raw(), 6);
+/// assert_eq!(FileType::from_raw(3), Some(FileType::Directory));
+/// assert_eq!(FileType::from_raw(8), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FileType {
@@ -65,6 +74,22 @@ impl FileType {
 }
 
 /// The state of a descriptor: `fdstat` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{Errno, FdFlags, Fdstat, FileType, GuestMemory, Rights};
+///
+/// // What `fd_fdstat_get` writes for a connection, to the address that the guest has passed.
+/// let stat = Fdstat {
+///     file_type: FileType::SocketStream,
+///     flags: FdFlags::NONBLOCK,
+///     rights_base: Rights::FD_READ | Rights::FD_WRITE | Rights::POLL_FD_READWRITE,
+///     rights_inheriting: Rights::NONE,
+/// };
+/// let mut memory = vec![0; 65536];
+/// memory.write_bytes(1024, &stat.encode())?;
+/// assert_eq!(Fdstat::decode(&memory.read_array(1024)?)?, stat);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fdstat {
     /// What the descriptor leads to.

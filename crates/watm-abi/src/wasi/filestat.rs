@@ -9,6 +9,26 @@ use crate::{Errno, FileType};
 pub const FILESTAT_SIZE: u32 = 64;
 
 /// The attributes of a file: `filestat` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{Errno, FileType, Filestat, GuestMemory};
+///
+/// // What `fd_filestat_get` writes for a file that exists in memory only.
+/// let stat = Filestat {
+///     dev: 1,
+///     ino: 7,
+///     file_type: FileType::RegularFile,
+///     nlink: 1,
+///     size: 32,
+///     atim: 0,
+///     mtim: 0,
+///     ctim: 0,
+/// };
+/// let mut memory = vec![0; 65536];
+/// memory.write_bytes(1024, &stat.encode())?;
+/// assert_eq!(Filestat::decode(&memory.read_array(1024)?)?.size, 32);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filestat {
     /// The device that holds the file.

@@ -7,6 +7,20 @@ use super::bits::bit_set;
 bit_set! {
     /// Which times of a file are set: `fstflags` of WASI Preview 1. A guest sets a time to a value
     /// or to the present, never to both.
+    ///
+    /// ```
+    /// use watm_abi::{Errno, FstFlags};
+    ///
+    /// // The last argument of `fd_filestat_set_times`.
+    /// let checked = |bits| {
+    ///     let flags = FstFlags::from_bits(bits).ok_or(Errno::Inval)?;
+    ///     let is_twice = flags.contains(FstFlags::ATIM | FstFlags::ATIM_NOW)
+    ///         || flags.contains(FstFlags::MTIM | FstFlags::MTIM_NOW);
+    ///     if is_twice { Err(Errno::Inval) } else { Ok(flags) }
+    /// };
+    /// assert_eq!(checked(0b1001), Ok(FstFlags::ATIM | FstFlags::MTIM_NOW));
+    /// assert_eq!(checked(0b0011), Err(Errno::Inval));
+    /// ```
     FstFlags(u16) {
         /// Set the time of the last access to the value passed.
         ATIM = 1 << 0;

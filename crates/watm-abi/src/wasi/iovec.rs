@@ -16,6 +16,14 @@ pub const MAX_IOVECS: u32 = 1024;
 const INLINE: usize = 2;
 
 /// One buffer in guest memory: `iovec` and `ciovec` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::Iovec;
+///
+/// let iovec = Iovec { buf: 4096, len: 16 };
+/// assert_eq!(iovec.encode(), [0, 16, 0, 0, 16, 0, 0, 0]);
+/// assert_eq!(Iovec::decode(iovec.encode()), iovec);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Iovec {
     /// The address of its first byte.
@@ -46,6 +54,32 @@ impl Iovec {
 ///
 /// The records are copied: what the guest's memory holds later does not change them. The buffers
 /// may overlap each other and the array itself, as in POSIX. Up to two records need no allocation.
+///
+/// ```
+/// use watm_abi::{Errno, GuestMemory, Iovec, IovecArray};
+///
+/// // `fd_read(fd, 64, 2, ..)`: a header of 2 bytes, and the rest.
+/// let mut memory = vec![0u8; 65536];
+/// memory.write_bytes(64, &Iovec { buf: 1024, len: 2 }.encode())?;
+/// memory.write_bytes(72, &Iovec { buf: 2048, len: 100 }.encode())?;
+/// let iovecs = IovecArray::decode(&memory, 64, 2)?;
+/// assert_eq!(iovecs.total_len(), 102);
+///
+/// // What was received fills one buffer after the other.
+/// let mut received: &[u8] = b"hello";
+/// for Iovec { buf, len } in iovecs.limited_to(received.len() as u32).iter() {
+///     let (now, later) = received.split_at(len as usize);
+///     memory.write_bytes(buf, now)?;
+///     received = later;
+/// }
+/// assert_eq!(memory.slice(1024, 2)?, b"he");
+/// assert_eq!(memory.slice(2048, 3)?, b"llo");
+///
+/// // A buffer that ends outside of the memory.
+/// memory.write_bytes(72, &Iovec { buf: 65535, len: 2 }.encode())?;
+/// assert_eq!(IovecArray::decode(&memory, 64, 2).err(), Some(Errno::Fault));
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct IovecArray {
     records: Records,

@@ -6,6 +6,15 @@ use super::bits::bit_set;
 
 bit_set! {
     /// How a path is resolved: `lookupflags` of WASI Preview 1.
+    ///
+    /// ```
+    /// use watm_abi::LookupFlags;
+    ///
+    /// // `path_filestat_get` of a link, or of what it leads to?
+    /// let follows = |bits| LookupFlags::from_bits(bits).map(|flags| !flags.is_empty());
+    /// assert_eq!(follows(1), Some(true));
+    /// assert_eq!(follows(0), Some(false));
+    /// ```
     LookupFlags(u32) {
         /// Follow a symbolic link at the end of the path.
         SYMLINK_FOLLOW = 1 << 0;

@@ -12,6 +12,37 @@ use crate::Errno;
 /// Every error is [`Errno::Fault`]: some byte of the range lies outside of the memory. A range
 /// never wraps around, and an empty one is inside as long as its address is at most
 /// [`size`](Self::size). A failed write changes nothing.
+///
+/// ```
+/// use watm_abi::{Errno, GuestMemory};
+///
+/// /// The memory of an instance, as the engine gives access to it.
+/// struct Linear<'m>(&'m mut [u8]);
+///
+/// impl GuestMemory for Linear<'_> {
+///     fn size(&self) -> u64 {
+///         self.0.len() as u64
+///     }
+///
+///     fn slice(&self, addr: u32, len: u32) -> Result<&[u8], Errno> {
+///         let end = addr.checked_add(len).ok_or(Errno::Fault)?;
+///         self.0.get(addr as usize..end as usize).ok_or(Errno::Fault)
+///     }
+///
+///     fn slice_mut(&mut self, addr: u32, len: u32) -> Result<&mut [u8], Errno> {
+///         let end = addr.checked_add(len).ok_or(Errno::Fault)?;
+///         self.0.get_mut(addr as usize..end as usize).ok_or(Errno::Fault)
+///     }
+/// }
+///
+/// // All that is read and written goes through these three.
+/// let mut page = vec![0; 65536];
+/// let mut memory = Linear(&mut page);
+/// memory.write_u32(1024, 7)?;
+/// assert_eq!(memory.read_u32(1024)?, 7);
+/// assert_eq!(memory.read_u32(65533), Err(Errno::Fault));
+/// # Ok::<(), Errno>(())
+/// ```
 pub trait GuestMemory {
     /// The size of the memory, in bytes: 0 to 4 GiB for a 32-bit memory.
     fn size(&self) -> u64;

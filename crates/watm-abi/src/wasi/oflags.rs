@@ -6,6 +6,18 @@ use super::bits::bit_set;
 
 bit_set! {
     /// How `path_open` opens a file: `oflags` of WASI Preview 1.
+    ///
+    /// ```
+    /// use watm_abi::OFlags;
+    ///
+    /// let flags = OFlags::CREAT | OFlags::TRUNC;
+    /// let mut options = std::fs::OpenOptions::new();
+    /// options
+    ///     .create(flags.contains(OFlags::CREAT))
+    ///     .create_new(flags.contains(OFlags::CREAT | OFlags::EXCL))
+    ///     .truncate(flags.contains(OFlags::TRUNC));
+    /// assert_eq!(flags.bits(), 9);
+    /// ```
     OFlags(u16) {
         /// Create the file if it does not exist.
         CREAT = 1 << 0;

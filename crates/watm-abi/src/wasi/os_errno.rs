@@ -6,7 +6,17 @@
 use crate::Errno;
 
 /// Systems that share a set of error numbers.
+///
+/// ```
+/// use watm_abi::{Errno, OsFamily};
+///
+/// // The same error has a number of its own in each.
+/// for (os, raw) in [(OsFamily::Linux, 111), (OsFamily::MacOs, 61), (OsFamily::Windows, 10061)] {
+///     assert_eq!(Errno::from_raw_os(os, raw), Some(Errno::Connrefused));
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OsFamily {
     /// Linux and Android, on the processors that use its generic numbers: all but MIPS, SPARC,
     /// Alpha and PA-RISC.

@@ -22,6 +22,15 @@ const ABSTIME: u16 = 1 << 0;
 const HANGUP: u16 = 1 << 0;
 
 /// A clock: `clockid` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{ClockId, Errno};
+///
+/// // The first argument of `clock_time_get`.
+/// let clock = |raw| ClockId::from_raw(raw).ok_or(Errno::Inval);
+/// assert_eq!(clock(1), Ok(ClockId::Monotonic));
+/// assert_eq!(clock(4), Err(Errno::Inval));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum ClockId {
@@ -54,6 +63,17 @@ impl ClockId {
 }
 
 /// Something that the guest waits for: `subscription` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{Errno, Subscription, SubscriptionKind};
+///
+/// let readable = Subscription {
+///     userdata: 7,
+///     kind: SubscriptionKind::FdRead { fd: 3 },
+/// };
+/// assert_eq!(Subscription::decode(&readable.encode())?, readable);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// A value of the guest's, which comes back in the event.
@@ -63,6 +83,31 @@ pub struct Subscription {
 }
 
 /// What a [`Subscription`] waits for.
+///
+/// ```
+/// use std::time::Duration;
+/// use watm_abi::{ClockId, EventType, SubscriptionKind};
+///
+/// /// How long a guest waits at most, if it subscribes to this.
+/// fn patience(kind: SubscriptionKind, now: u64) -> Option<Duration> {
+///     match kind {
+///         SubscriptionKind::Clock { timeout, absolute: true, .. } => {
+///             Some(Duration::from_nanos(timeout.saturating_sub(now)))
+///         }
+///         SubscriptionKind::Clock { timeout, .. } => Some(Duration::from_nanos(timeout)),
+///         SubscriptionKind::FdRead { .. } | SubscriptionKind::FdWrite { .. } => None,
+///     }
+/// }
+///
+/// let clock = SubscriptionKind::Clock {
+///     id: ClockId::Monotonic.raw(),
+///     timeout: 5_000,
+///     precision: 0,
+///     absolute: true,
+/// };
+/// assert_eq!(patience(clock, 3_000), Some(Duration::from_micros(2)));
+/// assert_eq!(clock.event_type(), EventType::Clock);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionKind {
     /// A point in time.
@@ -155,6 +200,13 @@ impl Subscription {
 }
 
 /// What kind of thing happened: `eventtype` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::EventType;
+///
+/// assert_eq!(EventType::FdWrite.raw(), 2);
+/// assert_eq!(EventType::from_raw(3), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum EventType {
@@ -184,6 +236,21 @@ impl EventType {
 }
 
 /// Something that happened: `event` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{Errno, Event, EventType};
+///
+/// // Descriptor 9 does not exist. That is an event of its subscription, with the value of that.
+/// let event = Event {
+///     userdata: 9,
+///     error: Errno::Badf,
+///     kind: EventType::FdRead,
+///     nbytes: 0,
+///     hangup: false,
+/// };
+/// assert_eq!(Event::decode(&event.encode())?, event);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The value that the subscription carried.
@@ -243,6 +310,21 @@ impl Event {
 /// - [`Errno::Fault`] when the array is not wholly in memory.
 ///
 /// `out` is then empty.
+///
+/// ```
+/// use watm_abi::{Errno, GuestMemory, Subscription, SubscriptionKind, decode_subscriptions};
+///
+/// // `poll_oneoff(64, .., 1, ..)`
+/// let mut memory = vec![0; 65536];
+/// let kind = SubscriptionKind::FdWrite { fd: 5 };
+/// memory.write_bytes(64, &Subscription { userdata: 1, kind }.encode())?;
+/// let mut asked = Vec::new();
+/// decode_subscriptions(&memory, 64, 1, &mut asked)?;
+/// assert_eq!(asked[0].kind, kind);
+/// // A guest that waits for nothing would wait for ever.
+/// assert_eq!(decode_subscriptions(&memory, 64, 0, &mut asked), Err(Errno::Inval));
+/// # Ok::<(), Errno>(())
+/// ```
 pub fn decode_subscriptions<M: GuestMemory + ?Sized>(
     memory: &M,
     ptr: u32,
@@ -277,6 +359,23 @@ pub fn decode_subscriptions<M: GuestMemory + ?Sized>(
 /// # Errors
 ///
 /// [`Errno::Fault`] when they do not all fit in memory; then nothing is written.
+///
+/// ```
+/// use watm_abi::{EVENT_SIZE, Errno, Event, EventType, GuestMemory, write_events};
+///
+/// let event = |userdata| Event {
+///     userdata,
+///     error: Errno::Success,
+///     kind: EventType::FdRead,
+///     nbytes: 10,
+///     hangup: false,
+/// };
+/// let mut memory = vec![0; 65536];
+/// write_events(&mut memory, 1024, &[event(1), event(2)])?;
+/// let second = memory.read_array(1024 + EVENT_SIZE)?;
+/// assert_eq!(Event::decode(&second)?, event(2));
+/// # Ok::<(), Errno>(())
+/// ```
 pub fn write_events<M: GuestMemory + ?Sized>(
     memory: &mut M,
     ptr: u32,

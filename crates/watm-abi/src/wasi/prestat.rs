@@ -12,6 +12,17 @@ pub const PRESTAT_SIZE: u32 = 8;
 const DIRECTORY: u8 = 0;
 
 /// A directory that is open from the start: `prestat` of WASI Preview 1.
+///
+/// ```
+/// use watm_abi::{Errno, GuestMemory, Prestat};
+///
+/// // `fd_prestat_get(3, 64)`, where descriptor 3 is the directory `/conf`.
+/// let mut memory = vec![0; 65536];
+/// let directory = Prestat { name_len: 5 };
+/// memory.write_bytes(64, &directory.encode())?;
+/// assert_eq!(Prestat::decode(&memory.read_array(64)?)?, directory);
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prestat {
     /// The length of the directory's name, which `fd_prestat_dir_name` returns, in bytes.

@@ -7,6 +7,17 @@ use super::bits::bit_set;
 bit_set! {
     /// What a descriptor may be used for: `rights` of WASI Preview 1, each named after the function
     /// it allows.
+    ///
+    /// ```
+    /// use watm_abi::Rights;
+    ///
+    /// // A guest asks for everything, and for bits that no standard defines; the host grants less.
+    /// let asked = Rights::from_bits_truncate(u64::MAX);
+    /// assert_eq!(asked, Rights::ALL);
+    /// let granted = asked & (Rights::FD_READ | Rights::FD_SEEK);
+    /// assert!(granted.contains(Rights::FD_READ));
+    /// assert!(!granted.contains(Rights::FD_WRITE));
+    /// ```
     Rights(u64) {
         /// `fd_datasync`; with `PATH_OPEN`, opening with `DSYNC`.
         FD_DATASYNC = 1 << 0;

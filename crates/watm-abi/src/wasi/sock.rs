@@ -6,6 +6,13 @@ use super::bits::bit_set;
 
 bit_set! {
     /// What `sock_recv` is asked for: `riflags` of WASI Preview 1.
+    ///
+    /// ```
+    /// use watm_abi::RiFlags;
+    ///
+    /// let flags = RiFlags::from_bits(1).expect("it is a flag");
+    /// assert!(flags.contains(RiFlags::PEEK) && !flags.contains(RiFlags::WAITALL));
+    /// ```
     RiFlags(u16) {
         /// The bytes stay where they are and are returned again by the next read.
         PEEK = 1 << 0;
@@ -16,6 +23,15 @@ bit_set! {
 
 bit_set! {
     /// What `sock_recv` reports: `roflags` of WASI Preview 1.
+    ///
+    /// ```
+    /// use watm_abi::{Errno, GuestMemory, RoFlags};
+    ///
+    /// // A stream has no messages to truncate, so `sock_recv` reports nothing.
+    /// let mut memory = vec![0; 65536];
+    /// memory.write_u16(64, RoFlags::NONE.bits())?;
+    /// # Ok::<(), Errno>(())
+    /// ```
     RoFlags(u16) {
         /// A message did not fit the buffers and its end was dropped.
         DATA_TRUNCATED = 1 << 0;
@@ -24,6 +40,22 @@ bit_set! {
 
 bit_set! {
     /// Which directions `sock_shutdown` closes: `sdflags` of WASI Preview 1.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// use watm_abi::{Errno, SdFlags};
+    ///
+    /// // The argument of `sock_shutdown`, for a socket of the host.
+    /// let how = |bits| match SdFlags::from_bits(bits) {
+    ///     Some(SdFlags::RD) => Ok(Shutdown::Read),
+    ///     Some(SdFlags::WR) => Ok(Shutdown::Write),
+    ///     Some(SdFlags::ALL) => Ok(Shutdown::Both),
+    ///     _ => Err(Errno::Inval),
+    /// };
+    /// assert_eq!(how(2), Ok(Shutdown::Write));
+    /// assert_eq!(how(3), Ok(Shutdown::Both));
+    /// assert_eq!(how(0), Err(Errno::Inval));
+    /// ```
     SdFlags(u8) {
         /// Receiving.
         RD = 1 << 0;
@@ -34,6 +66,13 @@ bit_set! {
 
 bit_set! {
     /// What `sock_send` is asked for: `siflags` of WASI Preview 1, which defines no bit.
+    ///
+    /// ```
+    /// use watm_abi::SiFlags;
+    ///
+    /// assert_eq!(SiFlags::from_bits(0), Some(SiFlags::NONE));
+    /// assert_eq!(SiFlags::from_bits(1), None);
+    /// ```
     SiFlags(u16) {}
 }
 

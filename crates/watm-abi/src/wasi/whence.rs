@@ -3,6 +3,21 @@
 //! Knows the numbers, and must never know a file's position or size.
 
 /// From where an offset counts: `whence` of WASI Preview 1.
+///
+/// ```
+/// use std::io::SeekFrom;
+/// use watm_abi::{Errno, Whence};
+///
+/// // The arguments of `fd_seek`, for a file of the host.
+/// let position = |offset: i64, whence| match Whence::from_raw(whence) {
+///     Some(Whence::Set) => u64::try_from(offset).map(SeekFrom::Start).map_err(|_| Errno::Inval),
+///     Some(Whence::Cur) => Ok(SeekFrom::Current(offset)),
+///     Some(Whence::End) => Ok(SeekFrom::End(offset)),
+///     None => Err(Errno::Inval),
+/// };
+/// assert_eq!(position(-8, 2), Ok(SeekFrom::End(-8)));
+/// assert_eq!(position(-8, 0), Err(Errno::Inval));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Whence {

@@ -11,7 +11,21 @@ use crate::{
 };
 
 /// What a valid module offers.
+///
+/// ```
+/// use watm_abi::{Entry, InterfaceError, ModuleKind, Role};
+///
+/// /// What a host runs once before it dials, if anything.
+/// fn first_call(entry: Entry) -> Result<Option<&'static str>, InterfaceError> {
+///     entry.require(Role::Dialer)?;
+///     Ok(match entry.kind {
+///         ModuleKind::Plain => None,
+///         kind => kind.export(),
+///     })
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// What it can do for a connection. Never empty.
     pub roles: Roles,
@@ -41,6 +55,14 @@ impl Entry {
 const IMPORTS_NAMED: usize = 20;
 
 /// What has to run once, right after a module is instantiated.
+///
+/// ```
+/// use watm_abi::ModuleKind;
+///
+/// assert_eq!(ModuleKind::Command.export(), Some("_start"));
+/// assert_eq!(ModuleKind::Reactor.export(), Some("_initialize"));
+/// assert_eq!(ModuleKind::Plain.export(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModuleKind {
     /// `_start`: the module is built as a program. Its instance must stay usable when that program
@@ -77,6 +99,32 @@ impl ModuleKind {
 /// [`InterfaceError::MoreImports`] stands for all others. A module for another version is
 /// recognised before all that. It is reported as such, with no other error. The list is never
 /// empty.
+///
+/// ```
+/// use watm_abi::{ExportDecl, InterfaceError, ItemKind, Role, check, exports, names};
+///
+/// // A module with a memory, and with all functions that a host calls.
+/// let mut declared: Vec<ExportDecl> = exports()
+///     .filter(|(name, _)| ![names::MAIN, names::INITIALIZE].contains(name))
+///     .map(|(name, signature)| ExportDecl {
+///         name: name.to_owned(),
+///         kind: ItemKind::Function(signature),
+///     })
+///     .collect();
+/// declared.push(ExportDecl {
+///     name: names::MEMORY.to_owned(),
+///     kind: ItemKind::Memory { min_pages: 1, max_pages: None, shared: false, memory64: false },
+/// });
+/// let entry = check(&[], &declared).expect("it follows the interface");
+/// assert!(entry.roles.contains(Role::Dialer));
+///
+/// declared.retain(|export| export.name != names::START);
+/// let problems = check(&[], &declared).expect_err("it cannot start");
+/// let [InterfaceError::MissingExport { name, .. }] = &problems[..] else {
+///     panic!("{problems:?}");
+/// };
+/// assert_eq!(name, names::START);
+/// ```
 pub fn check(imports: &[ImportDecl], exports: &[ExportDecl]) -> Result<Entry, Vec<InterfaceError>> {
     // Valid modules have no duplicate names. In an invalid module, the first one counts.
     let mut by_name = HashMap::with_capacity(exports.len());

@@ -21,6 +21,19 @@ pub const MAX_STRING: u32 = 256;
 ///
 /// Some guests pass the address and the length of the text instead of the array. The letters of the
 /// text, read as records, cause this error too.
+///
+/// ```
+/// use watm_abi::{Errno, GuestMemory, Iovec, gather_string};
+///
+/// // `water_dial(64, 1, ..)`: the network, in a single buffer.
+/// let mut memory = vec![0u8; 65536];
+/// memory.write_bytes(1024, b"tcp4")?;
+/// memory.write_bytes(64, &Iovec { buf: 1024, len: 4 }.encode())?;
+/// assert_eq!(gather_string(&memory, 64, 1)?, "tcp4");
+/// // No buffer is no text.
+/// assert_eq!(gather_string(&memory, 64, 0), Err(Errno::Inval));
+/// # Ok::<(), Errno>(())
+/// ```
 pub fn gather_string<M: GuestMemory + ?Sized>(
     memory: &M,
     ptr: u32,

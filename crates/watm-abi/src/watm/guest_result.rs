@@ -9,6 +9,18 @@ use crate::Errno;
 /// A failure that a function of the guest returned.
 ///
 /// The module, or the peer that it talks to, is at fault, not the host.
+///
+/// ```
+/// use watm_abi::{Errno, GuestError, decode_errno};
+///
+/// // What `watm_start_v1` returned.
+/// match decode_errno(-15) {
+///     Ok(()) => println!("the transport has ended"),
+///     Err(GuestError::Errno(Errno::Connreset)) => println!("its peer is gone"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # assert_eq!(decode_errno(-15), Err(GuestError::Errno(Errno::Connreset)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GuestError {
     /// An error number of WASI Preview 1. Never [`Errno::Success`].
@@ -46,6 +58,14 @@ impl std::error::Error for GuestError {
 /// A value is returned unchanged, and an error as its negated number. A value above `i32::MAX` does
 /// not fit and becomes [`Errno::Overflow`]. The error [`Errno::Success`] contradicts itself, and
 /// would be read as descriptor 0. It becomes [`Errno::Io`].
+///
+/// ```
+/// use watm_abi::{Errno, encode_result};
+///
+/// // What `water_dial` returns: the descriptor of the connection, or why there is none.
+/// assert_eq!(encode_result(Ok(5)), 5);
+/// assert_eq!(encode_result(Err(Errno::Connrefused)), -14);
+/// ```
 pub fn encode_result(result: Result<u32, Errno>) -> i32 {
     match result {
         Ok(value) => i32::try_from(value).unwrap_or(Errno::Overflow.to_signed()),
@@ -61,6 +81,14 @@ pub fn encode_result(result: Result<u32, Errno>) -> i32 {
 ///
 /// Every negative number is an error: [`GuestError::Errno`] if it is a negated error number, and
 /// [`GuestError::Unknown`] otherwise.
+///
+/// ```
+/// use watm_abi::{Errno, GuestError, decode_value};
+///
+/// assert_eq!(decode_value(5), Ok(5));
+/// assert_eq!(decode_value(-14), Err(GuestError::Errno(Errno::Connrefused)));
+/// assert_eq!(decode_value(-1000), Err(GuestError::Unknown(-1000)));
+/// ```
 pub fn decode_value(raw: i32) -> Result<u32, GuestError> {
     u32::try_from(raw).map_err(|_| guest_error(raw))
 }
@@ -73,6 +101,15 @@ pub fn decode_value(raw: i32) -> Result<u32, GuestError> {
 /// Every number except zero is an error: [`GuestError::Errno`] if it is an error number, negated or
 /// not, and [`GuestError::Unknown`] otherwise. Some code paths of TinyGo modules do not negate the
 /// number.
+///
+/// ```
+/// use watm_abi::{Errno, GuestError, decode_errno};
+///
+/// assert_eq!(decode_errno(0), Ok(()));
+/// // Negated or not.
+/// assert_eq!(decode_errno(-28), Err(GuestError::Errno(Errno::Inval)));
+/// assert_eq!(decode_errno(28), Err(GuestError::Errno(Errno::Inval)));
+/// ```
 pub fn decode_errno(raw: i32) -> Result<(), GuestError> {
     match raw {
         0 => Ok(()),

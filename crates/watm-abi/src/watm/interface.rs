@@ -115,6 +115,14 @@ const AEAD: &[Function] = &[
 
 /// The type of a function that a module may import, or `None` if the interface has no such
 /// function.
+///
+/// ```
+/// use watm_abi::import_signature;
+///
+/// let fd_write = import_signature("wasi_snapshot_preview1", "fd_write").expect("it is known");
+/// assert_eq!(fd_write.to_string(), "(i32, i32, i32, i32) -> i32");
+/// assert_eq!(import_signature("env", "memory"), None);
+/// ```
 pub fn import_signature(module: &str, name: &str) -> Option<Signature> {
     match module {
         ENV_MODULE => find(ENV, name),
@@ -124,11 +132,29 @@ pub fn import_signature(module: &str, name: &str) -> Option<Signature> {
 }
 
 /// The type of a function that the host calls, or `None` if the interface has no such function.
+///
+/// ```
+/// use watm_abi::{export_signature, names};
+///
+/// let start = export_signature(names::START).expect("it is known");
+/// assert_eq!(start.to_string(), "() -> i32");
+/// ```
 pub fn export_signature(name: &str) -> Option<Signature> {
     find(EXPORTS, name)
 }
 
 /// All functions that a module may import: the module that each comes from, its name and its type.
+///
+/// ```
+/// use watm_abi::{imports, names};
+///
+/// // A host binds each of them.
+/// let of_watm: Vec<_> = imports()
+///     .filter(|(module, _, _)| *module == names::ENV_MODULE)
+///     .map(|(_, name, _)| name)
+///     .collect();
+/// assert_eq!(of_watm, ["water_dial", "water_dial_fixed", "water_accept"]);
+/// ```
 pub fn imports() -> impl Iterator<Item = (&'static str, &'static str, Signature)> {
     let of = |module| move |(name, signature)| (module, name, signature);
     all(ENV)
@@ -138,17 +164,41 @@ pub fn imports() -> impl Iterator<Item = (&'static str, &'static str, Signature)
 
 /// All functions that the host calls if a module exports them: the name and the type of each. The
 /// memory is not included.
+///
+/// ```
+/// use watm_abi::exports;
+///
+/// for (name, signature) in exports() {
+///     println!("{name}: {signature}");
+/// }
+/// # assert!(exports().any(|(name, _)| name == "watm_dial_v1"));
+/// ```
 pub fn exports() -> impl Iterator<Item = (&'static str, Signature)> {
     all(EXPORTS)
 }
 
 /// The type of the function with which a module takes an extension, or `None` if there is no such
 /// extension. WATM v1 does not know it: a host that does not, either, never calls it.
+///
+/// ```
+/// use watm_abi::{extension_signature, names};
+///
+/// let take = extension_signature(names::EXT_AEAD).expect("it is known");
+/// assert_eq!(take.to_string(), "(i32, i32) -> i32");
+/// assert_eq!(extension_signature(names::START), None);
+/// ```
 pub fn extension_signature(name: &str) -> Option<Signature> {
     find(EXTENSION_EXPORTS, name)
 }
 
 /// The functions that `watm_ext_aead_v1` offers, in their order: the name and the type of each.
+///
+/// ```
+/// use watm_abi::aead_functions;
+///
+/// let names: Vec<_> = aead_functions().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["aead_key", "aead_close", "aead_seal", "aead_open"]);
+/// ```
 pub fn aead_functions() -> impl ExactSizeIterator<Item = (&'static str, Signature)> {
     all(AEAD)
 }

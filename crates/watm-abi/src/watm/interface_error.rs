@@ -14,6 +14,20 @@ use crate::{Role, Roles, Signature};
 ///
 /// Names that come from the module are cut after 201 characters. They are escaped when they are
 /// printed, so that they cannot disturb a log. See [`Excerpt`](crate::Excerpt).
+///
+/// ```
+/// use watm_abi::{InterfaceError, Role, Roles};
+///
+/// let error = InterfaceError::MissingRole {
+///     role: Role::Relay,
+///     available: Roles::from_iter([Role::Dialer, Role::Listener]),
+/// };
+/// assert_eq!(
+///     error.to_string(),
+///     "the module is not a relay: it does not export `watm_associate_v1` \
+///      (its roles: dialer, listener)",
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InterfaceError {

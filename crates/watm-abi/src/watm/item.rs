@@ -10,6 +10,14 @@ use crate::Signature;
 ///
 /// [`Display`](fmt::Display) describes it as in error messages: `(i32) -> i32` for a function, or a
 /// phrase such as `a memory`.
+///
+/// ```
+/// use watm_abi::{ItemKind, Signature, ValType};
+///
+/// let function = ItemKind::Function(Signature::from_static(&[ValType::I32], &[ValType::I32]));
+/// assert_eq!(function.to_string(), "(i32) -> i32");
+/// assert_eq!(ItemKind::Table.to_string(), "a table");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemKind {
     /// A function.
@@ -46,6 +54,18 @@ impl fmt::Display for ItemKind {
 }
 
 /// Something that a module asks the host for.
+///
+/// ```
+/// use watm_abi::{ImportDecl, ItemKind, import_signature, names};
+///
+/// let signature = import_signature(names::ENV_MODULE, names::WATER_DIAL).expect("it is known");
+/// let import = ImportDecl {
+///     module: names::ENV_MODULE.to_owned(),
+///     name: names::WATER_DIAL.to_owned(),
+///     kind: ItemKind::Function(signature),
+/// };
+/// assert_eq!(import.kind.to_string(), "(i32, i32, i32, i32) -> i32");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportDecl {
     /// The module that it is imported from, such as `env`.
@@ -57,6 +77,16 @@ pub struct ImportDecl {
 }
 
 /// Something that a module offers.
+///
+/// ```
+/// use watm_abi::{ExportDecl, ItemKind, names};
+///
+/// let memory = ExportDecl {
+///     name: names::MEMORY.to_owned(),
+///     kind: ItemKind::Memory { min_pages: 17, max_pages: None, shared: false, memory64: false },
+/// };
+/// assert_eq!(memory.kind.to_string(), "a memory");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportDecl {
     /// Its name.

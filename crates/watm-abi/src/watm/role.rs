@@ -7,6 +7,15 @@ use std::fmt;
 use super::names;
 
 /// What a module does for a connection.
+///
+/// ```
+/// use watm_abi::Role;
+///
+/// assert_eq!(Role::Dialer.export(), "watm_dial_v1");
+/// assert_eq!(Role::FixedDialer.to_string(), "fixed dialer");
+/// let role = Role::ALL.iter().find(|role| role.export() == "watm_associate_v1");
+/// assert_eq!(role, Some(&Role::Relay));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Role {
@@ -58,6 +67,17 @@ impl fmt::Display for Role {
 /// A set of roles: what one module can do.
 ///
 /// [`Display`](fmt::Display) writes a list such as `dialer, relay`, and `none` for the empty set.
+///
+/// ```
+/// use watm_abi::{Role, Roles};
+///
+/// let mut roles = Roles::from_iter([Role::Relay, Role::Dialer]);
+/// assert!(roles.contains(Role::Dialer) && !roles.contains(Role::Listener));
+/// assert_eq!(roles.to_string(), "dialer, relay");
+/// roles.insert(Role::Listener);
+/// assert_eq!(roles.len(), 3);
+/// assert_eq!(Roles::new().to_string(), "none");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Roles(u8);
 

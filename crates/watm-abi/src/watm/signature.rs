@@ -9,7 +9,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// The type of a value.
+///
+/// ```
+/// use watm_abi::ValType;
+///
+/// let found = ValType::ALL.iter().find(|ty| ty.name() == "i64");
+/// assert_eq!(found, Some(&ValType::I64));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ValType {
     /// A 32-bit integer.
     I32,
@@ -66,6 +74,16 @@ impl fmt::Display for ValType {
 /// [`Display`](fmt::Display) writes `(i32, i64)`. If a list is longer than any in the interface, it
 /// writes only the beginning and the number of remaining types. Such a list comes from a module,
 /// and may have thousands of types.
+///
+/// ```
+/// use watm_abi::{ValType, ValTypes};
+///
+/// let fixed = ValTypes::from(&[ValType::I32, ValType::I64]);
+/// let read = ValTypes::from(vec![ValType::I32, ValType::I64]);
+/// assert_eq!(fixed, read);
+/// assert_eq!(fixed.len(), 2);
+/// assert_eq!(fixed.to_string(), "(i32, i64)");
+/// ```
 #[derive(Clone)]
 pub struct ValTypes(List);
 
@@ -156,6 +174,15 @@ impl fmt::Display for ValTypes {
 /// no results, and puts several results in parentheses. If there are more types than in any
 /// function of the interface, it does not write all of them. It never writes more than 200
 /// characters.
+///
+/// ```
+/// use watm_abi::{Signature, ValType};
+///
+/// const POLL: Signature = Signature::from_static(&[ValType::I32; 4], &[ValType::I32]);
+/// assert_eq!(POLL.params.len(), 4);
+/// assert_eq!(POLL.to_string(), "(i32, i32, i32, i32) -> i32");
+/// assert_eq!(Signature::from_static(&[], &[]).to_string(), "() -> ()");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// The types of the parameters.

@@ -116,13 +116,34 @@ fn limits<R>(mut builder: Builder<R>, settings: &Settings) -> Builder<R> {
 /// What a [`Tunnel`] can configure: a [`Dialer`], [`FixedDialer`], [`Listener`] or [`Relay`].
 ///
 /// Users of the library cannot implement it.
-pub trait TunnelRole: Sized {
+///
+/// ```
+/// use watm_wasmer::{Builder, Config, ConfigFileError, Dialer, TransportModule};
+/// use watm_wasmer::{Tunnel, TunnelRole};
+///
+/// /// The settings of the file, and those of this program, whatever the role is.
+/// fn configured<R: TunnelRole>(
+///     tunnel: &Tunnel,
+///     builder: Builder<R>,
+/// ) -> Result<Builder<R>, ConfigFileError> {
+///     Ok(tunnel.configure(builder)?.timing(true))
+/// }
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let json = r#"{ "transport_module": { "bin": "plain.wasm" } }"#;
+/// let config = Config::from_json(json)?;
+/// let module = TransportModule::from_file(file)?;
+/// let dialer = configured(config.only()?, Dialer::builder(&module))?.build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait TunnelRole: Applied {}
+
+/// What only the library can implement, since nobody else can name it.
+pub trait Applied: Sized {
     /// Applies what this role has besides the settings of all roles.
-    #[doc(hidden)]
     fn apply(builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self>;
 
     /// Puts it over the modules below.
-    #[doc(hidden)]
     fn stand_on(builder: Builder<Self>, tunnel: &Tunnel) -> Result<Builder<Self>, ConfigFileError> {
         way_out(builder, tunnel)
     }
@@ -148,19 +169,25 @@ fn over<R>(builder: Builder<R>, below: Option<Dialer>, tunnel: &Tunnel) -> Build
     }
 }
 
-impl TunnelRole for Dialer {
+impl TunnelRole for Dialer {}
+
+impl Applied for Dialer {
     fn apply(builder: Builder<Self>, _: &Tunnel) -> Builder<Self> {
         builder
     }
 }
 
-impl TunnelRole for FixedDialer {
+impl TunnelRole for FixedDialer {}
+
+impl Applied for FixedDialer {
     fn apply(builder: Builder<Self>, _: &Tunnel) -> Builder<Self> {
         builder
     }
 }
 
-impl TunnelRole for Listener {
+impl TunnelRole for Listener {}
+
+impl Applied for Listener {
     fn stand_on(builder: Builder<Self>, tunnel: &Tunnel) -> Result<Builder<Self>, ConfigFileError> {
         let mut below: Option<Acceptor> = None;
         for part in tunnel.below().iter().rev() {
@@ -188,7 +215,9 @@ impl TunnelRole for Listener {
     }
 }
 
-impl TunnelRole for Relay {
+impl TunnelRole for Relay {}
+
+impl Applied for Relay {
     fn apply(mut builder: Builder<Self>, tunnel: &Tunnel) -> Builder<Self> {
         if let Some(remote) = tunnel.remote() {
             builder = builder.remote(remote.as_str());

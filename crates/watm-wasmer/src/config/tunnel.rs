@@ -51,6 +51,39 @@ pub(super) enum Origin {
 ///
 /// The functions that return a builder load the module and read the files that are named. The
 /// builder can still be adjusted.
+///
+/// ```
+/// use watm_wasmer::{Config, Role};
+///
+/// # let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built");
+/// let file = r#"
+///     [[tunnel]]
+///     name = "web"
+///     role = "dialer"
+///     module = "plain.wasm"
+///     remote = "server.example:443"
+///     listen = ["127.0.0.1:1080"]
+///
+///     [tunnel.settings]
+///     setup_timeout = "10s"
+/// "#;
+/// let config = Config::from_toml(file, modules)?;
+/// for tunnel in config.tunnels() {
+///     // Nothing is compiled, bound or dialled for this.
+///     let info = tunnel.check()?;
+///     println!("{:?}: a module of {} bytes", tunnel.name(), info.size());
+///     for (key, value) in tunnel.settings() {
+///         println!("    {key} = {value}");
+///     }
+/// }
+///
+/// let tunnel = config.tunnel("web")?;
+/// assert_eq!(tunnel.role(), Some(Role::Dialer));
+/// assert_eq!(tunnel.remote().map(|remote| remote.host()), Some("server.example"));
+/// assert!(tunnel.sets("setup_timeout") && !tunnel.sets("keepalive"));
+/// let dialer = tunnel.dialer()?.build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Tunnel {
     source: Arc<Source>,

@@ -11,6 +11,16 @@ use crate::error::{ConfigError, LoadError};
 
 /// Why a configuration file, or what it names, cannot be used. The message names the file, the
 /// line and column (of a file in TOML), and the key.
+///
+/// ```
+/// use watm_wasmer::Config;
+///
+/// let file = "[[tunnel]]\nname = \"web\"\nrole = \"dailer\"\nmodule = \"plain.wasm\"\n";
+/// let error = Config::from_toml(file, ".").expect_err("there is no such role");
+/// assert_eq!((error.line(), error.key()), (Some(3), "tunnel[0].role"));
+/// assert_eq!(error.code(), "invalid");
+/// println!("{error}");
+/// ```
 #[derive(Debug)]
 pub struct ConfigFileError {
     path: Option<PathBuf>,
@@ -29,6 +39,17 @@ pub(crate) struct KeyPlace {
 }
 
 /// What is wrong with a configuration file, or with what it names.
+///
+/// ```
+/// use watm_wasmer::{Config, ConfigFileProblem};
+///
+/// let file = "[[tunnel]]\nname = \"web\"\nrole = \"dialer\"\nmodul = \"plain.wasm\"\n";
+/// let error = Config::from_toml(file, ".").expect_err("there is no such key");
+/// match error.problem() {
+///     ConfigFileProblem::UnknownKey { nearest } => assert_eq!(nearest, "module"),
+///     problem => panic!("{problem}"),
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConfigFileProblem {

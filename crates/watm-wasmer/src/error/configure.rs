@@ -9,6 +9,21 @@ use watm_abi::{InterfaceError, Role, Roles};
 use super::DialError;
 
 /// Why a dialer, listener or relay could not be made from its configuration.
+///
+/// ```
+/// use watm_wasmer::{ConfigError, Dialer, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// match Dialer::builder(&module).descriptor_limit(10_000).build() {
+///     Err(ConfigError::Invalid { setting, message }) => {
+///         assert_eq!(setting, "descriptor_limit");
+///         assert_eq!(message, "it must be from 3 to 480");
+///     }
+///     result => panic!("{result:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -34,6 +49,23 @@ pub enum ConfigError {
 }
 
 /// Why the module of a running role could not be replaced. The one before stays.
+///
+/// ```
+/// use watm_wasmer::{Dialer, ReplaceError, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// # let needs_a_key = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/xor.wasm");
+/// let dialer = Dialer::builder(&TransportModule::from_file(file)?).build()?;
+///
+/// // The configuration is missing, without which this module does not start. So nothing changes.
+/// let new = TransportModule::from_file(needs_a_key)?;
+/// let error = dialer.replace(Dialer::builder(&new)).expect_err("it needs a key");
+/// assert!(matches!(error, ReplaceError::Instance(_)));
+/// assert_eq!(error.code(), "failed");
+///
+/// dialer.replace(Dialer::builder(&new).config(*b"key"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReplaceError {
@@ -64,6 +96,23 @@ impl ReplaceError {
 }
 
 /// Why a listener or relay could not start.
+///
+/// ```
+/// use watm_wasmer::{ListenError, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let taken = listener.local_addr().to_string();
+/// match Listener::builder(&module).bind(&taken) {
+///     Err(ListenError::Bind { address, source }) => {
+///         assert_eq!(address, taken);
+///         assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+///     }
+///     result => panic!("{result:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ListenError {

@@ -13,6 +13,24 @@ use crate::error::SignatureError;
 use crate::module::hash::ModuleHash;
 
 /// Why a module could not be loaded.
+///
+/// ```
+/// use watm_wasmer::{LoadError, TransportModule};
+///
+/// let error = TransportModule::from_bytes(b"\x1f\x8b\x08\x00").expect_err("it is no module");
+/// match &error {
+///     LoadError::Interface(problems) => {
+///         for problem in problems {
+///             println!("{problem}");
+///         }
+///     }
+///     LoadError::NotAModule(what) => {
+///         assert_eq!(*what, "it is compressed with gzip; decompress it");
+///     }
+///     error => println!("{error}"),
+/// }
+/// assert_eq!(error.code(), "not-a-module");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError {

@@ -11,6 +11,16 @@ use crate::error::{LoadError, SignatureError};
 use crate::module::hash::ModuleHash;
 
 /// Why a manifest, or what it names, is refused. The message names the file, the line and the key.
+///
+/// ```
+/// use watm_wasmer::Manifest;
+///
+/// // Neither a hash nor trusted keys.
+/// let file = "[[module]]\nname = \"plain\"\nfile = \"plain.wasm\"\n";
+/// let error = Manifest::parse(file, "modules.toml").expect_err("anything could be that module");
+/// assert_eq!(error.line(), Some(1));
+/// println!("{error}");
+/// ```
 #[derive(Debug)]
 pub struct ManifestError {
     path: PathBuf,
@@ -27,6 +37,24 @@ pub(crate) struct Place {
 }
 
 /// What is wrong with a manifest, or with what it names.
+///
+/// ```
+/// use watm_wasmer::{Manifest, ManifestProblem, ModuleHash};
+///
+/// let sha256 = ModuleHash::of(b"(module)");
+/// let file = format!(
+///     "[[module]]\nname = \"plain\"\nfile = \"plain.wasm\"\nsha256 = \"{sha256}\"\n"
+/// );
+/// let manifest = Manifest::parse(file, "modules.toml")?;
+/// let error = manifest.load("plan").expect_err("there is no such module");
+/// match error.problem() {
+///     ManifestProblem::UnknownModule { nearest, .. } => {
+///         assert_eq!(nearest.as_deref(), Some("plain"));
+///     }
+///     problem => panic!("{problem}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ManifestProblem {

@@ -83,6 +83,35 @@ impl SetupError {
 }
 
 /// Why a dial failed.
+///
+/// ```
+/// use std::io;
+/// use watm_wasmer::{DialError, Dialer, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let dialer = Dialer::builder(&module).build()?;
+/// let error = match dialer.dial("server.example") {
+///     Ok(conn) => panic!("{conn:?}"),
+///     Err(error) => error,
+/// };
+/// match &error {
+///     DialError::Connect { address, source } => println!("{address} does not answer: {source}"),
+///     DialError::TimedOut { connecting: true, .. } => println!("nobody answers"),
+///     DialError::Transport(error) => println!("the module has failed: {error}"),
+///     error => println!("{error}"),
+/// }
+///
+/// // The port is missing. For logs and metrics, each error has a word.
+/// assert!(matches!(error, DialError::Address { .. }));
+/// assert_eq!(error.code(), "address");
+///
+/// // Functions that return errors of std pass it on, and it can be found again.
+/// let error = io::Error::from(error);
+/// assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+/// assert!(DialError::of(&error).is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DialError {
@@ -147,6 +176,23 @@ pub enum DialError {
 
 /// Why an accepted connection did not become a [`Conn`](crate::Conn), or why a listener returns no
 /// more of them.
+///
+/// ```
+/// use watm_wasmer::{AcceptError, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// # listener.close();
+/// loop {
+///     match listener.accept() {
+///         Ok(conn) => println!("{:?}", conn.peer_addr()),
+///         Err(AcceptError::Closed) => break,
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AcceptError {

@@ -10,6 +10,17 @@ use crate::module::signature::KeyId;
 const NAMED: usize = 8;
 
 /// Why something is not a public key of minisign.
+///
+/// ```
+/// use watm_wasmer::{KeyError, TrustedKey};
+///
+/// // A part was lost when it was copied.
+/// let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1C".parse::<TrustedKey>();
+/// match key {
+///     Err(KeyError::Malformed(what)) => assert_eq!(what, "it has fewer characters"),
+///     result => panic!("{result:?}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -39,6 +50,20 @@ pub enum KeyError {
 }
 
 /// Why a signature does not hold.
+///
+/// ```
+/// use watm_wasmer::{SignatureError, SignatureInfo, TrustedKey};
+///
+/// # let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/signed");
+/// let keys = [TrustedKey::from_file(format!("{directory}/first.pub"))?];
+/// let signature = std::fs::read(format!("{directory}/module.wat.minisig"))?;
+/// match SignatureInfo::verify(b"(module)", &signature, &keys) {
+///     // Somebody has changed the file.
+///     Err(SignatureError::Wrong { id }) => assert_eq!(id, keys[0].id()),
+///     result => panic!("{result:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignatureError {

@@ -10,6 +10,23 @@ use std::sync::Arc;
 use watm_abi::{Errno, GuestError};
 
 /// How a transport ended when nothing went wrong.
+///
+/// ```
+/// use watm_wasmer::{Dialer, Listener, Outcome, TransportError, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let conn = Dialer::builder(&module).build()?.dial(listener.local_addr())?;
+/// match conn.close() {
+///     // All that was written is with the peer.
+///     Ok(Outcome::Completed) => {}
+///     Ok(outcome) => println!("{outcome}"),
+///     Err(TransportError::Undelivered) => println!("the peer did not take it in time"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -38,6 +55,24 @@ impl fmt::Display for Outcome {
 /// How a transport failed.
 ///
 /// It is cheap to clone, since a connection reports it to each caller.
+///
+/// ```
+/// use watm_wasmer::{DialError, Dialer, Errno, TransportError, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/xor.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// // It needs a key, and has no configuration.
+/// let dialer = Dialer::builder(&module).build()?;
+/// match dialer.dial("192.0.2.1:443") {
+///     Err(DialError::Transport(error)) => {
+///         assert!(matches!(error, TransportError::Failed { function: "watm_init_v1", .. }));
+///         assert_eq!(error.errno(), Errno::Inval);
+///         assert_eq!(error.code(), "failed");
+///     }
+///     result => panic!("{result:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransportError {

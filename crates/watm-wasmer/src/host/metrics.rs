@@ -67,10 +67,11 @@ const MOVED: [Moved; 5] = [
 /// | `watm_plain_received_bytes_total`, `watm_plain_sent_bytes_total` | counter | `module`, `role` | bytes of plain connections that are carried, in the same way |
 /// | `watm_host_calls_total` | counter | `module`, `role` | calls of the host by modules, in the same way |
 ///
-/// ```no_run
+/// ```
 /// use watm_wasmer::{Dialer, Metrics, TransportModule};
 ///
-/// let module = TransportModule::from_file("plain.wasm")?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
 /// let dialer = Dialer::builder(&module).observer(Metrics::new()).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -16,7 +16,7 @@ use crate::host::stats::ConnStats;
 /// It is called on the thread of the connection, in order, and should not block it. If it panics,
 /// the log says so, and the connection goes on.
 ///
-/// ```no_run
+/// ```
 /// use watm_wasmer::{ConnectionInfo, Event, Observer, Relay, TransportModule};
 ///
 /// struct Counts;
@@ -31,7 +31,8 @@ use crate::host::stats::ConnStats;
 ///     }
 /// }
 ///
-/// let module = TransportModule::from_file("plain.wasm")?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
 /// let relay = Relay::builder(&module).remote("192.0.2.1:443").observer(Counts);
 /// let relay = relay.bind("127.0.0.1:0")?.spawn()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -56,6 +57,19 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 }
 
 /// The connection that an [`Observer`] hears of.
+///
+/// ```
+/// use watm_wasmer::{ConnectionInfo, Event, Observer};
+///
+/// struct Audit;
+///
+/// impl Observer for Audit {
+///     fn observe(&self, connection: &ConnectionInfo, event: &Event<'_>) {
+///         let ConnectionInfo { id, role, module, client, .. } = connection;
+///         println!("{role} {module}, connection {id} of {client:?}: {event:?}");
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -73,6 +87,44 @@ pub struct ConnectionInfo {
 ///
 /// Each begins. Then it is established or fails, and one that was established ends. In between, it
 /// connects as often as its module dials.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use watm_wasmer::{ConnectionInfo, Dialer, Event, Listener, Observer, TransportModule};
+///
+/// struct Stages(mpsc::SyncSender<&'static str>);
+///
+/// impl Observer for Stages {
+///     fn observe(&self, _: &ConnectionInfo, event: &Event<'_>) {
+///         let stage = match event {
+///             Event::Begun => "begun",
+///             Event::Connected { .. } => "connected",
+///             Event::Established { after, .. } => {
+///                 println!("it was set up within {after:?}");
+///                 "established"
+///             }
+///             Event::Failed { code, .. } => code,
+///             Event::Ended { result: Ok(outcome), .. } => outcome.code(),
+///             Event::Ended { result: Err(error), .. } => error.code(),
+///             _ => "something new",
+///         };
+///         // Nobody waits for this connection if it fails.
+///         let _ = self.0.try_send(stage);
+///     }
+/// }
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let (sender, stages) = mpsc::sync_channel(16);
+/// let dialer = Dialer::builder(&module).observer(Stages(sender)).build()?;
+/// dialer.dial(listener.local_addr())?.close()?;
+/// drop(dialer);
+/// let stages: Vec<_> = stages.iter().collect();
+/// assert_eq!(stages[..3], ["begun", "connected", "established"]);
+/// println!("and in the end it was {}", stages[3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -7,6 +7,23 @@ use crate::channel::link::Traffic;
 
 /// How much a connection has transferred so far, and at what cost: see
 /// [`Conn::stats`](crate::Conn::stats) and [`Carried::stats`](crate::Carried::stats).
+///
+/// ```
+/// use std::io::Write;
+/// use watm_wasmer::{Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let dialer = Dialer::builder(&module).timing(true).build()?;
+/// let mut conn = dialer.dial(listener.local_addr())?;
+/// conn.write_all(b"hello")?;
+/// conn.close()?;
+/// let stats = conn.stats();
+/// assert_eq!((stats.sent, stats.received), (5, 0));
+/// println!("{} calls, {:?} in the module", stats.host_calls, stats.guest_time);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {

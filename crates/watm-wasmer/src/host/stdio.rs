@@ -14,6 +14,17 @@ use watm_abi::Errno;
 use crate::host::log_lines::{LineLogger, LogTarget};
 
 /// What a module's standard streams are connected to.
+///
+/// ```
+/// use watm_wasmer::{Dialer, Stdio, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// // What it complains of goes to the terminal as it is; the rest goes to the log.
+/// let stdio = Stdio::InheritSome { stdin: false, stdout: false, stderr: true };
+/// let dialer = Dialer::builder(&module).stdio(stdio).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stdio {

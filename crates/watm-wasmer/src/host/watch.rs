@@ -76,6 +76,22 @@ impl<H: CallHook + ?Sized> CallHook for Arc<H> {
 }
 
 /// A read from a stream or a write to one that is about to happen.
+///
+/// ```
+/// use watm_wasmer::{CallHook, Transfer, TransferAnswer};
+///
+/// /// A host that never has more than 1,000 bytes of the network at once.
+/// struct Segments;
+///
+/// impl CallHook for Segments {
+///     fn transfer(&self, transfer: &Transfer) -> TransferAnswer {
+///         if transfer.is_plain || transfer.is_write {
+///             return TransferAnswer::Usual;
+///         }
+///         const { TransferAnswer::AtMost(std::num::NonZeroU32::new(1_000).unwrap()) }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transfer {
@@ -95,6 +111,25 @@ pub struct Transfer {
 }
 
 /// How the host answers a read from a stream, or a write to one.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use watm_wasmer::{CallHook, Transfer, TransferAnswer};
+///
+/// /// A host that refuses each second write. A module loses no byte by that.
+/// #[derive(Default)]
+/// struct Reluctant(AtomicUsize);
+///
+/// impl CallHook for Reluctant {
+///     fn transfer(&self, transfer: &Transfer) -> TransferAnswer {
+///         if transfer.is_write && self.0.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+///             TransferAnswer::Refuse
+///         } else {
+///             TransferAnswer::Usual
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransferAnswer {
@@ -108,6 +143,22 @@ pub enum TransferAnswer {
 }
 
 /// A call of a module to the host that has returned.
+///
+/// ```
+/// use watm_wasmer::{CallHook, HostCall};
+///
+/// /// Names the calls that fail, other than those that have to wait.
+/// struct Failures;
+///
+/// impl CallHook for Failures {
+///     fn called(&self, call: &HostCall) {
+///         match call.result {
+///             Ok(_) | Err(watm_wasmer::Errno::Again) => {}
+///             Err(errno) => println!("{} of {:?}: {errno}", call.function, call.fd),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostCall {
@@ -127,6 +178,21 @@ pub struct HostCall {
 }
 
 /// An export of a module that has ended.
+///
+/// ```
+/// use watm_wasmer::{CallHook, ExportReturn};
+///
+/// /// Finds modules that leave descriptors open.
+/// struct Leaks;
+///
+/// impl CallHook for Leaks {
+///     fn returned(&self, returned: &ExportReturn) {
+///         if returned.export == "watm_start_v1" && returned.open_descriptors > 3 {
+///             println!("{} are open after {:?}", returned.open_descriptors, returned.value());
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportReturn {
@@ -140,6 +206,22 @@ pub struct ExportReturn {
 }
 
 /// How an export of a module has ended.
+///
+/// ```
+/// use watm_wasmer::{CallHook, ExportOutcome, ExportReturn};
+///
+/// struct Traps;
+///
+/// impl CallHook for Traps {
+///     fn returned(&self, returned: &ExportReturn) {
+///         match returned.outcome {
+///             ExportOutcome::Trapped => println!("{} has trapped", returned.export),
+///             ExportOutcome::Exited(code) if code != 0 => println!("it has exited with {code}"),
+///             _ => {}
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExportOutcome {

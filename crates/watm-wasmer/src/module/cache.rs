@@ -51,11 +51,15 @@ type Key = [u8; 32];
 ///
 /// [`ModuleLoader::cache`]: crate::ModuleLoader::cache
 ///
-/// ```no_run
+/// ```
 /// use watm_wasmer::{ArtifactCache, ModuleLoader};
 ///
-/// let cache = ArtifactCache::open("/var/cache/my-program/transports")?;
-/// let module = ModuleLoader::new().cache(&cache).load_file("plain.wasm")?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// # let parent = tempfile::tempdir()?;
+/// # let directory = parent.path().join("transports");
+/// // Such as `/var/cache/my-program`; the cache of the user is `ArtifactCache::of_user`.
+/// let cache = ArtifactCache::open(&directory)?.max_size(64 << 20);
+/// let module = ModuleLoader::new().cache(&cache).load_file(file)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -65,7 +69,23 @@ pub struct ArtifactCache {
 }
 
 /// One artifact in a cache.
+///
+/// ```
+/// use watm_wasmer::{ArtifactCache, ModuleLoader};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// # let directory = tempfile::tempdir()?;
+/// let cache = ArtifactCache::open(directory.path())?;
+/// ModuleLoader::new().cache(&cache).load_file(file)?;
+/// for artifact in cache.artifacts()? {
+///     println!("{}: {} bytes", artifact.path.display(), artifact.size);
+/// }
+/// assert!(cache.clear()? > 0);
+/// assert!(cache.artifacts()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CachedArtifact {
     /// The file.
     pub path: PathBuf,
@@ -76,6 +96,24 @@ pub struct CachedArtifact {
 }
 
 /// Why a directory cannot serve as a cache.
+///
+/// ```
+/// use std::os::unix::fs::PermissionsExt;
+/// use watm_wasmer::{ArtifactCache, CacheError, ModuleLoader};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777))?;
+/// let loader = match ArtifactCache::open(directory.path()) {
+///     Ok(cache) => ModuleLoader::new().cache(&cache),
+///     // The program works without, and compiles each time.
+///     Err(error) => {
+///         println!("{error}");
+///         # assert!(matches!(error, CacheError::NotPrivate { .. }));
+///         ModuleLoader::new()
+///     }
+/// };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {

@@ -12,6 +12,21 @@ use crate::module::engine::TABLE_LIMIT;
 ///
 /// Such a module needs nothing of the host. Where the extension is not offered, it uses its own
 /// cipher.
+///
+/// ```
+/// use watm_wasmer::{HostAead, ModuleInfo};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/aead.wasm");
+/// let info = ModuleInfo::parse(&std::fs::read(file)?)?;
+/// match info.host_aead() {
+///     HostAead::Unwanted => println!("it has its own cipher, or none"),
+///     HostAead::Wanted => println!("the host encrypts for it"),
+///     HostAead::Hindered(reason) => println!("the host would encrypt for it, but {reason}"),
+///     _ => {}
+/// }
+/// # assert_eq!(info.host_aead(), HostAead::Wanted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostAead {

@@ -53,6 +53,16 @@ impl fmt::Debug for ModuleHash {
 }
 
 /// Why a text is not a [`ModuleHash`].
+///
+/// ```
+/// use watm_wasmer::ModuleHash;
+///
+/// let error = "9f86d081".parse::<ModuleHash>().expect_err("it is a part of one");
+/// assert_eq!(
+///     error.to_string(),
+///     "a SHA-256 has 64 hexadecimal digits, but this has 8 characters",
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct ModuleHashError(#[from] Problem);

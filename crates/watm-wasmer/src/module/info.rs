@@ -61,7 +61,21 @@ const PRODUCERS_KEPT: usize = 100;
 pub(crate) type ImportedFunction = (&'static str, &'static str);
 
 /// The linear memory that a module declares.
+///
+/// ```
+/// use watm_wasmer::ModuleInfo;
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let info = ModuleInfo::parse(&std::fs::read(file)?)?;
+/// let memory = info.memory().expect("each module has one");
+/// println!("{} KiB at the start", memory.min_pages * 64);
+/// if let Some(pages) = memory.max_pages {
+///     println!("{} KiB at most", pages * 64);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryInfo {
     /// Pages of 64 KiB at the start.
     pub min_pages: u64,
@@ -71,7 +85,19 @@ pub struct MemoryInfo {
 
 /// One entry of a module's `producers` section: what it was made with. Each text is cut after 200
 /// characters.
+///
+/// ```
+/// use watm_wasmer::ModuleInfo;
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let info = ModuleInfo::parse(&std::fs::read(file)?)?;
+/// for producer in info.producers() {
+///     println!("{}: {} {}", producer.field, producer.name, producer.version);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Producer {
     /// The field: `language`, `processed-by` or `sdk`.
     pub field: String,
@@ -82,6 +108,27 @@ pub struct Producer {
 }
 
 /// What a module file contains. It is found without compiling or running the module.
+///
+/// ```
+/// use watm_wasmer::{ModuleInfo, Role};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let info = ModuleInfo::parse(&std::fs::read(file)?)?;
+/// println!("{}, {} bytes; roles: {}", info.sha256(), info.size(), info.roles());
+/// assert!(info.roles().contains(Role::Dialer));
+/// for import in info.imports() {
+///     println!("it calls {} of {}: {}", import.name, import.module, import.kind);
+/// }
+///
+/// // A module for something else is read, too. It says what it lacks.
+/// let empty = ModuleInfo::parse(b"\0asm\x01\0\0\0")?;
+/// assert!(empty.roles().is_empty());
+/// for problem in empty.problems() {
+///     println!("{problem}");
+/// }
+/// # assert!(!empty.problems().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
     sha256: ModuleHash,

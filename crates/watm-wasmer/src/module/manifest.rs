@@ -84,6 +84,21 @@ pub struct Manifest {
 }
 
 /// A module that a manifest names.
+///
+/// ```
+/// use watm_wasmer::{Manifest, ModuleHash};
+///
+/// let sha256 = ModuleHash::of(b"(module)");
+/// let file = format!(
+///     "[[module]]\nname = \"plain\"\nfile = \"plain.wasm\"\nsha256 = \"{sha256}\"\n"
+/// );
+/// let manifest = Manifest::parse(file, "/etc/transports/modules.toml")?;
+/// for module in manifest.modules() {
+///     println!("{}: {}", module.name(), module.file().display());
+/// }
+/// assert_eq!(manifest.modules()[0].sha256(), Some(sha256));
+/// # Ok::<(), watm_wasmer::ManifestError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ManifestModule {
     name: String,
@@ -103,6 +118,26 @@ struct Named<T> {
 }
 
 /// What a manifest names, after it was verified. Nothing of it was compiled or run.
+///
+/// ```
+/// use watm_wasmer::{Manifest, ModuleHash};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let sha256 = ModuleHash::of(&std::fs::read(file)?);
+/// let manifest = format!(
+///     "[[module]]\nname = \"plain\"\nfile = \"plain.wasm\"\nsha256 = \"{sha256}\"\n"
+/// );
+/// // The path says which directory the modules are in.
+/// # let path = std::path::Path::new(file).with_file_name("modules.toml");
+/// let manifest = Manifest::parse(manifest, path)?;
+/// for module in manifest.modules() {
+///     let verified = manifest.verify(module.name())?;
+///     println!("{}: {}", module.name(), verified.info.roles());
+///     // There are no trusted keys.
+///     assert_eq!(verified.signature, None);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifiedModule {

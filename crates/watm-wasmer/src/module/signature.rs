@@ -33,6 +33,16 @@ const UNTRUSTED: &str = "untrusted comment:";
 /// The number by which a key is known: 16 hexadecimal digits, as minisign displays it.
 ///
 /// Anyone can make a key with any number. It says which key to look for, not who has signed.
+///
+/// ```
+/// use watm_wasmer::TrustedKey;
+///
+/// let keys = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".parse::<TrustedKey>()?];
+/// let wanted = "E7620F1842B4E81F";
+/// let key = keys.iter().find(|key| key.id().to_string() == wanted);
+/// assert!(key.is_some());
+/// # Ok::<(), watm_wasmer::KeyError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(u64);
 
@@ -149,6 +159,19 @@ impl fmt::Debug for TrustedKey {
 ///
 /// [`Display`](fmt::Display) writes both in one line, with the comment escaped and cut after 200
 /// characters.
+///
+/// ```
+/// use watm_wasmer::{SignatureInfo, TrustedKey};
+///
+/// # let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/signed");
+/// let keys = [TrustedKey::from_file(format!("{directory}/first.pub"))?];
+/// let content = std::fs::read(format!("{directory}/module.wat"))?;
+/// let signature = std::fs::read(format!("{directory}/module.wat.minisig"))?;
+/// let info = SignatureInfo::verify(&content, &signature, &keys)?;
+/// assert_eq!(info.key_id(), keys[0].id());
+/// println!("{info}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureInfo {
     key_id: KeyId,

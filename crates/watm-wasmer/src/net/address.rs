@@ -13,6 +13,16 @@ use socket2::{Domain, Socket, Type};
 use watm_abi::Excerpt;
 
 /// The network of an address, as `water_dial` names it.
+///
+/// ```
+/// use watm_wasmer::{DialOptions, Network};
+///
+/// // A setting of the user: `tcp`, `tcp4` or `tcp6`.
+/// let network: Network = "tcp4".parse()?;
+/// assert_eq!(network, Network::Tcp4);
+/// let options = DialOptions::new().network(network);
+/// # Ok::<(), watm_wasmer::UnknownNetwork>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Network {
@@ -46,6 +56,13 @@ impl fmt::Display for Network {
 }
 
 /// A network that the runtime does not know.
+///
+/// ```
+/// use watm_wasmer::Network;
+///
+/// let error = "udp".parse::<Network>().expect_err("there is no such network");
+/// assert_eq!(error.to_string(), "the network \"udp\" is not known; expected tcp, tcp4 or tcp6");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the network {0:?} is not known; expected tcp, tcp4 or tcp6")]
 pub struct UnknownNetwork(String);
@@ -154,6 +171,16 @@ impl AsRef<str> for Address {
 
 /// An address to listen on: an [`Address`], or `:port` or `*:port`, which mean all addresses of
 /// this machine.
+///
+/// ```
+/// use watm_wasmer::ListenAddress;
+///
+/// let all: ListenAddress = ":8080".parse()?;
+/// assert_eq!((all.host(), all.port()), (None, 8080));
+/// let one: ListenAddress = "[::1]:8080".parse()?;
+/// assert_eq!((one.host(), one.port()), (Some("::1"), 8080));
+/// # Ok::<(), watm_wasmer::AddressError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddress(Listen);
 
@@ -227,6 +254,19 @@ impl AsRef<str> for ListenAddress {
 /// Why a text is not an [`Address`] or a [`ListenAddress`].
 ///
 /// The message does not quote the text.
+///
+/// ```
+/// use watm_wasmer::{Address, AddressError};
+///
+/// // A port that the user has left out is that of HTTPS.
+/// let parsed = |text: &str| match text.parse::<Address>() {
+///     Err(AddressError::NoPort) => format!("{text}:443").parse(),
+///     result => result,
+/// };
+/// assert_eq!(parsed("server.example")?.port(), 443);
+/// assert_eq!(parsed("2001:db8::1"), Err(AddressError::Brackets));
+/// # Ok::<(), AddressError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -360,6 +400,15 @@ pub(crate) fn zoned(host: &str) -> Option<(Ipv6Addr, &str)> {
 
 /// The IPv4 address that an IPv6 address is mapped from (`::ffff:192.0.2.1`), or else the address
 /// itself. This is the form in which people know the address of a client.
+///
+/// ```
+/// use watm_wasmer::plain::canonical;
+///
+/// // A client of IPv4, as a socket for both families names it.
+/// let client = "[::ffff:192.0.2.1]:50000".parse()?;
+/// assert_eq!(canonical(client).to_string(), "192.0.2.1:50000");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => (ip, address.port()).into(),

@@ -33,6 +33,30 @@ use crate::threads::unpark;
 /// The hook runs on the worker thread of the connection and may block there; the set-up timeout
 /// applies all the same. If it panics, only that connection fails. The thread blocks the signals of
 /// the application, and a process that is started there inherits this.
+///
+/// ```
+/// use std::io;
+/// use std::net::SocketAddr;
+/// use watm_wasmer::{DialAttempt, DialHook, Dialer, Listener, Stream, TransportModule};
+///
+/// /// Connects to one address, whatever was asked for.
+/// struct Redirect(SocketAddr);
+///
+/// impl DialHook for Redirect {
+///     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
+///         attempt.connect_to(attempt.network(), self.0)
+///     }
+/// }
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let hook = Redirect(listener.local_addr());
+/// let dialer = Dialer::builder(&module).dial_hook(hook).build()?;
+/// let conn = dialer.dial("server.example:443")?;
+/// assert_eq!(conn.peer_addr()?, listener.local_addr());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait DialHook: Send + Sync {
     /// Makes the connection. The default connects to the address asked for; an implementation
     /// may connect elsewhere ([`DialAttempt::connect_to`]), through something else, or refuse.
@@ -45,6 +69,24 @@ pub trait DialHook: Send + Sync {
     ///
     /// A name with several addresses has several sockets, and some may be connecting at the same
     /// time. The first that connects is used, and the others are closed.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::net::SocketAddr;
+    /// use watm_wasmer::{DialHook, socket2::Socket};
+    ///
+    /// /// Keeps connections out of a VPN, with what the system offers for that.
+    /// struct Protect(fn(&Socket) -> io::Result<()>);
+    ///
+    /// impl DialHook for Protect {
+    ///     fn prepare(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
+    ///         if remote.ip().is_loopback() {
+    ///             return Ok(());
+    ///         }
+    ///         (self.0)(socket)
+    ///     }
+    /// }
+    /// ```
     fn prepare(&self, socket: &Socket, remote: SocketAddr) -> io::Result<()> {
         let _ = (socket, remote);
         Ok(())
@@ -88,6 +130,27 @@ impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync> Resolver for
 }
 
 /// One outgoing connection about to be made, as a [`DialHook`] sees it.
+///
+/// ```
+/// use std::io;
+/// use watm_wasmer::{DialAttempt, DialHook, Stream};
+///
+/// /// No mail servers, whoever asks for them, and a line for what a module asks for.
+/// struct Watch;
+///
+/// impl DialHook for Watch {
+///     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
+///         if attempt.is_chosen_by_module() {
+///             println!("the module dials {} over {}", attempt.address(), attempt.network());
+///         }
+///         let addresses = attempt.addresses()?;
+///         if addresses.iter().any(|address| address.port() == 25) {
+///             return Err(io::ErrorKind::PermissionDenied.into());
+///         }
+///         attempt.connect()
+///     }
+/// }
+/// ```
 pub struct DialAttempt<'a> {
     network: Network,
     address: &'a Address,

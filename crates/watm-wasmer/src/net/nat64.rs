@@ -63,6 +63,13 @@ impl fmt::Display for Nat64Prefix {
 }
 
 /// Why a string is not a [`Nat64Prefix`].
+///
+/// ```
+/// use watm_wasmer::Nat64Prefix;
+///
+/// let error = "2001:db8:64::/97".parse::<Nat64Prefix>().expect_err("its length is none");
+/// assert!(error.to_string().contains("its length is not 32, 40, 48, 56, 64 or 96"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a NAT64 prefix: {problem}; expected an IPv6 block, for example 2001:db8:64::/96"

@@ -43,6 +43,25 @@ const BACKLOG: i32 = 1024;
 /// the 256 names that were used last.
 ///
 /// Clones share their memory.
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use std::time::Duration;
+/// use watm_wasmer::plain::{self, Connector};
+///
+/// let server = plain::bind("127.0.0.1:0")?;
+/// let address = server.local_addr()?.to_string();
+/// let connector = Connector::new();
+/// match connector.connect(&address, Duration::from_secs(10)) {
+///     Ok(stream) => {
+///         // It is non-blocking, as an event loop needs it.
+///         stream.set_nonblocking(false)?;
+///     }
+///     Err(error) if error.kind() == ErrorKind::TimedOut => println!("no answer"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Connector {
     outgoing: Outgoing,
@@ -102,6 +121,17 @@ impl fmt::Debug for Connector {
 /// # Errors
 ///
 /// [`ListenError::Bind`] if it is no address, or one that cannot be listened on.
+///
+/// ```
+/// use watm_wasmer::{Listener, TransportModule, plain};
+///
+/// // With the rights to bind to a low port, before the program gives them up.
+/// let socket = plain::bind(":0")?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).listen(socket)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
     let failed = |source| ListenError::Bind {
         address: address.to_owned(),
@@ -157,6 +187,23 @@ fn bind_to(address: SocketAddr, both: bool) -> io::Result<TcpListener> {
 
 /// The number of bytes sent over a socket that the peer's system has not acknowledged yet. The end
 /// of the stream counts as one byte. 0 if the system cannot tell.
+///
+/// ```
+/// use std::io::Write;
+/// use std::time::Duration;
+/// use watm_wasmer::{pair, plain};
+///
+/// let (mut client, _server) = pair()?;
+/// client.write_all(b"goodbye")?;
+/// // The end of the process would take what the peer's system does not have yet.
+/// for _ in 0..500 {
+///     if plain::unacknowledged(&client) == 0 {
+///         break;
+///     }
+///     std::thread::sleep(Duration::from_millis(10));
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn unacknowledged(socket: &impl AsFd) -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {

@@ -168,6 +168,20 @@ enum HostPattern {
 /// match: a block or an address whose family is not that of the network, an address with a zone
 /// (`fe80::1%eth0`), a name that ends in a number (`127.1`, `2130706433`, `10.0.0`), a name with
 /// more than 253 characters in all or more than 63 between two dots, or port 0.
+///
+/// ```
+/// use watm_wasmer::{AddressEntry, AddressPolicy};
+///
+/// let entries = ["*.example.com:443", "tcp4://192.0.2.0/24", "[2001:db8::/32]:443"];
+/// let mut policy = AddressPolicy::deny_all();
+/// for entry in entries {
+///     policy = policy.allow(entry.parse::<AddressEntry>()?);
+/// }
+/// assert!(policy.permits("a.example.com", "198.51.100.7:443".parse()?));
+/// assert!(policy.permits("192.0.2.1", "192.0.2.1:80".parse()?));
+/// assert!(!policy.permits("2001:db8::1", "[2001:db8::1]:80".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressEntry {
     network: Option<Network>,
@@ -255,6 +269,14 @@ fn allows_all_ends(net: &IpNet, ip: IpAddr, nat64: &[Nat64Prefix]) -> bool {
 /// Why a string is not an [`AddressEntry`].
 ///
 /// The message quotes at most 200 characters of the text, with control characters escaped.
+///
+/// ```
+/// use watm_wasmer::AddressEntry;
+///
+/// // It could be meant as 127.0.0.1, and would never match.
+/// let error = "127.1".parse::<AddressEntry>().expect_err("it is neither a name nor an address");
+/// println!("{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not an address entry: {problem}; expected [NETWORK://]HOST[:PORT], \

@@ -54,6 +54,14 @@ enum Kind {
 
 /// Why a text is not an [`UpstreamProxy`]. The message does not quote the text, which may contain a
 /// password.
+///
+/// ```
+/// use watm_wasmer::{UpstreamProxy, UpstreamProxyError};
+///
+/// let parsed = |text: &str| text.parse::<UpstreamProxy>();
+/// assert_eq!(parsed("https://127.0.0.1:443"), Err(UpstreamProxyError::Scheme));
+/// assert_eq!(parsed("socks5://user@127.0.0.1:9050"), Err(UpstreamProxyError::Credentials));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamProxyError {

@@ -23,6 +23,29 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 ///
 /// From then on, the runtime controls its `SO_LINGER`. Unless the connection has ended in order,
 /// the peer is reset when the socket is closed, even if the process is killed.
+///
+/// ```
+/// use std::io;
+/// use std::os::unix::net::UnixStream;
+/// use watm_wasmer::{DialAttempt, DialHook, Stream};
+///
+/// /// Asks a program of this machine for its connections.
+/// struct Broker(&'static str);
+///
+/// impl DialHook for Broker {
+///     fn dial(&self, attempt: &DialAttempt<'_>) -> io::Result<Stream> {
+///         use io::Write;
+///
+///         let mut stream = Stream::from(UnixStream::connect(self.0)?);
+///         writeln!(stream, "{}", attempt.address())?;
+///         // A Unix socket has no address that means anything to others.
+///         Ok(stream.with_addrs(None, attempt.address().parse().ok()))
+///     }
+/// }
+/// # let (near, _far) = UnixStream::pair()?;
+/// # assert_eq!(Stream::from(near).peer_addr(), None);
+/// # Ok::<(), io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,

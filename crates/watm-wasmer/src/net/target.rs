@@ -16,6 +16,18 @@ use crate::net::address::{Address, AddressError};
 /// | an [`Address`] | `"example.org:443".parse::<Address>()?` |
 ///
 /// Text is parsed when it is dialled, and so are its errors reported then.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use watm_wasmer::{Address, Target};
+///
+/// assert_eq!(Target::from("server.example:443").as_str(), "server.example:443");
+/// assert_eq!(Target::from(("2001:db8::1", 443)).as_str(), "[2001:db8::1]:443");
+/// assert_eq!(Target::from((Ipv4Addr::LOCALHOST, 80)).as_str(), "127.0.0.1:80");
+/// let parsed: Address = "192.0.2.1:443".parse()?;
+/// assert_eq!(Target::from(&parsed).as_str(), "192.0.2.1:443");
+/// # Ok::<(), watm_wasmer::AddressError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target(Form);
 

@@ -6,12 +6,31 @@ use crate::error::ListenError;
 use crate::net::plain::bind;
 use crate::roles::builder::Builder;
 
-/// What accepts connections: a listener, a relay or another server.
+/// What accepts connections: a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or another
+/// [`Server`](crate::Server).
 ///
-/// Users of the library cannot name it, and so not implement it.
-pub trait Binds: Sized {
+/// Users of the library cannot implement it.
+///
+/// ```
+/// use watm_wasmer::{Binds, Builder, Dialer, ListenError, Listener, TransportModule};
+///
+/// /// Binds to a port of this machine alone, whatever it is for.
+/// fn locally<R: Binds>(builder: Builder<R>) -> Result<R, ListenError> {
+///     builder.bind("127.0.0.1:0")
+/// }
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = locally(Listener::builder(&module))?;
+/// let server = locally(Dialer::builder(&module).carry_to(listener.local_addr()))?;
+/// assert!(server.local_addr().ip().is_loopback());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Binds: Bound {}
+
+/// What only the library can implement, since nobody else can name it.
+pub trait Bound: Sized {
     /// Checks the settings, binds the sockets and makes the value from both.
-    #[doc(hidden)]
     fn make(
         builder: Builder<Self>,
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,

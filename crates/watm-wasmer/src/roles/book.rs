@@ -18,6 +18,27 @@ use crate::worker::MARGIN;
 
 /// What a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or a [`Server`](crate::Server)
 /// has done so far.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+/// use watm_wasmer::{Listener, Relay, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let remote = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let relay = Relay::builder(&module).remote(remote.local_addr()).bind("127.0.0.1:0")?.spawn()?;
+///
+/// let client = TcpStream::connect(relay.local_addr())?;
+/// let server = remote.accept()?;
+/// drop(client);
+/// server.close()?;
+/// assert!(relay.drain(Duration::from_secs(20)));
+/// let stats = relay.stats();
+/// assert_eq!((stats.accepted, stats.active), (1, 0));
+/// println!("{} ended well, {} did not", stats.completed, stats.failed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
@@ -86,6 +107,24 @@ struct Open {
 }
 
 /// A connection of a listener, a relay or another server that is open.
+///
+/// ```
+/// use watm_wasmer::{Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let near = Dialer::builder(&module).build()?.dial(listener.local_addr())?;
+/// let far = listener.accept()?;
+/// for open in listener.connections() {
+///     let moved = open.stats.received + open.stats.sent;
+///     println!("{}: {} for {:?}, {moved} bytes", open.number, open.client, open.age);
+///     assert_eq!(open.client, near.local_addr()?);
+///     assert!(open.is_established);
+/// }
+/// # assert_eq!(listener.connections().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenConnection {

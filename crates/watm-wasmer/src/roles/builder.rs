@@ -41,6 +41,28 @@ const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::f
 ///
 /// A module gets only what is named here. By default it has no files and no environment, and may
 /// not choose addresses.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use std::time::Duration;
+/// use watm_wasmer::{Dialer, Stdio, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// # let certificates = env!("CARGO_MANIFEST_DIR");
+/// let module = TransportModule::from_file(file)?;
+/// let builder = Dialer::builder(&module)
+///     .config(*b"key")
+///     .env("LANG", "C")
+///     .dir(certificates, "/etc/ssl/certs")
+///     .stdio(Stdio::Null)
+///     .memory_limit(64 << 20)
+///     .source_address(Ipv4Addr::LOCALHOST)
+///     .connect_timeout(Duration::from_secs(5));
+/// // Both are alike but for the spare instances of one.
+/// let seldom = builder.clone().build()?;
+/// let often = builder.spare_instances(4).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Builder<R> {
     pub(crate) settings: Settings,
     /// What the module is used as.

@@ -31,6 +31,25 @@ const SOON: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// Those of the system: there are no descriptors or ports left, or there is no loopback interface.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_wasmer::{Dialer, Listener, TransportModule, pair};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let dialer = Dialer::builder(&module).build()?;
+///
+/// // A library that wants a socket gets one that leads through the transport.
+/// let (mut socket, plain) = pair()?;
+/// let carried = dialer.carry(plain, listener.local_addr())?;
+/// socket.write_all(b"hello")?;
+/// let mut request = [0; 5];
+/// listener.accept()?.read_exact(&mut request)?;
+/// assert_eq!(&request, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let near = TcpStream::connect(listener.local_addr()?)?;

@@ -40,6 +40,30 @@ use crate::worker::{MARGIN, Workers};
 /// [`Conn::close`] waits and tells whether all was delivered, or [`drain`](crate::drain) waits for
 /// all that were dropped. A process that ends earlier, or is killed, resets the peers of
 /// connections that have not ended.
+///
+/// ```
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::time::Duration;
+/// use watm_wasmer::{Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let mut conn = Dialer::builder(&module).build()?.dial(listener.local_addr())?;
+/// let mut peer = listener.accept()?;
+///
+/// conn.set_read_timeout(Some(Duration::from_millis(10)))?;
+/// let nothing = conn.read(&mut [0; 16]).expect_err("the peer says nothing");
+/// assert_eq!(nothing.kind(), ErrorKind::TimedOut);
+///
+/// conn.write_all(b"hello")?;
+/// // Waits until the peer's system has all of it.
+/// conn.close()?;
+/// let mut request = Vec::new();
+/// peer.read_to_end(&mut request)?;
+/// assert_eq!(request, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Conn {
     end: ApplicationEnd,
     link: Arc<Link>,
@@ -193,6 +217,21 @@ impl Conn {
     /// connection reset, and in the end the peer is reset, whatever the module makes of it. Reads
     /// return 0 from now on. Does not wait; [`Conn::close`] or a drop bounds the time that it
     /// takes.
+    ///
+    /// ```
+    /// use std::io::{self, Read};
+    /// use watm_wasmer::Conn;
+    ///
+    /// /// Sends a file, or lets the peer know that it does not have all of it.
+    /// fn send(mut file: impl Read, conn: &Conn) -> io::Result<()> {
+    ///     if let Err(error) = io::copy(&mut file, &mut &*conn) {
+    ///         conn.abort();
+    ///         return Err(error);
+    ///     }
+    ///     conn.close()?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn abort(&self) {
         self.link.set_broken();
         self.end.shutdown_read();

@@ -20,6 +20,23 @@ use crate::roles::settings::Settings;
 use crate::worker::Workers;
 
 /// Options of a single dial, in place of those of its dialer.
+///
+/// ```
+/// use std::time::Duration;
+/// use watm_wasmer::{DialOptions, Dialer, Network, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let dialer = Dialer::builder(&module).build()?;
+/// # let server = watm_wasmer::plain::bind("127.0.0.1:0")?;
+/// # let target = server.local_addr()?;
+/// let options = DialOptions::new()
+///     .config(*b"the key of this peer")
+///     .network(Network::Tcp4)
+///     .timeout(Duration::from_secs(5));
+/// let conn = dialer.dial_with(target, options)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct DialOptions {
     own: Own,
@@ -273,6 +290,22 @@ fn parsed(target: Target) -> Result<Address, SetupError> {
 
 /// Dials addresses that the module chooses (`watm_dial_fixed_v1`), if the [`crate::AddressPolicy`]
 /// allows them. Without a policy, no address is allowed.
+///
+/// ```
+/// use watm_wasmer::{AddressPolicy, FixedDialer, TransportModule, plain};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let server = plain::bind("127.0.0.1:0")?;
+/// let module = TransportModule::from_file(file)?;
+/// // This module dials what its configuration says.
+/// let dialer = FixedDialer::builder(&module)
+///     .config(server.local_addr()?.to_string())
+///     .policy(AddressPolicy::deny_all().allow("127.0.0.0/8".parse()?))
+///     .build()?;
+/// let conn = dialer.dial()?;
+/// assert_eq!(conn.peer_addr()?, server.local_addr()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct FixedDialer {
     workers: Workers,

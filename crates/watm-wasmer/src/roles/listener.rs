@@ -23,7 +23,7 @@ use crate::net::address::canonical;
 use crate::net::readiness::Readiness;
 use crate::net::stream::Stream;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
-use crate::roles::binding::Binds;
+use crate::roles::binding::{Binds, Bound};
 use crate::roles::book::{Book, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::carried::{self, Carried};
@@ -184,6 +184,21 @@ impl Listener {
     /// # Errors
     ///
     /// As [`Listener::accept`].
+    ///
+    /// ```
+    /// use watm_wasmer::{Listener, TransportModule};
+    ///
+    /// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+    /// let module = TransportModule::from_file(file)?;
+    /// let listener = Listener::builder(&module).backlog(16).bind("127.0.0.1:0")?;
+    /// let mut conns = Vec::new();
+    /// while let Some(conn) = listener.try_accept()? {
+    ///     conns.push(conn);
+    /// }
+    /// // Nobody has come yet.
+    /// assert!(conns.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_accept(&self) -> Result<Option<Conn>, AcceptError> {
         match self.look() {
             Some(next) => next.map(Some),
@@ -481,6 +496,29 @@ impl Accepting for Unwrap {
 }
 
 /// Unwraps sockets that the application accepted by itself (`watm_accept_v1`).
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::{TcpListener, TcpStream};
+/// use watm_wasmer::{Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let acceptor = Listener::builder(&module).acceptor()?;
+///
+/// // The application looks at its clients before the module does.
+/// let socket = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(socket.local_addr()?)?;
+/// let (accepted, address) = socket.accept()?;
+/// if address.ip().is_loopback() {
+///     let mut conn = acceptor.accept(accepted)?;
+///     client.write_all(b"hello")?;
+///     let mut request = [0; 5];
+///     conn.read_exact(&mut request)?;
+///     assert_eq!(&request, b"hello");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Acceptor {
     workers: Workers,
@@ -602,7 +640,9 @@ impl Builder<Listener> {
     }
 }
 
-impl Binds for Listener {
+impl Binds for Listener {}
+
+impl Bound for Listener {
     fn make(
         builder: Builder<Self>,
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,

@@ -301,6 +301,24 @@ impl<T, E> fmt::Debug for Pending<T, E> {
 ///
 /// Clones cancel the same dials. A token that was cancelled stays so: dials that begin later with it
 /// fail at once.
+///
+/// ```
+/// use watm_wasmer::{CancelToken, DialError, DialOptions, Dialer, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let dialer = Dialer::builder(&module).build()?;
+/// let token = CancelToken::new();
+/// let canceller = token.clone();
+/// // The user closes the window, here before anything was dialled.
+/// let window = std::thread::spawn(move || canceller.cancel());
+/// # window.join().expect("it cancels");
+/// let options = DialOptions::new().cancel(&token);
+/// let result = dialer.dial_with("192.0.2.1:443", options);
+/// assert!(matches!(result, Err(DialError::Cancelled)));
+/// assert!(token.is_cancelled());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct CancelToken(Arc<Mutex<Cancel>>);
 

@@ -10,7 +10,7 @@ use crate::module::TransportModule;
 use crate::net::address::Network;
 use crate::net::target::Target;
 use crate::roles::accept_loop::Sockets;
-use crate::roles::binding::Binds;
+use crate::roles::binding::{Binds, Bound};
 use crate::roles::builder::Builder;
 use crate::roles::chain::Below;
 use crate::roles::listener::Acceptor;
@@ -20,12 +20,15 @@ use crate::roles::server::{Server, ServerHandle, Service, parsed};
 /// on: to the remote that the application names, or (with an [`crate::AddressPolicy`]) to one that
 /// the module chooses.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use watm_wasmer::{Relay, TransportModule};
 ///
-/// let module = TransportModule::from_file("plain.wasm")?;
-/// let relay = Relay::builder(&module).remote("192.0.2.1:443").bind("127.0.0.1:0")?.spawn()?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let builder = Relay::builder(&module).remote("192.0.2.1:443");
+/// let builder = builder.connection_limit(500).handshake_limit(50);
+/// let relay = builder.bind("127.0.0.1:0")?.spawn()?;
 /// println!("relaying from {}", relay.local_addr());
 /// // At the end: no more connections, time for those that are open, and an end to the rest.
 /// relay.drain(Duration::from_secs(5));
@@ -102,7 +105,9 @@ impl Builder<Relay> {
     }
 }
 
-impl Binds for Relay {
+impl Binds for Relay {}
+
+impl Bound for Relay {
     fn make(
         builder: Builder<Self>,
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,

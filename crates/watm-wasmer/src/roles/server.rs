@@ -21,7 +21,7 @@ use crate::net::connect::Outgoing;
 use crate::net::stream::Stream;
 use crate::net::target::Target;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
-use crate::roles::binding::Binds;
+use crate::roles::binding::{Binds, Bound};
 use crate::roles::book::{Book, Ending, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::chain::Below;
@@ -218,6 +218,34 @@ impl fmt::Debug for Server {
 
 /// A running [`Server`] or [`Relay`](crate::Relay). Dropping it is like [`ServerHandle::shutdown`],
 /// but does not wait.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+/// use watm_wasmer::{Listener, TransportModule, plain};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let web = plain::bind("127.0.0.1:0")?;
+/// let server = Listener::builder(&module).forward_to(web.local_addr()?);
+/// let server = server.bind("127.0.0.1:0")?.spawn()?;
+///
+/// let mut client = TcpStream::connect(server.local_addr())?;
+/// client.write_all(b"GET /")?;
+/// let (mut request, _) = web.accept()?;
+/// let mut bytes = [0; 5];
+/// request.read_exact(&mut bytes)?;
+/// assert_eq!(&bytes, b"GET /");
+/// assert_eq!(server.stats().active, 1);
+///
+/// // At the end: no more clients, time for those that are there, and an end to the rest.
+/// if !server.drain(Duration::from_millis(10)) {
+///     server.shutdown();
+/// }
+/// assert_eq!(server.stats().active, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ServerHandle {
     shared: Arc<Serving>,
     locals: Box<[SocketAddr]>,
@@ -456,7 +484,9 @@ pub(super) fn parsed(
     })
 }
 
-impl Binds for Server {
+impl Binds for Server {}
+
+impl Bound for Server {
     fn make(
         builder: Builder<Self>,
         bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,

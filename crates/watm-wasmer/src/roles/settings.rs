@@ -255,12 +255,17 @@ pub(super) use setters;
 /// [`Builder::settings`](crate::Builder::settings). Each [`Builder`](crate::Builder) has the same
 /// setters.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use watm_wasmer::{Dialer, Listener, Settings, TransportModule};
 ///
-/// let settings = Settings::new().config(*b"key").connect_timeout(Duration::from_secs(5));
-/// let module = TransportModule::from_file("plain.wasm")?;
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let settings = Settings::new()
+///     .config(*b"key")
+///     .connect_timeout(Duration::from_secs(5))
+///     .close_grace(Duration::from_secs(1))
+///     .drain_timeout(Duration::from_secs(10));
+/// let module = TransportModule::from_file(file)?;
 /// let dialer = Dialer::builder(&module).settings(&settings).build()?;
 /// let listener = Listener::builder(&module).settings(&settings).bind("127.0.0.1:0")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -86,14 +86,95 @@ async fn until_ended(link: &Arc<Link>) -> Result<Outcome, TransportError> {
 /// Reads and writes are cancel-safe: a future that is dropped has moved nothing. Shutting down ends
 /// writing, as on a TCP stream; [`AsyncConn::close`] waits until all is delivered. A connection that
 /// is dropped delivers in the background, as a [`Conn`] does.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use watm_wasmer::{AsyncDialer, AsyncListener, Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = AsyncListener::from(Listener::builder(&module).bind("127.0.0.1:0")?);
+/// let dialer = AsyncDialer::from(Dialer::builder(&module).build()?);
+/// let mut conn = dialer.dial(listener.local_addr()).await?;
+/// let mut peer = listener.accept().await?;
+///
+/// conn.write_all(b"hello").await?;
+/// let mut request = [0; 5];
+/// peer.read_exact(&mut request).await?;
+/// assert_eq!(&request, b"hello");
+/// println!("{} after {} bytes", conn.close().await?, conn.stats().sent);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct AsyncConn(Conn);
 
 /// The half of an [`AsyncConn`] that reads.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tokio::io::AsyncReadExt;
+/// use watm_wasmer::{AsyncDialer, Dialer, TransportModule, plain};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let server = plain::bind("127.0.0.1:0")?;
+/// let dialer = AsyncDialer::from(Dialer::builder(&module).build()?);
+/// let conn = dialer.dial(server.local_addr()?).await?;
+/// let (mut read, write) = conn.into_split();
+/// drop(server);
+/// let reader = tokio::spawn(async move {
+///     let mut answer = Vec::new();
+///     let length = read.read_to_end(&mut answer).await;
+///     (read, length)
+/// });
+/// // The server has gone, with the connection that it had not accepted.
+/// let (read, length) = reader.await?;
+/// assert!(length.is_err());
+/// // Both halves are one connection again.
+/// let conn = read.reunite(write)?;
+/// assert!(conn.close().await.is_err());
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct AsyncReadHalf(ReadHalf);
 
 /// The half of an [`AsyncConn`] that writes. When it is dropped, writing is shut down.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use watm_wasmer::{AsyncConn, Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/halfclose.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let conn = Dialer::builder(&module).build()?.dial(listener.local_addr())?;
+/// let mut peer = AsyncConn::from(listener.accept()?);
+///
+/// let (_read, mut write) = AsyncConn::from(conn).into_split();
+/// write.write_all(b"all of it").await?;
+/// drop(write);
+/// let mut request = String::new();
+/// peer.read_to_string(&mut request).await?;
+/// assert_eq!(request, "all of it");
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct AsyncWriteHalf(WriteHalf);
 
@@ -197,6 +278,22 @@ impl AsyncReadHalf {
 }
 
 /// Two halves of different connections, which [`AsyncReadHalf::reunite`] returns as they are.
+///
+/// ```
+/// use watm_wasmer::{AsyncConn, AsyncReuniteError, Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let dialer = Dialer::builder(&module).build()?;
+/// let dial = || dialer.dial(listener.local_addr()).map(AsyncConn::from);
+/// let (first, _first_write) = dial()?.into_split();
+/// let (_second, second_write) = dial()?.into_split();
+///
+/// let mixed = first.reunite(second_write);
+/// let AsyncReuniteError(first, second_write) = mixed.expect_err("they are of two connections");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct AsyncReuniteError(pub AsyncReadHalf, pub AsyncWriteHalf);
 
@@ -317,6 +414,32 @@ impl AsyncDialer<FixedDialer> {
 }
 
 /// An [`Acceptor`] for tasks.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::net::{TcpListener, TcpStream};
+/// use watm_wasmer::{AsyncAcceptor, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let acceptor = AsyncAcceptor::from(Listener::builder(&module).acceptor()?);
+///
+/// let socket = TcpListener::bind("127.0.0.1:0").await?;
+/// let mut client = TcpStream::connect(socket.local_addr()?).await?;
+/// let (accepted, _) = socket.accept().await?;
+/// let mut conn = acceptor.accept(accepted.into_std()?).await?;
+/// client.write_all(b"hello").await?;
+/// let mut request = [0; 5];
+/// conn.read_exact(&mut request).await?;
+/// assert_eq!(&request, b"hello");
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug)]
 pub struct AsyncAcceptor(Acceptor);
 
@@ -340,6 +463,39 @@ impl AsyncAcceptor {
 
 /// A [`Listener`] for tasks. It is a stream of connections, too, which ends when the listener is
 /// closed or after its socket has failed.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use watm_wasmer::{AcceptError, AsyncListener, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = AsyncListener::from(Listener::builder(&module).bind("127.0.0.1:0")?);
+/// # listener.get_ref().stop_accepting();
+/// loop {
+///     match listener.accept().await {
+///         Ok(mut conn) => {
+///             tokio::spawn(async move {
+///                 let (mut read, mut write) = tokio::io::split(&mut conn);
+///                 tokio::io::copy(&mut read, &mut write).await
+///             });
+///         }
+///         Err(AcceptError::Closed) => break,
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// // Time for the connections that are there, and an end to the rest.
+/// if tokio::time::timeout(Duration::from_secs(5), listener.drain()).await.is_err() {
+///     listener.shutdown().await;
+/// }
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct AsyncListener {
     listener: Listener,
@@ -418,6 +574,35 @@ impl Items for AsyncListener {
 
 /// A running [`Relay`](crate::Relay) or [`Server`](crate::Server), for tasks. Dropping it cuts its
 /// connections off, as dropping the handle does.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use watm_wasmer::{AsyncRelay, Relay, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let relay = Relay::builder(&module).remote("192.0.2.1:443").bind("127.0.0.1:0")?;
+/// let relay = AsyncRelay::from(relay.spawn()?);
+/// println!("relaying from {}", relay.local_addr());
+/// # let signal = async {};
+/// tokio::select! {
+///     // Its socket has failed.
+///     end = relay.wait() => end?,
+///     // The operator wants to end.
+///     () = signal => {
+///         let _ = tokio::time::timeout(Duration::from_secs(5), relay.drain()).await;
+///         relay.shutdown().await;
+///     }
+/// }
+/// assert_eq!(relay.stats().active, 0);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct AsyncRelay(ServerHandle);
 

@@ -22,6 +22,21 @@ use crate::worker::{self, Host, Interests, Limits, Ready, Side};
 ///
 /// [`Error::CANCELED`] when the host asks for the end, which is what `watm_start_v1` should return
 /// then. Otherwise the error of a codec or of a descriptor.
+///
+/// ```
+/// use watm_guest::raw::{self, Descriptor};
+/// use watm_guest::Identity;
+///
+/// /// What `watm_start_v1` returns, once the other exports have got the three descriptors.
+/// fn start(control: i32, internal: i32, network: i32) -> i32 {
+///     let [control, internal, network] = [control, internal, network].map(Descriptor::from_raw);
+///     match raw::carry(&control, &internal, &network, Identity, Identity) {
+///         Ok(()) => 0,
+///         Err(error) => error.negated(),
+///     }
+/// }
+/// # assert_eq!(start(5, 3, 4), watm_guest::Error::NOSYS.negated());
+/// ```
 pub fn carry(
     control: &Descriptor,
     internal: &Descriptor,

@@ -16,10 +16,38 @@ use crate::stream::Io;
 /// resets the peer if the worker has failed. To close the network on the way to an error would make
 /// the failure look like an end to the peer. [`close`](Self::close) is for connections that are
 /// over.
+///
+/// ```
+/// use std::io::Write;
+/// use watm_guest::raw::{Descriptor, Shutdown};
+/// use watm_guest::Result;
+///
+/// /// Says a last word on a connection that the module gives up.
+/// fn farewell(number: i32) -> Result<()> {
+///     let mut descriptor = Descriptor::from_raw(number);
+///     descriptor.write_all(b"busy\n")?;
+///     descriptor.shutdown(Shutdown::Write)?;
+///     descriptor.close()
+/// }
+/// # assert_eq!(farewell(3), Err(watm_guest::Error::NOSYS));
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Descriptor(i32);
 
 /// Which direction of a stream ends: see [`Descriptor::shutdown`].
+///
+/// ```
+/// use watm_guest::raw::{Descriptor, Shutdown};
+/// use watm_guest::{Error, Result};
+///
+/// /// Passes on the end of a stream. A stream that is over anyway needs no end.
+/// fn end(descriptor: &Descriptor) -> Result<()> {
+///     match descriptor.shutdown(Shutdown::Write) {
+///         Err(Error::NOTCONN) => Ok(()),
+///         result => result,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Shutdown {

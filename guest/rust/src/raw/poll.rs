@@ -11,6 +11,27 @@ const READ: u8 = 1;
 const WRITE: u8 = 2;
 
 /// What a poll waits for: a `subscription` of WASI, of 48 bytes.
+///
+/// ```
+/// use std::time::Duration;
+/// use watm_guest::raw::{self, Descriptor, Event, Subscription};
+/// use watm_guest::Result;
+///
+/// const INPUT: u64 = 0;
+/// const PADDING: u64 = 1;
+///
+/// /// Whether there is something to read before it is time to send padding.
+/// fn has_input(internal: &Descriptor) -> Result<bool> {
+///     let wanted = [
+///         Subscription::readable(internal, INPUT),
+///         Subscription::timeout(Duration::from_millis(500), PADDING),
+///     ];
+///     let mut events = [Event::default(); 2];
+///     let count = raw::poll(&wanted, &mut events)?;
+///     Ok(events[..count].iter().any(|event| event.token() == INPUT))
+/// }
+/// # assert_eq!(has_input(&Descriptor::from_raw(3)), Err(watm_guest::Error::NOSYS));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Subscription {
@@ -23,6 +44,18 @@ pub struct Subscription {
 }
 
 /// What has happened: an `event` of WASI, of 32 bytes.
+///
+/// ```
+/// use watm_guest::raw::Event;
+/// use watm_guest::Result;
+///
+/// /// The tokens of what has happened, or why a descriptor cannot be waited for.
+/// fn tokens(events: &[Event]) -> Result<Vec<u64>> {
+///     let token = |event: &Event| event.error().map_or(Ok(event.token()), Err);
+///     events.iter().map(token).collect()
+/// }
+/// # assert_eq!(tokens(&[Event::default()]), Ok(vec![0]));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Event {
@@ -103,6 +136,18 @@ impl Event {
 /// # Errors
 ///
 /// [`Error::INVAL`] if there are no subscriptions, or fewer events than subscriptions.
+///
+/// ```
+/// use watm_guest::raw::{self, Descriptor, Event, Subscription};
+/// use watm_guest::Result;
+///
+/// /// Waits until there is room to write.
+/// fn wait_for_room(network: &Descriptor) -> Result<()> {
+///     let mut events = [Event::default()];
+///     raw::poll(&[Subscription::writable(network, 0)], &mut events)?;
+///     events[0].error().map_or(Ok(()), Err)
+/// }
+/// ```
 pub fn poll(subscriptions: &[Subscription], events: &mut [Event]) -> Result<usize> {
     if subscriptions.is_empty() || events.len() < subscriptions.len() {
         return Err(Error::INVAL);

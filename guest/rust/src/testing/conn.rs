@@ -26,6 +26,34 @@ use crate::worker::{self, Host, Interests, Limits, Ready, Side};
 /// after the bytes that it has delivered.
 ///
 /// Dropping it closes the application's side, like an application that leaves.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::{testing, Error};
+/// # use watm_guest::{Identity, Result, Stream, Transport};
+/// # struct Plain;
+/// # impl Transport for Plain {
+/// #     type Encoder = Identity;
+/// #     type Decoder = Identity;
+/// #     fn new(_: Option<&[u8]>) -> Result<Self> { Ok(Plain) }
+/// #     fn dial(&mut self, _: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         Ok((Identity, Identity))
+/// #     }
+/// #     fn accept(&mut self, stream: &mut Stream) -> Result<(Identity, Identity)> {
+/// #         self.dial(stream)
+/// #     }
+/// # }
+///
+/// let (mut dialer, mut listener) = testing::pair::<Plain>(None, None)?;
+/// dialer.write_all(b"hello")?;
+/// let mut request = [0; 5];
+/// listener.read_exact(&mut request)?;
+/// // The host of the listener wants to end.
+/// assert_eq!(listener.cancel(), Err(Error::CANCELED));
+/// // A transport that fails resets its peer.
+/// assert_eq!(dialer.join(), Err(Error::CONNRESET));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Conn {
     wire: Wire,
     cancel: Cancel,

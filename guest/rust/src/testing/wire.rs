@@ -18,6 +18,23 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// It reads and writes like a blocking socket. A read or write that waits for 30 seconds fails with
 /// [`TimedOut`](io::ErrorKind::TimedOut), so that no test hangs. Dropping it ends both directions.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use watm_guest::testing;
+///
+/// let (mut near, mut far) = testing::wire();
+/// near.write_all(b"hello")?;
+/// near.shutdown_write();
+/// let mut received = String::new();
+/// far.read_to_string(&mut received)?;
+/// assert_eq!(received, "hello");
+///
+/// far.reset();
+/// let lost = near.read(&mut [0]).expect_err("it was reset");
+/// assert_eq!(lost.kind(), std::io::ErrorKind::ConnectionReset);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Wire {
     incoming: Arc<Pipe>,
     outgoing: Arc<Pipe>,
