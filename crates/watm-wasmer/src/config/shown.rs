@@ -6,6 +6,7 @@ use super::file::{
     ConfigKey, DirectoryTable, FileTable, PolicyTable, Settings, StdioKey, StdioName, StreamName,
 };
 use super::value::Parsed;
+use crate::net::proxy::UpstreamProxy;
 
 /// The settings that are set, in the order of the schema. Texts from the file are escaped.
 pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
@@ -65,7 +66,7 @@ pub(super) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
         ),
         ("mark", number(mark)),
         // Without the credentials.
-        ("proxy", proxy.as_ref().map(|proxy| proxy.value.to_string())),
+        ("proxy", proxy.as_ref().map(upstream)),
         ("connect_timeout", text(connect_timeout.as_ref())),
         ("setup_timeout", text(setup_timeout.as_ref())),
         ("close_grace", text(close_grace.as_ref())),
@@ -102,6 +103,10 @@ fn list<I: IntoIterator>(items: I, write: impl Fn(&I::Item) -> String) -> String
         return "none".to_owned();
     }
     items.join(", ")
+}
+
+fn upstream(proxy: &Parsed<UpstreamProxy>) -> String {
+    Excerpt(&proxy.value.to_string()).to_string()
 }
 
 fn configuration(config: &ConfigKey) -> String {

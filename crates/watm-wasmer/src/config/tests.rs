@@ -376,6 +376,14 @@ fn one_of_several_tunnels_has_to_be_named() {
 }
 
 #[test]
+fn what_is_shown_of_a_proxy_has_no_characters_that_disrupt() {
+    let config = parse(&dialer("settings = { proxy = \"socks5://a\\tb:1\" }")).expect("a file");
+    let shown = config.tunnels()[0].settings();
+    let is_clean = |text: &String| !text.chars().any(watm_abi::is_disruptive);
+    assert!(shown.iter().all(|(_, value)| is_clean(value)), "{shown:?}");
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let toml = dialer(
         "settings = { config = { text = 'SECRET' }, env = { A = 'SECRET' }, \
