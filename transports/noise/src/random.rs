@@ -1,4 +1,4 @@
-//! Random numbers, fetched from the host many at a time.
+//! Random numbers, fetched from the host many at a time. `padding` compiles this file as well.
 
 use watm_guest::Result;
 

@@ -23,6 +23,7 @@ macro_rules! tell {
 mod config;
 mod header;
 mod padding;
+#[path = "../../noise/src/random.rs"]
 mod random;
 mod records;
 #[cfg(test)]
