@@ -84,19 +84,14 @@ impl FromFile {
         })
     }
 
-    /// Whether there is a file.
-    pub(crate) fn is_there(&self) -> bool {
-        self.tunnel.is_some()
-    }
-
     /// Whether the command decides about a setting: the file does not have it, or an option
     /// replaces it.
     pub(crate) fn lacks(&self, key: &str) -> bool {
         !self.tunnel.as_ref().is_some_and(|tunnel| tunnel.sets(key))
     }
 
-    /// Applies what the file says to a builder: also the modules below, and the proxy, in whose place
-    /// an option may stand.
+    /// Applies what the file says to a builder: also the modules below, and the proxy. That of an
+    /// option, which there may be without a file, stands in its place.
     pub(crate) fn apply<R: TunnelRole>(
         &self,
         builder: Builder<R>,
@@ -104,7 +99,10 @@ impl FromFile {
         proxy: Option<&UpstreamProxy>,
     ) -> Result<Builder<R>, Failure> {
         let Some(tunnel) = &self.tunnel else {
-            return Ok(builder);
+            return Ok(match proxy {
+                Some(proxy) => builder.dial_hook(proxy.clone()),
+                None => builder,
+            });
         };
         let mut tunnel = tunnel.clone();
         if let Some(proxy) = proxy {

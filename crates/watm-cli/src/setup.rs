@@ -29,9 +29,8 @@ const FILES_LIMIT: u64 = 64 << 20;
 /// A loader with the conditions and the cache that the options set. It prints a message if loading
 /// the module will take a while.
 pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failure> {
-    let mut loader = ModuleLoader::new()
-        .max_size(args.max_module_size)
-        .compile_timeout(args.compile_timeout);
+    let cache = cache(args)?;
+    let mut loader = common(args, cache.as_ref());
     if let Some(hash) = args.sha256 {
         loader = loader.sha256(hash);
     }
@@ -39,12 +38,11 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
         let keys = trusted_keys(&args.trust)?;
         loader = demanding(loader, path, &args.trust, &keys);
     }
-    let cache = cache(args)?;
     let remark = cache
         .as_ref()
         .map_or("", |_| "; later starts find it compiled");
     let shown = printable(&path.display().to_string()).to_string();
-    loader = loader.before_compiling(move |size| {
+    Ok(loader.before_compiling(move |size| {
         if size >= LARGE_MODULE {
             // A failed write does not matter.
             let _ = writeln!(
@@ -53,28 +51,28 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
                 count(size)
             );
         }
-    });
-    Ok(match &cache {
+    }))
+}
+
+/// A loader with the limits that the options set for all modules, and the cache.
+fn common(args: &LoadArgs, cache: Option<&ArtifactCache>) -> ModuleLoader {
+    let loader = ModuleLoader::new()
+        .max_size(args.max_module_size)
+        .compile_timeout(args.compile_timeout);
+    match cache {
         Some(cache) => loader.cache(cache),
         None => loader,
-    })
+    }
 }
 
 /// A loader for modules that a configuration file names below another.
 pub(crate) fn loader_below(args: &LoadArgs) -> Result<ModuleLoader, Failure> {
-    let loader = ModuleLoader::new()
-        .max_size(args.max_module_size)
-        .compile_timeout(args.compile_timeout);
-    let loader = if args.trust.trusted_key.is_empty() {
-        loader
-    } else {
-        // The signature of each is beside it.
-        loader.trusted_keys(trusted_keys(&args.trust)?)
-    };
-    Ok(match &cache(args)? {
-        Some(cache) => loader.cache(cache),
-        None => loader,
-    })
+    let loader = common(args, cache(args)?.as_ref());
+    if args.trust.trusted_key.is_empty() {
+        return Ok(loader);
+    }
+    // The signature of each is beside it.
+    Ok(loader.trusted_keys(trusted_keys(&args.trust)?))
 }
 
 /// A loader that demands a signature of the file at `path` by one of the keys.
@@ -185,11 +183,9 @@ pub(crate) fn builder<R: TunnelRole>(
         Role::Listener => None,
         _ => below(modules, &configs, &run)?,
     };
-    builder = match (below, &run.proxy) {
-        (Some(below), _) => builder.dial_hook(below),
-        (None, Some(proxy)) if !file.is_there() => builder.dial_hook(proxy.clone()),
-        (None, _) => builder,
-    };
+    if let Some(below) = below {
+        builder = builder.dial_hook(below);
+    }
     Ok(spare_instances(file, builder, run.spare_instances))
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use watm_abi::{Excerpt, Role};
 
-use self::file::{File, RoleName, TunnelTable};
+use self::file::{BelowTable, File, RoleName, TunnelTable};
 use self::node::{Document, Step};
 use self::tunnel::{Origin, Source};
 use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace};
@@ -159,6 +159,7 @@ impl Config {
         let source = Arc::new(Source {
             path: path.map(Path::to_owned),
             base: PathBuf::new(),
+            trusted_keys: None,
             document,
         });
         let mut tunnel = Tunnel::new(source, Origin::Water, translated.module);
@@ -182,15 +183,15 @@ impl Config {
             trusted_keys,
             ..
         } = file;
-        let keys = trusted_keys.map(Arc::from);
         let source = Arc::new(Source {
             path: path.map(Path::to_owned),
             base,
+            trusted_keys: trusted_keys.map(Arc::from),
             document,
         });
         let tables = tunnel.into_iter().enumerate();
         let tunnels: Vec<Tunnel> = tables
-            .map(|(index, table)| tunnel_of(&source, index, table, (&defaults, keys.as_ref())))
+            .map(|(index, table)| tunnel_of(&source, index, table, &defaults))
             .collect::<Result<_, _>>()?;
         let mut names = HashMap::new();
         for (index, tunnel) in tunnels.iter().enumerate() {
@@ -335,10 +336,7 @@ fn tunnel_of(
     source: &Arc<Source>,
     index: usize,
     table: TunnelTable,
-    (defaults, keys): (
-        &file::Settings,
-        Option<&Arc<[value::Parsed<value::KeyOrFile>]>>,
-    ),
+    defaults: &file::Settings,
 ) -> Result<Tunnel, ConfigFileError> {
     let mut tunnel = Tunnel::new(Arc::clone(source), Origin::Toml(index), table.module);
     tunnel.name = Some(table.name.text);
@@ -349,7 +347,6 @@ fn tunnel_of(
         RoleName::Relay => Role::Relay,
     };
     tunnel.role = Some(role);
-    tunnel.trusted_keys = keys.cloned();
     tunnel.listen = values(table.listen);
     tunnel.remote = table.remote.map(|remote| remote.value);
     tunnel.forward = table.forward.map(|forward| forward.value);
@@ -359,28 +356,38 @@ fn tunnel_of(
         return Err(tunnel.invalid(&key, message.to_owned()));
     }
     tunnel.settings = table.settings.or(defaults);
-    for (below, table) in table.below.into_iter().enumerate() {
+    let parts = table.below.into_iter().enumerate();
+    let parts = parts.map(|(below, table)| {
         let origin = Origin::Below {
             tunnel: index,
             below,
         };
-        let mut part = Tunnel::new(Arc::clone(source), origin, table.module);
-        part.role = Some(match role {
-            Role::Listener => Role::Listener,
-            _ => Role::Dialer,
-        });
-        part.trusted_keys = keys.cloned();
-        if table.settings.proxy.is_some() {
-            let message =
-                "the proxy of a tunnel is set in its own settings; the last module uses it";
-            let key = ["settings".into(), "proxy".into()];
-            return Err(part.invalid(&key, message.to_owned()));
-        }
-        part.settings = table.settings.or(defaults);
-        part.settings.proxy = None;
-        tunnel.below.push(part);
-    }
+        part_of(source, origin, table, (role, defaults))
+    });
+    tunnel.below = parts.collect::<Result<_, _>>()?;
     Ok(tunnel)
+}
+
+/// A module below that of a tunnel of this role.
+fn part_of(
+    source: &Arc<Source>,
+    origin: Origin,
+    table: BelowTable,
+    (role, defaults): (Role, &file::Settings),
+) -> Result<Tunnel, ConfigFileError> {
+    let mut part = Tunnel::new(Arc::clone(source), origin, table.module);
+    part.role = Some(match role {
+        Role::Listener => Role::Listener,
+        _ => Role::Dialer,
+    });
+    if table.settings.proxy.is_some() {
+        let message = "the proxy of a tunnel is set in its own settings; the last module uses it";
+        let key = ["settings".into(), "proxy".into()];
+        return Err(part.invalid(&key, message.to_owned()));
+    }
+    part.settings = table.settings.or(defaults);
+    part.settings.proxy = None;
+    Ok(part)
 }
 
 fn values<T>(parsed: Vec<value::Parsed<T>>) -> Vec<T> {

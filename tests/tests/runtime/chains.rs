@@ -9,8 +9,8 @@ use watm_tests::{
     expect_end, expect_reset, listener, read_vec, reset, within,
 };
 use watm_wasmer::{
-    AddressPolicy, Builder, CancelToken, Conn, DialError, DialOptions, Dialer, FixedDialer,
-    Listener, TransportModule,
+    AddressPolicy, CancelToken, Conn, DialError, DialOptions, Dialer, FixedDialer, Listener,
+    TransportModule,
 };
 
 fn dialer_over(upper: &TransportModule, lower: &TransportModule) -> Dialer {
@@ -134,25 +134,27 @@ fn an_abort_of_the_upper_connection_resets_the_network() {
     assert_eq!(watm_wasmer::drain(SHORT), 0);
 }
 
-/// A module that adds its key to each byte: one that is left out shows.
-fn keyed<R>(builder: Builder<R>, key: &str) -> Builder<R> {
-    builder.config(key)
-}
-
 #[test]
 fn three_modules_on_both_sides_are_all_used_and_replaced_together() {
+    // It adds its key to each byte: one that is left out shows.
     let xor = built("xor");
     let server = EchoServer::start();
     let above = |key: &str| {
-        let lowest = keyed(Listener::builder(&xor), key).acceptor();
-        let middle = keyed(Listener::builder(&xor), "mid").over(lowest.expect("an acceptor"));
-        keyed(Listener::builder(&xor), "top").over(middle.acceptor().expect("an acceptor"))
+        let lowest = Listener::builder(&xor).config(key).acceptor();
+        let middle = Listener::builder(&xor)
+            .config("mid")
+            .over(lowest.expect("an acceptor"));
+        Listener::builder(&xor)
+            .config("top")
+            .over(middle.acceptor().expect("an acceptor"))
     };
     let dialer = |key: &str| {
-        let lowest = keyed(Dialer::builder(&xor), key).build();
-        let middle = keyed(Dialer::builder(&xor), "mid").dial_hook(lowest.expect("a dialer"));
+        let lowest = Dialer::builder(&xor).config(key).build();
+        let middle = Dialer::builder(&xor)
+            .config("mid")
+            .dial_hook(lowest.expect("a dialer"));
         let middle = middle.build().expect("a dialer");
-        let top = keyed(Dialer::builder(&xor), "top").dial_hook(middle);
+        let top = Dialer::builder(&xor).config("top").dial_hook(middle);
         top.build().expect("a dialer")
     };
     let listener = above("old").bind("127.0.0.1:0").expect("a listener");

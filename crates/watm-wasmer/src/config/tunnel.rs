@@ -32,6 +32,8 @@ pub(super) struct Source {
     pub(super) path: Option<PathBuf>,
     /// Where relative paths start.
     pub(super) base: PathBuf,
+    /// The keys of the file, for modules that name none.
+    pub(super) trusted_keys: Option<Arc<[Parsed<KeyOrFile>]>>,
     pub(super) document: Document,
 }
 
@@ -97,8 +99,8 @@ pub struct Tunnel {
     pub(super) settings: Settings,
     /// The modules between that of this tunnel and the network; the last is next to the network.
     pub(super) below: Vec<Tunnel>,
-    /// The keys of the file, for modules that name none.
-    pub(super) trusted_keys: Option<Arc<[Parsed<KeyOrFile>]>>,
+    /// Those of the file, unless they are left out.
+    trusted_keys: Option<Arc<[Parsed<KeyOrFile>]>>,
     loader: ModuleLoader,
 }
 
@@ -130,6 +132,7 @@ impl fmt::Debug for Tunnel {
 impl Tunnel {
     pub(super) fn new(source: Arc<Source>, origin: Origin, module: ModuleKey) -> Self {
         Self {
+            trusted_keys: source.trusted_keys.clone(),
             source,
             origin,
             name: None,
@@ -140,7 +143,6 @@ impl Tunnel {
             forward: None,
             settings: Settings::default(),
             below: Vec::new(),
-            trusted_keys: None,
             loader: ModuleLoader::new(),
         }
     }
