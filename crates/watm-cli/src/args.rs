@@ -139,23 +139,27 @@ impl Args {
 
     /// Rejects combinations of options that clap cannot express.
     fn checked(self) -> Result<Self, clap::Error> {
+        if let Command::Listen(args) = &self.command {
+            args.check()?;
+        }
         let (name, on_stdio) = match &self.command {
             Command::Dial(args) => (
                 "dial",
                 args.run.transport.inherit_stdio
-                    && args.accept.listen.is_empty()
+                    && args.accept.is_stdio()
                     && args.source.config_file.is_none(),
             ),
             Command::DialFixed(args) => (
                 "dial-fixed",
                 args.run.transport.inherit_stdio
-                    && args.accept.listen.is_empty()
+                    && args.accept.is_stdio()
                     && args.source.config_file.is_none(),
             ),
             Command::Listen(args) => (
                 "listen",
                 args.run.transport.inherit_stdio
                     && args.forward.is_none()
+                    && !args.open_proxy
                     && args.serve.source.config_file.is_none(),
             ),
             Command::Verify(args) => {

@@ -1,7 +1,7 @@
 //! `watm dial` and `watm dial-fixed`: carry plain connections, or standard input and output,
 //! through a module to a server.
 
-use watm_wasmer::{Builder, Conn, Dialer, FixedDialer, ListenAddress, Role, Server};
+use watm_wasmer::{Builder, Conn, Dialer, FixedDialer, ListenAddress, ProxyServer, Role, Server};
 
 use crate::args::{AcceptArgs, DialArgs, DialFixedArgs, RunArgs, TransportArgs};
 use crate::carry::signals::Signals;
@@ -16,19 +16,33 @@ use crate::terminal::failure::Failure;
 pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let file = FromFile::read(&args.source, Role::Dialer)?;
     let remote = file.remote(args.remote.as_ref());
-    let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let proxy = proxy(&file, accept)?;
+    if remote.is_none() && proxy.is_none() {
+        return Err(missing("which server to dial", "--remote", &args.source));
+    }
     let builder = |file: &FromFile| {
         let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::Dialer, Dialer::builder as fn(&_) -> _);
         setup::builder((file, source), module, &args.run, None, role)
     };
     if !listen.is_empty() {
-        let server = |file: &FromFile| Ok(builder(file)?.carry_to(remote.as_str()));
+        let server = |file: &FromFile| {
+            let builder: Builder<Dialer> = builder(file)?;
+            Ok(match (proxy.clone(), &remote) {
+                (Some(proxy), None) => builder.front(proxy),
+                (Some(proxy), Some(remote)) => builder.front(proxy.target_in_front(remote)),
+                (None, Some(remote)) => builder.carry_to(remote),
+                (None, None) => {
+                    return Err(missing("which server to dial", "--remote", &args.source));
+                }
+            })
+        };
         let again = || FromFile::read(&args.source, Role::Dialer);
         return serve((&file, &again), &server, &listen, accept, &run.transport);
     }
+    let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
     let dialer = builder(&file)?.spare_instances(0).build()?;
     carry_one(accept, &run.transport, move || {
         Ok(dialer.dial(remote.as_str())?)
@@ -46,12 +60,38 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
         setup::builder((file, source), module, &args.run, Some(&args.policy), role)
     };
     if !listen.is_empty() {
-        let server = |file: &FromFile| Ok(builder(file)?.carry());
+        let proxy = proxy(&file, accept)?.map(ProxyServer::only_in_front);
+        let server = |file: &FromFile| {
+            let builder: Builder<FixedDialer> = builder(file)?;
+            let builder = builder.carry();
+            Ok(match proxy.clone() {
+                Some(proxy) => builder.front(proxy),
+                None => builder,
+            })
+        };
         let again = || FromFile::read(&args.source, Role::FixedDialer);
         return serve((&file, &again), &server, &listen, accept, &run.transport);
     }
     let dialer = builder(&file)?.spare_instances(0).build()?;
     carry_one(accept, &run.transport, move || Ok(dialer.dial()?))
+}
+
+/// The proxy that plain clients find, if they find one.
+fn proxy(file: &FromFile, accept: &AcceptArgs) -> Result<Option<ProxyServer>, Failure> {
+    if accept.socks.is_empty() {
+        return file.proxy_server();
+    }
+    let proxy = ProxyServer::new();
+    let Some(path) = &accept.socks_auth else {
+        return Ok(Some(proxy));
+    };
+    proxy.credentials_file(path).map(Some).map_err(|error| {
+        let message = format!(
+            "cannot use the user name and password in {}",
+            path.display()
+        );
+        Failure::because(message, error).hint("check the option --socks-auth")
+    })
 }
 
 /// The options completed by the file, and where to listen.
@@ -61,7 +101,12 @@ fn prepare(
     mut run: RunArgs,
 ) -> Result<(RunArgs, Vec<ListenAddress>), Failure> {
     file.complete(&mut run);
-    let listen = file.listen(&accept.listen);
+    let options = if accept.socks.is_empty() {
+        &accept.listen
+    } else {
+        &accept.socks
+    };
+    let listen = file.listen(options);
     if listen.is_empty() && run.transport.inherit_stdio {
         return Err(stdio_is_taken("--listen"));
     }
@@ -83,11 +128,14 @@ fn serve(
     transport: &TransportArgs,
 ) -> Result<(), Failure> {
     let limit = file.connection_limit(accept.max_connections);
-    let running = server(file)?.connection_limit(limit);
+    let mut running = server(file)?.connection_limit(limit);
+    if file.proxy_protocol(accept.proxy_protocol) {
+        running = running.proxy_protocol();
+    }
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
     let running = running.bind_all(listen)?.spawn()?;
-    announce(running.local_addrs(), accept.quiet)?;
+    announce(running.listening_on(), accept.quiet)?;
     serve::until_stopped(running, &signals, transport.close_grace, &|running| {
         Ok(running.replace(server(&again()?)?)?)
     })

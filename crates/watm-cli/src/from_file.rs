@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use watm_wasmer::{
-    Address, Builder, Config, ListenAddress, Role, TransportModule, Tunnel, TunnelRole,
-    UpstreamProxy,
+    Address, AddressPolicy, Builder, Config, ListenAddress, ProxyProtocol, ProxyServer, Role,
+    TransportModule, Tunnel, TunnelRole, UpstreamProxy,
 };
 
-use crate::args::{ConfigFileArgs, LoadArgs, RunArgs};
+use crate::args::{ConfigFileArgs, ListenArgs, LoadArgs, RunArgs};
 use crate::setup;
 use crate::terminal::failure::Failure;
 
@@ -179,6 +179,40 @@ impl FromFile {
     pub(crate) fn remote(&self, option: Option<&Address>) -> Option<Address> {
         let own = self.tunnel.as_ref().and_then(Tunnel::remote);
         option.or(own).cloned()
+    }
+
+    /// The proxy that plain clients find, if the file says so.
+    pub(crate) fn proxy_server(&self) -> Result<Option<ProxyServer>, Failure> {
+        Ok(match &self.tunnel {
+            Some(tunnel) => tunnel.proxy_server()?,
+            None => None,
+        })
+    }
+
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub(crate) fn proxy_protocol(&self, option: bool) -> bool {
+        let own = self.tunnel.as_ref();
+        option || own.is_some_and(Tunnel::expects_proxy_protocol)
+    }
+
+    /// The version of the PROXY protocol by which the plain server is told who the client is.
+    pub(crate) fn send_proxy_protocol(
+        &self,
+        option: Option<ProxyProtocol>,
+    ) -> Option<ProxyProtocol> {
+        let own = self.tunnel.as_ref();
+        option.or_else(|| own.and_then(Tunnel::sends_proxy_protocol))
+    }
+
+    /// Where clients may ask to be forwarded to, if they may: as the options say, or else the file.
+    pub(crate) fn asked(&self, args: &ListenArgs) -> Option<AddressPolicy> {
+        let own = self.tunnel.as_ref().and_then(Tunnel::asked);
+        match own {
+            _ if args.forward.is_some() => None,
+            Some(policy) if !self.lacks("policy") => Some(policy),
+            None if !args.open_proxy => None,
+            _ => Some(AddressPolicy::from(&args.policy)),
+        }
     }
 
     /// Where to forward to.

@@ -1,7 +1,7 @@
 //! `watm listen`: accepts connections, unwraps them through a module, and forwards them to a plain
 //! server or to standard input and output.
 
-use watm_wasmer::{AcceptError, Builder, Listener, Role};
+use watm_wasmer::{AcceptError, Builder, Listener, Role, Server};
 
 use crate::args::{ListenArgs, TransportArgs};
 use crate::carry::signals::Signals;
@@ -21,11 +21,13 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     if listen.is_empty() {
         return Err(missing("where to listen", "--listen", source));
     }
+    let asked = file.asked(args);
     let forward = file.forward(args.forward.as_ref());
-    if forward.is_none() && run.transport.inherit_stdio {
+    let is_stdio = forward.is_none() && asked.is_none();
+    if is_stdio && run.transport.inherit_stdio {
         return Err(stdio_is_taken("--forward"));
     }
-    if forward.is_some() && args.keep_open {
+    if !is_stdio && args.keep_open {
         let message = "--keep-open is for a connection on standard input and output, but the \
             configuration file says where to forward to";
         return Err(Failure::new(message));
@@ -46,23 +48,36 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     open_files::raise_limit();
-    let Some(target) = &forward else {
-        let signals = Signals::install()?;
-        let listener = builder.spare_instances(0).bind_all(&listen)?;
-        announce(listener.local_addrs(), args.serve.quiet)?;
-        return carry_one(args, &run.transport, listener, &signals);
+    let server = match (asked, &forward) {
+        (Some(policy), _) => builder.forward_where_asked(policy),
+        (None, Some(target)) => builder.forward_to(target),
+        (None, None) => {
+            let signals = Signals::install()?;
+            let listener = builder.spare_instances(0).bind_all(&listen)?;
+            announce(listener.listening_on(), args.serve.quiet)?;
+            return carry_one(args, &run.transport, listener, &signals);
+        }
     };
     let signals = Signals::install_for_server()?;
-    let server = builder
-        .forward_to(target.as_str())
-        .connection_limit(file.connection_limit(args.max_connections))
-        .bind_all(&listen)?
-        .spawn()?;
-    announce(server.local_addrs(), args.serve.quiet)?;
+    let limit = file.connection_limit(args.max_connections);
+    let server = fronts(&file, args, server.connection_limit(limit));
+    let server = server.bind_all(&listen)?.spawn()?;
+    announce(server.listening_on(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
     serve::until_stopped(server, &signals, grace, &|server| {
         Ok(server.replace(made(&FromFile::read(source, Role::Listener)?)?)?)
     })
+}
+
+/// Has the server know its clients from a balancer, and tell who they are.
+fn fronts(file: &FromFile, args: &ListenArgs, mut server: Builder<Server>) -> Builder<Server> {
+    if file.proxy_protocol(args.serve.proxy_protocol) {
+        server = server.proxy_protocol();
+    }
+    match file.send_proxy_protocol(args.send_proxy_protocol) {
+        Some(version) => server.forward_hook(version),
+        None => server,
+    }
 }
 
 /// Carries the first connection on standard input and output.

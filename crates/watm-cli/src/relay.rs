@@ -33,10 +33,13 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     if let Some(remote) = file.remote(args.remote.as_ref()) {
         builder = builder.remote(remote.as_str());
     }
+    if file.proxy_protocol(args.serve.proxy_protocol) {
+        builder = builder.proxy_protocol();
+    }
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
     let relay = builder.bind_all(&listen)?.spawn()?;
-    announce(relay.local_addrs(), args.serve.quiet)?;
+    announce(relay.listening_on(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
     serve::until_stopped(relay, &signals, grace, &|relay| {
         Ok(relay.replace(made(&FromFile::read(source, Role::Relay)?)?)?)

@@ -37,7 +37,10 @@ pub struct watm_connections {
 
 impl watm_connections {
     pub(crate) fn new(open: &[OpenConnection]) -> Self {
-        let clients = open.iter().map(|open| c_text(&open.client.to_string()));
+        let clients = open.iter().map(|open| {
+            let client = open.client.map(|client| client.to_string());
+            c_text(&client.unwrap_or_default())
+        });
         let clients: Vec<CString> = clients.collect();
         let traffic = open.iter().map(|open| open.stats.into());
         let traffic: Vec<watm_traffic> = traffic.collect();

@@ -5,6 +5,7 @@
 
 mod apply;
 mod file;
+mod fronts;
 mod node;
 mod read;
 mod resolved;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use watm_abi::{Excerpt, Role};
 
 use self::file::{BelowTable, File, RoleName, TunnelTable};
+use self::fronts::Fronts;
 use self::node::{Document, Step};
 use self::tunnel::{Origin, Source};
 use crate::error::{ConfigFileError, ConfigFileProblem, KeyPlace};
@@ -196,6 +198,7 @@ impl Config {
         let mut names = HashMap::new();
         for (index, tunnel) in tunnels.iter().enumerate() {
             tunnel.check_addresses()?;
+            tunnel.check_fronts()?;
             if let Some(before) = names.insert(tunnel.name().unwrap_or_default(), index) {
                 let message = format!("`tunnel[{before}]` has this name already");
                 return Err(tunnel.invalid(&["name".into()], message));
@@ -350,6 +353,13 @@ fn tunnel_of(
     tunnel.listen = values(table.listen);
     tunnel.remote = table.remote.map(|remote| remote.value);
     tunnel.forward = table.forward.map(|forward| forward.value);
+    tunnel.fronts = Fronts {
+        socks: table.socks,
+        socks_auth: table.socks_auth.map(|path| path.value),
+        open_proxy: table.open_proxy,
+        proxy_protocol: table.proxy_protocol,
+        send_proxy_protocol: table.send_proxy_protocol.map(|version| version.value),
+    };
     if role == Role::Listener && table.settings.proxy.is_some() {
         let message = "a listener connects to no remote, and so needs no proxy";
         let key = ["settings".into(), "proxy".into()];

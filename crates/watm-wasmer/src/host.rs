@@ -66,7 +66,7 @@ use crate::host::stopwatch::Measures;
 use crate::host::streams::{Learnt, Reads, Writes};
 use crate::host::watch::{CallHook, Watch};
 use crate::net::address::{Address, Network};
-use crate::net::connect::Outgoing;
+use crate::net::connect::{self, Outgoing};
 use crate::net::reactor::Reactor;
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
@@ -191,6 +191,9 @@ impl Host {
 
     /// Gives the instance its connection. Called once, before a role function.
     pub(crate) fn connect(&mut self, ends: Ends) {
+        let client = ends.incoming.as_ref().or(ends.internal.plain());
+        self.connections
+            .set_client(client.map(connect::Ends::of).unwrap_or_default());
         self.connections.fixed = ends.fixed;
         self.connections.incoming = ends.incoming;
         let whom = match &ends.internal {
@@ -204,7 +207,7 @@ impl Host {
             Internal::None => {}
             Internal::Pipe(end) => self.internal = Some(end),
             Internal::Plain(stream) => self.plain_side.set(Plain::Connected(stream)),
-            Internal::Target(target) => self.plain_side.set(Plain::To(target)),
+            Internal::Target(target) => self.set_target(target),
         }
     }
 

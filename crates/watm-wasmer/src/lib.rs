@@ -145,9 +145,10 @@
 //! | `aead` | yes | modules that ask for it have the host encrypt with AES-GCM and ChaCha20-Poly1305: see [`Builder::host_aead`] |
 //! | `signatures` | yes | signatures of modules in minisign's format: [`ModuleLoader::trusted_keys`] |
 //! | `manifest` | no | [`Manifest`]: files in TOML that name modules, with their hashes, signatures and configurations |
-//! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime; brings `proxy` and `signatures` |
+//! | `config` | no | [`Config`]: configuration files in TOML, or in the JSON form of the Go runtime; brings `front` and `signatures` |
 //! | `wat` | no | modules in the text format |
 //! | `proxy` | no | [`UpstreamProxy`]: dials through SOCKS5 and HTTP proxies |
+//! | `front` | no | [`Front`], [`ProxyServer`] and [`ProxyProtocol`]: what plain clients and balancers say before the bytes; brings `proxy` |
 //! | `tokio` | no | [`AsyncConn`], [`AsyncDialer`], [`AsyncListener`] and others, with tokio's traits |
 //! | `futures-io` | no | the same types with the traits of futures-io, for other executors |
 //! | `mio` | no | [`Conn`], [`Listener`] and [`Pending`] are event sources of mio |
@@ -234,6 +235,7 @@ pub use module::{ModuleLoader, TransportModule};
 mod net;
 pub use net::address::{Address, AddressError, ListenAddress, Network, UnknownNetwork};
 pub use net::connect::{DialAttempt, DialHook, Resolver};
+pub use net::listening::ListenSocket;
 pub use net::nat64::{Nat64Prefix, Nat64PrefixError};
 pub use net::plain;
 pub use net::policy::{AddressEntry, AddressEntryError, AddressPolicy};
@@ -251,6 +253,12 @@ pub use roles::chain::pair;
 pub use roles::conn::Conn;
 pub use roles::dialer::{DialOptions, Dialer, FixedDialer};
 pub use roles::dropped::drain;
+#[cfg(feature = "front")]
+pub use roles::front::{
+    Front, Greeting, GreetingStep, PlainRequest,
+    proxy_header::{ProxyProtocol, UnknownProxyProtocol},
+    proxy_server::{ProxyRefusal, ProxyRequest, ProxyServer},
+};
 pub use roles::halves::{ReadHalf, ReuniteError, WriteHalf};
 pub use roles::listener::{Acceptor, Listener};
 pub use roles::pending::{CancelToken, Pending};

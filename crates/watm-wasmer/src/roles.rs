@@ -12,6 +12,10 @@ pub(crate) mod chain;
 pub(crate) mod conn;
 pub(crate) mod dialer;
 pub(crate) mod dropped;
+#[cfg(feature = "front")]
+pub(crate) mod front;
+#[cfg(feature = "front")]
+mod greeter;
 pub(crate) mod halves;
 mod handshakes;
 pub(crate) mod listener;

@@ -85,7 +85,7 @@ fn a_server_and_a_listener_stand_over_another_module() {
     let client = conn.local_addr().expect("an address");
     assert_eq!(
         serving.connections()[0].client,
-        client,
+        Some(client),
         "the socket that was accepted"
     );
 

@@ -148,7 +148,7 @@ fn the_connections_of_a_relay_are_listed_with_what_each_side_has_moved() {
     let [open] = &open[..] else {
         panic!("{open:?}")
     };
-    assert_eq!(Some(open.client), client.local_addr().ok());
+    assert_eq!(open.client, client.local_addr().ok());
     assert!(open.is_established && open.number == 1);
     assert_eq!((open.stats.client_received, open.stats.client_sent), (3, 6));
     assert_eq!((open.stats.received, open.stats.sent), (9, 9));

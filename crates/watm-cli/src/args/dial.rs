@@ -13,7 +13,7 @@ use super::{ConfigFileArgs, PolicyArgs, RunArgs};
 #[command(
     long_about = "Connects to a server through a module.\n\n\
         With --listen, the command accepts plain TCP connections and dials the server through the \
-        module for each of them. It copies bytes both ways until both directions have ended.\n\n\
+        module for each of them. With --socks, it is a proxy for them. It copies bytes both ways until both directions have ended.\n\n\
         Without --listen, standard input and output are the connection, as with netcat. The end \
         of standard input shuts down writing, and the command prints what still arrives. A module \
         without half-close ends the whole transport when either direction ends. This can cut the \
@@ -22,6 +22,9 @@ use super::{ConfigFileArgs, PolicyArgs, RunArgs};
 Examples:
   Open a local port that leads through the module to server:7000:
     watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
+
+  Be a SOCKS and HTTP proxy for a browser, whose traffic a Shadowsocks server passes on:
+    watm dial --module shadowsocks.wasm --config key.txt --remote server:8388 --socks 127.0.0.1:1080
 
   Use standard input and output as the connection:
     printf 'GET / HTTP/1.0\\r\\n\\r\\n' | watm dial --module plain.wasm --remote server:7000 --keep-open
@@ -37,7 +40,7 @@ Examples:
 
   Take everything from a file, but listen elsewhere:
     watm dial --config-file watm.toml --listen 127.0.0.1:0",
-    group(ArgGroup::new("accepting").args(["listen", "config_file"]).multiple(true))
+    group(ArgGroup::new("accepting").args(["listen", "socks", "config_file"]).multiple(true))
 )]
 pub(crate) struct DialArgs {
     /// The module file. Several are a chain (repeatable)
@@ -47,13 +50,15 @@ pub(crate) struct DialArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "config_file")]
     pub(crate) module: Vec<PathBuf>,
 
-    /// Server to dial, as HOST:PORT or [IPV6]:PORT
+    /// Server to dial, as HOST:PORT, [IPV6]:PORT or unix:/PATH
     ///
-    /// If a name has several addresses, the first that answers is used.
+    /// If a name has several addresses, the first that answers is used. With --socks, the address
+    /// that a client asks for goes to the server in front of the bytes of the client, as Shadowsocks
+    /// servers and `watm listen --open-proxy` read it.
     #[arg(
         long,
         value_name = "HOST:PORT",
-        required_unless_present = "config_file"
+        required_unless_present_any = ["config_file", "socks"]
     )]
     pub(crate) remote: Option<Address>,
 
@@ -82,7 +87,7 @@ Examples:
     // Without one of them, the module cannot reach any address.
     group(ArgGroup::new("reachable").args(["allow", "allow_all", "config_file"]).required(true)
         .multiple(true)),
-    group(ArgGroup::new("accepting").args(["listen", "config_file"]).multiple(true))
+    group(ArgGroup::new("accepting").args(["listen", "socks", "config_file"]).multiple(true))
 )]
 pub(crate) struct DialFixedArgs {
     /// The module file. Several are a chain (repeatable)
@@ -111,9 +116,27 @@ pub(crate) struct AcceptArgs {
     /// Address to accept plain TCP connections on, dialling for each one (repeatable)
     ///
     /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. Port 0 lets the
-    /// system choose.
+    /// system choose. Or it is unix:/PATH, unix:@NAME, or fd:NUMBER or fd:NAME for a socket that
+    /// systemd passes on.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
+
+    /// Address to be a proxy on: SOCKS5, SOCKS4a and HTTP CONNECT (repeatable)
+    ///
+    /// ADDR is as with --listen. Whoever can connect can use the proxy: choose an address of this
+    /// machine, such as 127.0.0.1:1080, or see --socks-auth.
+    #[arg(long, value_name = "ADDR", conflicts_with = "listen")]
+    pub(crate) socks: Vec<ListenAddress>,
+
+    /// File with the USER:PASSWORD that the proxy demands, in its first line (with --socks)
+    #[arg(long, value_name = "FILE", requires = "socks")]
+    pub(crate) socks_auth: Option<PathBuf>,
+
+    /// Expect a PROXY protocol header, v1 or v2, in front of each connection that is accepted
+    ///
+    /// It names the client. Let only your balancer connect: it is believed.
+    #[arg(long, requires = "accepting")]
+    pub(crate) proxy_protocol: bool,
 
     /// Maximum number of concurrent connections (with --listen)
     #[arg(long, value_name = "COUNT", default_value_t = 4096, requires = "accepting",
@@ -124,10 +147,17 @@ pub(crate) struct AcceptArgs {
     ///
     /// Use this for modules without half-close. They would end the transport before the answer
     /// arrives.
-    #[arg(long, conflicts_with = "listen")]
+    #[arg(long, conflicts_with_all = ["listen", "socks"])]
     pub(crate) keep_open: bool,
 
     /// Do not print `listening` lines (with --listen)
     #[arg(short, long, requires = "accepting")]
     pub(crate) quiet: bool,
+}
+
+impl AcceptArgs {
+    /// Whether standard input and output are the connection, unless a file says otherwise.
+    pub(crate) fn is_stdio(&self) -> bool {
+        self.listen.is_empty() && self.socks.is_empty()
+    }
 }

@@ -99,7 +99,7 @@ fn plain_relay(target: &str) -> Result<(), Failure> {
     let listener = plain::bind(LOOPBACK)?;
     let local = listener.local_addr();
     let local = local.map_err(|error| Failure::because("the plain relay cannot listen", error))?;
-    announce(&[local], false)?;
+    announce([local.to_string().as_str()], false)?;
     let target = target.to_owned();
     let relaying = move || {
         for client in listener.incoming().flatten() {

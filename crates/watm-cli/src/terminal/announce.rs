@@ -1,12 +1,13 @@
 //! The first lines of a command that listens: one for each address. Programs that start the command
 //! wait for these lines, so they are flushed and come first on standard output.
 
-use std::net::SocketAddr;
-
 use super::failure::Failure;
 use super::output;
 
-pub(crate) fn announce(addresses: &[SocketAddr], quiet: bool) -> Result<(), Failure> {
+pub(crate) fn announce<'a>(
+    addresses: impl IntoIterator<Item = &'a str>,
+    quiet: bool,
+) -> Result<(), Failure> {
     let mut lines = String::new();
     for address in addresses {
         log::info!("listening on {address}");

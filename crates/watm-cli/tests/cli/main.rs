@@ -20,6 +20,7 @@ mod demo;
 mod failures;
 mod files;
 mod fixed;
+mod fronts;
 mod inspect;
 mod limits;
 mod new;

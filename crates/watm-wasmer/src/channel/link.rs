@@ -182,6 +182,8 @@ pub(crate) struct Link {
     guest_ended: AtomicBool,
     /// The guest asked for a connection to the network, and none was made yet.
     connecting: AtomicBool,
+    /// The client has yet to say where the connection is to go.
+    awaits_target: AtomicBool,
     /// Why the plain connection on the application's side broke.
     plain_lost: OnceLock<Errno>,
     finished: Mutex<bool>,
@@ -286,6 +288,16 @@ impl Link {
     /// Whether the guest waits for a connection to the network, or was refused one.
     pub(crate) fn is_connecting(&self) -> bool {
         self.connecting.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the client has yet to say where the connection is to go.
+    pub(crate) fn set_awaits_target(&self, awaits: bool) {
+        self.awaits_target.store(awaits, Ordering::Relaxed);
+    }
+
+    /// Whether the client has yet to say where the connection is to go.
+    pub(crate) fn awaits_target(&self) -> bool {
+        self.awaits_target.load(Ordering::Relaxed)
     }
 
     /// Whether the connection lost its place to a later one during its set-up.

@@ -65,6 +65,8 @@ enum Action {
     Raise(Level),
     /// Raise its level unless its guest has ended.
     RaiseForGuest(Level),
+    /// The same, if its client has not said by then where it is to go.
+    RaiseWithoutTarget(Level),
     /// Stop it if its set-up is still at this stage.
     EndStage(Stage),
 }
@@ -107,13 +109,25 @@ pub(crate) fn cut(link: &Arc<Link>, stop: Instant) {
 /// Has the guest of a connection end at the given time, in the same steps, unless it has ended by
 /// then. What it has written has its own time to be delivered.
 pub(crate) fn end_guest_at(when: Instant, link: &Arc<Link>, grace: Duration) {
-    for (after, level) in [
+    for (after, level) in steps(grace) {
+        alarm(when + after, link, Action::RaiseForGuest(level));
+    }
+}
+
+/// The same, unless the client has said by then where the connection is to go.
+pub(crate) fn end_without_target_at(when: Instant, link: &Arc<Link>, grace: Duration) {
+    for (after, level) in steps(grace) {
+        alarm(when + after, link, Action::RaiseWithoutTarget(level));
+    }
+}
+
+/// The steps in which a guest is told to end, and when after the first.
+fn steps(grace: Duration) -> [(Duration, Level); 3] {
+    [
         (Duration::ZERO, Level::Closing),
         (grace / 2, Level::Cancelled),
         (grace, Level::Stopping),
-    ] {
-        alarm(when + after, link, Action::RaiseForGuest(level));
-    }
+    ]
 }
 
 /// Watches delayed work: does it whenever the worker has not done so in time.
@@ -336,6 +350,11 @@ impl Supervisor {
             match alarm.action {
                 Action::Raise(level) => link.raise(level),
                 Action::RaiseForGuest(level) => link.raise_for_guest(level),
+                Action::RaiseWithoutTarget(level) if link.awaits_target() => {
+                    link.set_broken();
+                    link.raise_for_guest(level);
+                }
+                Action::RaiseWithoutTarget(_) => {}
                 Action::EndStage(stage) if link.advance(stage, Stage::Expired) => {
                     link.raise(Level::Stopping);
                 }
@@ -540,6 +559,17 @@ mod tests {
         }
         supervisor.ring_alarms(now);
         assert!(runs.is_stopping() && !ended.is_stopping());
+        let [silent, named] = std::array::from_fn(|_| Arc::new(Link::default()));
+        silent.set_awaits_target(true);
+        for link in [&silent, &named] {
+            supervisor.take(Order::At(Alarm {
+                when: now,
+                link: Arc::downgrade(link),
+                action: Action::RaiseWithoutTarget(Level::Stopping),
+            }));
+        }
+        supervisor.ring_alarms(now);
+        assert!(silent.is_stopping() && silent.is_broken() && !named.is_stopping());
         // Whoever cuts the connection off does.
         supervisor.take(Order::At(Alarm {
             when: now,

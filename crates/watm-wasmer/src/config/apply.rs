@@ -5,7 +5,6 @@ use super::resolved::Resolved;
 use super::tunnel::Tunnel;
 use crate::error::ConfigFileError;
 use crate::host::stdio::Stdio;
-use crate::net::address::Address;
 use crate::net::policy::AddressPolicy;
 use crate::roles::builder::Builder;
 use crate::roles::dialer::{Dialer, FixedDialer};
@@ -232,30 +231,8 @@ impl Applied for Relay {
     }
 }
 
-/// Makes a server of a dialer.
-pub(super) fn carry_to(
-    builder: Builder<Dialer>,
-    settings: &Settings,
-    remote: &Address,
-) -> Builder<Server> {
-    server(builder.carry_to(remote.as_str()), settings)
-}
-
-/// Makes a server of a fixed dialer.
-pub(super) fn carry(builder: Builder<FixedDialer>, settings: &Settings) -> Builder<Server> {
-    server(builder.carry(), settings)
-}
-
-/// Makes a server of a listener.
-pub(super) fn forward_to(
-    builder: Builder<Listener>,
-    settings: &Settings,
-    forward: &Address,
-) -> Builder<Server> {
-    server(builder.forward_to(forward.as_str()), settings)
-}
-
-fn server(mut builder: Builder<Server>, settings: &Settings) -> Builder<Server> {
+/// Applies what holds for servers alone.
+pub(super) fn server(mut builder: Builder<Server>, settings: &Settings) -> Builder<Server> {
     if let Some(limit) = settings.connection_limit {
         builder = builder.connection_limit(count(limit));
     }
@@ -279,7 +256,7 @@ fn streams(stdio: &StdioKey) -> Stdio {
     }
 }
 
-fn addresses(policy: &PolicyTable) -> AddressPolicy {
+pub(super) fn addresses(policy: &PolicyTable) -> AddressPolicy {
     let start = if policy.allow_all {
         AddressPolicy::allow_all()
     } else {

@@ -19,6 +19,7 @@ use crate::net::address::{Address, ListenAddress};
 use crate::net::nat64::Nat64Prefix;
 use crate::net::policy::AddressEntry;
 use crate::net::proxy::UpstreamProxy;
+use crate::roles::front::proxy_header::ProxyProtocol;
 
 /// A configuration file of watm: tunnels through WebAssembly Transport Modules.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -56,16 +57,41 @@ pub(super) struct TunnelTable {
     /// The file of the module, or a table with the file and conditions.
     pub(super) module: ModuleKey,
     /// Addresses to listen on, as "HOST:PORT", "[IPV6]:PORT" or ":PORT", which means all addresses
-    /// of this machine. Port 0 lets the system choose.
+    /// of this machine. Port 0 lets the system choose. Or "unix:/PATH", "unix:@NAME", and "fd:NAME"
+    /// for sockets that systemd passes on.
     #[serde(default)]
     pub(super) listen: Vec<Parsed<ListenAddress>>,
-    /// Where a dialer or a relay connects to, as "HOST:PORT" or "[IPV6]:PORT". A relay without it
-    /// connects to where its module says.
+    /// Whether a dialer or a fixed dialer is a proxy of SOCKS and HTTP for its plain clients; false
+    /// by default. Without `remote`, a client is connected to where it asks; with it, the address
+    /// that it asks for goes there in front of its bytes.
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub(super) socks: bool,
+    /// The path of a file with the USER:PASSWORD that this proxy demands, in its first line. None by
+    /// default.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) socks_auth: Option<Parsed<HostPath>>,
+    /// Whether each connection that is accepted begins with a header of the PROXY protocol, which
+    /// names the client; false by default.
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub(super) proxy_protocol: bool,
+    /// Where a dialer or a relay connects to, as "HOST:PORT", "[IPV6]:PORT" or "unix:/PATH". A relay
+    /// without it connects to where its module says.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) remote: Option<Parsed<Address>>,
-    /// The plain server that a listener forwards to, as "HOST:PORT" or "[IPV6]:PORT".
+    /// The plain server that a listener forwards to, as "HOST:PORT", "[IPV6]:PORT" or "unix:/PATH".
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(super) forward: Option<Parsed<Address>>,
+    /// Whether a listener forwards each client to where it asks, as far as the policy in its settings
+    /// allows that; false by default.
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub(super) open_proxy: bool,
+    /// The version of the PROXY protocol by which a listener tells the plain server who the client is:
+    /// "v1" or "v2". It tells nothing by default.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) send_proxy_protocol: Option<Parsed<ProxyProtocol>>,
     /// The settings of this tunnel.
     #[serde(default)]
     pub(super) settings: Settings,

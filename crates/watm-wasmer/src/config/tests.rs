@@ -38,7 +38,10 @@ fn refused(toml: &str, place: (usize, usize), key: &str, parts: &[&str]) {
 fn the_example_has_every_key_and_loads() {
     let config = parse(EXAMPLE).expect("the example");
     let names: Vec<_> = config.tunnels().iter().filter_map(Tunnel::name).collect();
-    assert_eq!(names, ["client", "server", "chain", "relay", "chooser"]);
+    let expected = [
+        "client", "server", "browser", "exit", "chain", "relay", "chooser",
+    ];
+    assert_eq!(names, expected);
     let client = config.tunnel("client").expect("a tunnel");
     assert_eq!(client.role(), Some(Role::Dialer));
     assert_eq!(client.module_file(), Path::new("/base/plain.wasm"));
@@ -55,7 +58,10 @@ fn the_example_has_every_key_and_loads() {
     assert_eq!(below, [Path::new("/base/encryption.wasm")]);
     assert!(chain.below()[0].sets("config") && chain.below()[0].sets("memory_limit"));
     let server = config.tunnel("server").expect("a tunnel");
-    assert_eq!(server.forward().map(|f| f.as_str()), Some("127.0.0.1:80"));
+    assert_eq!(
+        server.forward().map(|f| f.as_str()),
+        Some("unix:/run/web.sock")
+    );
     // Every key of the schema stands in the example.
     let schema = schema();
     let mut tables = vec![&schema["properties"]];

@@ -9,6 +9,7 @@ use watm_abi::{InterfaceError, Role};
 
 use super::apply::{self, TunnelRole};
 use super::file::{ModuleKey, Settings, StdioKey, StdioName, StreamName};
+use super::fronts::Fronts;
 use super::node::{Document, Step};
 use super::resolved::Resolved;
 use super::value::{KeyOrFile, Parsed};
@@ -88,7 +89,7 @@ pub(super) enum Origin {
 /// ```
 #[derive(Clone)]
 pub struct Tunnel {
-    source: Arc<Source>,
+    pub(super) source: Arc<Source>,
     origin: Origin,
     pub(super) name: Option<String>,
     pub(super) role: Option<Role>,
@@ -96,6 +97,7 @@ pub struct Tunnel {
     pub(super) listen: Vec<ListenAddress>,
     pub(super) remote: Option<Address>,
     pub(super) forward: Option<Address>,
+    pub(super) fronts: Fronts,
     pub(super) settings: Settings,
     /// The modules between that of this tunnel and the network; the last is next to the network.
     pub(super) below: Vec<Tunnel>,
@@ -141,6 +143,7 @@ impl Tunnel {
             listen: Vec::new(),
             remote: None,
             forward: None,
+            fronts: Fronts::default(),
             settings: Settings::default(),
             below: Vec::new(),
             loader: ModuleLoader::new(),
@@ -434,19 +437,25 @@ impl Tunnel {
         self.configure(Listener::builder(&self.load_module()?))
     }
 
-    /// The relay of this tunnel, with its remote. Its addresses are in [`Tunnel::listen`].
+    /// The relay of this tunnel, with its remote, and with what its connections begin with. Its addresses are in [`Tunnel::listen`].
     ///
     /// # Errors
     ///
     /// As [`Tunnel::dialer`].
     pub fn relay(&self) -> Result<Builder<Relay>, ConfigFileError> {
         self.check_role(Role::Relay)?;
-        self.configure(Relay::builder(&self.load_module()?))
+        let relay = self.configure(Relay::builder(&self.load_module()?))?;
+        Ok(if self.fronts.proxy_protocol {
+            relay.proxy_protocol()
+        } else {
+            relay
+        })
     }
 
-    /// The server of this tunnel, which carries plain connections: of a dialer to its remote, of a
-    /// fixed dialer to where the module says, and of a listener to the plain server that it
-    /// forwards to. Its addresses are in [`Tunnel::listen`].
+    /// The server of this tunnel, which carries plain connections: of a dialer to its remote or to where
+    /// each client asks, of a fixed dialer to where the module says, and of a listener to the plain
+    /// server that it forwards to or to where each client asks. Its addresses are in
+    /// [`Tunnel::listen`].
     ///
     /// # Errors
     ///
@@ -458,15 +467,15 @@ impl Tunnel {
             self.invalid(&[key.into()], message)
         };
         match self.role {
-            Some(Role::Dialer) => {
-                let remote = self.remote().ok_or_else(|| missing("remote"))?;
-                Ok(apply::carry_to(self.dialer()?, &self.settings, remote))
+            Some(Role::Dialer) if self.remote.is_none() && !self.fronts.socks => {
+                Err(missing("remote"))
             }
-            Some(Role::FixedDialer) => Ok(apply::carry(self.fixed_dialer()?, &self.settings)),
-            Some(Role::Listener) => {
-                let forward = self.forward().ok_or_else(|| missing("forward"))?;
-                Ok(apply::forward_to(self.listener()?, &self.settings, forward))
+            Some(Role::Dialer) => self.with_fronts(self.dialer()?),
+            Some(Role::FixedDialer) => self.with_fronts(self.fixed_dialer()?),
+            Some(Role::Listener) if self.forward.is_none() && !self.fronts.open_proxy => {
+                Err(missing("forward"))
             }
+            Some(Role::Listener) => self.with_fronts(self.listener()?),
             Some(Role::Relay) => {
                 let message = "a relay is not a server of plain connections: see `Tunnel::relay`";
                 Err(self.invalid(&["role".into()], message.to_owned()))
@@ -524,14 +533,17 @@ impl Tunnel {
         }
         let policy = self.settings.policy.as_ref();
         let allows = policy.is_some_and(|policy| policy.allow_all || !policy.allow.is_empty());
-        let chooses = role == Role::FixedDialer || (role == Role::Relay && self.remote.is_none());
+        let chooses = role == Role::FixedDialer
+            || (role == Role::Relay && self.remote.is_none())
+            || self.fronts.open_proxy;
         if chooses && !allows {
-            let message = "the module chooses where it connects to, but may connect to nothing: \
-                name the addresses with `policy = { allow = [..] }`";
-            return Err(self.setting_error(
-                &["policy".into()],
-                ConfigFileProblem::Invalid(message.to_owned()),
-            ));
+            let who = if self.fronts.open_proxy {
+                "clients choose where they are connected to, but may go nowhere"
+            } else {
+                "the module chooses where it connects to, but may connect to nothing"
+            };
+            let message = format!("{who}: name the addresses with `policy = {{ allow = [..] }}`");
+            return Err(self.setting_error(&["policy".into()], ConfigFileProblem::Invalid(message)));
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::net::address::{Address, ListenAddress};
 use crate::net::nat64::Nat64Prefix;
 use crate::net::policy::AddressEntry;
 use crate::net::proxy::UpstreamProxy;
+use crate::roles::front::proxy_header::ProxyProtocol;
 
 /// What a text can be parsed as.
 pub(super) trait Written: FromStr<Err: fmt::Display> {
@@ -51,7 +52,12 @@ impl Written for MemorySize {
 }
 
 impl Written for Address {
-    const WHAT: &'static str = "an address in quotes, as \"HOST:PORT\" or \"[IPV6]:PORT\"";
+    const WHAT: &'static str =
+        "an address in quotes, as \"HOST:PORT\", \"[IPV6]:PORT\" or \"unix:/PATH\"";
+}
+
+impl Written for ProxyProtocol {
+    const WHAT: &'static str = "\"v1\" or \"v2\"";
 }
 
 impl Written for ListenAddress {

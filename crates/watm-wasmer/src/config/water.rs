@@ -326,6 +326,9 @@ impl Notes<'_> {
             .host()
             .and_then(|host| host.parse::<std::net::IpAddr>().ok());
         let port = parsed.value.port();
+        if parsed.value.unix().is_some() || parsed.value.inherited().is_some() {
+            return Err(self.invalid(&key, "it is no address of TCP; expected HOST:PORT"));
+        }
         let all = parsed.value.host().is_none();
         match network.as_str() {
             "tcp4" if all => Ok(vec![self.parsed(&key, &format!("0.0.0.0:{port}"))?]),

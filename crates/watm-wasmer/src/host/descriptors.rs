@@ -251,6 +251,11 @@ impl Host {
                 self.explain_end();
             }
             Kind::Net(net) if write && net.is_plain() => self.explain_plain_end(),
+            Kind::Unconnected if self.is_unnamed(fd) => {
+                // Nothing was named, and nothing will be.
+                self.plain_ends(true, true);
+                return Ok(());
+            }
             Kind::Unconnected => self.connect_target()?,
             _ => {}
         }

@@ -11,7 +11,7 @@ use crate::error::SetupError;
 use crate::host::Host;
 use crate::host::descriptor::{Call, Descriptor, Kind};
 use crate::net::address::{Address, Network};
-use crate::net::connect::{Outgoing, is_denied, is_unresolved};
+use crate::net::connect::{self, Outgoing, is_denied, is_unresolved};
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
 
@@ -19,6 +19,8 @@ use crate::net::stream::Stream;
 pub(super) struct Connections {
     outgoing: Outgoing,
     pub(super) keepalive: Option<Duration>,
+    /// The client of the connection, if it has an address.
+    pub(super) client: connect::Ends,
     /// The address that `water_dial_fixed` dials.
     pub(super) fixed: Option<(Network, Address)>,
     /// The connection that `water_accept` returns.
@@ -32,10 +34,16 @@ impl Connections {
         Self {
             outgoing,
             keepalive,
+            client: connect::Ends::default(),
             fixed: None,
             incoming: None,
             failure: None,
         }
+    }
+
+    pub(super) fn set_client(&mut self, client: connect::Ends) {
+        self.client = client;
+        self.outgoing.client = client;
     }
 }
 
@@ -54,7 +62,7 @@ impl Host {
             log::debug!("water_dial: {error}");
             Errno::Protonosupport
         })?;
-        match Address::parse(&address) {
+        match Address::parse_ip(&address) {
             Ok(address) => self.dial(network, &address, true),
             Err(error) => Err(self.no_connection(&address, error).into()),
         }

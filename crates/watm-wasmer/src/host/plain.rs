@@ -20,10 +20,13 @@ use crate::net::connect::Outgoing;
 use crate::net::socket::NetStream;
 use crate::net::stream::Stream;
 
+mod named;
+
 /// A plain server that the application's side connects to.
 #[derive(Clone)]
 pub(crate) struct Target {
-    pub(crate) address: Address,
+    /// `None` if the client names it, in front of its bytes.
+    pub(crate) address: Option<Address>,
     pub(crate) outgoing: Outgoing,
 }
 
@@ -32,6 +35,8 @@ pub(super) enum Plain {
     Connected(Stream),
     /// It is made once the transport is set up, or when the guest first writes to it.
     To(Target),
+    /// It is made once the client has named its target. These are the bytes that have come of that.
+    Named(Outgoing, Vec<u8>),
 }
 
 /// How long the transport of a plain connection may take to end.
@@ -41,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) patience: Duration,
     /// After it was closed, as after a close by the application.
     pub(crate) grace: Duration,
+    /// For a client to name its target.
+    pub(crate) naming: Duration,
 }
 
 /// What is known of a plain connection on the application's side.
@@ -125,10 +132,24 @@ impl Host {
             return Ok(());
         };
         let Target { address, outgoing } = target.clone();
+        let Some(address) = address else {
+            return Ok(());
+        };
+        self.connect_plain(outgoing, &address, false)
+    }
+
+    /// Connects the application's side.
+    fn connect_plain(
+        &mut self,
+        mut outgoing: Outgoing,
+        address: &Address,
+        chosen_by_client: bool,
+    ) -> Call<()> {
         let Some(fd) = self.unconnected() else {
             return Ok(());
         };
-        let stream = self.connect_to(&outgoing, Network::Tcp, &address, false)?;
+        outgoing.client = self.connections.client;
+        let stream = self.connect_to(&outgoing, Network::Tcp, address, chosen_by_client)?;
         let net = self
             .plain_net(stream)
             .map_err(|error| Errno::from_io(&error))?;
@@ -139,7 +160,7 @@ impl Host {
 
     /// Whether the application's side has not been connected to its target.
     pub(crate) fn awaits_target(&self) -> bool {
-        matches!(self.plain_side.plain, Some(Plain::To(_)))
+        matches!(self.plain_side.plain, Some(Plain::To(_) | Plain::Named(..)))
     }
 
     fn unconnected(&self) -> Option<u32> {

@@ -56,6 +56,7 @@ pub(super) fn setup() -> HostSetup {
         limits: Limits {
             patience: Duration::from_secs(20),
             grace: Duration::from_secs(20),
+            naming: Duration::from_secs(20),
         },
         hook: None,
     }

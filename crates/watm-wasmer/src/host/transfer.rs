@@ -319,7 +319,14 @@ impl Host {
             return Ok(self.descriptors.write(memory, fd, iovecs)?);
         }
         let is_stream = kind.is_stream();
+        let mut named = 0;
         if matches!(kind, Kind::Unconnected) {
+            if self.is_unnamed(fd) {
+                named = self.take_name(memory, iovecs)?;
+                if self.is_unnamed(fd) || named == iovecs.total_len() {
+                    return Ok(named);
+                }
+            }
             self.connect_target()?;
         }
         self.reads.next_turn();
@@ -329,7 +336,7 @@ impl Host {
             None
         };
         let iovecs = fewer.as_deref().unwrap_or(iovecs);
-        let written = self.write_to(memory, fd, iovecs);
+        let written = self.write_to(memory, fd, iovecs, named);
         if self.watch.is_some() {
             self.note_done(fd, &written);
         }
@@ -363,6 +370,7 @@ impl Host {
         if let Some(guard) = &self.guard {
             guard.begin();
         }
+        self.begin_naming();
     }
 
     /// Why a connection broke, if the guest has met that since the transport was set up and since
@@ -376,6 +384,7 @@ impl Host {
         memory: &M,
         fd: u32,
         iovecs: &IovecArray,
+        mut done: u32,
     ) -> Call<u32> {
         let refused_before = self.writes.take_refused();
         let total = iovecs.total_len();
@@ -386,7 +395,6 @@ impl Host {
         if total == 0 {
             return Ok(0);
         }
-        let mut done = 0;
         loop {
             let returns = nonblocking && !(is_stream && self.parks());
             match self.try_write(memory, fd, iovecs, done, nonblocking) {

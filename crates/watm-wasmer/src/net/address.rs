@@ -12,6 +12,10 @@ use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Socket, Type};
 use watm_abi::Excerpt;
 
+/// The maximum length of the path of a Unix socket, or of `@` and its name. The system has room for
+/// one more byte.
+const UNIX_LIMIT: usize = 107;
+
 /// The network of an address, as `water_dial` names it.
 ///
 /// ```
@@ -80,11 +84,14 @@ impl FromStr for Network {
     }
 }
 
-/// The address of a remote: `host:port` or `[v6]:port`.
+/// The address of a remote: `host:port`, `[v6]:port` or `unix:/path`.
 ///
 /// `host` is a name or an IPv4 address, and `v6` is an IPv6 address. An IPv6 address may have a
 /// zone, which is the name or the number of a network interface: `[fe80::1%eth0]:443`. `port` is a
 /// number from 0 to 65535, without a sign.
+///
+/// `unix:` stands before the absolute path of a Unix socket, or before `@` and the name of an abstract
+/// one (Linux, Android): `unix:/run/app.sock`, `unix:@app`. Modules cannot choose such an address.
 ///
 /// Parsing checks the form only. Names and zones are looked up when the address is dialled. Two
 /// addresses are equal if they are written alike.
@@ -104,22 +111,42 @@ pub struct Address {
     /// Where the host stands in the text.
     host: Range<usize>,
     port: u16,
+    is_unix: bool,
 }
 
 impl Address {
-    /// Parses the text of an application or a module. The error quotes the text.
+    /// Parses the text of an application. The error quotes the text.
     pub(crate) fn parse(text: &str) -> io::Result<Self> {
         text.parse().map_err(|error| invalid(text, error))
     }
 
-    /// The host, without brackets.
+    /// Parses the text of a module, or of whoever else may not reach the Unix sockets of this machine.
+    pub(crate) fn parse_ip(text: &str) -> io::Result<Self> {
+        of_ip(text).map_err(|error| invalid(text, error))
+    }
+
+    /// The host, without brackets; the path or the name of a Unix socket.
     pub fn host(&self) -> &str {
         &self.text[self.host.clone()]
     }
 
-    /// The port.
+    /// The port; 0 for a Unix socket.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The path of a Unix socket, or `@` and its name. `None` if the address is not one.
+    ///
+    /// ```
+    /// use watm_wasmer::Address;
+    ///
+    /// let address: Address = "unix:/run/app.sock".parse()?;
+    /// assert_eq!(address.unix(), Some("/run/app.sock"));
+    /// assert_eq!("unix:80".parse::<Address>()?.unix(), None);
+    /// # Ok::<(), watm_wasmer::AddressError>(())
+    /// ```
+    pub fn unix(&self) -> Option<&str> {
+        self.is_unix.then(|| self.host())
     }
 
     /// The address as it was written.
@@ -132,29 +159,58 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Parts {
-            host,
-            in_brackets,
-            port,
-        } = parts(text)?;
-        if host.contains(':') != in_brackets && !host.is_empty() {
-            return Err(AddressError::Brackets);
+        match unix_path(text)? {
+            Some(path) => Ok(Self {
+                text: text.into(),
+                host: text.len() - path.len()..text.len(),
+                port: 0,
+                is_unix: true,
+            }),
+            None => of_ip(text),
         }
-        let port = port.ok_or(AddressError::NoPort)?;
-        if host.is_empty() {
-            return Err(AddressError::NoHost);
-        }
-        if in_brackets {
-            check_ipv6(host)?;
-        }
-        let port = port_number(port).ok_or(AddressError::Port)?;
-        let start = usize::from(in_brackets);
-        Ok(Self {
-            text: text.into(),
-            host: start..start + host.len(),
-            port,
-        })
     }
+}
+
+/// Parses what is no Unix socket.
+fn of_ip(text: &str) -> Result<Address, AddressError> {
+    let Parts {
+        host,
+        in_brackets,
+        port,
+    } = parts(text)?;
+    if host.contains(':') != in_brackets && !host.is_empty() {
+        return Err(AddressError::Brackets);
+    }
+    let port = port.ok_or(AddressError::NoPort)?;
+    if host.is_empty() {
+        return Err(AddressError::NoHost);
+    }
+    if in_brackets {
+        check_ipv6(host)?;
+    }
+    let port = port_number(port).ok_or(AddressError::Port)?;
+    let start = usize::from(in_brackets);
+    Ok(Address {
+        text: text.into(),
+        host: start..start + host.len(),
+        port,
+        is_unix: false,
+    })
+}
+
+/// The path of a Unix socket, or `@` and its name, if the text is that of one.
+fn unix_path(text: &str) -> Result<Option<&str>, AddressError> {
+    let Some(path) = text.strip_prefix("unix:") else {
+        return Ok(None);
+    };
+    // `unix:80` is a port of a host with that name.
+    if !path.starts_with(['/', '@']) {
+        return Ok(None);
+    }
+    if path.len() < 2 || path.len() > UNIX_LIMIT || path.contains('\0') {
+        return Err(AddressError::Unix);
+    }
+    Ok(Some(path))
 }
 
 impl fmt::Display for Address {
@@ -169,8 +225,12 @@ impl AsRef<str> for Address {
     }
 }
 
-/// An address to listen on: an [`Address`], or `:port` or `*:port`, which mean all addresses of
-/// this machine.
+/// An address to listen on: an [`Address`]; `:port` or `*:port`, which mean all addresses of this
+/// machine; or `fd:NUMBER` or `fd:NAME`, a socket that the process was started with.
+///
+/// `fd:NAME` stands for the sockets with that name which systemd passes on (`FileDescriptorName=` of
+/// a socket unit), and `fd:3` for descriptor 3, which is the first that systemd passes on. They have
+/// to be stream sockets that listen.
 ///
 /// ```
 /// use watm_wasmer::ListenAddress;
@@ -188,6 +248,14 @@ pub struct ListenAddress(Listen);
 enum Listen {
     All { text: Box<str>, port: u16 },
     At(Address),
+    Inherited { text: Box<str>, which: Inherited },
+}
+
+/// Which sockets of those that the process was started with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Inherited {
+    Number(i32),
+    Name(Box<str>),
 }
 
 impl ListenAddress {
@@ -196,26 +264,44 @@ impl ListenAddress {
         text.parse().map_err(|error| invalid(text, error))
     }
 
-    /// The host, without brackets. `None` stands for all addresses of this machine.
+    /// The host, without brackets. `None` stands for all addresses of this machine, and for sockets
+    /// that were inherited.
     pub fn host(&self) -> Option<&str> {
         match &self.0 {
-            Listen::All { .. } => None,
+            Listen::All { .. } | Listen::Inherited { .. } => None,
             Listen::At(address) => Some(address.host()),
         }
     }
 
-    /// The port. 0 lets the system choose.
+    /// The port. 0 lets the system choose, and stands for what has none.
     pub fn port(&self) -> u16 {
         match &self.0 {
             Listen::All { port, .. } => *port,
             Listen::At(address) => address.port(),
+            Listen::Inherited { .. } => 0,
+        }
+    }
+
+    /// The path of a Unix socket, or `@` and its name.
+    pub(crate) fn unix(&self) -> Option<&str> {
+        match &self.0 {
+            Listen::At(address) => address.unix(),
+            _ => None,
+        }
+    }
+
+    /// The sockets that were inherited, if it stands for some.
+    pub(crate) fn inherited(&self) -> Option<&Inherited> {
+        match &self.0 {
+            Listen::Inherited { which, .. } => Some(which),
+            _ => None,
         }
     }
 
     /// The address as it was written.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Listen::All { text, .. } => text,
+            Listen::All { text, .. } | Listen::Inherited { text, .. } => text,
             Listen::At(address) => address.as_str(),
         }
     }
@@ -225,6 +311,10 @@ impl FromStr for ListenAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(which) = inherited(text)? {
+            let text = text.into();
+            return Ok(Self(Listen::Inherited { text, which }));
+        }
         Ok(Self(match parts(text)? {
             Parts {
                 host: "" | "*",
@@ -236,6 +326,28 @@ impl FromStr for ListenAddress {
             },
             _ => Listen::At(text.parse()?),
         }))
+    }
+}
+
+/// The sockets that `fd:NUMBER` or `fd:NAME` stands for.
+fn inherited(text: &str) -> Result<Option<Inherited>, AddressError> {
+    let Some(which) = text.strip_prefix("fd:") else {
+        return Ok(None);
+    };
+    let is_number = which.bytes().all(|byte| byte.is_ascii_digit());
+    // The names that systemd allows.
+    let is_name = which.len() <= 255
+        && which
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b':');
+    match which {
+        "" => Err(AddressError::Inherited),
+        _ if is_number => match which.parse() {
+            Ok(number) if number > 2 => Ok(Some(Inherited::Number(number))),
+            _ => Err(AddressError::Inherited),
+        },
+        _ if is_name => Ok(Some(Inherited::Name(which.into()))),
+        _ => Err(AddressError::Inherited),
     }
 }
 
@@ -291,6 +403,12 @@ pub enum AddressError {
     /// The port is not a number, or too large.
     #[error("the port must be a number from 0 to 65535")]
     Port,
+    /// The path or the name of a Unix socket is missing, too long, or contains a zero.
+    #[error("expected unix:/PATH or unix:@NAME, with at most 107 bytes after unix:")]
+    Unix,
+    /// The number or the name of an inherited socket is none.
+    #[error("expected fd:NUMBER, from fd:3, or fd:NAME as systemd passes sockets on")]
+    Inherited,
 }
 
 pub(crate) fn invalid(address: &str, error: AddressError) -> io::Error {
@@ -413,6 +531,19 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => (ip, address.port()).into(),
         IpAddr::V6(_) => address,
+    }
+}
+
+/// The client of a connection that was accepted, as a log names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client(pub(crate) Option<SocketAddr>);
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("of a Unix socket"),
+        }
     }
 }
 

@@ -16,13 +16,17 @@ use watm_abi::Excerpt;
 
 use crate::channel::link::Link;
 use crate::channel::wakers::Key;
-use crate::net::address::{Address, Network, invalid, is_ip, resolve};
+use crate::net::address::{Address, Network, canonical, invalid, is_ip, resolve};
 use crate::net::attempts::{Schedule, Winners, order};
+use crate::net::listening::unix_address;
 use crate::net::policy::AddressPolicy;
 use crate::net::reactor::Reactor;
 use crate::net::stream::{self, Stream};
 use crate::net::target::Target;
 use crate::threads::unpark;
+
+/// The pause before a Unix socket whose queue is full is tried again.
+const UNIX_PAUSE: Duration = Duration::from_millis(5);
 
 /// Replaces or watches how connections are made.
 ///
@@ -188,6 +192,18 @@ impl DialAttempt<'_> {
         self.policy.is_some()
     }
 
+    /// The client that the connection is made for, if it has an address: that of a plain client or of
+    /// a server's own.
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.outgoing.client.peer
+    }
+
+    /// The address that this client has reached, if it has one: that of this machine, or of a balancer
+    /// in front of it.
+    pub fn client_reached(&self) -> Option<SocketAddr> {
+        self.outgoing.client.reached
+    }
+
     /// Until when the connection has to be there: the end of the connect timeout, or that of the
     /// whole set-up if it comes first.
     pub fn deadline(&self) -> Instant {
@@ -276,6 +292,10 @@ impl DialAttempt<'_> {
         address: &Address,
         policy: Option<&AddressPolicy>,
     ) -> io::Result<Vec<SocketAddr>> {
+        if address.unix().is_some() {
+            let message = "a Unix socket has no IP address";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         let (host, port) = (address.host(), address.port());
         let mut found = self.outgoing.resolve(host, port).map_err(unresolved)?;
         found.retain(|address| network.admits(address.ip()));
@@ -303,6 +323,11 @@ impl DialAttempt<'_> {
         address: &Address,
         policy: Option<&AddressPolicy>,
     ) -> io::Result<Stream> {
+        if let Some(path) = address.unix() {
+            let mut stream = self.connect_unix(path)?;
+            stream.set_deadline(self.deadline);
+            return Ok(stream);
+        }
         let found = self.permitted(network, address, policy)?;
         let (host, port) = (address.host(), address.port());
         let winners = &self.outgoing.winners;
@@ -318,6 +343,33 @@ impl DialAttempt<'_> {
             winners.put(host, port, address, Instant::now());
         }
         Ok(stream)
+    }
+}
+
+impl DialAttempt<'_> {
+    /// Connects to a Unix socket. One whose queue is full is tried again.
+    fn connect_unix(&self, path: &str) -> io::Result<Stream> {
+        let address = unix_address(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        loop {
+            match socket.connect(&address) {
+                Ok(()) => return Ok(socket.into()),
+                // The system says nothing when there is room.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if self.is_cancelled() {
+                return Err(given_up());
+            }
+            if Instant::now() >= self.deadline {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the queue of the Unix socket was full until the connect timeout",
+                ));
+            }
+            std::thread::sleep(UNIX_PAUSE);
+        }
     }
 }
 
@@ -594,6 +646,23 @@ fn told(error: io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what} cannot be used: {error}"))
 }
 
+/// The ends of the connection of a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) peer: Option<SocketAddr>,
+    /// The address that it has reached.
+    pub(crate) reached: Option<SocketAddr>,
+}
+
+impl Ends {
+    pub(crate) fn of(stream: &Stream) -> Self {
+        Self {
+            peer: stream.peer_addr().map(canonical),
+            reached: stream.local_addr().map(canonical),
+        }
+    }
+}
+
 /// How a worker makes its outgoing connections.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
@@ -603,6 +672,8 @@ pub(crate) struct Outgoing {
     pub(crate) sockets: SocketSettings,
     /// In place of the system's.
     pub(crate) resolver: Option<Arc<dyn Resolver>>,
+    /// Whom a connection is made for, once there is one.
+    pub(crate) client: Ends,
     /// What all connections of a dialer have learnt.
     winners: Arc<Winners>,
 }
@@ -616,6 +687,7 @@ impl Outgoing {
             timeout,
             sockets: SocketSettings::default(),
             resolver: None,
+            client: Ends::default(),
             winners: Arc::default(),
         }
     }

@@ -33,7 +33,7 @@ use crate::net::reactor::Reactor;
 
 /// Maximum number of connections that wait at a listening socket to be accepted. The system may
 /// have a lower limit (`net.core.somaxconn`).
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// Connects to addresses, and remembers which address of a name worked last.
 ///
@@ -114,6 +114,8 @@ impl fmt::Debug for Connector {
 /// `*:port` for all addresses of this machine, of both families (see
 /// [`ListenAddress`](crate::ListenAddress)). Port 0 lets the system choose.
 ///
+/// [`ListenSocket::open`](crate::ListenSocket::open) also takes Unix sockets and inherited ones.
+///
 /// All addresses are one socket of IPv6 that takes IPv4 too: its clients of IPv4 have mapped
 /// addresses (`::ffff:192.0.2.1`). On a machine without IPv6 it is one of IPv4. A name that stands
 /// for several addresses listens on the first that works.
@@ -138,6 +140,10 @@ pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
         source,
     };
     let wanted = ListenAddress::parse(address).map_err(failed)?;
+    if wanted.unix().is_some() || wanted.inherited().is_some() {
+        let message = "it is no address of TCP; `ListenSocket::open` takes it";
+        return Err(failed(io::Error::new(io::ErrorKind::Unsupported, message)));
+    }
     let Some(host) = wanted.host() else {
         return bind_all(wanted.port(), bind_to).map_err(failed);
     };

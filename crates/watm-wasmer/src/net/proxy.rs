@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::net::address::{Address, AddressError, Network};
 use crate::net::connect::{DialAttempt, DialHook};
+use crate::net::socks;
 use crate::net::stream::Stream;
 
 /// Maximum length of the head of an HTTP answer, in bytes.
@@ -147,6 +148,10 @@ impl DialHook for UpstreamProxy {
 
 impl UpstreamProxy {
     fn connect(&self, attempt: &DialAttempt<'_>, target: &Address) -> io::Result<Stream> {
+        if target.unix().is_some() {
+            let message = "a Unix socket cannot be reached through a proxy";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         let told = |error: io::Error| {
             io::Error::new(error.kind(), format!("through the proxy {self}: {error}"))
         };
@@ -262,24 +267,8 @@ impl UpstreamProxy {
 /// The request to connect to an address: by number if it is one, and by name otherwise.
 fn connect_request(target: &Address) -> io::Result<Vec<u8>> {
     let mut request = vec![5, 1, 0];
-    match target.host().parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => {
-            request.push(1);
-            request.extend_from_slice(&ip.octets());
-        }
-        Ok(IpAddr::V6(ip)) => {
-            request.push(4);
-            request.extend_from_slice(&ip.octets());
-        }
-        Err(_) => {
-            let name = target.host().as_bytes();
-            let len = u8::try_from(name.len());
-            let len = len.map_err(|_| invalid("the name is too long for it"))?;
-            request.extend_from_slice(&[3, len]);
-            request.extend_from_slice(name);
-        }
-    }
-    request.extend_from_slice(&target.port().to_be_bytes());
+    let written = socks::write(target, &mut request);
+    written.ok_or_else(|| invalid("the name is too long for it"))?;
     Ok(request)
 }
 

@@ -65,8 +65,10 @@ impl NetStream {
     ) -> io::Result<Self> {
         let (local, peer) = (stream.local_addr(), stream.peer_addr());
         let token = stream.token();
+        let unread = stream.take_unread();
         let socket = stream.into_worker_socket(keepalive)?;
         let token = token.map_or_else(|| reactor.watch(socket.as_raw_fd()), Ok)?;
+        link.traffic.received_from(side, unread.len());
         Ok(Self {
             out: Arc::new(Outbound::new(socket, side, Arc::clone(&link))),
             side,
@@ -80,9 +82,9 @@ impl NetStream {
             error: None,
             failed: false,
             failure_read: false,
-            buf: Vec::new(),
             start: 0,
-            len: 0,
+            len: unread.len(),
+            buf: unread,
             local,
             peer,
         })

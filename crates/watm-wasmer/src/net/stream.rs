@@ -4,10 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Socket, TcpKeepalive};
+
+use crate::channel::sync::lock;
 
 /// Maximum pause between two probes of a peer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -55,6 +58,8 @@ pub struct Stream {
     deadline: Option<Instant>,
     /// What it says its addresses are, in place of those of the socket.
     addrs: Option<Box<[Option<SocketAddr>; 2]>>,
+    /// What is read before the bytes of the socket.
+    unread: Mutex<Vec<u8>>,
 }
 
 impl Stream {
@@ -64,6 +69,7 @@ impl Stream {
             token,
             deadline: None,
             addrs: None,
+            unread: Mutex::default(),
         }
     }
 
@@ -75,8 +81,44 @@ impl Stream {
     /// Sets the addresses that connections report as their own and as that of their peer, for a
     /// hook that connects through something else.
     pub fn with_addrs(mut self, local: Option<SocketAddr>, peer: Option<SocketAddr>) -> Self {
-        self.addrs = Some(Box::new([local, peer]));
+        self.set_addrs(local, peer);
         self
+    }
+
+    pub(crate) fn set_addrs(&mut self, local: Option<SocketAddr>, peer: Option<SocketAddr>) {
+        self.addrs = Some(Box::new([local, peer]));
+    }
+
+    /// Puts bytes in front of those that the socket has yet to bring: what was read too early, or
+    /// what the other side is to read first. They come before what was put there earlier.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use watm_wasmer::{Stream, pair};
+    ///
+    /// let (mut client, server) = pair()?;
+    /// client.write_all(b"GET / HTTP/1.1\r\n")?;
+    /// let mut server = Stream::from(server);
+    /// // What does the client speak?
+    /// let mut start = [0; 4];
+    /// server.read_exact(&mut start)?;
+    /// // Whoever gets the stream reads all of it.
+    /// let mut server = server.with_unread(start);
+    /// let mut line = [0; 16];
+    /// server.read_exact(&mut line)?;
+    /// assert_eq!(&line, b"GET / HTTP/1.1\r\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_unread(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        let mut bytes = bytes.into();
+        bytes.append(&mut self.take_unread());
+        self.unread = bytes.into();
+        self
+    }
+
+    /// What is read before the bytes of the socket.
+    pub(crate) fn take_unread(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.unread))
     }
 
     /// Waits until the socket is ready for `flags`.
@@ -114,6 +156,7 @@ impl Stream {
             }
         }
     }
+
     /// A socket that the reactor watches of the worker that it is for.
     pub(crate) fn watched(socket: Socket, token: usize) -> Self {
         Self::new(socket, Some(token))
@@ -144,6 +187,17 @@ impl Stream {
     /// See [`end_on_drop`].
     pub(crate) fn end_on_drop(&self) {
         end_on_drop(&self.socket);
+    }
+
+    /// Another descriptor of the same socket, without what was put in front of its bytes.
+    #[cfg(feature = "front")]
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(self.socket.try_clone()?, None))
+    }
+
+    #[cfg(feature = "front")]
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// The socket, as it is.
@@ -208,6 +262,7 @@ impl From<OwnedFd> for Stream {
 }
 
 impl From<Stream> for OwnedFd {
+    /// What was put in front of the bytes of the socket is lost: see [`Stream::with_unread`].
     fn from(stream: Stream) -> Self {
         stream.socket.into()
     }
@@ -215,7 +270,15 @@ impl From<Stream> for OwnedFd {
 
 impl Read for &Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.until_ready(PollFlags::IN, |mut socket| socket.read(buf))
+        let mut unread = lock(&self.unread);
+        if unread.is_empty() {
+            drop(unread);
+            return self.until_ready(PollFlags::IN, |mut socket| socket.read(buf));
+        }
+        let len = unread.len().min(buf.len());
+        buf[..len].copy_from_slice(&unread[..len]);
+        unread.drain(..len);
+        Ok(len)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The thread that accepts connections for a listener or a relay, on all its sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,9 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::error::{ConfigError, ListenError};
 use crate::net::accept_errors::AcceptErrors;
+use crate::net::address::canonical;
+use crate::net::listening::ListenSocket;
+use crate::net::stream::Stream;
 use crate::threads;
 use crate::worker::mappings;
 
@@ -31,7 +34,7 @@ pub(crate) trait Accepting: Send + 'static {
     fn crowded(&self) -> Option<Duration> {
         None
     }
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr);
+    fn accepted(&self, stream: Stream, client: Option<SocketAddr>);
     /// Called when a listening socket is broken. Nothing is accepted after this.
     fn failed(&self, error: io::Error);
 }
@@ -95,10 +98,45 @@ impl Drop for AcceptLoop {
 
 /// The listening sockets of a listener or a relay: at least one.
 pub(crate) struct Sockets {
-    sockets: Vec<(TcpListener, Pending)>,
-    locals: Box<[SocketAddr]>,
+    sockets: Vec<(ListenSocket, Pending)>,
+    locals: Locals,
     /// The index of the socket that was asked last.
     turn: usize,
+}
+
+/// Where the sockets listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Locals {
+    /// Those of TCP.
+    tcp: Box<[SocketAddr]>,
+    /// All of them, as they are shown.
+    all: Box<[Box<str>]>,
+}
+
+impl Locals {
+    fn of(sockets: &[(ListenSocket, Pending)]) -> Self {
+        let sockets = || sockets.iter().map(|(socket, _)| socket);
+        Self {
+            tcp: sockets().filter_map(ListenSocket::local_addr).collect(),
+            all: sockets().map(|socket| socket.to_string().into()).collect(),
+        }
+    }
+
+    /// The first of TCP, or none that anybody could connect to.
+    pub(crate) fn first(&self) -> SocketAddr {
+        let none = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        self.tcp.first().copied().unwrap_or(none)
+    }
+
+    /// Those of TCP.
+    pub(crate) fn tcp(&self) -> &[SocketAddr] {
+        &self.tcp
+    }
+
+    /// All of them, as they are shown.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|text| &**text)
+    }
 }
 
 /// Whether connections may wait at a socket. It is kept here because events are edge-triggered.
@@ -109,9 +147,9 @@ impl Sockets {
     ///
     /// # Errors
     ///
-    /// [`ListenError::Config`] if there is none; [`ListenError::Host`] if one has no address.
+    /// [`ListenError::Config`] if there is none.
     pub(crate) fn new(
-        listeners: impl IntoIterator<Item = TcpListener>,
+        listeners: impl IntoIterator<Item = ListenSocket>,
     ) -> Result<Self, ListenError> {
         let sockets: Vec<_> = listeners.into_iter().map(|socket| (socket, true)).collect();
         if sockets.is_empty() {
@@ -120,24 +158,22 @@ impl Sockets {
                 message: "there is no address to listen on".into(),
             }));
         }
-        let locals = sockets.iter().map(|(socket, _)| socket.local_addr());
-        let locals = locals.collect::<io::Result<_>>();
         Ok(Self {
-            locals: locals.map_err(ListenError::Host)?,
+            locals: Locals::of(&sockets),
             sockets,
             turn: 0,
         })
     }
 
     /// The addresses that they listen on.
-    pub(crate) fn locals(&self) -> &[SocketAddr] {
+    pub(crate) fn locals(&self) -> &Locals {
         &self.locals
     }
 
     fn poll(&self) -> io::Result<(Poll, Arc<Waker>)> {
         let poll = Poll::new()?;
         for (i, (socket, _)) in self.sockets.iter().enumerate() {
-            socket.set_nonblocking(true)?;
+            socket.set_nonblocking()?;
             let fd = socket.as_raw_fd();
             poll.registry()
                 .register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
@@ -172,7 +208,7 @@ impl Sockets {
     }
 
     /// Accepts a connection from each socket in turn. Returns `None` if no connection waits.
-    fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    fn accept(&mut self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
             let (socket, pending) = &mut self.sockets[self.turn];
@@ -225,7 +261,9 @@ fn accept_all(
                 break;
             }
             match sockets.accept() {
-                Ok(Some((stream, peer))) => accepting.accepted(stream, peer),
+                Ok(Some((stream, client))) => {
+                    accepting.accepted(stream, client.map(canonical));
+                }
                 Ok(None) => {}
                 Err(error) => match errors.pause(error) {
                     Ok(pause) => rest.begin(pause),

@@ -1,9 +1,8 @@
 //! Binding what accepts connections to its addresses.
 
-use std::net::TcpListener;
-
 use crate::error::ListenError;
-use crate::net::plain::bind;
+use crate::net::address::ListenAddress;
+use crate::net::listening::ListenSocket;
 use crate::roles::builder::Builder;
 
 /// What accepts connections: a [`Listener`](crate::Listener), a [`Relay`](crate::Relay) or another
@@ -33,7 +32,7 @@ pub trait Bound: Sized {
     /// Checks the settings, binds the sockets and makes the value from both.
     fn make(
         builder: Builder<Self>,
-        bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
+        bind: impl FnOnce() -> Result<Vec<ListenSocket>, ListenError>,
     ) -> Result<Self, ListenError>;
 }
 
@@ -42,7 +41,8 @@ pub trait Bound: Sized {
 impl<R: Binds> Builder<R> {
     /// Listens on `address` (`host:port` or `[v6]:port`); port 0 lets the system choose. `:port`
     /// and `*:port` mean all addresses of this machine, of both families; see
-    /// [`plain::bind`](crate::plain::bind).
+    /// [`plain::bind`](crate::plain::bind). Unix sockets and inherited sockets have addresses too: see
+    /// [`ListenAddress`](crate::ListenAddress).
     ///
     /// # Errors
     ///
@@ -62,18 +62,21 @@ impl<R: Binds> Builder<R> {
         addresses: impl IntoIterator<Item = A>,
     ) -> Result<R, ListenError> {
         R::make(self, || {
-            let listeners = addresses.into_iter().map(|address| bind(address.as_ref()));
-            listeners.collect()
+            let mut sockets = Vec::new();
+            for address in addresses {
+                sockets.append(&mut open(address.as_ref())?);
+            }
+            Ok(sockets)
         })
     }
 
-    /// Listens on a socket that the application has bound.
+    /// Listens on a socket that the application has bound: of TCP, or a Unix socket.
     ///
     /// # Errors
     ///
     /// As [`Builder::bind`].
-    pub fn listen(self, listener: TcpListener) -> Result<R, ListenError> {
-        self.listen_all([listener])
+    pub fn listen(self, socket: impl Into<ListenSocket>) -> Result<R, ListenError> {
+        self.listen_all([socket])
     }
 
     /// Listens on several sockets that the application has bound.
@@ -81,10 +84,20 @@ impl<R: Binds> Builder<R> {
     /// # Errors
     ///
     /// As [`Builder::bind`], and if there is no socket.
-    pub fn listen_all(
+    pub fn listen_all<S: Into<ListenSocket>>(
         self,
-        listeners: impl IntoIterator<Item = TcpListener>,
+        sockets: impl IntoIterator<Item = S>,
     ) -> Result<R, ListenError> {
-        R::make(self, || Ok(listeners.into_iter().collect()))
+        R::make(self, || Ok(sockets.into_iter().map(Into::into).collect()))
     }
+}
+
+/// Listens on one address.
+fn open(address: &str) -> Result<Vec<ListenSocket>, ListenError> {
+    let parsed = ListenAddress::parse(address);
+    let parsed = parsed.map_err(|source| ListenError::Bind {
+        address: address.to_owned(),
+        source,
+    })?;
+    ListenSocket::open(&parsed)
 }

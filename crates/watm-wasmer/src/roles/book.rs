@@ -44,7 +44,8 @@ use crate::worker::MARGIN;
 pub struct ServerStats {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that are open, including those that are being set up.
+    /// Connections that are open, including those that are being set up, and clients that have yet to
+    /// say what they want.
     pub active: u64,
     /// Connections whose transport could not be set up: the handshake failed or was dropped, the
     /// remote of a relay or the target of a server refused.
@@ -102,7 +103,7 @@ pub(super) enum Ending {
 /// A connection that is open.
 struct Open {
     link: Arc<Link>,
-    client: SocketAddr,
+    client: Option<SocketAddr>,
     since: Instant,
 }
 
@@ -118,8 +119,8 @@ struct Open {
 /// let far = listener.accept()?;
 /// for open in listener.connections() {
 ///     let moved = open.stats.received + open.stats.sent;
-///     println!("{}: {} for {:?}, {moved} bytes", open.number, open.client, open.age);
-///     assert_eq!(open.client, near.local_addr()?);
+///     println!("{}: {:?} for {:?}, {moved} bytes", open.number, open.client, open.age);
+///     assert_eq!(open.client, Some(near.local_addr()?));
 ///     assert!(open.is_established);
 /// }
 /// # assert_eq!(listener.connections().len(), 1);
@@ -130,8 +131,8 @@ struct Open {
 pub struct OpenConnection {
     /// Its number among those that were accepted. The first is 1.
     pub number: u64,
-    /// The address of the client.
-    pub client: SocketAddr,
+    /// The address of the client. A Unix socket has none.
+    pub client: Option<SocketAddr>,
     /// The time since it was accepted.
     pub age: Duration,
     /// Whether its transport is set up.
@@ -144,6 +145,8 @@ pub struct OpenConnection {
 #[derive(Default)]
 struct State {
     open: BTreeMap<u64, Open>,
+    /// Clients that have yet to say what they want.
+    greeting: usize,
     stats: ServerStats,
     /// Nothing more is accepted, because somebody asked for that.
     closed: bool,
@@ -173,7 +176,7 @@ pub(crate) struct Book {
 
 impl Book {
     /// Adds a connection that was accepted, and returns its number. The numbers grow.
-    pub(crate) fn open(&self, link: &Arc<Link>, client: SocketAddr) -> u64 {
+    pub(crate) fn open(&self, link: &Arc<Link>, client: Option<SocketAddr>) -> u64 {
         let mut state = lock(&self.state);
         state.stats.accepted += 1;
         let number = state.stats.accepted;
@@ -184,6 +187,19 @@ impl Book {
         };
         state.open.insert(number, open);
         number
+    }
+
+    /// Counts a client that has yet to say what it wants.
+    #[cfg(feature = "front")]
+    pub(super) fn arrive(&self) {
+        lock(&self.state).greeting += 1;
+    }
+
+    /// One of these has said it, or has gone.
+    #[cfg(feature = "front")]
+    pub(super) fn leave(&self) {
+        lock(&self.state).greeting -= 1;
+        self.tell();
     }
 
     /// Removes a connection whose worker has ended or could not be started. Returns how it has
@@ -234,7 +250,7 @@ impl Book {
     pub(crate) fn stats(&self) -> ServerStats {
         let state = lock(&self.state);
         ServerStats {
-            active: state.open.len() as u64,
+            active: (state.open.len() + state.greeting) as u64,
             ..state.stats
         }
     }
@@ -247,7 +263,8 @@ impl Book {
 
     /// Connections that are open.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.state).open.len()
+        let state = lock(&self.state);
+        state.open.len() + state.greeting
     }
 
     /// Says that nothing more is accepted, because somebody asked for that.
@@ -287,7 +304,7 @@ impl Book {
     pub(crate) fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = lock(&self.state);
-        while !state.open.is_empty() {
+        while !state.open.is_empty() || state.greeting > 0 {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return false;

@@ -22,6 +22,8 @@ use crate::module::engine::PAGE;
 use crate::net::connect::{DialHook, Resolver};
 use crate::net::policy::AddressPolicy;
 use crate::net::target::Target;
+#[cfg(feature = "front")]
+use crate::roles::greeter::Protocols;
 use crate::roles::listener::Acceptor;
 use crate::roles::settings::setters;
 use crate::worker::Workers;
@@ -72,7 +74,21 @@ pub struct Builder<R> {
     pub(super) remote: Option<Target>,
     /// What unwraps accepted connections before this module does.
     pub(super) below: Option<Acceptor>,
+    /// What else a server is told, beyond the settings.
+    pub(super) serving: Serving,
     made: PhantomData<R>,
+}
+
+/// What a server is told about its clients and about where it forwards them to.
+#[derive(Clone, Default)]
+pub(super) struct Serving {
+    /// What clients say before they are served.
+    #[cfg(feature = "front")]
+    pub(super) protocols: Protocols,
+    /// What makes the connections to the target.
+    pub(super) hook: Option<Arc<dyn DialHook>>,
+    /// Where clients may be forwarded to that name their target.
+    pub(super) asked: Option<Arc<AddressPolicy>>,
 }
 
 impl<R> fmt::Debug for Builder<R> {
@@ -90,6 +106,7 @@ impl<R> Clone for Builder<R> {
             role: self.role,
             remote: self.remote.clone(),
             below: self.below.clone(),
+            serving: self.serving.clone(),
             made: PhantomData,
         }
     }
@@ -102,6 +119,7 @@ impl<R> Builder<R> {
             role,
             remote: None,
             below: None,
+            serving: Serving::default(),
             made: PhantomData,
         }
     }
@@ -114,6 +132,7 @@ impl<R> Builder<R> {
             role: self.role,
             remote,
             below: self.below,
+            serving: self.serving,
             made: PhantomData,
         }
     }

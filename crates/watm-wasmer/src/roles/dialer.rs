@@ -39,8 +39,8 @@ use crate::worker::Workers;
 /// ```
 #[derive(Clone, Default)]
 pub struct DialOptions {
-    own: Own,
-    network: Network,
+    pub(super) own: Own,
+    pub(super) network: Network,
 }
 
 impl DialOptions {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -19,10 +19,11 @@ use crate::error::{AcceptError, ConfigError, ListenError, ReplaceError, copy_of}
 use crate::guest::settings::Settings;
 use crate::host::{Ends, Internal};
 use crate::module::TransportModule;
-use crate::net::address::canonical;
+use crate::net::address::Client;
+use crate::net::listening::ListenSocket;
 use crate::net::readiness::Readiness;
 use crate::net::stream::Stream;
-use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Locals, Sockets};
 use crate::roles::binding::{Binds, Bound};
 use crate::roles::book::{Book, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
@@ -131,7 +132,7 @@ pub struct Listener {
     shared: Arc<Listening>,
     accept_loop: Mutex<AcceptLoop>,
     waker: AcceptWaker,
-    locals: Box<[SocketAddr]>,
+    locals: Locals,
 }
 
 impl Listener {
@@ -280,14 +281,20 @@ impl Listener {
         })
     }
 
-    /// The address listened on; the first, if there are several.
+    /// The address listened on; the first of TCP, if there are several. `0.0.0.0:0` if none is of TCP.
     pub fn local_addr(&self) -> SocketAddr {
-        self.locals[0]
+        self.locals.first()
     }
 
-    /// All addresses listened on: one, unless there are several sockets.
+    /// All addresses of TCP that are listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.locals
+        self.locals.tcp()
+    }
+
+    /// All that is listened on, in the order in which it was named: `127.0.0.1:80`,
+    /// `unix:/run/app.sock`.
+    pub fn listening_on(&self) -> impl Iterator<Item = &str> {
+        self.locals.all()
     }
 
     /// What the listener has done so far.
@@ -430,17 +437,17 @@ impl Accepting for Unwrap {
         has_room && ready < settings.backlog
     }
 
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
-        let peer = canonical(peer);
+    fn accepted(&self, stream: Stream, client: Option<SocketAddr>) {
+        let peer = Client(client);
         let (shared, waker) = (Arc::clone(&self.0), self.1.clone());
-        let stream = match shared.below.unwrapped(stream.into()) {
+        let stream = match shared.below.unwrapped(stream) {
             Ok(stream) => stream,
             Err(error) => return log::error!("client {peer} was dropped: {error}"),
         };
         let worker = shared.workers.next(None, None);
         let link = Arc::clone(worker.link());
         let (end, internal) = pipe(Arc::clone(&link));
-        let number = shared.book.open(&link, peer);
+        let number = shared.book.open(&link, client);
         let place = Place::take(&shared, number, &link, waker);
         let place = Arc::new(Mutex::new(Some(place)));
         let kept = Arc::clone(&place);
@@ -645,7 +652,7 @@ impl Binds for Listener {}
 impl Bound for Listener {
     fn make(
         builder: Builder<Self>,
-        bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
+        bind: impl FnOnce() -> Result<Vec<ListenSocket>, ListenError>,
     ) -> Result<Self, ListenError> {
         let settings = builder.check()?;
         let below = Below::new(builder.below);
@@ -654,7 +661,7 @@ impl Bound for Listener {
 }
 
 fn start(settings: Arc<Settings>, sockets: Sockets, below: Below) -> Result<Listener, ListenError> {
-    let locals = sockets.locals().into();
+    let locals = sockets.locals().clone();
     let handshakes = Handshakes::new(settings.handshake_limit);
     let queue = Queue {
         ready: VecDeque::new(),

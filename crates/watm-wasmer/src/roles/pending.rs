@@ -258,7 +258,10 @@ impl<T, E> Pending<T, E> {
 }
 
 /// The settings of one connection alone, for what a role is used for.
-fn own_settings(workers: &Workers, common: &Common) -> Result<Arc<Settings>, ConfigError> {
+pub(super) fn own_settings(
+    workers: &Workers,
+    common: &Common,
+) -> Result<Arc<Settings>, ConfigError> {
     let settings = Settings {
         common: common.clone(),
         ..Settings::clone(&workers.current())
@@ -355,7 +358,7 @@ impl CancelToken {
     }
 
     /// Has the dial cancelled with the others, or at once.
-    fn watch(&self, link: &Arc<Link>) {
+    pub(super) fn watch(&self, link: &Arc<Link>) {
         let mut cancel = lock(&self.0);
         if cancel.is_cancelled {
             drop(cancel);

@@ -1,13 +1,14 @@
 //! Relays: accept connections, wrap them and dial on; the application sees none of the bytes.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use watm_abi::Role;
 
 use crate::error::ListenError;
 use crate::module::TransportModule;
 use crate::net::address::Network;
+use crate::net::listening::ListenSocket;
 use crate::net::target::Target;
 use crate::roles::accept_loop::Sockets;
 use crate::roles::binding::{Binds, Bound};
@@ -43,14 +44,20 @@ impl Relay {
         Builder::new(module, Role::Relay)
     }
 
-    /// The address listened on; the first, if there are several.
+    /// The address listened on; the first of TCP, if there are several. `0.0.0.0:0` if none is of TCP.
     pub fn local_addr(&self) -> SocketAddr {
         self.0.local_addr()
     }
 
-    /// All addresses listened on: one, unless there are several sockets.
+    /// All addresses of TCP that are listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.0.local_addrs()
+    }
+
+    /// All that is listened on, in the order in which it was named: `127.0.0.1:80`,
+    /// `unix:/run/app.sock`.
+    pub fn listening_on(&self) -> impl Iterator<Item = &str> {
+        self.0.listening_on()
     }
 
     /// Starts relaying, on threads of its own.
@@ -66,7 +73,7 @@ impl Relay {
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay")
-            .field("local", &self.local_addrs())
+            .field("local", &self.0)
             .finish_non_exhaustive()
     }
 }
@@ -110,7 +117,7 @@ impl Binds for Relay {}
 impl Bound for Relay {
     fn make(
         builder: Builder<Self>,
-        bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
+        bind: impl FnOnce() -> Result<Vec<ListenSocket>, ListenError>,
     ) -> Result<Self, ListenError> {
         let remote = parsed("remote", builder.remote.clone())?;
         let settings = builder.check()?;
@@ -118,6 +125,13 @@ impl Bound for Relay {
         let sockets = Sockets::new(bind()?)?;
         let remote = remote.map(|remote| (Network::Tcp, remote));
         let service = Service::Relay(remote);
-        Ok(Self(Server::new(settings, service, sockets, below)))
+        Ok(Self(Server::new(
+            settings,
+            service,
+            sockets,
+            below,
+            #[cfg(feature = "front")]
+            builder.serving.protocols,
+        )))
     }
 }

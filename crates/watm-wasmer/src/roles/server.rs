@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,19 +16,27 @@ use crate::guest::exports::Established;
 use crate::guest::settings::Settings;
 use crate::host::plain::Target as Destination;
 use crate::host::{Ends, Internal};
-use crate::net::address::{Address, Network, canonical};
-use crate::net::connect::Outgoing;
+use crate::net::address::{Address, Client, Network};
+use crate::net::connect::{DialHook, Outgoing};
+use crate::net::listening::ListenSocket;
+use crate::net::policy::AddressPolicy;
 use crate::net::stream::Stream;
 use crate::net::target::Target;
-use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Sockets};
+use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Locals, Sockets};
 use crate::roles::binding::{Binds, Bound};
 use crate::roles::book::{Book, Ending, OpenConnection, ServerStats, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::chain::Below;
 use crate::roles::dialer::{Dialer, FixedDialer};
 use crate::roles::dropped;
+#[cfg(feature = "front")]
+use crate::roles::front::Front;
+#[cfg(feature = "front")]
+use crate::roles::greeter::{Greeter, Protocols};
 use crate::roles::handshakes::Handshakes;
 use crate::roles::listener::Listener;
+use crate::roles::pending::{Own, own_settings};
+use crate::roles::relay::Relay;
 use crate::roles::warnings::Warnings;
 use crate::worker::Workers;
 use crate::worker::thread::Connection;
@@ -45,6 +53,10 @@ use crate::worker::thread::Connection;
 /// | plain clients | a remote of the application | [`Builder::carry_to`] of a [`Dialer`] |
 /// | plain clients | a remote of the module | [`Builder::carry`] of a [`FixedDialer`] |
 /// | clients of the module | a plain server | [`Builder::forward_to`] of a [`Listener`] |
+/// | clients of the module | where each asks to go | [`Builder::forward_where_asked`] of a [`Listener`] |
+///
+/// With the feature `front`, plain clients may say first where they want to go, as to a proxy of SOCKS
+/// or HTTP (`Builder::front`), and a balancer may say who its clients are (`Builder::proxy_protocol`).
 ///
 /// A [`Relay`](crate::Relay) has a transport on both sides.
 ///
@@ -78,14 +90,16 @@ pub struct Server {
     service: Service,
     sockets: Sockets,
     below: Below,
+    #[cfg(feature = "front")]
+    protocols: Protocols,
 }
 
 /// What happens to each connection that is accepted.
 pub(super) enum Service {
     /// It is wrapped, and the module dials on: to this remote, or where it chooses.
     Relay(Option<(Network, Address)>),
-    /// It is carried to this remote, or to one that the module chooses.
-    Dial(Option<(Network, Address)>),
+    /// It is carried to this remote, or to one that the module chooses or the client names.
+    Dial(Role, Option<(Network, Address)>),
     /// It is unwrapped and carried to a plain server.
     Forward(Destination),
 }
@@ -94,8 +108,7 @@ impl Service {
     fn role(&self) -> Role {
         match self {
             Self::Relay(_) => Role::Relay,
-            Self::Dial(Some(_)) => Role::Dialer,
-            Self::Dial(None) => Role::FixedDialer,
+            Self::Dial(role, _) => *role,
             Self::Forward(_) => Role::Listener,
         }
     }
@@ -104,20 +117,20 @@ impl Service {
     fn handshake_limit(&self, settings: &Settings) -> usize {
         match self {
             Self::Relay(_) | Self::Forward(_) => settings.handshake_limit,
-            Self::Dial(_) => usize::MAX,
+            Self::Dial(..) => usize::MAX,
         }
     }
 
-    /// The ends of the connection that an accepted socket becomes.
-    fn ends(&self, stream: Stream) -> Ends {
+    /// The ends of the connection that an accepted socket becomes. Its client may have named a remote.
+    fn ends(&self, stream: Stream, named: Option<(Network, Address)>) -> Ends {
         match self {
             Self::Relay(remote) => Ends {
                 fixed: remote.clone(),
                 incoming: Some(stream),
                 internal: Internal::None,
             },
-            Self::Dial(remote) => Ends {
-                fixed: remote.clone(),
+            Self::Dial(_, remote) => Ends {
+                fixed: named.or_else(|| remote.clone()),
                 incoming: None,
                 internal: Internal::Plain(stream),
             },
@@ -134,7 +147,7 @@ impl Service {
         let stats = ServerStats::of_one(&link.traffic);
         match self {
             Self::Relay(_) => format!("{} bytes received, {} sent", stats.received, stats.sent),
-            Self::Dial(_) | Self::Forward(_) => format!(
+            Self::Dial(..) | Self::Forward(_) => format!(
                 "{} bytes to the transport, {} from it",
                 stats.plain_received, stats.plain_sent
             ),
@@ -161,23 +174,32 @@ impl Server {
         service: Service,
         sockets: Sockets,
         below: Below,
+        #[cfg(feature = "front")] protocols: Protocols,
     ) -> Self {
         Self {
             settings,
             service,
             sockets,
             below,
+            #[cfg(feature = "front")]
+            protocols,
         }
     }
 
-    /// The address listened on; the first, if there are several.
+    /// The address listened on; the first of TCP, if there are several. `0.0.0.0:0` if none is of TCP.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addrs()[0]
+        self.sockets.locals().first()
     }
 
-    /// All addresses listened on: one, unless there are several sockets.
+    /// All addresses of TCP that are listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        self.sockets.locals()
+        self.sockets.locals().tcp()
+    }
+
+    /// All that is listened on, in the order in which it was named: `127.0.0.1:80`,
+    /// `unix:/run/app.sock`.
+    pub fn listening_on(&self) -> impl Iterator<Item = &str> {
+        self.sockets.locals().all()
     }
 
     /// Starts serving, on threads of its own.
@@ -187,7 +209,9 @@ impl Server {
     /// [`ListenError::Host`] if there is no thread or descriptor for it.
     pub fn spawn(self) -> Result<ServerHandle, ListenError> {
         let handshakes = Handshakes::new(self.service.handshake_limit(&self.settings));
-        let locals = self.sockets.locals().into();
+        let locals = self.sockets.locals().clone();
+        #[cfg(feature = "front")]
+        let limit = self.settings.setup_timeout;
         let shared = Arc::new(Serving {
             workers: Workers::new(self.settings, self.service.role()),
             service: self.service,
@@ -196,14 +220,26 @@ impl Server {
             handshakes,
             warnings: Warnings::default(),
         });
-        let accept_loop = AcceptLoop::spawn(self.sockets, |waker| Serve {
-            shared: Arc::clone(&shared),
-            waker,
+        #[cfg(feature = "front")]
+        let (mut greeter, protocols) = (Ok(None), self.protocols);
+        let accept_loop = AcceptLoop::spawn(self.sockets, |waker| {
+            #[cfg(feature = "front")]
+            if !protocols.is_empty() {
+                greeter = greeting::spawn(protocols, limit, &shared, &waker).map(Some);
+            }
+            Serve {
+                shared: Arc::clone(&shared),
+                waker,
+                #[cfg(feature = "front")]
+                greeter: greeter.as_ref().ok().cloned().flatten(),
+            }
         })?;
         Ok(ServerHandle {
             shared,
             locals,
             accept_loop: Mutex::new(accept_loop),
+            #[cfg(feature = "front")]
+            greeter: greeter.map_err(ListenError::Host)?,
         })
     }
 }
@@ -211,7 +247,7 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("local", &self.local_addrs())
+            .field("local", &self.sockets.locals())
             .finish_non_exhaustive()
     }
 }
@@ -248,19 +284,27 @@ impl fmt::Debug for Server {
 /// ```
 pub struct ServerHandle {
     shared: Arc<Serving>,
-    locals: Box<[SocketAddr]>,
+    locals: Locals,
     accept_loop: Mutex<AcceptLoop>,
+    #[cfg(feature = "front")]
+    greeter: Option<Greeter>,
 }
 
 impl ServerHandle {
-    /// The address listened on; the first, if there are several.
+    /// The address listened on; the first of TCP, if there are several. `0.0.0.0:0` if none is of TCP.
     pub fn local_addr(&self) -> SocketAddr {
-        self.locals[0]
+        self.locals.first()
     }
 
-    /// All addresses listened on: one, unless there are several sockets.
+    /// All addresses of TCP that are listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.locals
+        self.locals.tcp()
+    }
+
+    /// All that is listened on, in the order in which it was named: `127.0.0.1:80`,
+    /// `unix:/run/app.sock`.
+    pub fn listening_on(&self) -> impl Iterator<Item = &str> {
+        self.locals.all()
     }
 
     /// Replaces the module and the settings for connections that begin from now on; those that are
@@ -329,6 +373,10 @@ impl ServerHandle {
 
     pub(super) fn cut_all(&self) -> Vec<Arc<Link>> {
         self.stop_accepting();
+        #[cfg(feature = "front")]
+        if let Some(greeter) = &self.greeter {
+            greeter.stop();
+        }
         self.shared.handshakes.stop_all();
         self.shared.book.cut_all(self.grace())
     }
@@ -360,7 +408,7 @@ impl fmt::Debug for ServerHandle {
 
 impl Serving {
     /// Tells that a client did not get a transport.
-    fn dropped(&self, peer: SocketAddr, error: &SetupError) {
+    fn dropped(&self, peer: Client, error: &SetupError) {
         if matches!(error, SetupError::Closed) {
             return log::info!("client {peer} was dropped: {error}");
         }
@@ -369,22 +417,25 @@ impl Serving {
     }
 
     /// Tells that the transport of a client is set up.
-    fn established(&self, peer: SocketAddr, established: &Established) {
+    fn established(&self, peer: Client, established: &Established) {
         match &self.service {
             Service::Relay(_) => log::debug!("client {peer}: relayed"),
-            Service::Dial(_) => match established.peer {
+            Service::Dial(..) => match established.peer {
                 Some(remote) => log::debug!("client {peer}: dialled {remote}"),
                 None => log::debug!("client {peer}: dialled"),
             },
-            Service::Forward(target) if established.is_connected => {
-                log::debug!("client {peer}: forwarded to {}", target.address.as_str());
+            Service::Forward(Destination {
+                address: Some(address),
+                ..
+            }) if established.is_connected => {
+                log::debug!("client {peer}: forwarded to {address}");
             }
             Service::Forward(_) => log::debug!("client {peer}: its handshake is done"),
         }
     }
 
     /// Tells how the connection of a client has ended.
-    fn ended(&self, peer: SocketAddr, link: &Link, ending: Ending) {
+    fn ended(&self, peer: Client, link: &Link, ending: Ending) {
         let carried = self.service.carried(link);
         match ending {
             // That was told when it came about.
@@ -402,10 +453,102 @@ impl Serving {
     }
 }
 
+/// What a client wants, if it has said something, and how it hears what becomes of that.
+#[derive(Default)]
+struct Wish {
+    remote: Option<(Network, Address)>,
+    own: Own,
+    /// Called once, when its connection is set up or cannot be.
+    tell: Option<Tell>,
+}
+
+type Tell = Box<dyn FnOnce(Result<(), SetupError>) + Send>;
+
+impl Serving {
+    /// Serves a client.
+    fn serve(
+        self: &Arc<Self>,
+        waker: &AcceptWaker,
+        stream: Stream,
+        client: Option<SocketAddr>,
+        wish: Wish,
+    ) {
+        let peer = Client(client);
+        let Wish { remote, own, tell } = wish;
+        let prepared = self.below.unwrapped(stream).and_then(|stream| {
+            let settings = own
+                .settings
+                .map(|common| own_settings(&self.workers, &common));
+            Ok((stream, settings.transpose().map_err(SetupError::Config)?))
+        });
+        let (stream, settings) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return self.refuse(peer, error, tell),
+        };
+        let worker = self.workers.next(settings, own.config).within(own.timeout);
+        let link = Arc::clone(worker.link());
+        let number = self.book.open(&link, client);
+        self.handshakes.add(number, &link);
+        let (beginning, begun) = (Arc::clone(self), Arc::clone(&link));
+        let (reporting, ending) = (Arc::clone(self), Arc::clone(self));
+        let waker = waker.clone();
+        let served = worker.serve(Connection {
+            ends: self.service.ends(stream, remote),
+            begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
+            report: Box::new(move |result| match result {
+                Ok(established) => {
+                    reporting.handshakes.end(number);
+                    reporting.established(peer, &established);
+                    if let Some(tell) = tell {
+                        tell(Ok(()));
+                    }
+                }
+                // Its worker is still there, and can be stopped for a later one.
+                Err(error) => reporting.refuse(peer, error, tell),
+            }),
+            ended: Some(Box::new(move |link| {
+                ending.handshakes.end(number);
+                let how = ending.book.end(number, link);
+                ending.ended(peer, link, how);
+                waker.wake();
+            })),
+        });
+        if let Some(cancel) = own.cancel {
+            cancel.watch(&link);
+        }
+        if let Err(error) = served {
+            self.dropped(peer, &error);
+            self.handshakes.end(number);
+            self.book.end(number, &link);
+        }
+    }
+
+    /// A client does not get a transport.
+    fn refuse(&self, peer: Client, error: SetupError, tell: Option<Tell>) {
+        self.dropped(peer, &error);
+        if let Some(tell) = tell {
+            tell(Err(error));
+        }
+    }
+}
+
 /// What the accepting thread does.
 struct Serve {
     shared: Arc<Serving>,
     waker: AcceptWaker,
+    /// What talks with clients before they are served.
+    #[cfg(feature = "front")]
+    greeter: Option<Greeter>,
+}
+
+impl Serve {
+    /// Drops a client that takes its time to say what it wants. Returns when to do so again.
+    fn make_room(&self) -> Option<Duration> {
+        #[cfg(feature = "front")]
+        return self.greeter.as_ref().map(Greeter::make_room);
+        #[cfg(not(feature = "front"))]
+        None
+    }
 }
 
 impl Accepting for Serve {
@@ -419,51 +562,26 @@ impl Accepting for Serve {
     }
 
     fn crowded(&self) -> Option<Duration> {
-        match self.shared.service {
+        let again = self.make_room();
+        let handshakes = match self.shared.service {
             // The clients are plain. It is not for them to finish a handshake.
-            Service::Dial(_) => None,
+            Service::Dial(..) => None,
             Service::Relay(_) | Service::Forward(_) => self.shared.handshakes.give_way(FAIR_TIME),
-        }
+        };
+        again.into_iter().chain(handshakes).min()
     }
 
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
-        let shared = &self.shared;
-        let peer = canonical(peer);
-        let stream = match shared.below.unwrapped(stream.into()) {
-            Ok(stream) => stream,
-            Err(error) => return shared.dropped(peer, &error),
-        };
-        let worker = shared.workers.next(None, None);
-        let link = Arc::clone(worker.link());
-        let number = shared.book.open(&link, peer);
-        shared.handshakes.add(number, &link);
-        let (beginning, begun) = (Arc::clone(shared), Arc::clone(&link));
-        let reporting = Arc::clone(shared);
-        let ending = Arc::clone(shared);
-        let waker = self.waker.clone();
-        let served = worker.serve(Connection {
-            ends: shared.service.ends(stream),
-            begins: Some(Box::new(move || beginning.handshakes.begin(&begun))),
-            report: Box::new(move |result| match result {
-                Ok(established) => {
-                    reporting.handshakes.end(number);
-                    reporting.established(peer, &established);
-                }
-                // Its worker is still there, and can be stopped for a later one.
-                Err(error) => reporting.dropped(peer, &error),
-            }),
-            ended: Some(Box::new(move |link| {
-                ending.handshakes.end(number);
-                let how = ending.book.end(number, link);
-                ending.ended(peer, link, how);
-                waker.wake();
-            })),
-        });
-        if let Err(error) = served {
-            shared.dropped(peer, &error);
-            shared.handshakes.end(number);
-            shared.book.end(number, &link);
+    fn accepted(&self, stream: Stream, client: Option<SocketAddr>) {
+        #[cfg(feature = "front")]
+        if let Some(greeter) = &self.greeter {
+            self.shared.book.arrive();
+            if !greeter.greet(stream, client) {
+                self.shared.book.leave();
+            }
+            return;
         }
+        let wish = Wish::default();
+        self.shared.serve(&self.waker, stream, client, wish);
     }
 
     fn failed(&self, error: io::Error) {
@@ -484,27 +602,46 @@ pub(super) fn parsed(
     })
 }
 
+#[cfg(feature = "front")]
+mod greeting;
+
 impl Binds for Server {}
 
 impl Bound for Server {
     fn make(
         builder: Builder<Self>,
-        bind: impl FnOnce() -> Result<Vec<TcpListener>, ListenError>,
+        bind: impl FnOnce() -> Result<Vec<ListenSocket>, ListenError>,
     ) -> Result<Self, ListenError> {
-        let is_listener = builder.role == Role::Listener;
+        let role = builder.role;
+        let is_listener = role == Role::Listener;
         let setting = if is_listener { "target" } else { "remote" };
         let remote = parsed(setting, builder.remote.clone())?;
+        #[cfg(feature = "front")]
+        greeting::check(&builder.serving.protocols, role)?;
         let settings = builder.check()?;
         let below = Below::new(builder.below.clone());
         let sockets = Sockets::new(bind()?)?;
-        let service = match remote {
-            Some(address) if is_listener => Service::Forward(Destination {
-                address,
-                outgoing: Outgoing::within(settings.outgoing.timeout),
-            }),
-            remote => Service::Dial(remote.map(|remote| (Network::Tcp, remote))),
+        let service = if is_listener {
+            let mut outgoing = Outgoing::within(settings.outgoing.timeout);
+            outgoing.hook = builder.serving.hook.clone();
+            if let Some(policy) = &builder.serving.asked {
+                outgoing.policy = Arc::clone(policy);
+            }
+            Service::Forward(Destination {
+                address: remote,
+                outgoing,
+            })
+        } else {
+            Service::Dial(role, remote.map(|remote| (Network::Tcp, remote)))
         };
-        Ok(Self::new(settings, service, sockets, below))
+        Ok(Self::new(
+            settings,
+            service,
+            sockets,
+            below,
+            #[cfg(feature = "front")]
+            builder.serving.protocols,
+        ))
     }
 }
 
@@ -535,9 +672,88 @@ impl Builder<Listener> {
     pub fn forward_to(self, target: impl Into<Target>) -> Builder<Server> {
         self.turn_into(Some(target.into()))
     }
+
+    /// Makes a [`Server`] of it, which unwraps what it accepts and carries each client where it asks
+    /// to go: an address in the form of SOCKS5 in front of its bytes, as clients of Shadowsocks send
+    /// it, if `policy` allows that.
+    ///
+    /// Names are resolved here, and each address behind one has to be allowed. Whoever may connect
+    /// reaches all that the policy allows, also what only this machine can reach: deny its network.
+    ///
+    /// A client has the set-up timeout for its address, from the end of the handshake. One whose
+    /// address is none, is not allowed or does not answer is reset.
+    ///
+    /// ```
+    /// use watm_wasmer::{AddressPolicy, Listener, TransportModule};
+    ///
+    /// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+    /// let module = TransportModule::from_file(file)?;
+    /// let mut policy = AddressPolicy::allow_all();
+    /// for own in ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"] {
+    ///     policy = policy.deny(own.parse()?);
+    /// }
+    /// let server = Listener::builder(&module).forward_where_asked(policy).bind("127.0.0.1:0")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn forward_where_asked(mut self, policy: AddressPolicy) -> Builder<Server> {
+        self.serving.asked = Some(Arc::new(policy));
+        self.turn_into(None)
+    }
+}
+
+#[cfg(feature = "front")]
+impl Builder<Dialer> {
+    /// Makes a [`Server`] of it, whose plain clients say first what they want, and so where each is
+    /// carried to.
+    pub fn front(self, front: impl Front + 'static) -> Builder<Server> {
+        self.turn_into::<Server>(None).front(front)
+    }
+}
+
+#[cfg(feature = "front")]
+impl Builder<Relay> {
+    /// Has a header of the PROXY protocol, version 1 or 2, come in front of each connection: that of
+    /// the balancer that accepts for this relay. The client is then the one that it names.
+    ///
+    /// Whoever can connect can say who it is: let nobody but the balancer connect. Connections without
+    /// a header are dropped.
+    pub fn proxy_protocol(mut self) -> Self {
+        self.serving.protocols.proxy_header = true;
+        self
+    }
+}
+
+#[cfg(feature = "front")]
+impl Builder<Server> {
+    /// Has plain clients say first what they want. What they do not say is as the server has it: its
+    /// remote, if they name no target.
+    ///
+    /// A server that forwards has no plain clients, so that this is an error when it is bound.
+    pub fn front(mut self, front: impl Front + 'static) -> Self {
+        self.serving.protocols.front = Some(Arc::new(front));
+        self
+    }
+
+    /// Has a header of the PROXY protocol, version 1 or 2, come in front of each connection: that of
+    /// the balancer that accepts for this server. The client is then the one that it names.
+    ///
+    /// Whoever can connect can say who it is: let nobody but the balancer connect. Connections without
+    /// a header are dropped.
+    pub fn proxy_protocol(mut self) -> Self {
+        self.serving.protocols.proxy_header = true;
+        self
+    }
 }
 
 impl Builder<Server> {
+    /// Has `hook` make the connections to the target of a server that forwards, for example to tell the
+    /// target who the client is ([`DialAttempt::client`](crate::DialAttempt::client)). It has no
+    /// effect for a server that dials, which has [`Builder::dial_hook`].
+    pub fn forward_hook(mut self, hook: impl DialHook + 'static) -> Self {
+        self.serving.hook = Some(Arc::new(hook));
+        self
+    }
+
     /// Sets the maximum number of connections at the same time, including those that are being set
     /// up; 4,096 by default. Further clients wait in the queue of the system.
     ///

@@ -439,6 +439,7 @@ fn instantiate(job: Job) -> Result<Instance, SetupError> {
             limits: Limits {
                 patience: settings.drain_timeout,
                 grace: settings.close_grace,
+                naming: settings.setup_timeout,
             },
             hook: settings.call_hook.clone(),
         },

@@ -25,7 +25,11 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
 fn carrying(patience: Duration, grace: Duration) -> (Fixture, TcpStream) {
     let (client, plain) = tcp_pair();
     let mut setup = setup();
-    setup.limits = Limits { patience, grace };
+    setup.limits = Limits {
+        patience,
+        grace,
+        naming: LONG,
+    };
     let internal = Internal::Plain(plain.into());
     (fixture_with(setup, Some(internal)), client)
 }
@@ -339,7 +343,7 @@ fn only_what_causes_no_event_is_looked_at_again_and_again() {
 /// A host whose application's side leads to a target.
 fn towards(address: &str) -> Fixture {
     let internal = Internal::Target(Target {
-        address: address.parse().expect("it is one"),
+        address: Some(address.parse().expect("it is one")),
         outgoing: Outgoing::within(LONG),
     });
     fixture_with(setup(), Some(internal))
