@@ -18,6 +18,7 @@ mod inspect;
 mod load;
 mod new;
 mod policy;
+mod pt;
 mod serve;
 mod transport;
 mod trust;
@@ -42,6 +43,7 @@ pub(crate) use inspect::InspectArgs;
 pub(crate) use load::{CacheDirectoryArgs, LoadArgs};
 pub(crate) use new::NewArgs;
 pub(crate) use policy::PolicyArgs;
+pub(crate) use pt::{PtArgs, ServerArg, TransportName};
 pub(crate) use serve::{ListenArgs, RelayArgs};
 pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use trust::TrustArgs;
@@ -103,6 +105,7 @@ pub(crate) enum Command {
     DialFixed(DialFixedArgs),
     Listen(ListenArgs),
     Relay(RelayArgs),
+    Pt(PtArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
     Config(ConfigArgs),
@@ -121,7 +124,8 @@ impl Args {
         Self::parsed(std::env::args_os())
     }
 
-    fn parsed(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    /// Reads another command line.
+    pub(crate) fn parsed(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches_from(line)?;
         let mut args = Self::from_arg_matches(&matches)?;
         let file = match &mut args.command {

@@ -16,8 +16,11 @@ mod from_file;
 mod inspect;
 mod listen;
 mod new;
+mod plugin_options;
+mod pt;
 mod relay;
 mod setup;
+mod sip003;
 mod terminal;
 mod verify;
 
@@ -27,7 +30,15 @@ use crate::args::{Args, Command};
 use crate::terminal::failure::Failure;
 
 fn main() -> ExitCode {
-    let args = match Args::from_command_line() {
+    let line = match sip003::command_line() {
+        None => Args::from_command_line(),
+        Some(Ok(line)) => Args::parsed(line),
+        Some(Err(error)) => {
+            Failure::new(error).print();
+            return ExitCode::from(2);
+        }
+    };
+    let args = match line {
         Ok(args) => args,
         Err(error) => {
             // Help and version arrive here too. If this write fails, there is nobody to tell.
@@ -36,7 +47,10 @@ fn main() -> ExitCode {
         }
     };
     let reports_failures = matches!(args.command, Command::Check(_));
-    terminal::logging::start(args.verbose, reports_failures);
+    match &args.command {
+        Command::Pt(pt) => pt::logging::start(args.verbose, pt.unsafe_logging),
+        _ => terminal::logging::start(args.verbose, reports_failures),
+    }
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -57,6 +71,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::DialFixed(args) => dial::run_fixed(&args),
         Command::Listen(args) => listen::run(&args),
         Command::Relay(args) => relay::run(&args),
+        Command::Pt(args) => pt::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),

@@ -24,6 +24,7 @@ mod fronts;
 mod inspect;
 mod limits;
 mod new;
+mod plugins;
 mod relay;
 mod signals;
 mod stdio;

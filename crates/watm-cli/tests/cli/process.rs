@@ -162,6 +162,12 @@ impl Watm {
         Self::start_as(env!("CARGO_BIN_EXE_watm"), args, stdin)
     }
 
+    /// Starts the program with more variables in its environment.
+    #[track_caller]
+    pub(crate) fn start_in(env: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::start_all(env!("CARGO_BIN_EXE_watm"), args, env, Stdio::piped())
+    }
+
     /// Starts another program that runs this one.
     #[track_caller]
     pub(crate) fn start_as<A: AsRef<str>>(
@@ -169,11 +175,21 @@ impl Watm {
         args: &[A],
         stdin: impl Into<Stdio>,
     ) -> Self {
+        Self::start_all(program, args, &[], stdin)
+    }
+
+    fn start_all<A: AsRef<str>>(
+        program: &str,
+        args: &[A],
+        env: &[(&str, &str)],
+        stdin: impl Into<Stdio>,
+    ) -> Self {
         let mut child = Command::new(program)
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("RUST_LOG")
             // Avoids the cache of the user who runs the tests.
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .envs(env.iter().copied())
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

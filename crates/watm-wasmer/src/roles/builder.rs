@@ -146,6 +146,11 @@ impl<R> Builder<R> {
 
     setters!();
 
+    /// The configuration that is set: see [`Builder::config`].
+    pub fn configuration(&self) -> Option<&[u8]> {
+        self.settings.config.as_deref()
+    }
+
     fn common(&mut self) -> &mut Common {
         &mut self.settings.common
     }

@@ -105,10 +105,12 @@ impl Host {
         }
     }
 
-    /// Ends a connection that has nowhere to go.
+    /// Ends a connection that has nowhere to go. Its client waits for an answer, so that the guest is
+    /// told at once, whatever it makes of the error.
     fn without_target(&mut self, errno: Errno) -> Errno {
         self.link.lose_plain(errno);
-        self.check_plain();
+        self.plain_side.is_over = true;
+        supervisor::cut(&self.link, Instant::now() + self.plain_side.limits.grace);
         errno
     }
 }
