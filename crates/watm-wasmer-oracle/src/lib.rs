@@ -2,9 +2,8 @@
 //!
 //! Each oracle takes a case, runs it with real connections on loopback, and panics when a promise
 //! is broken: a wrong answer, a write to memory that was not named, a late end, something left
-//! over. The oracles of the address policy, of trust and of configuration files make no connections.
-//! Cases are built from
-//! arbitrary bytes, weighted towards the boundaries where mistakes live. The tests of this crate
+//! over. The oracles of the address policy, of trust, of greetings and of configuration files make no
+//! connections. Cases are built from arbitrary bytes, weighted towards the boundaries where mistakes live. The tests of this crate
 //! and the targets in `fuzz/` run the same oracles.
 
 #![forbid(unsafe_code)]
@@ -17,6 +16,9 @@ pub use config::{ConfigCase, ConfigEnd, Format, config};
 
 mod files;
 pub use files::{FileCase, FileEnd, FileOperation, Given, Location, files};
+
+mod greeting;
+pub use greeting::{GreetingCase, GreetingEnd, Said, greeting};
 
 mod host_calls;
 pub use host_calls::{Argument, Call, HostCallCase, HostCallEnd, Preparation, host_calls};

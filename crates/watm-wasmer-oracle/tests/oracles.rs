@@ -9,10 +9,10 @@ use arbitrary::{Arbitrary, Unstructured};
 use watm_meter::Meter;
 use watm_wasmer_oracle::assembly::{Assembly, body, function_type, leb, name, section};
 use watm_wasmer_oracle::{
-    ConfigCase, ConfigEnd, FileCase, FileEnd, FileOperation, Given, HostCallCase, HostCallEnd,
-    LoadCase, LoadEnd, Location, ModuleCase, ModuleEnd, PolicyCase, PolicyEnd, ReadingCase,
-    ReadingEnd, TrustCase, TrustEnd, Until, config, files, host_calls, load, modules, policy,
-    reading, reading_of, trust,
+    ConfigCase, ConfigEnd, FileCase, FileEnd, FileOperation, Given, GreetingCase, GreetingEnd,
+    HostCallCase, HostCallEnd, LoadCase, LoadEnd, Location, ModuleCase, ModuleEnd, PolicyCase,
+    PolicyEnd, ReadingCase, ReadingEnd, TrustCase, TrustEnd, Until, config, files, greeting,
+    host_calls, load, modules, policy, reading, reading_of, trust,
 };
 
 /// The reading oracle measures with this.
@@ -125,6 +125,18 @@ fn an_address_is_allowed_and_denied_in_all_its_forms_as_the_model_says() {
             };
             assert!(ends.get(&end).is_some_and(|count| *count > 500), "{ends:?}");
         }
+    }
+}
+
+#[test]
+fn clients_of_a_proxy_get_the_same_however_their_bytes_arrive() {
+    let ends = run(0..20_000, |case: &GreetingCase| greeting(case));
+    for end in [
+        GreetingEnd::Waits,
+        GreetingEnd::Carried,
+        GreetingEnd::Refused,
+    ] {
+        assert!(ends.get(&end).is_some_and(|count| *count > 50), "{ends:?}");
     }
 }
 
@@ -275,4 +287,8 @@ fn for_long() {
         run(seeds(), |case: &ConfigCase| config(case))
     );
     println!("trust: {:?}", run(seeds(), |case: &TrustCase| trust(case)));
+    println!(
+        "greeting: {:?}",
+        run(seeds(), |case: &GreetingCase| greeting(case))
+    );
 }

@@ -98,11 +98,17 @@ fn tor_finds_a_client_and_a_server_of_one_transport() {
         (&answer, &received.recv_timeout(LIMIT).expect("bytes")),
         (b"world", b"hello")
     );
-    assert_eq!(client.stdout_line(), "STATUS TRANSPORT=noise CONNECT=Success");
+    assert_eq!(
+        client.stdout_line(),
+        "STATUS TRANSPORT=noise CONNECT=Success"
+    );
 
     // What is no configuration is refused by the module.
     let mut stream = connect(&proxy);
-    let at = hello.windows(6).position(|part| part == b"NNpsk0").expect("the pattern");
+    let at = hello
+        .windows(6)
+        .position(|part| part == b"NNpsk0")
+        .expect("the pattern");
     hello[at] = b'X';
     stream.write_all(&hello).expect("room");
     stream.read_exact(&mut replies).expect("replies");
