@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use watm_abi::Role;
 
-use crate::error::ListenError;
+use crate::error::{ListenError, ReplaceError};
 use crate::module::TransportModule;
 use crate::net::address::Network;
 use crate::net::target::Target;
@@ -51,6 +51,15 @@ impl Relay {
     /// All addresses listened on: one, unless there are several sockets.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.0.local_addrs()
+    }
+
+    /// Makes one instance with these settings, as [`Server::try_instance`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError::Instance`] if no instance can be made.
+    pub fn try_instance(&self) -> Result<(), ReplaceError> {
+        self.0.try_instance()
     }
 
     /// Starts relaying, on threads of its own.
