@@ -15,8 +15,10 @@ mod dial;
 mod from_file;
 mod inspect;
 mod listen;
+mod monitor;
 mod new;
 mod relay;
+mod run;
 mod setup;
 mod terminal;
 mod verify;
@@ -36,8 +38,10 @@ fn main() -> ExitCode {
         }
     };
     let reports_failures = matches!(args.command, Command::Check(_));
-    terminal::logging::start(args.verbose, reports_failures);
-    match run(args.command) {
+    terminal::logging::start(&args.log, reports_failures);
+    let ended = run(args.command);
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
@@ -57,6 +61,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::DialFixed(args) => dial::run_fixed(&args),
         Command::Listen(args) => listen::run(&args),
         Command::Relay(args) => relay::run(&args),
+        Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use super::escape::printable;
 use super::failure::Failure;
 use super::output;
 
@@ -13,6 +14,22 @@ pub(crate) fn announce(addresses: &[SocketAddr], quiet: bool) -> Result<(), Fail
         lines.push_str(&format!("listening {address}\n"));
     }
     if quiet {
+        return Ok(());
+    }
+    output::print(&lines)
+}
+
+/// The same for the tunnels of a file, with their names.
+pub(crate) fn announce_tunnels(
+    addresses: &[(String, SocketAddr)],
+    quiet: bool,
+) -> Result<(), Failure> {
+    let mut lines = String::new();
+    for (name, address) in addresses {
+        log::info!("tunnel `{name}`: listening on {address}");
+        lines.push_str(&format!("listening {} {address}\n", printable(name)));
+    }
+    if quiet || lines.is_empty() {
         return Ok(());
     }
     output::print(&lines)
