@@ -36,7 +36,7 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), Failure> {
     // Bind.
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
-    let monitor = monitor.map(Monitor::bind).transpose()?;
+    let monitor = monitor.as_ref().map(Monitor::bind).transpose()?;
     let prepared = fleet.bind(loaded)?;
     // Start.
     if let Some(monitor) = monitor {
