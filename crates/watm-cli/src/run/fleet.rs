@@ -65,8 +65,8 @@ pub(super) struct Loaded(Vec<(Plan, Work)>);
 /// What a start or a reload has to do with one tunnel.
 enum Work {
     Keep,
-    Replace(Made),
-    Start(Made),
+    Replace(Box<Made>),
+    Start(Box<Made>),
 }
 
 /// A configuration whose sockets are bound.
@@ -74,9 +74,9 @@ pub(super) struct Prepared(Vec<Step>);
 
 /// What becomes of a tunnel. All that may fail has been tried.
 enum Step {
-    Keep(Plan),
-    Replace(Made),
-    Start(Made, Vec<Socket>, Ready),
+    Keep(Box<Plan>),
+    Replace(Box<Made>),
+    Start(Box<Made>, Vec<Socket>, Box<Ready>),
 }
 
 impl Fleet {
@@ -139,7 +139,7 @@ impl Fleet {
             .zip(sockets)
             .map(|((plan, work), sockets)| {
                 Ok(match work {
-                    Work::Keep => Step::Keep(plan),
+                    Work::Keep => Step::Keep(Box::new(plan)),
                     Work::Replace(made) => {
                         made.ready(&sockets)?;
                         Step::Replace(made)
@@ -206,7 +206,7 @@ impl Fleet {
         match (step, old) {
             (Started::Keep(plan), Some(old)) => {
                 counts.unchanged += 1;
-                Some(Running { plan, ..old })
+                Some(Running { plan: *plan, ..old })
             }
             (Started::Replace(made), Some(mut old)) => {
                 counts.changed += 1;
@@ -349,9 +349,9 @@ impl Fleet {
 
 /// A step whose server runs.
 enum Started {
-    Keep(Plan),
-    Replace(Made),
-    New(Made, Vec<Socket>, Arc<ServerHandle>),
+    Keep(Box<Plan>),
+    Replace(Box<Made>),
+    New(Box<Made>, Vec<Socket>, Arc<ServerHandle>),
 }
 
 impl Started {

@@ -35,18 +35,18 @@ pub(super) enum Ready {
 
 impl Made {
     /// Loads the module of a tunnel, and all that the tunnel names.
-    pub(super) fn load(plan: Plan) -> Result<Self, Failure> {
+    pub(super) fn load(plan: Plan) -> Result<Box<Self>, Failure> {
         let (contents, builder) =
             load(&plan).map_err(|failure| failure.within(format!("tunnel `{}`", plan.name)))?;
-        Ok(Self {
+        Ok(Box::new(Self {
             plan,
             contents,
             builder,
-        })
+        }))
     }
 
     /// Makes a server on these sockets. One instance of the module is tried out.
-    pub(super) fn ready(&self, sockets: &[Socket]) -> Result<Ready, Failure> {
+    pub(super) fn ready(&self, sockets: &[Socket]) -> Result<Box<Ready>, Failure> {
         let made = || {
             let sockets: Vec<_> = sockets
                 .iter()
@@ -60,17 +60,18 @@ impl Made {
                 Ready::Server(server) => server.try_instance()?,
                 Ready::Relay(relay) => relay.try_instance()?,
             }
-            Ok::<_, Failure>(ready)
+            Ok::<_, Failure>(Box::new(ready))
         };
         made().map_err(|failure| failure.within(format!("tunnel `{}`", self.plan.name)))
     }
 
     /// Has a server of the same role make its next connections in this way.
     pub(super) fn replace_in(self, server: &ServerHandle) -> Result<(), Failure> {
-        Ok(match self.builder {
+        match self.builder {
             Kind::Server(builder) => server.replace(builder)?,
             Kind::Relay(builder) => server.replace(builder)?,
-        })
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -301,17 +301,14 @@ fn no_client_fails_while_the_file_is_read_again_and_again() {
             server.address
         );
         text += &tunnel("exit", "listener", &built("plain"), &lines);
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             text += &dialer("sometimes", &server.address);
         }
         text
     };
     let config = Config::new(&versions(1));
     let mut daemon = Daemon::start(&config, 2, &[]);
-    let (stop, rounds) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = ["load", "exit", "load", "exit"]
         .map(|name| {
             let (address, stop) = (daemon.address(name).to_owned(), Arc::clone(&stop));
@@ -319,15 +316,14 @@ fn no_client_fails_while_the_file_is_read_again_and_again() {
         })
         .into_iter()
         .collect();
-    for round in 2..26 {
-        if round % 5 == 0 {
+    for round in 2..26_usize {
+        if round.is_multiple_of(5) {
             config.write("no TOML");
             assert!(daemon.reload().contains("nothing has changed"));
         }
         config.write(&versions(round));
         let line = daemon.reload();
         assert!(line.contains("is used as it is now"), "{line}");
-        rounds.fetch_add(1, Ordering::Relaxed);
     }
     stop.store(true, Ordering::Relaxed);
     let mut total = 0;
@@ -339,10 +335,7 @@ fn no_client_fails_while_the_file_is_read_again_and_again() {
         assert!(done > 0);
         total += done;
     }
-    println!(
-        "{total} connections across {} reloads",
-        rounds.load(Ordering::Relaxed)
-    );
+    assert!(total > 50, "{total} connections across all reloads");
     daemon.end();
 }
 
@@ -384,7 +377,6 @@ impl Manager {
         loop {
             let length = self.socket.recv(&mut buffer).expect(wanted);
             let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            println!("{message}");
             let lines: Vec<_> = message.lines().map(str::to_owned).collect();
             if lines.iter().any(|line| line == wanted) {
                 return lines;
