@@ -16,9 +16,12 @@ mod demo;
 mod dial;
 mod inspect;
 mod load;
+mod log;
+mod metrics;
 mod new;
 mod policy;
 mod pt;
+mod run;
 mod serve;
 mod transport;
 mod trust;
@@ -29,7 +32,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
 pub(crate) use build::BuildArgs;
@@ -41,9 +44,12 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use dial::{AcceptArgs, DialArgs, DialFixedArgs};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use load::{CacheDirectoryArgs, LoadArgs};
+pub(crate) use log::{LogArgs, LogFormat};
+pub(crate) use metrics::MetricsArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use policy::PolicyArgs;
 pub(crate) use pt::{PtArgs, ServerArg, TransportName};
+pub(crate) use run::DaemonArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
 pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use trust::TrustArgs;
@@ -65,12 +71,8 @@ pub(crate) use verify::VerifyArgs;
     after_help = TOP_EXAMPLES
 )]
 pub(crate) struct Args {
-    /// Log more to standard error: -v for events, -vv for details, -vvv for everything
-    ///
-    /// Warnings and errors are always logged. The environment variable RUST_LOG takes precedence if
-    /// it is set (for example RUST_LOG=watm=debug).
-    #[arg(short, long, action = ArgAction::Count, global = true, display_order = 900)]
-    pub(crate) verbose: u8,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -86,8 +88,9 @@ Examples:
   watm demo plain.wasm                  send a file through it and back, and compare
   watm listen --module plain.wasm --listen 0.0.0.0:7000 --forward 127.0.0.1:80
   watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
+  watm run watm.toml                    run all tunnels of a configuration file
 
-The last two commands form a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the
+`listen` and `dial` form a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the
 server, and the network carries only what the module makes of the traffic.
 
 Exit codes: 0 success, 1 failure, 2 usage error.
@@ -106,6 +109,7 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Relay(RelayArgs),
     Pt(PtArgs),
+    Run(DaemonArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
     Config(ConfigArgs),
