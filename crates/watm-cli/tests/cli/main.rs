@@ -24,6 +24,7 @@ mod inspect;
 mod limits;
 mod new;
 mod relay;
+mod shells;
 mod signals;
 mod stdio;
 mod tunnel;
