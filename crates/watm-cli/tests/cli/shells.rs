@@ -168,7 +168,7 @@ fn a_manual_has_a_page_for_each_command() {
         // Fails on none of its warnings, but prints them.
         output("groff", &["-man", "-Tutf8", "-ww", "-z", path]);
         let lint = Command::new("mandoc")
-            .args(["-Tlint", "-Wwarning", path])
+            .args(["-T", "lint", "-W", "warning", path])
             .output();
         if let Ok(lint) = lint {
             let text = String::from_utf8_lossy(&lint.stderr).into_owned()
