@@ -39,7 +39,8 @@ fn write(command: &Command, above: Option<&str>, directory: &Path) -> io::Result
     let name = name(command);
     fs::write(directory.join(format!("{name}.1")), page(command, above)?)?;
     let mut pages = 1;
-    for command in command.get_subcommands() {
+    let subcommands = command.get_subcommands();
+    for command in subcommands.filter(|command| !command.is_hide_set()) {
         pages += write(command, Some(name), directory)?;
     }
     Ok(pages)
