@@ -1,6 +1,7 @@
 //! `watm completions`: the script with which a shell completes the command line.
 //!
 //! The script is made of the command line's own description, so that it has every option.
+//! Knows no command, and nothing of what one does.
 
 use clap::{ArgGroup, Command};
 use clap_complete::aot::{Bash, Fish, Generator, Zsh};

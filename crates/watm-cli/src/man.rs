@@ -1,7 +1,7 @@
 //! `watm man`: the manual pages, made of the same texts as the help.
 //!
 //! A page has the examples of a command and its exit codes in sections of their own, where readers
-//! of manuals look for them.
+//! of manuals look for them. Knows no command beyond its description.
 
 use std::fs;
 use std::io;
