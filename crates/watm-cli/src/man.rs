@@ -77,8 +77,8 @@ fn page(command: &Command, above: Option<&str>) -> io::Result<Vec<u8>> {
     Ok([head, spaced(&made), rest.to_roff()].concat().into_bytes())
 }
 
-/// Puts a request in the place of empty lines, which separate the paragraphs of an option, and of the
-/// line breaks beside them.
+/// Puts a request in the place of empty lines, which separate the paragraphs of an option, and of
+/// the line breaks beside them.
 fn spaced(text: &str) -> String {
     let mut spaced = String::new();
     // What stands between two lines of text.
@@ -129,8 +129,8 @@ fn exit_status(roff: &mut Roff, command: &Command) {
     }
 }
 
-/// What stands behind the options in the help: examples, which are indented and stay as they are, and
-/// sentences. Empty lines are between them.
+/// What stands behind the options in the help: examples, which are indented and stay as they are,
+/// and sentences. Empty lines are between them.
 fn after_help(roff: &mut Roff, text: &str) {
     roff.control("SH", ["EXAMPLES"]);
     let text = text.trim_start_matches("Examples:").trim_matches('\n');

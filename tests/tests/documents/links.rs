@@ -34,8 +34,8 @@ fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
 
-/// The anchors that a document's headings get where repositories are shown: in lower case, with dashes
-/// for spaces, and without other signs.
+/// The anchors that a document's headings get where repositories are shown: in lower case, with
+/// dashes for spaces, and without other signs.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut seen = BTreeMap::new();
     let mut anchors = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The documents say what is there: links lead somewhere, the book has every chapter, and each error of
-//! the runtime and of the command is explained.
+//! The documents say what is there: links lead somewhere, the book has every chapter, and each
+//! error of the runtime and of the command is explained.
 //!
 //! These tests read files, and run nothing.
 
@@ -21,8 +21,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All files with this extension below a directory, in order. What builds leave is left out, and links
-/// are not followed.
+/// All files with this extension below a directory, in order. What builds leave is left out, and
+/// links are not followed.
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![directory.to_owned()];

@@ -1,8 +1,8 @@
-//! `docs/troubleshooting.md` explains each error: a section for each code, and each message as it stands
-//! in the sources, where `..` stands for what is filled in.
+//! `docs/troubleshooting.md` explains each error: a section for each code, and each message as it
+//! stands in the sources, where `..` stands for what is filled in.
 //!
-//! The sources are read as text. A message is a literal that is written, formatted or returned as an
-//! error; one of one or two words is a part of another.
+//! The sources are read as text. A message is a literal that is written, formatted or returned as
+//! an error; one of one or two words is a part of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -121,8 +121,8 @@ fn document() -> String {
     read(&root().join("docs/troubleshooting.md"))
 }
 
-/// The messages that the document explains: the blocks of text, where a line that is indented goes on
-/// with the one before.
+/// The messages that the document explains: the blocks of text, where a line that is indented goes
+/// on with the one before.
 fn explained(document: &str) -> BTreeSet<String> {
     let mut explained = Vec::<String>::new();
     let mut in_block = false;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Print a script with which a shell completes commands and options
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Prints a script with which a shell completes the commands and options of watm.\n\n\
+    long_about = "Prints a script with which a shell completes commands and options of watm.\n\n\
         The Debian package brings it along. Otherwise, save it where the shell looks for it, and \
         start a new shell.",
     after_help = "\
@@ -33,8 +33,8 @@ pub(crate) enum Shell {
 #[command(
     long_about = "Writes the manual pages: watm.1 and one for each command, such as \
         watm-dial.1.\n\n\
-        They say what --help says. The Debian package brings them along. Files with these names are \
-        replaced.",
+        They say what --help says. The Debian package brings them along. Files with these names \
+        are replaced.",
     after_help = "\
 Examples:
   watm man ~/.local/share/man/man1
