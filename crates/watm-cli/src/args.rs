@@ -10,6 +10,7 @@ mod bench;
 mod build;
 mod cache;
 mod check;
+mod completions;
 mod config;
 mod config_file;
 mod demo;
@@ -38,6 +39,7 @@ pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
 pub(crate) use build::BuildArgs;
 pub(crate) use cache::CacheArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use completions::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use config_file::ConfigFileArgs;
 pub(crate) use demo::DemoArgs;
@@ -114,6 +116,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     Config(ConfigArgs),
     Cache(CacheArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// The arguments that a command gets from these options, with the defaults of the command line.
@@ -123,6 +127,11 @@ pub(crate) fn of_options<A: clap::Args>(options: Vec<OsString>) -> Result<A, cla
 }
 
 impl Args {
+    /// The command line, for descriptions of it.
+    pub(crate) fn described() -> clap::Command {
+        Self::command()
+    }
+
     /// Reads the command line of this process.
     pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
         Self::parsed(std::env::args_os())

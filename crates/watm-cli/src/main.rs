@@ -9,12 +9,14 @@ mod build;
 mod cache;
 mod carry;
 mod check;
+mod completions;
 mod config;
 mod demo;
 mod dial;
 mod from_file;
 mod inspect;
 mod listen;
+mod man;
 mod monitor;
 mod new;
 mod plugin_options;
@@ -81,5 +83,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }

@@ -31,6 +31,7 @@ mod new;
 mod plugins;
 mod relay;
 mod run;
+mod shells;
 mod signals;
 mod stdio;
 mod tunnel;
