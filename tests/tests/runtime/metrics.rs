@@ -172,12 +172,8 @@ fn connections_are_counted_by_outcome_with_their_bytes_and_times() {
 fn the_time_of_a_connection_is_counted_if_it_is_measured() {
     let server = EchoServer::start();
     let dialer = Dialer::builder(&copy_as("plain", "timed")).observer(installed());
-    let mut conn = dialer
-        .timing(true)
-        .build()
-        .and_then(|dialer| Ok(dialer.dial(server.address())))
-        .expect("a dialer")
-        .expect("a connection");
+    let dialer = dialer.timing(true).build().expect("a dialer");
+    let mut conn = dialer.dial(server.address()).expect("a connection");
     conn.write_all(b"hello").expect("it writes");
     conn.read_exact(&mut [0; 5]).expect("it reads");
     conn.close().expect("a good end");

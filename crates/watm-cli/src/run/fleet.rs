@@ -164,19 +164,8 @@ impl Fleet {
         if self.is_ending.load(Ordering::Acquire) {
             return Err(Failure::new("the command is ending"));
         }
-        // What may still fail comes first. A server that is dropped ends.
-        let mut started = Vec::new();
-        for step in steps {
-            started.push(match step {
-                Step::Keep(plan) => Started::Keep(plan),
-                Step::Replace(made) => Started::Replace(made),
-                Step::Start(made, sockets, ready) => {
-                    let server = ready.start()?;
-                    self.watch(&server)?;
-                    Started::New(made, sockets, server)
-                }
-            });
-        }
+        // What may still fail comes first.
+        let started = self.start_all(steps)?;
         let mut before = std::mem::take(&mut state.running);
         let mut counts = Counts::default();
         for step in started {
@@ -188,6 +177,38 @@ impl Fleet {
             self.let_go(removed, drain, &mut state);
         }
         Ok((counts, new_addresses(&mut state.running)))
+    }
+
+    /// Starts all servers that are new, or none.
+    fn start_all(&self, steps: Vec<Step>) -> Result<Vec<Started>, Failure> {
+        let mut started = Vec::new();
+        for step in steps {
+            match self.start_one(step) {
+                Ok(one) => started.push(one),
+                Err(failure) => {
+                    for one in started {
+                        // The thread that watches a server would keep it.
+                        if let Started::New(_, _, server) = one {
+                            server.shutdown();
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    fn start_one(&self, step: Step) -> Result<Started, Failure> {
+        Ok(match step {
+            Step::Keep(plan) => Started::Keep(plan),
+            Step::Replace(made) => Started::Replace(made),
+            Step::Start(made, sockets, ready) => {
+                let server = ready.start()?;
+                self.watch(&server)?;
+                Started::New(made, sockets, server)
+            }
+        })
     }
 
     /// Takes over a tunnel from those of before, or adds it.
