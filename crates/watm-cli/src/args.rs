@@ -10,15 +10,19 @@ mod bench;
 mod build;
 mod cache;
 mod check;
+mod completions;
 mod config;
 mod config_file;
 mod demo;
 mod dial;
 mod inspect;
 mod load;
+mod log;
+mod metrics;
 mod new;
 mod policy;
 mod pt;
+mod run;
 mod serve;
 mod transport;
 mod trust;
@@ -29,21 +33,25 @@ use std::ffi::OsString;
 use std::fmt::Display;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchGroup, BenchPart};
 pub(crate) use build::BuildArgs;
 pub(crate) use cache::CacheArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use completions::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use config_file::ConfigFileArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dial::{AcceptArgs, DialArgs, DialFixedArgs};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use load::{CacheDirectoryArgs, LoadArgs};
+pub(crate) use log::{LogArgs, LogFormat};
+pub(crate) use metrics::MetricsArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use policy::PolicyArgs;
 pub(crate) use pt::{PtArgs, ServerArg, TransportName};
+pub(crate) use run::DaemonArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
 pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use trust::TrustArgs;
@@ -65,12 +73,8 @@ pub(crate) use verify::VerifyArgs;
     after_help = TOP_EXAMPLES
 )]
 pub(crate) struct Args {
-    /// Log more to standard error: -v for events, -vv for details, -vvv for everything
-    ///
-    /// Warnings and errors are always logged. The environment variable RUST_LOG takes precedence if
-    /// it is set (for example RUST_LOG=watm=debug).
-    #[arg(short, long, action = ArgAction::Count, global = true, display_order = 900)]
-    pub(crate) verbose: u8,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -86,8 +90,9 @@ Examples:
   watm demo plain.wasm                  send a file through it and back, and compare
   watm listen --module plain.wasm --listen 0.0.0.0:7000 --forward 127.0.0.1:80
   watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
+  watm run watm.toml                    run all tunnels of a configuration file
 
-The last two commands form a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the
+`listen` and `dial` form a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the
 server, and the network carries only what the module makes of the traffic.
 
 Exit codes: 0 success, 1 failure, 2 usage error.
@@ -106,10 +111,13 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Relay(RelayArgs),
     Pt(PtArgs),
+    Run(DaemonArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
     Config(ConfigArgs),
     Cache(CacheArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// The arguments that a command gets from these options, with the defaults of the command line.
@@ -119,6 +127,11 @@ pub(crate) fn of_options<A: clap::Args>(options: Vec<OsString>) -> Result<A, cla
 }
 
 impl Args {
+    /// The command line, for descriptions of it.
+    pub(crate) fn described() -> clap::Command {
+        Self::command()
+    }
+
     /// Reads the command line of this process.
     pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
         Self::parsed(std::env::args_os())

@@ -8,6 +8,7 @@ use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
 use crate::from_file::{FromFile, missing, stdio_is_taken};
+use crate::monitor::{Monitor, Single};
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -18,6 +19,8 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let remote = file.remote(args.remote.as_ref());
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let metrics = &args.run.metrics;
+    let monitor = Single::of_server(metrics, file.name(), Role::Dialer, !listen.is_empty())?;
     let proxy = proxy(&file, accept)?;
     if remote.is_none() && proxy.is_none() {
         return Err(missing("which server to dial", "--remote", &args.source));
@@ -25,7 +28,8 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let builder = |file: &FromFile| {
         let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::Dialer, Dialer::builder as fn(&_) -> _);
-        setup::builder((file, source), module, &args.run, None, role)
+        let builder = setup::builder((file, source), module, &args.run, None, role)?;
+        Ok::<_, Failure>(monitor.observe(builder))
     };
     if !listen.is_empty() {
         let server = |file: &FromFile| {
@@ -40,7 +44,8 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
             })
         };
         let again = || FromFile::read(&args.source, Role::Dialer);
-        return serve((&file, &again), &server, &listen, accept, &run.transport);
+        let run = (accept, &run.transport);
+        return serve((&file, &again), &server, &monitor, &listen, run);
     }
     let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
     let dialer = builder(&file)?.spare_instances(0).build()?;
@@ -54,10 +59,14 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let file = FromFile::read(&args.source, Role::FixedDialer)?;
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let metrics = &args.run.metrics;
+    let monitor = Single::of_server(metrics, file.name(), Role::FixedDialer, !listen.is_empty())?;
     let builder = |file: &FromFile| {
         let (source, module) = (&args.source, &args.module[..]);
         let role = (Role::FixedDialer, FixedDialer::builder as fn(&_) -> _);
-        setup::builder((file, source), module, &args.run, Some(&args.policy), role)
+        let policy = Some(&args.policy);
+        let builder = setup::builder((file, source), module, &args.run, policy, role)?;
+        Ok::<_, Failure>(monitor.observe(builder))
     };
     if !listen.is_empty() {
         let proxy = proxy(&file, accept)?.map(ProxyServer::only_in_front);
@@ -70,7 +79,8 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
             })
         };
         let again = || FromFile::read(&args.source, Role::FixedDialer);
-        return serve((&file, &again), &server, &listen, accept, &run.transport);
+        let run = (accept, &run.transport);
+        return serve((&file, &again), &server, &monitor, &listen, run);
     }
     let dialer = builder(&file)?.spare_instances(0).build()?;
     carry_one(accept, &run.transport, move || Ok(dialer.dial()?))
@@ -123,9 +133,9 @@ fn prepare(
 fn serve(
     (file, again): (&FromFile, &dyn Fn() -> Result<FromFile, Failure>),
     server: &dyn Fn(&FromFile) -> Result<Builder<Server>, Failure>,
+    monitor: &Single<Monitor>,
     listen: &[ListenAddress],
-    accept: &AcceptArgs,
-    transport: &TransportArgs,
+    (accept, transport): (&AcceptArgs, &TransportArgs),
 ) -> Result<(), Failure> {
     let limit = file.connection_limit(accept.max_connections);
     let mut running = server(file)?.connection_limit(limit);
@@ -134,9 +144,11 @@ fn serve(
     }
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
+    let bound = monitor.bind()?;
     let running = running.bind_all(listen)?.spawn()?;
     announce(running.listening_on(), accept.quiet)?;
-    serve::until_stopped(running, &signals, transport.close_grace, &|running| {
+    let grace = transport.close_grace;
+    serve::until_stopped(running, bound, &signals, grace, &|running| {
         Ok(running.replace(server(&again()?)?)?)
     })
 }

@@ -84,6 +84,11 @@ impl FromFile {
         })
     }
 
+    /// What the file calls the tunnel.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.tunnel.as_ref().and_then(Tunnel::name)
+    }
+
     /// Whether the command decides about a setting: the file does not have it, or an option
     /// replaces it.
     pub(crate) fn lacks(&self, key: &str) -> bool {

@@ -8,6 +8,7 @@ use crate::carry::signals::Signals;
 use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
 use crate::from_file::{FromFile, missing, stdio_is_taken};
+use crate::monitor::Single;
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -32,11 +33,14 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
             configuration file says where to forward to";
         return Err(Failure::new(message));
     }
+    let metrics = &args.run.metrics;
+    let monitor = Single::of_server(metrics, file.name(), Role::Listener, forward.is_some())?;
     let role = (Role::Listener, Listener::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
     let made = |file: &FromFile| {
         let builder: Builder<Listener> =
             setup::builder((file, source), module, &args.run, None, role)?;
+        let builder = monitor.observe(builder);
         Ok::<_, Failure>(match setup::acceptors_below(module, &run)? {
             Some(below) => builder.over(below),
             None => builder,
@@ -59,12 +63,13 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         }
     };
     let signals = Signals::install_for_server()?;
+    let bound = monitor.bind()?;
     let limit = file.connection_limit(args.max_connections);
     let server = fronts(&file, args, server.connection_limit(limit));
     let server = server.bind_all(&listen)?.spawn()?;
     announce(server.listening_on(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
-    serve::until_stopped(server, &signals, grace, &|server| {
+    serve::until_stopped(server, bound, &signals, grace, &|server| {
         Ok(server.replace(made(&FromFile::read(source, Role::Listener)?)?)?)
     })
 }

@@ -9,16 +9,20 @@ mod build;
 mod cache;
 mod carry;
 mod check;
+mod completions;
 mod config;
 mod demo;
 mod dial;
 mod from_file;
 mod inspect;
 mod listen;
+mod man;
+mod monitor;
 mod new;
 mod plugin_options;
 mod pt;
 mod relay;
+mod run;
 mod setup;
 mod sip003;
 mod terminal;
@@ -48,10 +52,12 @@ fn main() -> ExitCode {
     };
     let reports_failures = matches!(args.command, Command::Check(_));
     match &args.command {
-        Command::Pt(pt) => pt::logging::start(args.verbose, pt.unsafe_logging),
-        _ => terminal::logging::start(args.verbose, reports_failures),
+        Command::Pt(pt) => pt::logging::start(args.log.verbose, pt.unsafe_logging),
+        _ => terminal::logging::start(&args.log, reports_failures),
     }
-    match run(args.command) {
+    let ended = run(args.command);
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
@@ -72,9 +78,12 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Listen(args) => listen::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Pt(args) => pt::run(&args),
+        Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }

@@ -7,6 +7,7 @@ use crate::args::RelayArgs;
 use crate::carry::signals::Signals;
 use crate::carry::{open_files, serve};
 use crate::from_file::{FromFile, missing};
+use crate::monitor::Single;
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -20,10 +21,13 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     if listen.is_empty() {
         return Err(missing("where to listen", "--listen", source));
     }
+    let monitor = Single::install(&args.run.metrics, file.name(), Role::Relay)?;
     let role = (Role::Relay, Relay::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
     let made = |file: &FromFile| -> Result<Builder<Relay>, Failure> {
-        setup::builder((file, source), module, &args.run, Some(&args.policy), role)
+        let policy = Some(&args.policy);
+        let builder = setup::builder((file, source), module, &args.run, policy, role)?;
+        Ok(monitor.observe(builder))
     };
     let mut builder = made(&file)?.connection_limit(file.connection_limit(args.max_connections));
     if file.lacks("handshake_limit") {
@@ -38,10 +42,11 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     }
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
+    let bound = monitor.bind()?;
     let relay = builder.bind_all(&listen)?.spawn()?;
     announce(relay.listening_on(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
-    serve::until_stopped(relay, &signals, grace, &|relay| {
+    serve::until_stopped(relay, bound, &signals, grace, &|relay| {
         Ok(relay.replace(made(&FromFile::read(source, Role::Relay)?)?)?)
     })
 }

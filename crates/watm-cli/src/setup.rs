@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use watm_wasmer::{
@@ -18,6 +18,7 @@ use crate::from_file::FromFile;
 use crate::terminal::bytes::count;
 use crate::terminal::escape::printable;
 use crate::terminal::failure::{Failure, chain};
+use crate::terminal::logging;
 
 /// Compiling a module of this size takes noticeable time.
 const LARGE_MODULE: u64 = 256 << 10;
@@ -44,12 +45,8 @@ pub(crate) fn loader(path: &Path, args: &LoadArgs) -> Result<ModuleLoader, Failu
     let shown = printable(&path.display().to_string()).to_string();
     Ok(loader.before_compiling(move |size| {
         if size >= LARGE_MODULE {
-            // A failed write does not matter.
-            let _ = writeln!(
-                io::stderr(),
-                "watm: compiling {shown}, {}{remark}",
-                count(size)
-            );
+            let text = format!("watm: compiling {shown}, {}{remark}\n", count(size));
+            logging::tell(log::Level::Info, &text);
         }
     }))
 }

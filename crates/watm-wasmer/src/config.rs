@@ -4,6 +4,7 @@
 //! [`apply`] calls the builders.
 
 mod apply;
+mod contents;
 mod file;
 mod fronts;
 mod node;

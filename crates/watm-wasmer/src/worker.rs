@@ -22,6 +22,7 @@ use crate::channel::supervisor;
 use crate::error::SetupError;
 use crate::guest::settings::Settings;
 use crate::host::Ends;
+pub(crate) use crate::worker::generation::try_instance;
 use crate::worker::generation::{Current, Generation};
 use crate::worker::pool::Pool;
 use crate::worker::set_up::{SetUp, answer};
@@ -57,6 +58,12 @@ impl Workers {
     /// changes, if no instance can be made with them.
     pub(crate) fn replace(&self, settings: Arc<Settings>) -> Result<(), SetupError> {
         self.current.replace(settings)
+    }
+
+    /// Whether what [`Workers::replace`] put in last has failed, and what was there before is used
+    /// again.
+    pub(crate) fn is_taken_back(&self) -> bool {
+        self.current.is_taken_back()
     }
 
     /// Gives up the pool. Connections then create their own instances.

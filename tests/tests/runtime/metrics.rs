@@ -92,9 +92,9 @@ impl Recorder for Sums {
     }
 }
 
-/// What was counted for a module, without the module and the role.
+/// What was counted for a module, without the module, the role and the label of the test.
 fn counted(module: &str) -> Vec<(String, f64)> {
-    let of = format!(" module={module} role=dialer");
+    let of = format!(" module={module} role=dialer tunnel=t");
     let sums = sums();
     let of_module = sums.iter().filter(|(name, _)| name.contains(&of));
     of_module
@@ -105,7 +105,7 @@ fn counted(module: &str) -> Vec<(String, f64)> {
 fn installed() -> Metrics {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| metrics::set_global_recorder(Sums).expect("there is no other recorder"));
-    Metrics::new()
+    Metrics::new().label("tunnel", "t")
 }
 
 /// Hears beside the metrics.
@@ -133,13 +133,17 @@ fn connections_are_counted_by_outcome_with_their_bytes_and_times() {
     });
     conn.write_all(b"hello").expect("it writes");
     conn.read_exact(&mut [0; 5]).expect("it reads");
-    let host_calls = conn.close().map(|_| conn.stats().host_calls);
-    let host_calls = host_calls.expect("a good end") as f64;
+    conn.close().expect("a good end");
     eventually("it has ended", || {
         let ended = "watm_connections_ended_total code=completed".to_owned();
         counted("counted").contains(&(ended, 1.0))
     });
+    let calls = conn.stats();
+    let (host_calls, system_calls) = (calls.host_calls as f64, calls.system_calls as f64);
     let expected = [
+        ("watm_client_received_bytes_total", 0.0),
+        ("watm_client_sent_bytes_total", 0.0),
+        ("watm_connect_seconds", 1.0),
         ("watm_connection_seconds", 1.0),
         ("watm_connections_begun_total", 2.0),
         ("watm_connections_ended_total code=completed", 1.0),
@@ -151,6 +155,7 @@ fn connections_are_counted_by_outcome_with_their_bytes_and_times() {
         ("watm_plain_received_bytes_total", 0.0),
         ("watm_plain_sent_bytes_total", 0.0),
         ("watm_setup_seconds", 1.0),
+        ("watm_system_calls_total", system_calls),
     ];
     let expected = expected.map(|(name, sum)| (name.to_owned(), sum));
     assert_eq!(counted("counted"), expected);
@@ -160,5 +165,25 @@ fn connections_are_counted_by_outcome_with_their_bytes_and_times() {
         .keys()
         .filter(|key| key.starts_with("described"))
         .count();
-    assert_eq!(described, 11, "all metrics are described");
+    assert_eq!(described, 18, "all metrics are described");
+}
+
+#[test]
+fn the_time_of_a_connection_is_counted_if_it_is_measured() {
+    let server = EchoServer::start();
+    let dialer = Dialer::builder(&copy_as("plain", "timed")).observer(installed());
+    let dialer = dialer.timing(true).build().expect("a dialer");
+    let mut conn = dialer.dial(server.address()).expect("a connection");
+    conn.write_all(b"hello").expect("it writes");
+    conn.read_exact(&mut [0; 5]).expect("it reads");
+    conn.close().expect("a good end");
+    for name in [
+        "watm_guest_seconds",
+        "watm_host_seconds",
+        "watm_asleep_seconds",
+    ] {
+        eventually("it is counted", || {
+            counted("timed").contains(&(name.to_owned(), 1.0))
+        });
+    }
 }

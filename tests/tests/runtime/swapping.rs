@@ -96,6 +96,77 @@ fn a_module_whose_first_connections_break_down_is_taken_back() {
 }
 
 #[test]
+fn a_server_says_that_it_uses_the_module_of_before() {
+    let server = EchoServer::start();
+    let plain = || Dialer::builder(&built("plain"));
+    let tunnel = plain().carry_to(server.address()).bind("127.0.0.1:0");
+    let tunnel = tunnel.expect("a server").spawn().expect("it runs");
+    let broken = Dialer::builder(&with_worker("unreachable"));
+    tunnel.replace(broken).expect("it can be replaced");
+    assert!(!tunnel.is_taken_back(), "nothing has failed yet");
+    for _ in 0..3 {
+        expect_reset(&connect(tunnel.local_addr()));
+    }
+    eventually("it is taken back", || tunnel.is_taken_back());
+    tunnel.replace(plain()).expect("it can be replaced");
+    assert!(!tunnel.is_taken_back(), "this one is new");
+}
+
+#[test]
+fn a_server_can_be_tried_before_it_accepts_on_the_socket_of_another() {
+    let server = EchoServer::start();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = socket.local_addr().expect("an address");
+    let ready = |builder: watm_wasmer::Builder<Dialer>| {
+        let socket = socket.try_clone().expect("a duplicate");
+        let ready = builder.carry_to(server.address()).listen(socket);
+        ready.expect("a server")
+    };
+    let no_memory = ready(Dialer::builder(&built("plain")).memory_limit(65_536));
+    let refused = no_memory.try_instance().expect_err("no memory");
+    assert_eq!(refused.code(), "instantiate");
+    let old = ready(Dialer::builder(&built("plain")));
+    old.try_instance().expect("an instance");
+    let old = old.spawn().expect("it runs");
+    let client = connect(address);
+    echo_messages(&client);
+    let new = ready(Dialer::builder(&built("plain")))
+        .spawn()
+        .expect("it runs");
+    old.stop_accepting();
+    for _ in 0..3 {
+        echo_messages(&connect(address));
+    }
+    assert_eq!((new.stats().accepted, old.stats().active), (3, 1));
+    echo_messages(&client);
+    let relay = Relay::builder(&built("plain")).remote(server.address());
+    let relay = relay.bind("127.0.0.1:0").expect("a relay");
+    relay.try_instance().expect("an instance");
+}
+
+#[test]
+fn the_totals_of_a_server_grow_while_a_connection_is_open_and_do_not_fall_when_it_ends() {
+    let server = EchoServer::start();
+    let tunnel = Dialer::builder(&built("plain")).carry_to(server.address());
+    let tunnel = tunnel.bind("127.0.0.1:0").expect("a server").spawn();
+    let tunnel = tunnel.expect("it runs");
+    let client = connect(tunnel.local_addr());
+    (&client).write_all(b"hello").expect("it writes");
+    assert_eq!(read_vec(&client, 5), b"hello");
+    eventually("it counts", || tunnel.totals().plain_sent == 5);
+    assert_eq!(
+        tunnel.stats().plain_sent,
+        0,
+        "these are of connections that have ended"
+    );
+    assert_eq!((tunnel.totals().accepted, tunnel.totals().active), (1, 1));
+    drop(client);
+    eventually("it ends", || tunnel.stats().active == 0);
+    assert_eq!(tunnel.totals(), tunnel.stats());
+    assert_eq!((tunnel.totals().sent, tunnel.totals().received), (5, 5));
+}
+
+#[test]
 fn failures_of_the_network_are_not_held_against_a_new_module() {
     let (accepting, address) = listener();
     let dialer = with_key("aaaa").build().expect("a dialer");

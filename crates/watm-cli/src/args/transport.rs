@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use watm_wasmer::UpstreamProxy;
 
-use super::LoadArgs;
 use super::value::{Directory, GivenFile, Variable, duration, size};
+use super::{LoadArgs, MetricsArgs};
 
 /// Options of the commands that run for long. They follow the options of a command itself, since
 /// clap puts whatever comes after them under their headings.
@@ -28,6 +28,9 @@ pub(crate) struct RunArgs {
     /// those that the module chose, whose addresses have to be allowed.
     #[arg(long, value_name = "URL", help_heading = "Network")]
     pub(crate) proxy: Option<UpstreamProxy>,
+
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,

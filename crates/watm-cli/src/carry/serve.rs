@@ -9,6 +9,7 @@ use crossbeam_channel::{bounded, select};
 use watm_wasmer::ServerHandle;
 
 use super::signals::Signals;
+use crate::monitor::{BoundMonitor, Single};
 use crate::terminal::failure::Failure;
 
 /// Reads the module and its configuration again, and has the server use them.
@@ -20,11 +21,13 @@ pub(crate) type Reload<'a> = dyn Fn(&ServerHandle) -> Result<(), Failure> + 'a;
 /// themselves. The rest are then cut off, which takes at most another grace period.
 pub(crate) fn until_stopped(
     server: ServerHandle,
+    monitor: Single<BoundMonitor>,
     signals: &Signals,
     close_grace: Duration,
     reload: &Reload<'_>,
 ) -> Result<(), Failure> {
     let server = Arc::new(server);
+    let registry = monitor.start(&server)?;
     let (failed, failures) = bounded(1);
     let watched = Arc::clone(&server);
     let watching = thread::Builder::new()
@@ -46,13 +49,20 @@ pub(crate) fn until_stopped(
                 break Err(failure.unwrap_or_else(|_| Failure::silent()));
             }
             recv(signals.reload) -> wish => match wish.map(|()| reload(&server)) {
-                Ok(Ok(())) => log::warn!("SIGHUP: new connections use the module as it is now"),
-                Ok(Err(failure)) => log::error!("SIGHUP: nothing has changed: {}", failure.text()),
+                Ok(Ok(())) => {
+                    registry.loaded(true);
+                    log::warn!("SIGHUP: new connections use the module as it is now");
+                }
+                Ok(Err(failure)) => {
+                    registry.reload_failed();
+                    log::error!("SIGHUP: nothing has changed: {}", failure.text());
+                }
                 // The thread that sends them has ended, and has sent why.
                 Err(_) => {}
             },
         }
     };
+    registry.set_unready(Some("ending"));
     stop(&server, close_grace);
     if watching.join().is_err() {
         log::error!("the thread that watches the server panicked");

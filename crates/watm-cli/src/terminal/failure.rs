@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 
 use watm_abi::MAX_EXCERPT;
 use watm_wasmer::{
@@ -12,6 +12,7 @@ use watm_wasmer::{
 };
 
 use super::escape::printable;
+use super::logging;
 
 /// What ends a command with an exit code other than 0.
 #[derive(Debug)]
@@ -69,6 +70,15 @@ impl Failure {
         }
     }
 
+    /// The same failure of something that is named: a tunnel, for example.
+    pub(crate) fn within(mut self, what: impl Into<String>) -> Self {
+        self.error = self.error.map(|source| {
+            let message = what.into();
+            Box::new(Because { message, source }) as Box<dyn Error + Send + Sync>
+        });
+        self
+    }
+
     /// Adds a hint about what to do.
     pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
@@ -101,7 +111,7 @@ impl Failure {
             text.push_str(&format!("watm: hint: {hint}\n"));
         }
         // If standard error is closed, the exit code is all that is left.
-        let _ = io::stderr().write_all(text.as_bytes());
+        logging::tell(log::Level::Error, &text);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Tests the `watm` command as its users run it, with the real program, real sockets and real
 //! modules.
 //!
-//! There is one file per topic. `process.rs` runs the program, and `peers.rs` has its peers. Every
+//! There is one file per topic. `process.rs` runs the program, `daemon.rs` runs it with a
+//! configuration file, and `peers.rs` has its peers. Every
 //! wait is bounded, the system chooses the ports, and no test sleeps to let something happen.
 
+mod daemon;
 mod peers;
 mod process;
 
@@ -23,9 +25,13 @@ mod fixed;
 mod fronts;
 mod inspect;
 mod limits;
+mod logging;
+mod metrics;
 mod new;
 mod plugins;
 mod relay;
+mod run;
+mod shells;
 mod signals;
 mod stdio;
 mod tunnel;

@@ -1,6 +1,8 @@
 //! What a tunnel says of its plain clients and of those of a balancer: who they are, and where they may
 //! go.
 
+use std::path::PathBuf;
+
 use watm_abi::Role;
 
 use super::apply;
@@ -16,7 +18,7 @@ use crate::roles::listener::Listener;
 use crate::roles::server::Server;
 
 /// The keys of a tunnel that say it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Fronts {
     pub(super) socks: bool,
     pub(super) socks_auth: Option<HostPath>,
@@ -73,6 +75,23 @@ impl Serves for Listener {
 }
 
 impl Tunnel {
+    /// Whether plain clients of a dialer or a fixed dialer find a proxy.
+    pub fn is_proxy(&self) -> bool {
+        self.fronts.socks
+    }
+
+    /// The file with the user name and the password that this proxy demands.
+    pub fn socks_auth(&self) -> Option<PathBuf> {
+        let path = self.fronts.socks_auth.as_ref();
+        path.map(|path| self.source.base.join(&path.0))
+    }
+
+    /// Whether it says the same of clients as another tunnel: who they are, and where they may go.
+    pub fn has_fronts_of(&self, other: &Self) -> bool {
+        let has_policy = !self.fronts.open_proxy || self.settings.policy == other.settings.policy;
+        self.fronts == other.fronts && has_policy
+    }
+
     /// The proxy that plain clients of a dialer or a fixed dialer find, if the file says so.
     ///
     /// # Errors
@@ -83,10 +102,10 @@ impl Tunnel {
             return Ok(None);
         }
         let proxy = ProxyServer::new();
-        let Some(path) = &self.fronts.socks_auth else {
+        let Some(path) = self.socks_auth() else {
             return Ok(Some(proxy));
         };
-        let read = proxy.credentials_file(self.source.base.join(&path.0));
+        let read = proxy.credentials_file(path);
         read.map(Some).map_err(|error| {
             let problem = ConfigFileProblem::Invalid(error.to_string());
             self.error(&["socks_auth".into()], problem)

@@ -576,3 +576,60 @@ proptest! {
         total(Config::from_json(&text))?;
     }
 }
+
+#[test]
+fn a_tunnel_is_another_when_what_it_says_or_what_its_files_hold_has_changed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(directory.path().join(name), bytes).expect("a file");
+    };
+    let parsed = |lines: &str| {
+        let config = Config::from_toml(lines, directory.path()).expect("a file");
+        config.only().expect("a tunnel").clone()
+    };
+    let text = "trusted_keys = ['key.pub']\n".to_owned()
+        + &dialer("[tunnel.settings]\nconfig = 'key'\nfiles = [{ host = 'ca', guest = '/ca' }]\n")
+        + "[[tunnel.below]]\nmodule = 'below.wasm'\n";
+    let files = [
+        "m.wasm",
+        "m.wasm.minisig",
+        "key.pub",
+        "key",
+        "ca",
+        "below.wasm",
+    ];
+    for name in files {
+        write(name, b"before");
+    }
+    let tunnel = parsed(&text);
+    assert!(tunnel.has_settings_of(&parsed(&text.replace("name = 't'", "name = 'u'"))));
+    let elsewhere = text.replace("[tunnel.settings]", "remote = 'h:1'\n[tunnel.settings]");
+    assert!(tunnel.has_settings_of(&parsed(&elsewhere)));
+    for (from, to) in [
+        ("'dialer'", "'relay'\nremote = 'h:1'"),
+        ("'m.wasm'", "'n.wasm'"),
+        ("'m.wasm'", "{ file = 'm.wasm', max_size = '1MiB' }"),
+        ("'key'", "{ text = 'key' }"),
+        ("'below.wasm'", "'other.wasm'"),
+        (
+            "'below.wasm'",
+            "'below.wasm'\nsettings = { env = { A = 'secret' } }",
+        ),
+        ("['key.pub']", "['other.pub']"),
+        ("[[tunnel]]", "[defaults]\ntiming = true\n[[tunnel]]"),
+    ] {
+        let other = parsed(&text.replacen(from, to, 1));
+        assert!(!tunnel.has_settings_of(&other), "{from} {to}");
+    }
+    let before = tunnel.contents().expect("all files");
+    assert_eq!(parsed(&elsewhere).contents().expect("all files"), before);
+    for name in files {
+        write(name, b"after");
+        assert_ne!(tunnel.contents().expect("all files"), before, "{name}");
+        write(name, b"before");
+        assert_eq!(tunnel.contents().expect("all files"), before, "{name}");
+    }
+    fs::remove_file(directory.path().join("key")).expect("a file");
+    let error = tunnel.contents().expect_err("a file is missing");
+    assert_eq!(error.key(), "tunnel[0].settings.config", "{error}");
+}

@@ -93,7 +93,7 @@ pub struct Tunnel {
     origin: Origin,
     pub(super) name: Option<String>,
     pub(super) role: Option<Role>,
-    module: ModuleKey,
+    pub(super) module: ModuleKey,
     pub(super) listen: Vec<ListenAddress>,
     pub(super) remote: Option<Address>,
     pub(super) forward: Option<Address>,
@@ -102,8 +102,8 @@ pub struct Tunnel {
     /// The modules between that of this tunnel and the network; the last is next to the network.
     pub(super) below: Vec<Tunnel>,
     /// Those of the file, unless they are left out.
-    trusted_keys: Option<Arc<[Parsed<KeyOrFile>]>>,
-    loader: ModuleLoader,
+    pub(super) trusted_keys: Option<Arc<[Parsed<KeyOrFile>]>>,
+    pub(super) loader: ModuleLoader,
 }
 
 impl Origin {
@@ -548,7 +548,7 @@ impl Tunnel {
         Ok(())
     }
 
-    fn resolve(&self) -> Result<Resolved, ConfigFileError> {
+    pub(super) fn resolve(&self) -> Result<Resolved, ConfigFileError> {
         Resolved::read(&self.settings, &self.source.base)
             .map_err(|(steps, problem)| self.setting_error(&steps, problem))
     }
@@ -562,7 +562,7 @@ impl Tunnel {
         self.error(&[key.into()], ConfigFileProblem::Config(error))
     }
 
-    fn load_error(&self, error: LoadError) -> ConfigFileError {
+    pub(super) fn load_error(&self, error: LoadError) -> ConfigFileError {
         let mut steps: Vec<Step> = match self.origin {
             Origin::Toml(_) | Origin::Below { .. } => vec!["module".into()],
             Origin::Water => vec!["transport_module".into(), "bin".into()],

@@ -255,6 +255,18 @@ impl Book {
         }
     }
 
+    /// The same with the bytes of those that are open.
+    pub(crate) fn totals(&self) -> ServerStats {
+        let state = lock(&self.state);
+        let mut totals = ServerStats {
+            active: state.open.len() as u64,
+            ..state.stats
+        };
+        let open = state.open.values();
+        open.for_each(|open| totals.add(&open.link.traffic));
+        totals
+    }
+
     /// Tells whoever waits.
     fn tell(&self) {
         self.changed.notify_all();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use watm_abi::Role;
 
-use crate::error::ListenError;
+use crate::error::{ListenError, ReplaceError};
 use crate::module::TransportModule;
 use crate::net::address::Network;
 use crate::net::listening::ListenSocket;
@@ -58,6 +58,13 @@ impl Relay {
     /// `unix:/run/app.sock`.
     pub fn listening_on(&self) -> impl Iterator<Item = &str> {
         self.0.listening_on()
+    /// Makes one instance with these settings, as [`Server::try_instance`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError::Instance`] if no instance can be made.
+    pub fn try_instance(&self) -> Result<(), ReplaceError> {
+        self.0.try_instance()
     }
 
     /// Starts relaying, on threads of its own.

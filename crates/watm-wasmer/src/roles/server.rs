@@ -38,8 +38,8 @@ use crate::roles::listener::Listener;
 use crate::roles::pending::{Own, own_settings};
 use crate::roles::relay::Relay;
 use crate::roles::warnings::Warnings;
-use crate::worker::Workers;
 use crate::worker::thread::Connection;
+use crate::worker::{Workers, try_instance};
 
 /// Accepts connections and carries each over a transport of its own: plain connections to a
 /// remote, or connections of the module's clients to a plain server. It is bound, and does not
@@ -202,6 +202,17 @@ impl Server {
         self.sockets.locals().all()
     }
 
+    /// Makes one instance with these settings, which runs `watm_init_v1` and ends. A server that is
+    /// about to take the place of another is tried out so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError::Instance`] if no instance can be made.
+    pub fn try_instance(&self) -> Result<(), ReplaceError> {
+        let tried = try_instance(&self.settings, self.service.role());
+        tried.map_err(|error| ReplaceError::Instance(error.into()))
+    }
+
     /// Starts serving, on threads of its own.
     ///
     /// # Errors
@@ -329,6 +340,18 @@ impl ServerHandle {
     /// What the server has done so far.
     pub fn stats(&self) -> ServerStats {
         self.shared.book.stats()
+    }
+
+    /// The same, where the bytes are also those of connections that are open. So the numbers grow
+    /// while long connections go on, and never fall.
+    pub fn totals(&self) -> ServerStats {
+        self.shared.book.totals()
+    }
+
+    /// Whether the first connections after the last [`ServerHandle::replace`] failed because of it,
+    /// so that what was there before is used again.
+    pub fn is_taken_back(&self) -> bool {
+        self.shared.workers.is_taken_back()
     }
 
     /// The connections that are open, the oldest first, including those that are being set up.

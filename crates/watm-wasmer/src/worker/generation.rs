@@ -43,6 +43,8 @@ struct State {
     generation: Arc<Generation>,
     /// No pool is filled any more.
     is_closed: bool,
+    /// The generation before the last one was put back, since that one failed.
+    is_taken_back: bool,
 }
 
 impl Generation {
@@ -84,12 +86,18 @@ impl Current {
             state: Mutex::new(State {
                 generation: Arc::new(generation),
                 is_closed: false,
+                is_taken_back: false,
             }),
         }
     }
 
     pub(super) fn get(&self) -> Arc<Generation> {
         Arc::clone(&lock(&self.state).generation)
+    }
+
+    /// Whether what was put in last has failed, and what was there before is used again.
+    pub(super) fn is_taken_back(&self) -> bool {
+        lock(&self.state).is_taken_back
     }
 
     /// Gives up the pool for good.
@@ -102,11 +110,7 @@ impl Current {
     /// Makes connections with other settings from now on. Before that, one instance has to get as far
     /// as one of a pool.
     pub(super) fn replace(&self, settings: Arc<Settings>) -> Result<(), SetupError> {
-        let link = Arc::new(Link::spare());
-        let (unused, awaited) = bounded(1);
-        prepare(&settings, self.role, &link, awaited)?;
-        // The instance ends.
-        drop(unused);
+        try_instance(&settings, self.role)?;
         let before = self.get();
         let trial = Trial {
             before: Arc::clone(&before.settings),
@@ -128,6 +132,7 @@ impl Current {
         if of.is_some_and(|of| !Arc::ptr_eq(of, &state.generation)) {
             return false;
         }
+        state.is_taken_back = of.is_some();
         let next = Generation::new(settings, self.role, !state.is_closed, trial);
         let last = std::mem::replace(&mut state.generation, Arc::new(next));
         drop(state);
@@ -190,6 +195,15 @@ impl Current {
             ..connection
         }
     }
+}
+
+/// Makes an instance that gets as far as one of a pool, and lets it end.
+pub(crate) fn try_instance(settings: &Arc<Settings>, role: Role) -> Result<(), SetupError> {
+    let link = Arc::new(Link::spare());
+    let (unused, awaited) = bounded(1);
+    prepare(settings, role, &link, awaited)?;
+    drop(unused);
+    Ok(())
 }
 
 /// One of the first connections of a generation.
