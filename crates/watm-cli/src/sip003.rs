@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use crate::plugin_options::{self, Pair};
+use crate::plugin_options;
 
 /// Why a plugin cannot be what it is asked to be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -48,7 +48,10 @@ impl Made {
     pub(super) fn ready(&self, sockets: &[Socket]) -> Result<Box<Ready>, Failure> {
         let made = || {
             let sockets = sockets.iter().map(Socket::for_server);
-            let sockets = sockets.collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+            let sockets = sockets
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .flatten();
             let sockets: Vec<ListenSocket> = sockets.collect();
             let ready = match &self.builder {
                 Kind::Server(builder) => Ready::Server(bound(builder, sockets)?),

@@ -21,10 +21,7 @@ pub(crate) fn announce<'a>(
 }
 
 /// The same for the tunnels of a file, with their names.
-pub(crate) fn announce_tunnels(
-    addresses: &[(String, String)],
-    quiet: bool,
-) -> Result<(), Failure> {
+pub(crate) fn announce_tunnels(addresses: &[(String, String)], quiet: bool) -> Result<(), Failure> {
     let mut lines = String::new();
     for (name, address) in addresses {
         log::info!("tunnel `{name}`: listening on {address}");

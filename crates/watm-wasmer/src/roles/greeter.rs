@@ -261,15 +261,14 @@ impl<G: Greets> Thread<G> {
         match self.watch(watched) {
             // What it has sent before is no event.
             Ok(number) => self.look(number, false),
-            Err((error, watched)) => {
-                self.greets
-                    .refused(Client(watched.client), &error.to_string());
+            Err(error) => {
+                self.greets.refused(Client(client), &error.to_string());
                 self.greets.left();
             }
         }
     }
 
-    fn watch(&mut self, watched: Watched) -> Result<usize, (io::Error, Watched)> {
+    fn watch(&mut self, watched: Watched) -> io::Result<usize> {
         let number = self.next;
         self.next += 1;
         let fd = watched.stream.socket().as_raw_fd();
@@ -283,7 +282,7 @@ impl<G: Greets> Thread<G> {
                 self.clients.insert(number, watched);
                 Ok(number)
             }
-            Err(error) => Err((error, watched)),
+            Err(error) => Err(error),
         }
     }
 

@@ -58,6 +58,8 @@ impl Relay {
     /// `unix:/run/app.sock`.
     pub fn listening_on(&self) -> impl Iterator<Item = &str> {
         self.0.listening_on()
+    }
+
     /// Makes one instance with these settings, as [`Server::try_instance`] does.
     ///
     /// # Errors
