@@ -88,6 +88,17 @@ pub trait Greeting: Send {
 }
 
 /// What happens next with a client of a [`Front`]: see [`Greeting`].
+///
+/// ```
+/// use watm_wasmer::{Front, GreetingStep, ProxyServer};
+///
+/// let mut greeting = ProxyServer::new().greet(None);
+/// let request = b"CONNECT server.example:443 HTTP/1.1\r\n\r\nearly";
+/// match greeting.advance(request) {
+///     GreetingStep::Carry { consumed, .. } => assert_eq!(&request[consumed..], b"early"),
+///     step => panic!("{step:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub enum GreetingStep {
     /// More bytes are needed.

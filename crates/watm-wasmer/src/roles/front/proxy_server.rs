@@ -74,6 +74,18 @@ pub(super) struct Asked {
 }
 
 /// What a client of a [`ProxyServer`] asks for.
+///
+/// ```
+/// use watm_wasmer::{PlainRequest, ProxyRefusal, ProxyRequest, ProxyServer};
+///
+/// fn no_mail(request: ProxyRequest<'_>) -> Result<PlainRequest, ProxyRefusal> {
+///     match request.target.port() {
+///         25 => Err(ProxyRefusal("mail servers are not reached".into())),
+///         _ => Ok(PlainRequest::to(request.target)),
+///     }
+/// }
+/// let proxy = ProxyServer::new().decide(no_mail);
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct ProxyRequest<'a> {
