@@ -156,8 +156,13 @@ impl Args {
 
     /// Rejects combinations of options that clap cannot express.
     fn checked(self) -> Result<Self, clap::Error> {
-        if let Command::Listen(args) = &self.command {
-            args.check()?;
+        match &self.command {
+            Command::Listen(args) => args.check()?,
+            Command::Pt(_) if self.log.log_format != LogFormat::Text => {
+                let message = "--log-format is for other commands: tor reads what this one logs";
+                return Err(Self::conflict("pt", message));
+            }
+            _ => {}
         }
         let (name, on_stdio) = match &self.command {
             Command::Dial(args) => (

@@ -93,7 +93,8 @@ fn proxy(file: &FromFile, accept: &AcceptArgs) -> Result<Option<ProxyServer>, Fa
     }
     let proxy = ProxyServer::new();
     let Some(path) = &accept.socks_auth else {
-        return Ok(Some(proxy));
+        // Another address is no reason to leave out a password of the file.
+        return Ok(file.proxy_server()?.or(Some(proxy)));
     };
     proxy.credentials_file(path).map(Some).map_err(|error| {
         let message = format!(
@@ -142,6 +143,7 @@ fn serve(
     if file.proxy_protocol(accept.proxy_protocol) {
         running = running.proxy_protocol();
     }
+    let is_proxy = !accept.socks.is_empty() || file.is_proxy();
     let signals = Signals::install_for_server()?;
     open_files::raise_limit();
     let bound = monitor.bind()?;
@@ -149,7 +151,13 @@ fn serve(
     announce(running.listening_on(), accept.quiet)?;
     let grace = transport.close_grace;
     serve::until_stopped(running, bound, &signals, grace, &|running| {
-        Ok(running.replace(server(&again()?)?)?)
+        running.replace(server(&again()?)?)?;
+        if is_proxy {
+            log::warn!(
+                "who may use the proxy stays as it was until a restart; `watm run` changes it"
+            );
+        }
+        Ok(())
     })
 }
 

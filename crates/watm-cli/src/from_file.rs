@@ -186,6 +186,11 @@ impl FromFile {
         option.or(own).cloned()
     }
 
+    /// Whether plain clients find a proxy.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(Tunnel::is_proxy)
+    }
+
     /// The proxy that plain clients find, if the file says so.
     pub(crate) fn proxy_server(&self) -> Result<Option<ProxyServer>, Failure> {
         Ok(match &self.tunnel {

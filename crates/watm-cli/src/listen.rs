@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         return Err(Failure::new(message));
     }
     let metrics = &args.run.metrics;
-    let monitor = Single::of_server(metrics, file.name(), Role::Listener, forward.is_some())?;
+    let monitor = Single::of_server(metrics, file.name(), Role::Listener, !is_stdio)?;
     let role = (Role::Listener, Listener::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
     let made = |file: &FromFile| {
@@ -52,6 +52,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     open_files::raise_limit();
+    let is_open = asked.is_some();
     let server = match (asked, &forward) {
         (Some(policy), _) => builder.forward_where_asked(policy),
         (None, Some(target)) => builder.forward_to(target),
@@ -70,7 +71,13 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     announce(server.listening_on(), args.serve.quiet)?;
     let grace = run.transport.close_grace;
     serve::until_stopped(server, bound, &signals, grace, &|server| {
-        Ok(server.replace(made(&FromFile::read(source, Role::Listener)?)?)?)
+        server.replace(made(&FromFile::read(source, Role::Listener)?)?)?;
+        if is_open {
+            log::warn!(
+                "where clients may go stays as it was until a restart; `watm run` changes it"
+            );
+        }
+        Ok(())
     })
 }
 

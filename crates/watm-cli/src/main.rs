@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     };
     let reports_failures = matches!(args.command, Command::Check(_));
     match &args.command {
-        Command::Pt(pt) => pt::logging::start(args.log.verbose, pt.unsafe_logging),
+        Command::Pt(pt) => pt::logging::start(&args.log, pt.unsafe_logging),
         _ => terminal::logging::start(&args.log, reports_failures),
     }
     let ended = run(args.command);

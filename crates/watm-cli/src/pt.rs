@@ -13,12 +13,13 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use watm_wasmer::{
     Builder, Config, DialOptions, Dialer, Listener, PlainRequest, ProxyRefusal, ProxyRequest,
-    ProxyServer, Role, ServerHandle, Tunnel,
+    ProxyServer, Role, Server, ServerHandle, Tunnel, UpstreamProxy,
 };
 
 use self::environment::{ClientSide, Environment, ServerSide, Side, Unusable};
@@ -59,6 +60,7 @@ pub(crate) fn run(args: &PtArgs) -> Result<(), Failure> {
     if servers.is_empty() {
         return Err(Failure::new("none of the transports can be used"));
     }
+    let failures = watch(&servers)?;
     let no_input = if environment.ends_with_stdin {
         end_of_input()?
     } else {
@@ -71,6 +73,10 @@ pub(crate) fn run(args: &PtArgs) -> Result<(), Failure> {
             name => log::info!("{}: ending", name.unwrap_or("no more signals")),
         },
         recv(no_input) -> _ => log::info!("standard input has ended: ending"),
+        recv(failures) -> error => log::error!(
+            "ending, since a transport accepts no more connections: {}",
+            error.unwrap_or_default()
+        ),
     }
     thread::scope(|scope| {
         for server in &servers {
@@ -78,6 +84,24 @@ pub(crate) fn run(args: &PtArgs) -> Result<(), Failure> {
         }
     });
     Ok(())
+}
+
+/// Reports a server that can accept no more.
+fn watch(servers: &[Arc<ServerHandle>]) -> Result<Receiver<String>, Failure> {
+    let (sender, failures) = bounded(servers.len());
+    for server in servers {
+        let (server, sender) = (Arc::clone(server), sender.clone());
+        thread::Builder::new()
+            .name("watm-accepting".into())
+            .stack_size(64 * 1024)
+            .spawn(move || {
+                if let Err(error) = server.wait() {
+                    let _ = sender.send(error.to_string());
+                }
+            })
+            .map_err(|error| Failure::because("cannot start a thread", error))?;
+    }
+    Ok(failures)
 }
 
 /// Reports the end of standard input.
@@ -103,7 +127,7 @@ fn end_of_input() -> Result<Receiver<()>, Failure> {
 }
 
 /// Accepts nobody any more, and waits for the clients that are there, unless the input ends.
-fn serve_the_last(servers: &[ServerHandle], no_input: &Receiver<()>) {
+fn serve_the_last(servers: &[Arc<ServerHandle>], no_input: &Receiver<()>) {
     log::info!("SIGINT: taking no more clients");
     for server in servers {
         server.stop_accepting();
@@ -137,6 +161,17 @@ impl<'a> Transports<'a> {
             .as_ref()
             .map(Config::from_file)
             .transpose()?;
+        for tunnel in config.iter().flat_map(Config::tunnels) {
+            let says_more = tunnel.is_proxy()
+                || tunnel.asked().is_some()
+                || tunnel.sends_proxy_protocol().is_some();
+            if says_more {
+                let name = tunnel.name().unwrap_or_default();
+                let message = format!("the tunnel {name} says where clients go, but tor does");
+                let hint = "leave out `socks`, `open_proxy` and `send_proxy_protocol`";
+                return Err(Failure::new(message).hint(hint));
+            }
+        }
         Ok(Self {
             args,
             environment,
@@ -178,18 +213,36 @@ impl<'a> Transports<'a> {
         load
     }
 
-    fn dialer(&self, source: &Source<'_>) -> Result<Builder<Dialer>, Failure> {
+    fn dialer(
+        &self,
+        source: &Source<'_>,
+        proxy: Option<&UpstreamProxy>,
+    ) -> Result<Builder<Dialer>, Failure> {
         let load = self.load_args();
         match source {
             Source::Option(option) => {
                 let module = setup::load(&option.module, &load)?;
                 let builder =
                     setup::configure(Dialer::builder(&module), &self.args.transport_options)?;
-                with_config(builder, option).map(|builder| builder.spare_instances(1))
+                let builder = with_config(builder, option)?.spare_instances(1);
+                Ok(match proxy {
+                    Some(proxy) => builder.dial_hook(proxy.clone()),
+                    None => builder,
+                })
             }
             Source::Tunnel(tunnel) => {
+                if !tunnel.below().is_empty() && !self.environment.bind_addresses.is_empty() {
+                    let message = "a chain of modules cannot have the addresses of \
+                        TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6; set `source_addresses`";
+                    return Err(Failure::new(message));
+                }
                 let loader = setup::loader(&tunnel.module_file(), &load)?;
-                Ok((*tunnel).clone().loader(loader).dialer()?)
+                let mut tunnel = (*tunnel).clone().loader(loader);
+                if let Some(proxy) = proxy {
+                    // The module next to the network uses it.
+                    tunnel = tunnel.proxy(proxy.clone());
+                }
+                Ok(tunnel.dialer()?)
             }
         }
     }
@@ -217,7 +270,7 @@ impl<'a> Transports<'a> {
     }
 
     /// Starts the transports that a client asks for.
-    fn clients(&self, client: &ClientSide) -> Result<Vec<ServerHandle>, Failure> {
+    fn clients(&self, client: &ClientSide) -> Result<Vec<Arc<ServerHandle>>, Failure> {
         match &client.proxy {
             None => {}
             Some(Ok(_)) => say("PROXY DONE"),
@@ -232,7 +285,7 @@ impl<'a> Transports<'a> {
                 Ok(server) => {
                     let address = server.local_addr();
                     say(format_args!("CMETHOD {name} socks5 {address}"));
-                    servers.push(server);
+                    servers.push(Arc::new(server));
                 }
                 Err(failure) => {
                     say(format_args!(
@@ -248,22 +301,21 @@ impl<'a> Transports<'a> {
 
     fn client(&self, name: &str, client: &ClientSide) -> Result<ServerHandle, Failure> {
         let source = self.source(name, Role::Dialer).ok_or_else(unknown)?;
-        let mut builder = self.dialer(&source)?.observer(self.status(name));
+        let proxy = client.proxy.as_ref().and_then(|proxy| proxy.as_ref().ok());
+        let mut builder = self.dialer(&source, proxy)?.observer(self.status(name));
         for address in &self.environment.bind_addresses {
             builder = builder.source_address(*address);
-        }
-        if let Some(Ok(proxy)) = &client.proxy {
-            builder = builder.dial_hook(proxy.clone());
         }
         let base = builder.configuration().map(<[u8]>::to_vec);
         let proxy = ProxyServer::new()
             .only_socks5()
             .decide(move |request| asked(base.as_deref(), request));
-        Ok(builder.front(proxy).bind("127.0.0.1:0")?.spawn()?)
+        let server = limited(builder.front(proxy), &source);
+        Ok(server.bind("127.0.0.1:0")?.spawn()?)
     }
 
     /// Starts the transports that a server asks for.
-    fn servers(&self, server: &ServerSide, args: &[ServerArg]) -> Vec<ServerHandle> {
+    fn servers(&self, server: &ServerSide, args: &[ServerArg]) -> Vec<Arc<ServerHandle>> {
         let mut servers = Vec::new();
         for (name, address) in &server.transports {
             let options = server.options.get(name).map_or(&[][..], Vec::as_slice);
@@ -273,7 +325,7 @@ impl<'a> Transports<'a> {
                     let address = running.local_addr();
                     let args = published(name, args);
                     say(format_args!("SMETHOD {name} {address}{args}"));
-                    servers.push(running);
+                    servers.push(Arc::new(running));
                 }
                 Err(failure) => {
                     say(format_args!(
@@ -308,8 +360,22 @@ impl<'a> Transports<'a> {
             (None, Some(port)) => builder.forward_to(port),
             (None, None) => return Err(Failure::new("there is no OR port")),
         };
-        Ok(server.bind(address)?.spawn()?)
+        Ok(limited(server, &source).bind(address)?.spawn()?)
     }
+}
+
+/// Applies what a tunnel says of its clients.
+fn limited(mut server: Builder<Server>, source: &Source<'_>) -> Builder<Server> {
+    let Source::Tunnel(tunnel) = source else {
+        return server;
+    };
+    if let Some(limit) = tunnel.connection_limit() {
+        server = server.connection_limit(limit);
+    }
+    if tunnel.expects_proxy_protocol() {
+        server = server.proxy_protocol();
+    }
+    server
 }
 
 fn unknown() -> Failure {

@@ -17,6 +17,7 @@ mod dialing;
 mod ending;
 mod event_loops;
 mod faults;
+mod fronts;
 mod generations;
 mod given_files;
 mod hostile;

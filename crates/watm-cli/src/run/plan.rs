@@ -125,10 +125,17 @@ impl Plan {
     /// How it differs from the plan before.
     pub(super) fn change_from(&self, before: &Self) -> Change {
         let (now, then) = (&self.tunnel, &before.tunnel);
-        let handshakes = |tunnel: &Tunnel| {
+        // What a server keeps, also when its settings are replaced.
+        let kept = |tunnel: &Tunnel| -> Vec<(&str, String)> {
+            let has_times =
+                self.role == Role::Listener || tunnel.is_proxy() || tunnel.expects_proxy_protocol();
             let settings = tunnel.settings().into_iter();
-            let mut limits = settings.filter(|(key, _)| *key == "handshake_limit");
-            limits.next()
+            let is_kept = |(key, _): &(&str, String)| match *key {
+                "handshake_limit" => true,
+                "connect_timeout" | "setup_timeout" => has_times,
+                _ => false,
+            };
+            settings.filter(is_kept).collect()
         };
         let is_same_server = self.role == before.role
             && now.listen() == then.listen()
@@ -137,7 +144,7 @@ impl Plan {
             && now.has_fronts_of(then)
             && self.password == before.password
             && now.connection_limit() == then.connection_limit()
-            && handshakes(now) == handshakes(then);
+            && kept(now) == kept(then);
         if !is_same_server {
             Change::Server
         } else if now.has_settings_of(then) {
@@ -183,6 +190,10 @@ mod tests {
             (before.replace("127.0.0.1:1", "127.0.0.1:2"), Change::Server),
             (before.replace("h:1", "h:2"), Change::Server),
             (relay, Change::Server),
+            (
+                format!("{before}settings = {{ setup_timeout = '9s' }}"),
+                Change::Settings,
+            ),
             (format!("{before}socks = true"), Change::Server),
             (format!("{before}proxy_protocol = true"), Change::Server),
             (

@@ -27,20 +27,9 @@ static TELLER: OnceLock<env_logger::Logger> = OnceLock::new();
 pub(crate) fn start(args: &LogArgs, reports_failures: bool) {
     let level = match args.verbose {
         0 if reports_failures => LevelFilter::Off,
-        0 => LevelFilter::Warn,
-        1 => LevelFilter::Info,
-        2 => LevelFilter::Debug,
-        _ => LevelFilter::Trace,
+        verbose => level(verbose),
     };
-    let mut builder = env_logger::Builder::new();
-    match (env::var("RUST_LOG"), &args.log) {
-        (Ok(filters), _) if !filters.is_empty() => builder.parse_filters(&filters),
-        (_, Some(filters)) => builder.parse_filters(filters),
-        _ => builder
-            .filter_level(LevelFilter::Warn)
-            // The prefix covers the targets `watm`, `watm_wasmer` and `watm::module::NAME`.
-            .filter_module("watm", level),
-    };
+    let mut builder = filtered(args, level);
     let format = match args.log_format {
         LogFormat::Text if is_journal(io::stderr().as_fd()) => LogFormat::Journald,
         format => format,
@@ -54,6 +43,43 @@ pub(crate) fn start(args: &LogArgs, reports_failures: bool) {
     }
     log::set_max_level(logger.filter());
     let _ = log::set_boxed_logger(Box::new(Limited::new(logger, args.log_limit)));
+}
+
+/// Starts logging with another form of lines, on standard output.
+pub(crate) fn start_with(
+    args: &LogArgs,
+    line: impl Fn(&log::Record<'_>) -> String + Send + Sync + 'static,
+) {
+    let logger = filtered(args, level(args.verbose))
+        .target(env_logger::Target::Stdout)
+        .format(move |out, record| out.write_all(line(record).as_bytes()))
+        .build();
+    log::set_max_level(logger.filter());
+    let _ = log::set_boxed_logger(Box::new(Limited::new(logger, args.log_limit)));
+}
+
+/// The level that -v selects.
+fn level(verbose: u8) -> LevelFilter {
+    match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    }
+}
+
+/// A logger with the levels of RUST_LOG, of --log, or else of -v.
+fn filtered(args: &LogArgs, level: LevelFilter) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    match (env::var("RUST_LOG"), &args.log) {
+        (Ok(filters), _) if !filters.is_empty() => builder.parse_filters(&filters),
+        (_, Some(filters)) => builder.parse_filters(filters),
+        _ => builder
+            .filter_level(LevelFilter::Warn)
+            // The prefix covers the targets `watm`, `watm_wasmer` and `watm::module::NAME`.
+            .filter_module("watm", level),
+    };
+    builder
 }
 
 fn in_form(builder: &mut env_logger::Builder, format: LogFormat) -> &mut env_logger::Builder {

@@ -228,6 +228,61 @@ fn who_may_use_the_proxy_is_in_a_file() {
 }
 
 #[test]
+fn another_address_for_the_proxy_keeps_the_password_of_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("auth"), "me:secret\n").expect("a file");
+    let module = built("plain");
+    let text = format!(
+        "[[tunnel]]\nname = 't'\nrole = 'dialer'\nmodule = '{module}'\nlisten = ['127.0.0.1:0']\n\
+         socks = true\nsocks_auth = 'auth'\n"
+    );
+    fs::write(path("watm.toml"), text).expect("a file");
+    let file = path("watm.toml");
+    let file = file.to_str().expect("a path in UTF-8");
+    for more in [
+        &[][..],
+        &["--socks", "127.0.0.1:0"],
+        &["--listen", "127.0.0.1:0"],
+    ] {
+        let dial = ["dial", "--config-file", file];
+        let (_near, proxy) = Watm::listening(&[&dial[..], more].concat());
+        let mut client = connect(&proxy);
+        client.write_all(b"\x05\x01\x00").expect("room");
+        let mut method = [0; 2];
+        client.read_exact(&mut method).expect("a method");
+        assert_eq!(method, [5, 0xff], "{more:?}");
+    }
+}
+
+#[test]
+fn an_open_proxy_has_metrics() {
+    let module = built("plain");
+    let listen = [
+        "listen",
+        "--module",
+        &module,
+        "--listen",
+        "127.0.0.1:0",
+        "--open-proxy",
+    ];
+    let more = ["--allow", "127.0.0.0/8", "--metrics", "127.0.0.1:0", "-v"];
+    let (mut far, _) = Watm::listening(&[&listen[..], &more].concat());
+    let line = far.await_log("metrics at http://");
+    let address = line
+        .split("http://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next());
+    let mut client = connect(address.expect("an address"));
+    client
+        .write_all(b"GET /readyz HTTP/1.1\r\n\r\n")
+        .expect("room");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
 fn clients_that_say_nothing_give_way_to_others() {
     let server = Server::echo();
     let (_far, _near, proxy) = open_tunnel(&["--max-connections", "2"]);

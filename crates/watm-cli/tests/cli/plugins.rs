@@ -201,6 +201,71 @@ fn no_address_is_logged_unless_asked_for() {
 }
 
 #[test]
+fn a_chain_of_modules_stays_whole_when_tor_has_a_proxy() {
+    let state = tempfile::tempdir().expect("a directory");
+    let file = state.path().join("pt.toml");
+    let (plain, xor) = (built("plain"), built("xor"));
+    let write = |more: &str| {
+        let text = format!(
+            "[[tunnel]]\nname = 'a'\nrole = 'dialer'\nmodule = '{plain}'\n{more}\n\
+             [[tunnel.below]]\nmodule = '{xor}'\nsettings = {{ config = {{ text = 'key' }} }}\n"
+        );
+        std::fs::write(&file, text).expect("a file");
+    };
+    write("");
+    let args = ["--config-file", file.to_str().expect("a path in UTF-8")];
+    // The proxy connects to a server that reads what came through both modules.
+    let (sender, received) = bounded(1);
+    let server = Server::start(move |mut client| {
+        let mut bytes = [0; 5];
+        client.read_exact(&mut bytes).expect("bytes");
+        let _ = sender.send(bytes);
+    });
+    let module = built("plain");
+    let (_proxy, upstream) =
+        Watm::listening(&["dial", "--module", &module, "--socks", "127.0.0.1:0"]);
+    let upstream = format!("socks5://{upstream}");
+    let variables = [
+        ("TOR_PT_CLIENT_TRANSPORTS", "a"),
+        ("TOR_PT_PROXY", &*upstream),
+    ];
+    let mut client = pt(state.path(), &variables, &args);
+    assert_eq!(client.stdout_line(), "VERSION 1");
+    assert_eq!(client.stdout_line(), "PROXY DONE");
+    let proxy = address(&client.stdout_line(), "CMETHOD a socks5 ");
+    let mut stream = connect(&proxy);
+    let port: u16 = server
+        .address
+        .rsplit(':')
+        .next()
+        .and_then(|p| p.parse().ok())
+        .expect("a port");
+    stream
+        .write_all(&[5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1])
+        .expect("room");
+    stream.write_all(&port.to_be_bytes()).expect("room");
+    stream.write_all(b"hello").expect("room");
+    let bytes = received.recv_timeout(LIMIT).expect("bytes");
+    assert_ne!(&bytes, b"hello", "the lower module was left out");
+
+    let variables = [
+        ("TOR_PT_CLIENT_TRANSPORTS", "a"),
+        ("TOR_PT_OUTBOUND_BIND_ADDRESS_V4", "127.0.0.1"),
+    ];
+    let ended = pt(state.path(), &variables, &args).end();
+    assert!(
+        ended.stdout.contains("CMETHOD-ERROR a a chain"),
+        "{ended:?}"
+    );
+    write("socks = true");
+    let ended = pt(state.path(), &[("TOR_PT_CLIENT_TRANSPORTS", "a")], &args).end();
+    assert!(
+        ended.stdout.contains("ENV-ERROR the tunnel a says"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_plugin_of_shadowsocks_is_client_or_server_as_its_environment_says() {
     let echo = Server::echo();
     let module = transport("noise");

@@ -322,6 +322,7 @@ impl Host {
         let mut named = 0;
         if matches!(kind, Kind::Unconnected) {
             if self.is_unnamed(fd) {
+                self.descriptors.get(fd)?.check(Rights::FD_WRITE)?;
                 named = self.take_name(memory, iovecs)?;
                 if self.is_unnamed(fd) || named == iovecs.total_len() {
                     return Ok(named);
@@ -330,7 +331,8 @@ impl Host {
             self.connect_target()?;
         }
         self.reads.next_turn();
-        let fewer = if self.watch.is_some() {
+        // What names the target is taken already.
+        let fewer = if self.watch.is_some() && named == 0 {
             self.answer_like_others(fd, Direction::Write, iovecs)?
         } else {
             None
@@ -407,6 +409,7 @@ impl Host {
                     // If the application is fast enough, this loop never sleeps.
                     self.check_stop()?;
                 }
+                Err(Abort::Errno(Errno::Again)) if returns && done > 0 => return Ok(done),
                 Err(Abort::Errno(Errno::Again)) => {
                     self.set_refused(fd, total - done);
                     // The guest repeats the same write with nothing in between, so it spins. Spare

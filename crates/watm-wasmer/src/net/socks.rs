@@ -82,6 +82,7 @@ pub(crate) fn of_name(name: &[u8], port: u16) -> Option<Address> {
 
 /// Writes an address: by number if it is one, and by name otherwise. `None` if the name is too long,
 /// or if it is a Unix socket.
+#[cfg(any(feature = "proxy", test))]
 pub(crate) fn write(address: &Address, into: &mut Vec<u8>) -> Option<()> {
     if address.unix().is_some() {
         return None;

@@ -61,11 +61,11 @@ impl AcceptLoop {
     /// Starts accepting. `make` receives a waker of the loop.
     pub(crate) fn spawn<A: Accepting>(
         sockets: Sockets,
-        make: impl FnOnce(AcceptWaker) -> A,
+        make: impl FnOnce(AcceptWaker) -> Result<A, ListenError>,
     ) -> Result<Self, ListenError> {
         let (poll, waker) = sockets.poll().map_err(ListenError::Host)?;
         let closed = Arc::new(AtomicBool::new(false));
-        let accepting = make(AcceptWaker(Arc::clone(&waker)));
+        let accepting = make(AcceptWaker(Arc::clone(&waker)))?;
         let is_closed = Arc::clone(&closed);
         let thread = threads::spawn("watm-accept", STACK, move || {
             accept_all(sockets, poll, &accepting, &is_closed);

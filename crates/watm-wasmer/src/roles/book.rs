@@ -175,6 +175,11 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// Whether the connections are cut off that begin from now on.
+    pub(super) fn is_cutting(&self) -> bool {
+        lock(&self.state).cutting
+    }
+
     /// Adds a connection that was accepted, and returns its number. The numbers grow.
     pub(crate) fn open(&self, link: &Arc<Link>, client: Option<SocketAddr>) -> u64 {
         let mut state = lock(&self.state);

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::io::Errno;
@@ -33,6 +34,8 @@ const STEPS: usize = 32;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The maximum number of clients that are told so at the same time. Further ones are not told.
 const FAREWELLS: usize = 1024;
+/// How long whoever stops the thread waits for it.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// How long a client may take if others wait for its place.
 const FAIR_TIME: Duration = Duration::from_secs(1);
 /// The token of the waker; clients count upwards from 0.
@@ -76,7 +79,8 @@ enum Command {
     /// Tells a client why it is not carried.
     Dismiss(Stream, Vec<u8>),
     MakeRoom,
-    Stop,
+    /// Drops all clients, and tells when that is done.
+    Stop(Sender<()>),
 }
 
 /// Hands clients to the thread. The thread ends with the last of these, once all clients have left.
@@ -109,6 +113,7 @@ impl Greeter {
         let (commands, receiver) = unbounded();
         let thread = Thread {
             poll,
+            _waker: Arc::clone(&waker),
             commands: receiver,
             protocols,
             limit,
@@ -144,9 +149,13 @@ impl Greeter {
         FAIR_TIME
     }
 
-    /// Drops all clients.
+    /// Drops all clients, and waits until they are.
     pub(crate) fn stop(&self) {
-        self.command(Command::Stop);
+        let (sender, stopped) = bounded(1);
+        if self.command(Command::Stop(sender)) {
+            // It is busy for long only if what an application has given it is.
+            let _ = stopped.recv_timeout(STOP_LIMIT);
+        }
     }
 
     fn command(&self, command: Command) -> bool {
@@ -187,6 +196,8 @@ enum Part {
 
 struct Thread<G> {
     poll: Poll,
+    /// A waker that is closed would take along what it has woken for.
+    _waker: Arc<Waker>,
     commands: Receiver<Command>,
     protocols: Protocols,
     limit: Duration,
@@ -214,7 +225,7 @@ impl<G: Greets> Thread<G> {
             match self.poll.poll(&mut events, left) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     log::error!("no clients are greeted any more: {error}");
-                    return self.stop();
+                    return self.give_up();
                 }
                 _ => {}
             }
@@ -223,10 +234,23 @@ impl<G: Greets> Thread<G> {
                     self.look(event.token().0, event.is_read_closed() || event.is_error());
                 }
             }
-            if !self.obey() && self.clients.is_empty() {
+            let is_left = !self.obey();
+            self.expire();
+            if is_left && self.clients.is_empty() {
                 return;
             }
-            self.expire();
+        }
+    }
+
+    /// Drops all clients, those included that nobody has looked at.
+    fn give_up(&mut self) {
+        self.stop();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Greet(_, client) = command {
+                self.greets
+                    .refused(Client(client), "nobody greets clients any more");
+                self.greets.left();
+            }
         }
     }
 
@@ -237,7 +261,11 @@ impl<G: Greets> Thread<G> {
                 Ok(Command::Greet(stream, client)) => self.greet(stream, client),
                 Ok(Command::Dismiss(stream, bytes)) => self.dismiss(stream, &bytes),
                 Ok(Command::MakeRoom) => self.make_room(),
-                Ok(Command::Stop) => self.stop(),
+                Ok(Command::Stop(done)) => {
+                    self.stop();
+                    // Whoever waited has given up if this fails.
+                    let _ = done.try_send(());
+                }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -245,10 +273,19 @@ impl<G: Greets> Thread<G> {
     }
 
     fn greet(&mut self, stream: Stream, client: Option<SocketAddr>) {
-        let part = match &self.protocols.front {
-            _ if self.protocols.proxy_header => Part::Header,
-            Some(front) => Part::Greeting(front.greet(client)),
-            None => Part::Header,
+        let greeting = match &self.protocols.front {
+            Some(front) if !self.protocols.proxy_header => {
+                guarded(|| front.greet(client)).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let part = match greeting {
+            Ok(greeting) => greeting.map_or(Part::Header, Part::Greeting),
+            Err(reason) => {
+                stream.reset_on_drop();
+                self.greets.refused(Client(client), reason);
+                return self.greets.left();
+            }
         };
         let now = Instant::now();
         let watched = Watched {
@@ -430,7 +467,9 @@ fn converse(
         };
         let step = match &mut watched.part {
             Part::Header => header(watched, protocols, &buffer[..len]),
-            Part::Greeting(greeting) => greeting.advance(&buffer[..len]),
+            Part::Greeting(greeting) => {
+                guarded(|| greeting.advance(&buffer[..len])).unwrap_or_else(GreetingStep::refuse)
+            }
             Part::Farewell => return Look::Stays,
         };
         match step {
@@ -460,6 +499,11 @@ fn converse(
     Look::Refused(Vec::new(), "the greeting does not end".into())
 }
 
+/// Calls what an application has given. If that panics, it is the end of one client.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, &'static str> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| "the front panicked")
+}
+
 /// Takes the PROXY header in. Afterwards the client is the one that it names.
 fn header(watched: &mut Watched, protocols: &Protocols, bytes: &[u8]) -> GreetingStep {
     let (consumed, addresses) = match proxy_header::parse(bytes) {
@@ -475,13 +519,16 @@ fn header(watched: &mut Watched, protocols: &Protocols, bytes: &[u8]) -> Greetin
             .set_addrs(Some(canonical(reached)), Some(client));
     }
     match &protocols.front {
-        Some(front) => {
-            watched.part = Part::Greeting(front.greet(watched.client));
-            GreetingStep::Say {
-                consumed,
-                bytes: Vec::new(),
+        Some(front) => match guarded(|| front.greet(watched.client)) {
+            Ok(greeting) => {
+                watched.part = Part::Greeting(greeting);
+                GreetingStep::Say {
+                    consumed,
+                    bytes: Vec::new(),
+                }
             }
-        }
+            Err(reason) => GreetingStep::refuse(reason),
+        },
         None => GreetingStep::Carry {
             consumed,
             request: PlainRequest::new(),
@@ -538,4 +585,43 @@ fn discard(stream: &Stream, buffer: &mut [u8]) -> bool {
     }
     // It goes on sending, and has been told why not to.
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// What the thread owns, and drops when it ends.
+    struct Counts(#[allow(dead_code, reason = "it is only dropped")] Arc<()>);
+
+    impl Greets for Counts {
+        fn greeted(&self, _: Greeted) {}
+        fn refused(&self, _: Client, _: &str) {}
+        fn left(&self) {}
+    }
+
+    #[test]
+    fn the_thread_ends_with_its_last_client_though_that_never_closes() {
+        let kept = Arc::new(());
+        let ends = Arc::downgrade(&kept);
+        let greeter = Greeter::spawn(Protocols::default(), LIMIT, Counts(kept));
+        let greeter = greeter.expect("a thread");
+        let (mut client, stream) = UnixStream::pair().expect("a pair");
+        client.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        greeter.dismiss(stream.into(), b"no".to_vec());
+        drop(greeter);
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).expect("an end");
+        assert_eq!(told, b"no");
+        // The client stays. It has its time, and then nobody is left.
+        let deadline = Instant::now() + LIMIT;
+        while ends.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "the thread goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

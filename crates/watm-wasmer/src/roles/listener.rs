@@ -683,7 +683,7 @@ fn start(settings: Arc<Settings>, sockets: Sockets, below: Below) -> Result<List
     let mut waker = None;
     let accept_loop = AcceptLoop::spawn(sockets, |its_waker| {
         waker = Some(its_waker.clone());
-        Unwrap(Arc::clone(&shared), its_waker)
+        Ok(Unwrap(Arc::clone(&shared), its_waker))
     })?;
     let waker = waker.ok_or_else(|| ListenError::Host(io::Error::other("no waker")))?;
     Ok(Listener {

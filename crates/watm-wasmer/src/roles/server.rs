@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use watm_abi::{Excerpt, Role};
 
 use crate::channel::link::Link;
+use crate::channel::supervisor;
 use crate::channel::sync::lock;
 use crate::error::{ConfigError, ListenError, ReplaceError, SetupError, TransportError};
 use crate::guest::exports::Established;
@@ -36,6 +37,7 @@ use crate::roles::greeter::{Greeter, Protocols};
 use crate::roles::handshakes::Handshakes;
 use crate::roles::listener::Listener;
 use crate::roles::pending::{Own, own_settings};
+#[cfg(feature = "front")]
 use crate::roles::relay::Relay;
 use crate::roles::warnings::Warnings;
 use crate::worker::thread::Connection;
@@ -232,25 +234,26 @@ impl Server {
             warnings: Warnings::default(),
         });
         #[cfg(feature = "front")]
-        let (mut greeter, protocols) = (Ok(None), self.protocols);
+        let (mut greeter, protocols) = (None, self.protocols);
         let accept_loop = AcceptLoop::spawn(self.sockets, |waker| {
             #[cfg(feature = "front")]
             if !protocols.is_empty() {
-                greeter = greeting::spawn(protocols, limit, &shared, &waker).map(Some);
+                let spawned = greeting::spawn(protocols, limit, &shared, &waker);
+                greeter = Some(spawned.map_err(ListenError::Host)?);
             }
-            Serve {
+            Ok(Serve {
                 shared: Arc::clone(&shared),
                 waker,
                 #[cfg(feature = "front")]
-                greeter: greeter.as_ref().ok().cloned().flatten(),
-            }
+                greeter: greeter.clone(),
+            })
         })?;
         Ok(ServerHandle {
             shared,
             locals,
             accept_loop: Mutex::new(accept_loop),
             #[cfg(feature = "front")]
-            greeter: greeter.map_err(ListenError::Host)?,
+            greeter,
         })
     }
 }
@@ -498,6 +501,9 @@ impl Serving {
     ) {
         let peer = Client(client);
         let Wish { remote, own, tell } = wish;
+        // Whoever hears first that there is no transport tells the client.
+        let tell = tell.map(|tell| Arc::new(Mutex::new(Some(tell))));
+        let told = tell.clone();
         let prepared = self.below.unwrapped(stream).and_then(|stream| {
             let settings = own
                 .settings
@@ -522,9 +528,7 @@ impl Serving {
                 Ok(established) => {
                     reporting.handshakes.end(number);
                     reporting.established(peer, &established);
-                    if let Some(tell) = tell {
-                        tell(Ok(()));
-                    }
+                    told_of(tell, Ok(()));
                 }
                 // Its worker is still there, and can be stopped for a later one.
                 Err(error) => reporting.refuse(peer, error, tell),
@@ -540,18 +544,30 @@ impl Serving {
             cancel.watch(&link);
         }
         if let Err(error) = served {
-            self.dropped(peer, &error);
             self.handshakes.end(number);
             self.book.end(number, &link);
+            self.refuse(peer, error, told);
+        } else if self.book.is_cutting() {
+            // Whoever cuts the connections off may have looked before this one was there.
+            supervisor::cut(&link, Instant::now() + self.workers.settings.close_grace);
         }
     }
 
     /// A client does not get a transport.
-    fn refuse(&self, peer: Client, error: SetupError, tell: Option<Tell>) {
+    fn refuse(&self, peer: Client, error: SetupError, tell: Option<Shared<Tell>>) {
         self.dropped(peer, &error);
-        if let Some(tell) = tell {
-            tell(Err(error));
-        }
+        told_of(tell, Err(error));
+    }
+}
+
+/// What several may take, and one does.
+type Shared<T> = Arc<Mutex<Option<T>>>;
+
+/// Tells a client what has become of its dial, unless it was told.
+fn told_of(tell: Option<Shared<Tell>>, result: Result<(), SetupError>) {
+    let tell = tell.and_then(|tell| lock(&tell).take());
+    if let Some(tell) = tell {
+        tell(result);
     }
 }
 

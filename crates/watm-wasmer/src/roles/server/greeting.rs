@@ -1,7 +1,7 @@
 //! Clients that say first what they want: between the greeter and what serves them.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use watm_abi::Role;
@@ -61,7 +61,19 @@ impl Greets for After {
             request,
             greeting,
         } = greeted;
-        let tell = greeting.map(|greeting| self.tell(&stream, greeting));
+        // The transport owns the socket from now on. So the answer has a descriptor of its own.
+        let copy = greeting.as_ref().map(|_| stream.try_clone()).transpose();
+        let tell = match copy {
+            Ok(copy) => copy
+                .zip(greeting)
+                .map(|(copy, greeting)| self.tell(copy, greeting)),
+            Err(error) => {
+                stream.reset_on_drop();
+                return self
+                    .shared
+                    .refuse(Client(client), SetupError::Host(error), None);
+            }
+        };
         let PlainRequest {
             target,
             first,
@@ -71,6 +83,7 @@ impl Greets for After {
             Ok(remote) => remote.map(|remote| (options.network, remote)),
             Err(error) => {
                 stream.reset_on_drop();
+                let tell = tell.map(|tell| Arc::new(Mutex::new(Some(tell))));
                 return self.shared.refuse(Client(client), error, tell);
             }
         };
@@ -118,16 +131,10 @@ impl After {
         }
     }
 
-    /// What tells a client what has become of its dial. The transport owns the socket by then, so that
-    /// this has a descriptor of its own, until the client was told.
-    fn tell(&self, stream: &Stream, mut greeting: Box<dyn Greeting>) -> Tell {
-        let stream = stream.try_clone();
+    /// What tells a client what has become of its dial.
+    fn tell(&self, stream: Stream, mut greeting: Box<dyn Greeting>) -> Tell {
         let greeter = self.greeter.get().and_then(WeakGreeter::upgrade);
         Box::new(move |result| {
-            let stream = match stream {
-                Ok(stream) => stream,
-                Err(error) => return log::warn!("a client cannot be told of its dial: {error}"),
-            };
             match result {
                 Ok(()) => {
                     // If this fails, the client is lost, which the transport finds.
