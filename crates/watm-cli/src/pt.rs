@@ -224,7 +224,10 @@ impl<'a> Transports<'a> {
                 let module = setup::load(&option.module, &load)?;
                 let builder =
                     setup::configure(Dialer::builder(&module), &self.args.transport_options)?;
-                let builder = with_config(builder, option)?.spare_instances(1);
+                // Without a file the configuration is that of a bridge line, and a spare instance
+                // would be set up without one.
+                let spare = usize::from(option.config.is_some());
+                let builder = with_config(builder, option)?.spare_instances(spare);
                 Ok(match proxy {
                     Some(proxy) => builder.dial_hook(proxy.clone()),
                     None => builder,

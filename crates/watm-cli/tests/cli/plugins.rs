@@ -114,8 +114,11 @@ fn tor_finds_a_client_and_a_server_of_one_transport() {
     stream.read_exact(&mut replies).expect("replies");
     assert_eq!(replies[..6], [5, 2, 1, 0, 5, 1]);
 
+    // Nothing was tried without the arguments, which the module needs.
     for mut process in [client, server] {
         process.close_stdin();
+        let rest = String::from_utf8(process.stdout_to_end()).expect("text");
+        assert!(!rest.contains("no spare instance"), "{rest}");
         process.end().success();
     }
 }
