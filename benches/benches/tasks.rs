@@ -2,14 +2,20 @@
 //! in with 64 KiB at a time, and round trips of 64 bytes. The task runs on an executor with one
 //! thread, which is this one, or with two of its own. Beside both, the same over plain TCP, with the
 //! socket of the standard library and that of tokio: what an executor costs by itself.
+//!
+//! They take turns of a fraction of a second, each with a new connection: where the system puts the
+//! threads of a connection changes the times twofold on a machine with few cores, which measurements
+//! one after the other would show as a difference. A line has medians over all turns; the ratio is
+//! the median of the ratios of the turns to those of the thread beside them.
+//!
+//! `cargo bench --bench tasks [-- [WORK] [--quick]]`, where WORK is `out`, `in` or `round_trip`.
 
 use std::future::Future;
 use std::hint::black_box;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -22,6 +28,9 @@ const PIECE: usize = 64 * 1024;
 const VOLUME: usize = 1 << 20;
 /// Bytes of a round trip.
 const MESSAGE: usize = 64;
+/// How often each takes its turn, and how long a turn is. `--quick` has a tenth of the turns.
+const TURNS: usize = 60;
+const TURN: Duration = Duration::from_millis(60);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -35,9 +44,9 @@ enum Work {
 
 impl Work {
     const ALL: [(Self, &str, Peer); 3] = [
-        (Self::Out, "task_out", Peer::Sink),
-        (Self::In, "task_in", Peer::Source),
-        (Self::RoundTrip, "task_round_trip", Peer::Echo),
+        (Self::Out, "out", Peer::Sink),
+        (Self::In, "in", Peer::Source),
+        (Self::RoundTrip, "round_trip", Peer::Echo),
     ];
 
     /// Bytes of one read or write, and how many of them an iteration has.
@@ -48,12 +57,12 @@ impl Work {
         }
     }
 
-    /// Does it on this thread, `count` times.
-    fn block(self, mut conn: impl Read + Write, count: u64) -> Duration {
+    /// Does it on this thread for a turn. Returns the time of one iteration.
+    fn block(self, mut conn: impl Read + Write) -> Duration {
         let (size, pieces) = self.pieces();
         let mut data = vec![7; size];
-        let started = Instant::now();
-        for _ in 0..count * pieces as u64 {
+        let mut turn = Turn::new(pieces);
+        while turn.goes_on() {
             if !matches!(self, Self::In) {
                 conn.write_all(black_box(&data)).expect("the peer reads");
             }
@@ -62,19 +71,15 @@ impl Work {
                     .expect("the peer writes");
             }
         }
-        started.elapsed()
+        turn.iteration()
     }
 
-    /// Does it in a task, `count` times. Returns the connection for the next time.
-    async fn run<C: AsyncRead + AsyncWrite + Unpin>(
-        self,
-        mut conn: C,
-        count: u64,
-    ) -> (C, Duration) {
+    /// Does it in a task for a turn. Returns the time of one iteration.
+    async fn run(self, mut conn: impl AsyncRead + AsyncWrite + Unpin) -> Duration {
         let (size, pieces) = self.pieces();
         let mut data = vec![7; size];
-        let started = Instant::now();
-        for _ in 0..count * pieces as u64 {
+        let mut turn = Turn::new(pieces);
+        while turn.goes_on() {
             if !matches!(self, Self::In) {
                 let written = conn.write_all(black_box(&data)).await;
                 written.expect("the peer reads");
@@ -84,7 +89,7 @@ impl Work {
                 read.expect("the peer writes");
             }
         }
-        (conn, started.elapsed())
+        turn.iteration()
     }
 }
 
@@ -97,76 +102,124 @@ fn on<T: Send + 'static>(
     executor.block_on(task).expect("the task ends")
 }
 
-/// Measures a connection in tasks of an executor.
-fn in_tasks<C: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    (work, executor): (Work, &Runtime),
-    connect: impl FnOnce() -> Result<C>,
-) -> Result<()> {
-    let mut conn = Some(connect()?);
-    group.bench_function(name, |b| {
-        b.iter_custom(|count| {
-            let taken = conn.take().expect("it was put back");
-            let (back, time) = on(executor, work.run(taken, count));
-            conn = Some(back);
-            time
-        });
-    });
-    Ok(())
+/// The time of one turn. The first tenth of it warms up and does not count.
+struct Turn {
+    started: Instant,
+    counted: Instant,
+    pieces: usize,
+    done: usize,
 }
 
-fn run(c: &mut Criterion) -> Result<()> {
-    let dialer = Dialer::builder(&module("plain16k")?).build()?;
-    let executors = [
-        (
-            "one_thread",
+impl Turn {
+    fn new(pieces: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            counted: now,
+            pieces,
+            done: 0,
+        }
+    }
+
+    /// Whether another piece is to be moved. The clock is read once in an iteration.
+    fn goes_on(&mut self) -> bool {
+        let is_whole = self.done.is_multiple_of(self.pieces);
+        self.done += 1;
+        if !is_whole {
+            return true;
+        }
+        let now = Instant::now();
+        let elapsed = now - self.started;
+        if elapsed < TURN / 10 {
+            self.counted = now;
+            self.done = 1;
+        }
+        elapsed < TURN
+    }
+
+    fn iteration(&self) -> Duration {
+        let iterations = (self.done - 1) / self.pieces;
+        self.counted.elapsed() / u32::try_from(iterations.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Who takes a turn, by name: those over plain TCP, then those through the module. Each group begins
+/// with the thread that the others are compared with.
+const NAMES: [[&str; 3]; 2] = [
+    ["tcp_thread", "tcp_one_thread", "tcp_two_threads"],
+    ["thread", "one_thread", "two_threads"],
+];
+
+struct Course {
+    dialer: Dialer,
+    executors: [Runtime; 2],
+}
+
+impl Course {
+    /// The times of all, in the order of [`NAMES`].
+    fn turn(&self, work: Work, peer: SocketAddr) -> Result<[[Duration; 3]; 2]> {
+        let plain = std::net::TcpStream::connect(peer)?;
+        plain.set_nodelay(true)?;
+        let mut tcp = [work.block(&plain), Duration::ZERO, Duration::ZERO];
+        drop(plain);
+        let mut module = [
+            work.block(&self.dialer.dial(peer)?),
+            Duration::ZERO,
+            Duration::ZERO,
+        ];
+        for (at, executor) in self.executors.iter().enumerate() {
+            let plain = executor.block_on(TcpStream::connect(peer))?;
+            plain.set_nodelay(true)?;
+            tcp[at + 1] = on(executor, work.run(plain));
+            let conn = AsyncConn::from(self.dialer.dial(peer)?);
+            module[at + 1] = on(executor, work.run(conn));
+        }
+        Ok([tcp, module])
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_quick = args.iter().any(|arg| arg == "--quick");
+    let turns = if is_quick { TURNS / 10 } else { TURNS };
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let course = Course {
+        dialer: Dialer::builder(&module("plain16k")?).build()?,
+        executors: [
             Builder::new_current_thread().enable_io().build()?,
-        ),
-        (
-            "two_threads",
             Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_io()
                 .build()?,
-        ),
-    ];
+        ],
+    };
+    println!("median us per MiB or round trip, and median ratio to the thread, of {turns} turns");
     for (work, name, kind) in Work::ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| *wanted == name) {
+            continue;
+        }
         let peer = peer(kind)?;
-        let (size, pieces) = work.pieces();
-        let mut group = c.benchmark_group(name);
-        if !matches!(work, Work::RoundTrip) {
-            group.throughput(Throughput::Bytes((size * pieces) as u64));
+        let times: Vec<_> = (0..turns)
+            .map(|_| course.turn(work, peer))
+            .collect::<Result<_>>()?;
+        for (group, names) in NAMES.iter().enumerate() {
+            for (at, who) in names.iter().enumerate() {
+                let micros = times.iter().map(|time| time[group][at].as_secs_f64() * 1e6);
+                let ratios = times
+                    .iter()
+                    .map(|time| time[group][at].as_secs_f64() / time[group][0].as_secs_f64());
+                println!(
+                    "{name:<12} {who:<16} {:>9.1} {:>6.2}",
+                    median(micros.collect()),
+                    median(ratios.collect())
+                );
+            }
         }
-        let conn = dialer.dial(peer)?;
-        group.bench_function("thread", |b| {
-            b.iter_custom(|count| work.block(&conn, count));
-        });
-        drop(conn);
-        let plain = std::net::TcpStream::connect(peer)?;
-        plain.set_nodelay(true)?;
-        group.bench_function("tcp_thread", |b| {
-            b.iter_custom(|count| work.block(&plain, count));
-        });
-        drop(plain);
-        for (name, executor) in &executors {
-            in_tasks(&mut group, name, (work, executor), || {
-                Ok(AsyncConn::from(dialer.dial(peer)?))
-            })?;
-            in_tasks(&mut group, &format!("tcp_{name}"), (work, executor), || {
-                let plain = executor.block_on(TcpStream::connect(peer))?;
-                plain.set_nodelay(true)?;
-                Ok(plain)
-            })?;
-        }
-        group.finish();
     }
     Ok(())
 }
-
-fn tasks(c: &mut Criterion) {
-    run(c).expect("loopback and the test module are there");
-}
-
-criterion_group!(benches, tasks);
-criterion_main!(benches);
