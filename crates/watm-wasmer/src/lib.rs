@@ -86,8 +86,12 @@
 //!
 //! [`AsyncConn`] implements `AsyncRead` and `AsyncWrite`, so what is built on these, such as hyper,
 //! rustls and the codecs of tokio-util, works over it. Dials, accepts and closes are futures as
-//! well. The thread of the transport wakes the task; no other thread, no timer and no reactor is
-//! involved, so any executor will do, and tokio's needs no `enable_io`. A future that is dropped is
+//! well. The thread of the transport wakes the task; no other thread and no timer is involved, so
+//! any executor will do. On Linux, a runtime of tokio with several threads is told through its I/O
+//! driver, since it wakes a task at half the cost then: a small task of the library runs in it from
+//! the first connection that waits, with two descriptors. Such a runtime has to have its I/O driver,
+//! as for the sockets of tokio (`enable_io` or `enable_all`, which `#[tokio::main]` includes): the
+//! library's task panics without one, and tasks are then woken directly. A future that is dropped is
 //! given up: a dial closes what it has opened, a read or a write has moved nothing.
 //!
 //! These block, and belong on a thread that may wait, such as one of `spawn_blocking`: loading a

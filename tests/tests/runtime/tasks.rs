@@ -354,6 +354,92 @@ fn a_half_closes_without_stopping_the_executor_and_halves_are_put_together_again
     });
 }
 
+/// Sends through the connection and reads the echo, again and again, in a task of the executor.
+fn exchange(executor: &Runtime, mut conn: AsyncConn) -> AsyncConn {
+    let task = executor.spawn(async move {
+        for len in [1, 64, 10_000, 200_000] {
+            let sent = vec![7; len];
+            let (mut reader, mut writer) = tokio::io::split(&mut conn);
+            let mut echo = vec![0; len];
+            let (written, read) =
+                tokio::join!(writer.write_all(&sent), reader.read_exact(&mut echo));
+            written.expect("it writes");
+            read.expect("it reads");
+            assert_eq!(echo, sent);
+        }
+        conn
+    });
+    let task = async { timeout(SHORT, task).await };
+    // The limit needs a clock, which not every executor has.
+    let task = self::executor(1).block_on(task).expect("it ends in time");
+    task.expect("no panic")
+}
+
+#[test]
+fn a_connection_goes_from_one_executor_to_another() {
+    let server = EchoServer::start();
+    let mut conn = run(async { dialer("plain16k").dial(server.address()).await }).expect("a dial");
+    let executors = [
+        executor(2),
+        Builder::new_multi_thread().build().expect("an executor"),
+        executor(1),
+    ];
+    for _ in 0..2 {
+        for executor in &executors {
+            conn = exchange(executor, conn);
+        }
+    }
+    // What waits in an executor that ends waits in the next.
+    for executor in executors {
+        let waiting = executor.spawn(async move {
+            let waited = first_poll(conn.read(&mut [0; 1])).await;
+            assert!(waited.is_none(), "{waited:?}");
+            conn
+        });
+        let waiting = self::executor(1).block_on(waiting);
+        conn = waiting.expect("no panic");
+        executor.shutdown_background();
+    }
+    exchange(&executor(2), conn);
+}
+
+/// The result of the first poll.
+async fn first_poll<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[test]
+fn many_connections_of_one_executor_are_woken_each() {
+    let server = EchoServer::start();
+    let executor = executor(2);
+    let dialer = dialer("plain16k");
+    let tasks: Vec<_> = (0..32_u8)
+        .map(|number| {
+            let (dialer, address) = (dialer.clone(), server.address().to_owned());
+            executor.spawn(async move {
+                let mut conn = dialer.dial(&*address).await.expect("a dial");
+                for _ in 0..50 {
+                    conn.write_all(&[number; 64]).await.expect("it writes");
+                    let mut echo = [0; 64];
+                    conn.read_exact(&mut echo).await.expect("it reads");
+                    assert_eq!(echo, [number; 64]);
+                }
+            })
+        })
+        .collect();
+    executor.block_on(async {
+        for task in tasks {
+            let ended = timeout(SHORT, task).await.expect("it ends in time");
+            ended.expect("no panic");
+        }
+    });
+}
+
 #[test]
 fn futures_io_reads_and_writes_the_same_connection() {
     use futures_io::{AsyncRead, AsyncWrite};

@@ -95,12 +95,9 @@ impl<T> Shared<T> {
     }
 
     /// Notes that the application could not go on, and has its task woken when it can, if it is one.
-    fn block(&mut self, task: Option<&Waker>) {
+    fn block(&mut self, task: Option<&dyn Wakes>) {
         if let Some(task) = task {
-            match &mut self.task {
-                Some(kept) => kept.clone_from(task),
-                none => *none = Some(task.clone()),
-            }
+            task.leave_waker(&mut self.task);
         }
         if let Some(signal) = &self.signal {
             signal.set_blocked(self.way);
@@ -146,13 +143,28 @@ pub(crate) struct GuestEnd {
     owes_wake_up: bool,
 }
 
+/// A task that may be woken.
+pub(crate) trait Wakes {
+    /// Leaves a waker in place of the one that is there.
+    fn leave_waker(&self, place: &mut Option<Waker>);
+}
+
+impl Wakes for Waker {
+    fn leave_waker(&self, place: &mut Option<Waker>) {
+        match place {
+            Some(kept) => kept.clone_from(self),
+            none => *none = Some(self.clone()),
+        }
+    }
+}
+
 /// How long a call of the application may wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum Patience<'a> {
     /// Not at all.
     None,
     /// Not at all, but this task is woken when the call may go on. The last task counts.
-    Task(&'a Waker),
+    Task(&'a dyn Wakes),
     /// Up to this long, or without a limit if the duration is `None`.
     Wait(Option<Duration>),
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::channel::link::{Level, Link};
-use crate::channel::pipe::{ApplicationEnd, Patience, Signal, or_would_block, pipe};
+use crate::channel::pipe::{ApplicationEnd, Patience, Signal, Wakes, or_would_block, pipe};
 use crate::channel::supervisor;
 use crate::error::{Outcome, SetupError, TransportError};
 use crate::guest::exports::Established;
@@ -260,7 +260,12 @@ impl Conn {
     ///
     /// As a read.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.end.poll_read(buf, Patience::Task(cx.waker()))
+        self.read_for(cx.waker(), buf)
+    }
+
+    /// Reads for a task.
+    pub(super) fn read_for(&self, task: &dyn Wakes, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.end.poll_read(buf, Patience::Task(task))
     }
 
     /// Writes as [`Write`] does, but never waits: if there is no room, the task of `cx` is woken
@@ -283,7 +288,16 @@ impl Conn {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.end.poll_write(bufs, Patience::Task(cx.waker()))
+        self.write_for(cx.waker(), bufs)
+    }
+
+    /// Writes for a task.
+    pub(super) fn write_for(
+        &self,
+        task: &dyn Wakes,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.end.poll_write(bufs, Patience::Task(task))
     }
 
     /// A descriptor for event loops, such as epoll or poll: readable while a read may go on, and

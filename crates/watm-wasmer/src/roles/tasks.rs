@@ -1,8 +1,8 @@
 //! What tasks hold: connections, dialers, listeners and servers whose operations are futures.
 //!
 //! No thread and no timer stands between a task and the worker of its connection: the worker wakes
-//! the task. Nothing here depends on an executor; the traits for reading and writing are in `tokio`
-//! and `futures_io`.
+//! the task. Nothing here depends on an executor; the traits for reading and writing are in `tokio`,
+//! which knows how its runtime is woken at the least cost, and in `futures_io`.
 
 #[cfg(feature = "futures-io")]
 mod futures_io;

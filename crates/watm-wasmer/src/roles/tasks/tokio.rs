@@ -1,16 +1,29 @@
 //! The traits of tokio.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod hub;
+/// Elsewhere the worker wakes tasks itself.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod hub {
+    use std::task::Waker;
+
+    pub(super) fn near(task: &Waker) -> Waker {
+        task.clone()
+    }
+}
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::hub::near;
 use super::{AsyncConn, AsyncReadHalf, AsyncWriteHalf, shut_down};
 use crate::roles::conn::Conn;
 
 fn poll_read(conn: &Conn, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    let len = ready!(conn.poll_read(cx, buf.initialize_unfilled()))?;
+    let len = ready!(conn.read_for(&near(cx.waker()), buf.initialize_unfilled()))?;
     buf.advance(len);
     Poll::Ready(Ok(()))
 }
@@ -37,7 +50,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.0.poll_write(cx, buf)
+                self.0.write_for(&near(cx.waker()), &[IoSlice::new(buf)])
             }
 
             fn poll_write_vectored(
@@ -45,7 +58,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.0.poll_write_vectored(cx, bufs)
+                self.0.write_for(&near(cx.waker()), bufs)
             }
 
             fn is_write_vectored(&self) -> bool {
