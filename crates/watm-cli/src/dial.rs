@@ -9,6 +9,7 @@ use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
 use crate::from_file::{FromFile, missing, stdio_is_taken};
 use crate::monitor::{Monitor, Single};
+use crate::needs::Collected;
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -19,6 +20,9 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let remote = file.remote(args.remote.as_ref());
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let mut needs = Collected::of_tunnel((&file, &args.source), &args.module, &args.run);
+    needs.connect([remote.as_ref()]);
+    confine(needs, accept, &listen, &args.run)?;
     let metrics = &args.run.metrics;
     let monitor = Single::of_server(metrics, file.name(), Role::Dialer, !listen.is_empty())?;
     let proxy = proxy(&file, accept)?;
@@ -44,7 +48,7 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
             })
         };
         let again = || FromFile::read(&args.source, Role::Dialer);
-        let run = (accept, &run.transport);
+        let run = (accept, &run);
         return serve((&file, &again), &server, &monitor, &listen, run);
     }
     let remote = remote.ok_or_else(|| missing("which server to dial", "--remote", &args.source))?;
@@ -59,6 +63,8 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let file = FromFile::read(&args.source, Role::FixedDialer)?;
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
+    let needs = Collected::of_tunnel((&file, &args.source), &args.module, &args.run);
+    confine(needs, accept, &listen, &args.run)?;
     let metrics = &args.run.metrics;
     let monitor = Single::of_server(metrics, file.name(), Role::FixedDialer, !listen.is_empty())?;
     let builder = |file: &FromFile| {
@@ -79,7 +85,7 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
             })
         };
         let again = || FromFile::read(&args.source, Role::FixedDialer);
-        let run = (accept, &run.transport);
+        let run = (accept, &run);
         return serve((&file, &again), &server, &monitor, &listen, run);
     }
     let dialer = builder(&file)?.spare_instances(0).build()?;
@@ -129,6 +135,21 @@ fn prepare(
     Ok((run, listen))
 }
 
+/// Confines the command, which reads its files again only if it serves.
+fn confine(
+    mut needs: Collected,
+    accept: &AcceptArgs,
+    listen: &[ListenAddress],
+    run: &RunArgs,
+) -> Result<(), Failure> {
+    needs.file(accept.socks_auth.as_deref());
+    needs.listen(listen);
+    if !listen.is_empty() {
+        needs.read_again();
+    }
+    needs.confine(run.confine)
+}
+
 /// Dials for every plain connection until a signal arrives. `server` reads the module and all
 /// settings as they are now; `again` reads the configuration file once more.
 fn serve(
@@ -136,7 +157,7 @@ fn serve(
     server: &dyn Fn(&FromFile) -> Result<Builder<Server>, Failure>,
     monitor: &Single<Monitor>,
     listen: &[ListenAddress],
-    (accept, transport): (&AcceptArgs, &TransportArgs),
+    (accept, run): (&AcceptArgs, &RunArgs),
 ) -> Result<(), Failure> {
     let limit = file.connection_limit(accept.max_connections);
     let mut running = server(file)?.connection_limit(limit);
@@ -149,8 +170,7 @@ fn serve(
     let bound = monitor.bind()?;
     let running = running.bind_all(listen)?.spawn()?;
     announce(running.listening_on(), accept.quiet)?;
-    let grace = transport.close_grace;
-    serve::until_stopped(running, bound, &signals, grace, &|running| {
+    serve::until_stopped(running, bound, &signals, run, &|running| {
         running.replace(server(&again()?)?)?;
         if is_proxy {
             log::warn!(

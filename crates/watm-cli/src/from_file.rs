@@ -84,6 +84,11 @@ impl FromFile {
         })
     }
 
+    /// The tunnel of the file, without what the options replace.
+    pub(crate) fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.as_ref()
+    }
+
     /// What the file calls the tunnel.
     pub(crate) fn name(&self) -> Option<&str> {
         self.tunnel.as_ref().and_then(Tunnel::name)

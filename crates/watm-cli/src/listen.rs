@@ -9,6 +9,7 @@ use crate::carry::stdio::{self, Stdio};
 use crate::carry::{open_files, serve};
 use crate::from_file::{FromFile, missing, stdio_is_taken};
 use crate::monitor::Single;
+use crate::needs::Collected;
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -33,6 +34,13 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
             configuration file says where to forward to";
         return Err(Failure::new(message));
     }
+    let mut needs = Collected::of_tunnel((&file, source), &args.serve.module, &args.run);
+    needs.listen(&listen);
+    needs.connect([forward.as_ref()]);
+    if !is_stdio {
+        needs.read_again();
+    }
+    needs.confine(args.run.confine)?;
     let metrics = &args.run.metrics;
     let monitor = Single::of_server(metrics, file.name(), Role::Listener, !is_stdio)?;
     let role = (Role::Listener, Listener::builder as fn(&_) -> _);
@@ -69,8 +77,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let server = fronts(&file, args, server.connection_limit(limit));
     let server = server.bind_all(&listen)?.spawn()?;
     announce(server.listening_on(), args.serve.quiet)?;
-    let grace = run.transport.close_grace;
-    serve::until_stopped(server, bound, &signals, grace, &|server| {
+    serve::until_stopped(server, bound, &signals, &run, &|server| {
         server.replace(made(&FromFile::read(source, Role::Listener)?)?)?;
         if is_open {
             log::warn!(

@@ -8,6 +8,7 @@ use crate::carry::signals::Signals;
 use crate::carry::{open_files, serve};
 use crate::from_file::{FromFile, missing};
 use crate::monitor::Single;
+use crate::needs::Collected;
 use crate::setup;
 use crate::terminal::announce::announce;
 use crate::terminal::failure::Failure;
@@ -21,6 +22,12 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     if listen.is_empty() {
         return Err(missing("where to listen", "--listen", source));
     }
+    let remote = file.remote(args.remote.as_ref());
+    let mut needs = Collected::of_tunnel((&file, source), &args.serve.module, &args.run);
+    needs.listen(&listen);
+    needs.connect([remote.as_ref()]);
+    needs.read_again();
+    needs.confine(args.run.confine)?;
     let monitor = Single::install(&args.run.metrics, file.name(), Role::Relay)?;
     let role = (Role::Relay, Relay::builder as fn(&_) -> _);
     let module = &args.serve.module[..];
@@ -34,7 +41,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
         let limit = args.serve.handshake_limit;
         builder = builder.handshake_limit(usize::try_from(limit).unwrap_or(usize::MAX));
     }
-    if let Some(remote) = file.remote(args.remote.as_ref()) {
+    if let Some(remote) = remote {
         builder = builder.remote(remote.as_str());
     }
     if file.proxy_protocol(args.serve.proxy_protocol) {
@@ -45,8 +52,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let bound = monitor.bind()?;
     let relay = builder.bind_all(&listen)?.spawn()?;
     announce(relay.listening_on(), args.serve.quiet)?;
-    let grace = run.transport.close_grace;
-    serve::until_stopped(relay, bound, &signals, grace, &|relay| {
+    serve::until_stopped(relay, bound, &signals, &run, &|relay| {
         Ok(relay.replace(made(&FromFile::read(source, Role::Relay)?)?)?)
     })
 }

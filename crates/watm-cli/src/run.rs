@@ -21,12 +21,14 @@ use crate::args::DaemonArgs;
 use crate::carry::open_files;
 use crate::carry::signals::Signals;
 use crate::monitor::{Monitor, Registry};
+use crate::needs::{Collected, reload_failure};
 use crate::terminal::announce::announce_tunnels;
 use crate::terminal::failure::Failure;
 
 pub(crate) fn run(args: DaemonArgs) -> Result<(), Failure> {
     // Read.
     let plans = plan::read(&args)?;
+    confine(&args, &plans)?;
     // Load.
     let monitor = Monitor::install(args.metrics.metrics.as_ref())?;
     let registry = Registry::new();
@@ -54,6 +56,20 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), Failure> {
         registry,
     };
     daemon.serve(&signals, &failures)
+}
+
+/// Confines the command. A reload may listen elsewhere, but reads only what this start has named.
+fn confine(args: &DaemonArgs, plans: &[plan::Plan]) -> Result<(), Failure> {
+    let mut needs = Collected::default();
+    needs.load(&args.load());
+    needs.file(Some(&args.file));
+    for plan in plans {
+        needs.tunnel(&plan.tunnel);
+        needs.listen(plan.tunnel.listen());
+    }
+    needs.notify();
+    needs.read_again();
+    needs.confine_anywhere(args.confine)
 }
 
 struct Daemon {
@@ -150,7 +166,8 @@ impl Daemon {
                 self.notifier.ready(self.registry.summary());
             }
             Err(failure) => {
-                log::error!("SIGHUP: nothing has changed: {}", failure.text());
+                let reason = reload_failure(&failure, self.args.confine);
+                log::error!("SIGHUP: nothing has changed: {reason}");
                 self.registry.reload_failed();
                 self.notifier
                     .reload_failed(self.registry.summary(), &failure.text());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::{KeyOrFile, duration, size};
-use super::{CacheDirectoryArgs, LoadArgs, MetricsArgs, TrustArgs};
+use super::{CacheDirectoryArgs, ConfineArgs, LoadArgs, MetricsArgs, TrustArgs};
 
 /// Run all tunnels of a configuration file, as a daemon
 #[derive(Debug, clap::Args)]
@@ -51,6 +51,9 @@ pub(crate) struct DaemonArgs {
 
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+
+    #[command(flatten)]
+    pub(crate) confine: ConfineArgs,
 
     /// Reject modules that none of the trusted keys has signed: a public key of minisign, or its
     /// file (repeatable)

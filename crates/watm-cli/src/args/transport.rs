@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use watm_wasmer::UpstreamProxy;
 
 use super::value::{Directory, GivenFile, Variable, duration, size};
-use super::{LoadArgs, MetricsArgs};
+use super::{ConfineArgs, LoadArgs, MetricsArgs};
 
 /// Options of the commands that run for long. They follow the options of a command itself, since
 /// clap puts whatever comes after them under their headings.
@@ -31,6 +31,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+
+    #[command(flatten)]
+    pub(crate) confine: ConfineArgs,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,

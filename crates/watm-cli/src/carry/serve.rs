@@ -9,7 +9,9 @@ use crossbeam_channel::{bounded, select};
 use watm_wasmer::ServerHandle;
 
 use super::signals::Signals;
+use crate::args::RunArgs;
 use crate::monitor::{BoundMonitor, Single};
+use crate::needs::reload_failure;
 use crate::terminal::failure::Failure;
 
 /// Reads the module and its configuration again, and has the server use them.
@@ -23,7 +25,7 @@ pub(crate) fn until_stopped(
     server: ServerHandle,
     monitor: Single<BoundMonitor>,
     signals: &Signals,
-    close_grace: Duration,
+    run: &RunArgs,
     reload: &Reload<'_>,
 ) -> Result<(), Failure> {
     let server = Arc::new(server);
@@ -55,7 +57,8 @@ pub(crate) fn until_stopped(
                 }
                 Ok(Err(failure)) => {
                     registry.reload_failed();
-                    log::error!("SIGHUP: nothing has changed: {}", failure.text());
+                    let reason = reload_failure(&failure, run.confine);
+                    log::error!("SIGHUP: nothing has changed: {reason}");
                 }
                 // The thread that sends them has ended, and has sent why.
                 Err(_) => {}
@@ -63,7 +66,7 @@ pub(crate) fn until_stopped(
         }
     };
     registry.set_unready(Some("ending"));
-    stop(&server, close_grace);
+    stop(&server, run.transport.close_grace);
     if watching.join().is_err() {
         log::error!("the thread that watches the server panicked");
     }

@@ -101,6 +101,18 @@ impl Failure {
             .map_or_else(String::new, |error| chain(&**error))
     }
 
+    /// What kind of error of the system is at the bottom of it, if one is.
+    pub(crate) fn io_kind(&self) -> Option<io::ErrorKind> {
+        let mut error: Option<&(dyn Error + 'static)> =
+            self.error.as_deref().map(|error| error as _);
+        let mut kind = None;
+        while let Some(cause) = error {
+            kind = cause.downcast_ref().map(io::Error::kind).or(kind);
+            error = cause.source();
+        }
+        kind
+    }
+
     /// Prints the failure on standard error.
     pub(crate) fn print(&self) {
         let mut text = String::new();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::file::{ModuleKey, ModuleTable};
+use super::file::{ConfigKey, ModuleKey, ModuleTable};
 use super::resolved::read_regular;
 use super::tunnel::Tunnel;
 use super::value::KeyOrFile;
@@ -44,6 +44,36 @@ impl Tunnel {
         let mut hash = Sha256::new();
         self.add_contents(&mut hash)?;
         Ok(hash.finalize().into())
+    }
+
+    /// The files that are read for the tunnel and the modules below it, now and when it is loaded
+    /// again: the configuration file itself, modules, signatures, keys, configurations and files for
+    /// modules, and the user name and password of a proxy. Some of them may not exist.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let module = self.module_file();
+        let mut files: Vec<PathBuf> = self.source.path.iter().cloned().collect();
+        if let Some(keys) = self.key_files() {
+            files.extend(keys);
+            files.push(self.signature_file(&module));
+        }
+        files.push(module);
+        if let Some(ConfigKey::File(path)) = &self.settings.config {
+            files.push(self.source.base.join(&path.value.0));
+        }
+        let given = self.settings.files.iter().flatten();
+        files.extend(given.map(|file| self.source.base.join(&file.host.value.0)));
+        files.extend(self.socks_auth());
+        files.extend(self.below.iter().flat_map(Self::files));
+        files
+    }
+
+    /// The directories that the modules of the tunnel are given, and whether they may change what is
+    /// in them.
+    pub fn directories(&self) -> Vec<(PathBuf, bool)> {
+        let own = self.settings.dirs.iter().flatten();
+        let own = own.map(|dir| (self.source.base.join(&dir.host.value.0), dir.writable));
+        own.chain(self.below.iter().flat_map(Self::directories))
+            .collect()
     }
 
     fn add_contents(&self, hash: &mut Sha256) -> Result<(), ConfigFileError> {

@@ -621,6 +621,11 @@ fn a_tunnel_is_another_when_what_it_says_or_what_its_files_hold_has_changed() {
         let other = parsed(&text.replacen(from, to, 1));
         assert!(!tunnel.has_settings_of(&other), "{from} {to}");
     }
+    let base = directory.path();
+    for name in files {
+        let named = tunnel.files();
+        assert!(named.contains(&base.join(name)), "{name}: {named:?}");
+    }
     let before = tunnel.contents().expect("all files");
     assert_eq!(parsed(&elsewhere).contents().expect("all files"), before);
     for name in files {

@@ -282,8 +282,8 @@ impl ListenAddress {
         }
     }
 
-    /// The path of a Unix socket, or `@` and its name.
-    pub(crate) fn unix(&self) -> Option<&str> {
+    /// The path of a Unix socket, or `@` and its name. `None` if the address is not one.
+    pub fn unix(&self) -> Option<&str> {
         match &self.0 {
             Listen::At(address) => address.unix(),
             _ => None,

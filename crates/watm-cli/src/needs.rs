@@ -1,0 +1,207 @@
+//! What a command that runs for long needs once its options are known, and what becomes of it if it
+//! cannot be confined to that.
+//!
+//! A command calls this before it loads a module or starts a thread, so that all of it is confined, with
+//! the compiler.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use watm_wasmer::{Address, ListenAddress, Tunnel};
+
+use crate::args::{ConfigFileArgs, Confine, ConfineArgs, KeyOrFile, LoadArgs, RunArgs};
+use crate::confine::{self, Confined, Needs, Ports};
+use crate::from_file::FromFile;
+use crate::setup;
+use crate::terminal::failure::Failure;
+
+/// The variable by which a service manager says where it listens.
+const NOTIFY: &str = "NOTIFY_SOCKET";
+
+/// Collects what a command needs.
+#[derive(Default)]
+pub(crate) struct Collected {
+    needs: Needs,
+    ports: Vec<u16>,
+}
+
+impl Collected {
+    /// What the options and the configuration file name for a command that runs one tunnel.
+    pub(crate) fn of_tunnel(
+        (file, source): (&FromFile, &ConfigFileArgs),
+        modules: &[PathBuf],
+        run: &RunArgs,
+    ) -> Self {
+        let mut all = Self::default();
+        all.load(&run.load);
+        for module in modules {
+            all.module(module, &run.load);
+        }
+        let TransportPaths { files, directories } = TransportPaths::of(run);
+        all.needs.files.extend(files);
+        all.needs.directories.extend(directories);
+        all.needs.files.extend(source.config_file.clone());
+        if let Some(tunnel) = file.tunnel() {
+            all.tunnel(tunnel);
+        }
+        if let Some(metrics) = &run.metrics.metrics {
+            all.listen([metrics]);
+        }
+        all
+    }
+
+    /// What a tunnel of a configuration file names, but not where it listens.
+    pub(crate) fn tunnel(&mut self, tunnel: &Tunnel) {
+        self.needs.files.extend(tunnel.files());
+        self.needs.directories.extend(tunnel.directories());
+        let parts = [tunnel].into_iter().chain(tunnel.below());
+        if { parts }.any(|part| part.sets("source_addresses")) {
+            // Outgoing connections are bound as well, to any port.
+            self.ports.push(0);
+        }
+        self.connect([tunnel.remote(), tunnel.forward()]);
+    }
+
+    /// The conditions of loading, and where modules are kept compiled.
+    pub(crate) fn load(&mut self, load: &LoadArgs) {
+        let keys = load.trust.trusted_key.iter();
+        self.needs.files.extend(keys.filter_map(|key| match key {
+            KeyOrFile::File(path) => Some(path.clone()),
+            KeyOrFile::Key(_) => None,
+        }));
+        self.needs.files.extend(load.trust.signature.clone());
+        if load.no_cache {
+            return;
+        }
+        // This makes the directory. If that fails, whoever loads a module says so.
+        if let Ok(cache) = setup::open_cache(&load.cache) {
+            self.needs
+                .directories
+                .push((cache.directory().to_owned(), true));
+        }
+    }
+
+    fn module(&mut self, module: &Path, load: &LoadArgs) {
+        self.needs.files.push(module.to_owned());
+        if !load.trust.trusted_key.is_empty() {
+            let mut beside = module.as_os_str().to_owned();
+            beside.push(".minisig");
+            self.needs.files.push(beside.into());
+        }
+    }
+
+    /// A file that is read.
+    pub(crate) fn file(&mut self, file: Option<&Path>) {
+        self.needs.files.extend(file.map(Path::to_owned));
+    }
+
+    /// Where the command listens.
+    pub(crate) fn listen<'a>(&mut self, addresses: impl IntoIterator<Item = &'a ListenAddress>) {
+        for address in addresses {
+            match address.unix() {
+                Some(path) => {
+                    self.needs.unix.streams = true;
+                    self.unix(path);
+                    if !path.starts_with('@') {
+                        self.needs.sockets.push(path.into());
+                    }
+                }
+                None => self.ports.push(address.port()),
+            }
+        }
+    }
+
+    /// Where the command connects to.
+    pub(crate) fn connect<'a>(&mut self, addresses: impl IntoIterator<Item = Option<&'a Address>>) {
+        for path in addresses.into_iter().flatten().filter_map(Address::unix) {
+            self.needs.unix.streams = true;
+            self.unix(path);
+        }
+    }
+
+    /// The command tells a service manager how it fares, if there is one.
+    pub(crate) fn notify(&mut self) {
+        if let Some(socket) = env::var_os(NOTIFY) {
+            self.needs.unix.datagrams = true;
+            self.unix(&socket.to_string_lossy());
+        }
+    }
+
+    fn unix(&mut self, path: &str) {
+        self.needs.unix.is_abstract |= path.starts_with('@');
+    }
+
+    /// SIGHUP has the command read all files again.
+    pub(crate) fn read_again(&mut self) {
+        self.needs.reads_again = true;
+    }
+
+    /// Confines the command for good. It listens at the addresses that were named, and at no others.
+    pub(crate) fn confine(mut self, args: ConfineArgs) -> Result<(), Failure> {
+        self.needs.ports = Ports::These(std::mem::take(&mut self.ports));
+        self.confine_anywhere(args)
+    }
+
+    /// The same for a command that may listen elsewhere later.
+    pub(crate) fn confine_anywhere(self, args: ConfineArgs) -> Result<(), Failure> {
+        let when = args.when();
+        if when == Confine::Off {
+            log::debug!("the command is not confined");
+            return Ok(());
+        }
+        judge(when, confine::enter(&self.needs))
+    }
+}
+
+/// What comes of what is in force and what is not.
+fn judge(when: Confine, confined: Confined) -> Result<(), Failure> {
+    let required = |what: &str, error: confine::Refused| {
+        let message = format!("cannot confine the command: {what}");
+        let hint = "`--confine auto` goes as far as this system can";
+        Err(Failure::because(message, error).hint(hint))
+    };
+    match confined.calls {
+        Ok(()) => log::info!("confined: system calls are filtered"),
+        Err(error) if when == Confine::Required => return required("system calls", error),
+        Err(error) => log::warn!("not confined: system calls are not filtered: {error}"),
+    }
+    match confined.files {
+        Ok(how) => log::info!("confined: files and ports are those that were named ({how})"),
+        Err(error) if when == Confine::Required => return required("files and ports", error),
+        Err(error) => log::info!("files and ports are not confined: {error}"),
+    }
+    Ok(())
+}
+
+/// The reason why a reload failed, with a remark if it may be the confinement.
+pub(crate) fn reload_failure(failure: &Failure, args: ConfineArgs) -> String {
+    let text = failure.text();
+    let is_denied = failure.io_kind() == Some(io::ErrorKind::PermissionDenied);
+    if !is_denied || args.when() == Confine::Off {
+        return text;
+    }
+    format!("{text}; a confined command reaches what was named when it started: see --confine")
+}
+
+/// The files and directories that the options name for modules.
+struct TransportPaths {
+    files: Vec<PathBuf>,
+    directories: Vec<(PathBuf, bool)>,
+}
+
+impl TransportPaths {
+    fn of(run: &RunArgs) -> Self {
+        let transport = &run.transport;
+        let configs = transport.config.iter();
+        let configs = configs.filter(|path| !path.as_os_str().is_empty()).cloned();
+        let given = transport.file.iter().map(|file| file.host.clone());
+        let directories = transport.dir.iter();
+        Self {
+            files: configs.chain(given).collect(),
+            directories: directories
+                .map(|directory| (directory.host.clone(), directory.writable))
+                .collect(),
+        }
+    }
+}
