@@ -49,7 +49,7 @@ pub(crate) struct Needs {
 pub(crate) struct Unix {
     /// Streams, to listen or to connect.
     pub(crate) streams: bool,
-    /// Datagrams, to tell a service manager.
+    /// Datagrams, to tell a service manager, or to look for the interface of a zone.
     pub(crate) datagrams: bool,
     /// Whether there is an abstract name among the addresses to connect to.
     pub(crate) is_abstract: bool,

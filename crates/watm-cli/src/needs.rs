@@ -43,7 +43,7 @@ impl Collected {
         all.needs.directories.extend(directories);
         all.needs.files.extend(source.config_file.clone());
         if let Some(tunnel) = file.tunnel() {
-            all.tunnel(tunnel);
+            all.tunnel(tunnel, &run.load);
         }
         if let Some(metrics) = &run.metrics.metrics {
             all.listen([metrics]);
@@ -52,13 +52,11 @@ impl Collected {
     }
 
     /// What a tunnel of a configuration file names, but not where it listens.
-    pub(crate) fn tunnel(&mut self, tunnel: &Tunnel) {
+    pub(crate) fn tunnel(&mut self, tunnel: &Tunnel, load: &LoadArgs) {
         self.needs.files.extend(tunnel.files());
         self.needs.directories.extend(tunnel.directories());
-        let parts = [tunnel].into_iter().chain(tunnel.below());
-        if { parts }.any(|part| part.sets("source_addresses")) {
-            // Outgoing connections are bound as well, to any port.
-            self.ports.push(0);
+        for part in [tunnel].into_iter().chain(tunnel.below()) {
+            self.module(&part.module_file(), load);
         }
         self.connect([tunnel.remote(), tunnel.forward()]);
     }
@@ -107,16 +105,22 @@ impl Collected {
                         self.needs.sockets.push(path.into());
                     }
                 }
-                None => self.ports.push(address.port()),
+                None => {
+                    self.zone(address.as_str());
+                    self.ports.push(address.port());
+                }
             }
         }
     }
 
     /// Where the command connects to.
     pub(crate) fn connect<'a>(&mut self, addresses: impl IntoIterator<Item = Option<&'a Address>>) {
-        for path in addresses.into_iter().flatten().filter_map(Address::unix) {
-            self.needs.unix.streams = true;
-            self.unix(path);
+        for address in addresses.into_iter().flatten() {
+            self.zone(address.as_str());
+            if let Some(path) = address.unix() {
+                self.needs.unix.streams = true;
+                self.unix(path);
+            }
         }
     }
 
@@ -132,13 +136,20 @@ impl Collected {
         self.needs.unix.is_abstract |= path.starts_with('@');
     }
 
+    /// The system's functions look for an interface with such a socket.
+    fn zone(&mut self, address: &str) {
+        self.needs.unix.datagrams |= address.contains('%');
+    }
+
     /// SIGHUP has the command read all files again.
     pub(crate) fn read_again(&mut self) {
         self.needs.reads_again = true;
     }
 
-    /// Confines the command for good. It listens at the addresses that were named, and at no others.
+    /// Confines the command for good. It listens at the addresses that were named, and at no others
+    /// but ports that the system chooses: a chain of modules is joined over such.
     pub(crate) fn confine(mut self, args: ConfineArgs) -> Result<(), Failure> {
+        self.ports.push(0);
         self.needs.ports = Ports::These(std::mem::take(&mut self.ports));
         self.confine_anywhere(args)
     }

@@ -61,10 +61,11 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), Failure> {
 /// Confines the command. A reload may listen elsewhere, but reads only what this start has named.
 fn confine(args: &DaemonArgs, plans: &[plan::Plan]) -> Result<(), Failure> {
     let mut needs = Collected::default();
-    needs.load(&args.load());
+    let load = args.load();
+    needs.load(&load);
     needs.file(Some(&args.file));
     for plan in plans {
-        needs.tunnel(&plan.tunnel);
+        needs.tunnel(&plan.tunnel, &load);
         needs.listen(plan.tunnel.listen());
     }
     needs.notify();

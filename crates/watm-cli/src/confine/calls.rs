@@ -190,6 +190,9 @@ const DEVICE: &[libc::Ioctl] = &[
     libc::FIONCLEX,
 ];
 
+/// The numbers and names of network interfaces, for zones of addresses.
+const INTERFACES: &[libc::c_ulong] = &[libc::SIOCGIFINDEX, libc::SIOCGIFNAME];
+
 /// What may be done with a descriptor. Not among it: having signals sent to whoever it belongs to.
 const DESCRIPTOR: &[c_int] = &[
     libc::F_DUPFD,
@@ -280,7 +283,8 @@ fn rules(unix: Unix, process: u32) -> Result<Rules, BackendError> {
         libc::SYS_prlimit64,
         own.into_iter().collect::<Result<_, _>>()?,
     );
-    rules.insert(libc::SYS_ioctl, one_of(DEVICE)?);
+    let requests = [one_of(DEVICE)?, one_of(INTERFACES)?].concat();
+    rules.insert(libc::SYS_ioctl, requests);
     rules.insert(libc::SYS_fcntl, one_of(DESCRIPTOR)?);
     let of_process = OF_PROCESS.iter().map(|option| rule(&[equal(0, *option)]));
     rules.insert(libc::SYS_prctl, of_process.collect::<Result<_, _>>()?);
