@@ -207,21 +207,29 @@ impl Book {
         self.tell();
     }
 
-    /// Removes a connection whose worker has ended or could not be started. Returns how it has
-    /// ended.
-    pub(super) fn end(&self, number: u64, link: &Link) -> Ending {
-        let ending = self.enter_end(number, link);
+    /// Removes a connection whose worker has ended or could not be started. `tell` hears first how it
+    /// has ended: whoever waits for the last connection may end the process.
+    pub(super) fn end(&self, number: u64, link: &Link, tell: impl FnOnce(&Ending)) {
+        let ending = self.judge(link);
+        tell(&ending);
+        {
+            let mut state = lock(&self.state);
+            state.open.remove(&number);
+            let stats = &mut state.stats;
+            stats.add(&link.traffic);
+            *match &ending {
+                Ending::Refused => &mut stats.refused,
+                Ending::Completed => &mut stats.completed,
+                Ending::Cut => &mut stats.cut,
+                Ending::Failed(_) => &mut stats.failed,
+            } += 1;
+        }
         self.tell();
-        ending
     }
 
-    fn enter_end(&self, number: u64, link: &Link) -> Ending {
-        let mut state = lock(&self.state);
-        state.open.remove(&number);
-        let cutting = state.cutting;
-        let stats = &mut state.stats;
-        stats.add(&link.traffic);
-        let ending = match link.final_outcome() {
+    fn judge(&self, link: &Link) -> Ending {
+        let cutting = lock(&self.state).cutting;
+        match link.final_outcome() {
             _ if !link.is_established() => Ending::Refused,
             // It had come to its own end before it was cut off.
             Some(Ok(Outcome::Completed)) => Ending::Completed,
@@ -229,14 +237,7 @@ impl Book {
             Some(Ok(_)) => Ending::Completed,
             Some(Err(error)) => Ending::Failed(error),
             None => Ending::Failed(TransportError::Interrupted),
-        };
-        *match &ending {
-            Ending::Refused => &mut stats.refused,
-            Ending::Completed => &mut stats.completed,
-            Ending::Cut => &mut stats.cut,
-            Ending::Failed(_) => &mut stats.failed,
-        } += 1;
-        ending
+        }
     }
 
     /// Those that are open, the oldest first.
@@ -368,5 +369,25 @@ pub(crate) fn wait_cut(links: &[Arc<Link>], grace: Duration) {
     let deadline = Instant::now() + grace + MARGIN;
     for link in links {
         link.wait_finished(Some(deadline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_connection_has_ended_is_told_while_it_still_counts() {
+        let book = Book::default();
+        let link = Arc::new(Link::default());
+        let number = book.open(&link, None);
+        let mut told = false;
+        book.end(number, &link, |ending| {
+            assert!(matches!(ending, Ending::Refused));
+            assert_eq!(book.len(), 1, "whoever waits for it still waits");
+            told = true;
+        });
+        assert!(told);
+        assert_eq!((book.len(), book.stats().refused), (0, 1));
     }
 }

@@ -486,12 +486,12 @@ impl Accepting for Unwrap {
             report: Box::new(report),
             ended: Some(Box::new(move |link| {
                 drop(lock(&kept).take());
-                ending.book.end(number, link);
+                ending.book.end(number, link, |_| {});
             })),
         });
         if let Err(error) = served {
             log::error!("client {peer} was dropped: {error}");
-            shared.book.end(number, &link);
+            shared.book.end(number, &link, |_| {});
         }
     }
 

@@ -461,7 +461,7 @@ impl Serving {
     }
 
     /// Tells how the connection of a client has ended.
-    fn ended(&self, peer: Client, link: &Link, ending: Ending) {
+    fn ended(&self, peer: Client, link: &Link, ending: &Ending) {
         let carried = self.service.carried(link);
         match ending {
             // That was told when it came about.
@@ -535,8 +535,8 @@ impl Serving {
             }),
             ended: Some(Box::new(move |link| {
                 ending.handshakes.end(number);
-                let how = ending.book.end(number, link);
-                ending.ended(peer, link, how);
+                let tell = |how: &_| ending.ended(peer, link, how);
+                ending.book.end(number, link, tell);
                 waker.wake();
             })),
         });
@@ -545,7 +545,7 @@ impl Serving {
         }
         if let Err(error) = served {
             self.handshakes.end(number);
-            self.book.end(number, &link);
+            self.book.end(number, &link, |_| {});
             self.refuse(peer, error, told);
         } else if self.book.is_cutting() {
             // Whoever cuts the connections off may have looked before this one was there.
