@@ -198,7 +198,11 @@ fn main() -> Result<()> {
                 .build()?,
         ],
     };
-    println!("median us per MiB or round trip, and median ratio to the thread, of {turns} turns");
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "median us per MiB or round trip, and median ratio to the thread, of {turns} turns"
+    )?;
     for (work, name, kind) in Work::ALL {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| *wanted == name) {
             continue;
@@ -213,11 +217,8 @@ fn main() -> Result<()> {
                 let ratios = times
                     .iter()
                     .map(|time| time[group][at].as_secs_f64() / time[group][0].as_secs_f64());
-                println!(
-                    "{name:<12} {who:<16} {:>9.1} {:>6.2}",
-                    median(micros.collect()),
-                    median(ratios.collect())
-                );
+                let (micros, ratio) = (median(micros.collect()), median(ratios.collect()));
+                writeln!(out, "{name:<12} {who:<16} {micros:>9.1} {ratio:>6.2}")?;
             }
         }
     }
