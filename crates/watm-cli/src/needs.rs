@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use watm_wasmer::{Address, ListenAddress, Tunnel};
 
-use crate::args::{ConfigFileArgs, Confine, ConfineArgs, KeyOrFile, LoadArgs, RunArgs};
+use crate::args::{
+    ConfigFileArgs, Confine, ConfineArgs, KeyOrFile, LoadArgs, RunArgs, TransportArgs,
+};
 use crate::confine::{self, Confined, Needs, Ports};
 use crate::from_file::FromFile;
 use crate::setup;
@@ -38,10 +40,8 @@ impl Collected {
         for module in modules {
             all.module(module, &run.load);
         }
-        let TransportPaths { files, directories } = TransportPaths::of(run);
-        all.needs.files.extend(files);
-        all.needs.directories.extend(directories);
-        all.needs.files.extend(source.config_file.clone());
+        all.transport(&run.transport);
+        all.file(source.config_file.as_deref());
         if let Some(tunnel) = file.tunnel() {
             all.tunnel(tunnel, &run.load);
         }
@@ -80,7 +80,19 @@ impl Collected {
         }
     }
 
-    fn module(&mut self, module: &Path, load: &LoadArgs) {
+    /// The files and directories that the options name for modules.
+    pub(crate) fn transport(&mut self, args: &TransportArgs) {
+        let configs = args.config.iter();
+        let configs = configs.filter(|path| !path.as_os_str().is_empty()).cloned();
+        let given = args.file.iter().map(|file| file.host.clone());
+        self.needs.files.extend(configs.chain(given));
+        let directories = args.dir.iter();
+        let directories = directories.map(|directory| (directory.host.clone(), directory.writable));
+        self.needs.directories.extend(directories);
+    }
+
+    /// A module, and the signature that may lie beside it.
+    pub(crate) fn module(&mut self, module: &Path, load: &LoadArgs) {
         self.needs.files.push(module.to_owned());
         if !load.trust.trusted_key.is_empty() {
             let mut beside = module.as_os_str().to_owned();
@@ -111,6 +123,11 @@ impl Collected {
                 }
             }
         }
+    }
+
+    /// A port of TCP that the command listens on.
+    pub(crate) fn port(&mut self, port: u16) {
+        self.ports.push(port);
     }
 
     /// Where the command connects to.
@@ -193,26 +210,4 @@ pub(crate) fn reload_failure(failure: &Failure, args: ConfineArgs) -> String {
         return text;
     }
     format!("{text}; a confined command reaches what was named when it started: see --confine")
-}
-
-/// The files and directories that the options name for modules.
-struct TransportPaths {
-    files: Vec<PathBuf>,
-    directories: Vec<(PathBuf, bool)>,
-}
-
-impl TransportPaths {
-    fn of(run: &RunArgs) -> Self {
-        let transport = &run.transport;
-        let configs = transport.config.iter();
-        let configs = configs.filter(|path| !path.as_os_str().is_empty()).cloned();
-        let given = transport.file.iter().map(|file| file.host.clone());
-        let directories = transport.dir.iter();
-        Self {
-            files: configs.chain(given).collect(),
-            directories: directories
-                .map(|directory| (directory.host.clone(), directory.writable))
-                .collect(),
-        }
-    }
 }

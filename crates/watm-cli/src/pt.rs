@@ -29,6 +29,7 @@ use self::status::Status;
 use crate::args::{PtArgs, ServerArg, TransportName};
 use crate::carry::open_files;
 use crate::carry::signals::Signals;
+use crate::needs::Collected;
 use crate::plugin_options::{Pair, escaped};
 use crate::setup;
 use crate::terminal::failure::Failure;
@@ -48,10 +49,12 @@ pub(crate) fn run(args: &PtArgs) -> Result<(), Failure> {
         }
     };
     say("VERSION 1");
-    let signals = Signals::install()?;
-    let transports = Transports::read(args, &environment).inspect_err(|failure| {
+    let unusable = |failure: &Failure| {
         say(format_args!("ENV-ERROR {}", rest(&failure.text())));
-    })?;
+    };
+    let transports = Transports::read(args, &environment).inspect_err(unusable)?;
+    transports.confine().inspect_err(unusable)?;
+    let signals = Signals::install()?;
     open_files::raise_limit();
     let servers = match &environment.side {
         Side::Client(client) => transports.clients(client)?,
@@ -177,6 +180,28 @@ impl<'a> Transports<'a> {
             environment,
             config,
         })
+    }
+
+    /// Confines the command to the files that were named, and the ports that tor wants.
+    fn confine(&self) -> Result<(), Failure> {
+        let load = self.load_args();
+        let mut needs = Collected::default();
+        needs.load(&load);
+        needs.transport(&self.args.transport_options);
+        for transport in &self.args.transport {
+            needs.module(&transport.module, &load);
+            needs.file(transport.config.as_deref());
+        }
+        needs.file(self.args.config_file.as_deref());
+        for tunnel in self.config.iter().flat_map(Config::tunnels) {
+            needs.tunnel(tunnel, &load);
+        }
+        if let Side::Server(server) = &self.environment.side {
+            let addresses = server.transports.iter().filter_map(|(_, address)| *address);
+            addresses.for_each(|address| needs.port(address.port()));
+            needs.file(server.extended.as_ref().map(|(_, cookie)| &**cookie));
+        }
+        needs.confine(self.args.confine)
     }
 
     /// The source of a transport in a role.

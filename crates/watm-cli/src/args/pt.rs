@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{LoadArgs, TransportArgs};
+use super::{ConfineArgs, LoadArgs, TransportArgs};
 use crate::plugin_options::{self, Pair};
 
 /// Be a pluggable transport of Tor, client or server
@@ -62,6 +62,9 @@ pub(crate) struct PtArgs {
     /// Log addresses of clients and bridges, which are left out otherwise
     #[arg(long)]
     pub(crate) unsafe_logging: bool,
+
+    #[command(flatten)]
+    pub(crate) confine: ConfineArgs,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,

@@ -17,6 +17,7 @@ mod chains;
 mod check;
 mod clients;
 mod config_file;
+mod confining;
 mod connecting;
 mod demo;
 mod failures;

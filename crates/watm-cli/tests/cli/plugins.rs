@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crossbeam_channel::bounded;
 
+use crate::confining::is_filtered;
 use crate::peers::{Server, connect, round_trip};
 use crate::process::{LIMIT, Watm, built, transport};
 
@@ -114,6 +115,7 @@ fn tor_finds_a_client_and_a_server_of_one_transport() {
     stream.read_exact(&mut replies).expect("replies");
     assert_eq!(replies[..6], [5, 2, 1, 0, 5, 1]);
 
+    assert!(is_filtered(client.id()) && is_filtered(server.id()));
     // Nothing was tried without the arguments, which the module needs.
     for mut process in [client, server] {
         process.close_stdin();

@@ -243,6 +243,25 @@ pub(crate) fn files(given: &Path, secret: &Path) {
     );
 }
 
+/// What is possible without confinement: the attacks would be worth nothing otherwise.
+pub(crate) fn possible(given: &Path) {
+    let shell = Command::new("/bin/sh").args(["-c", "true"]).status();
+    assert!(shell.expect("a shell").success());
+    let parent = number(std::os::unix::process::parent_id());
+    call(libc::SYS_kill, [parent, 0, 0, 0, 0]).expect("a signal");
+    call(libc::SYS_pidfd_open, [parent, 0, 0, 0, 0]).expect("a descriptor");
+    call(libc::SYS_prlimit64, [parent, 7, 0, 0, 0]).expect("its limits");
+    let unix = c_long::from(libc::AF_UNIX);
+    let stream = c_long::from(libc::SOCK_STREAM);
+    call(libc::SYS_socket, [unix, stream, 0, 0, 0]).expect("a local service");
+    File::open("/etc/passwd").expect("a file of the system");
+    File::open(given.join("link")).expect("a secret through a link");
+    fs::read_dir("/").expect("a look at everything");
+    let file = given.join("new");
+    fs::write(&file, "").expect("a file");
+    fs::remove_file(&file).expect("an end for it");
+}
+
 /// Listening at a port that was not named.
 pub(crate) fn port() {
     // Whoever has it does not matter: the kernel asks for permission first.

@@ -24,6 +24,7 @@ use crate::confine::{self, Confined, Needs, Ports, Refused, Unix};
 type Case = (&'static str, fn());
 
 pub(crate) const ALL: &[Case] = &[
+    ("without_confinement_there_is_something_to_reach", possible),
     ("a_thread_that_starts_later_reaches_nothing_else", later),
     (
         "a_hook_on_the_thread_of_a_worker_reaches_nothing_else",
@@ -156,6 +157,10 @@ fn echo() -> String {
         }
     });
     address
+}
+
+fn possible() {
+    attacks::possible(&Place::new().path("given"));
 }
 
 fn later() {
