@@ -42,6 +42,8 @@ pub(crate) struct Needs {
     pub(crate) unix: Unix,
     /// The ports of TCP that are listened on, or all.
     pub(crate) ports: Ports,
+    /// Whether packets are marked, which only administrators of the network may do.
+    pub(crate) marks: bool,
 }
 
 /// Kinds of Unix sockets.
@@ -93,7 +95,7 @@ pub(crate) enum Refused {
 /// Gives up all that is not needed. Each part is independent of the others, and nothing is taken back.
 #[cfg(target_os = "linux")]
 pub(crate) fn enter(needs: &Needs) -> Confined {
-    if let Err(error) = privileges::drop() {
+    if let Err(error) = privileges::drop(needs.marks) {
         log::debug!("capabilities are kept: {error}");
     }
     // The filter allows no further call for Landlock.

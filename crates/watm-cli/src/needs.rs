@@ -57,6 +57,7 @@ impl Collected {
         self.needs.directories.extend(tunnel.directories());
         for part in [tunnel].into_iter().chain(tunnel.below()) {
             self.module(&part.module_file(), load);
+            self.needs.marks |= part.sets("mark");
         }
         self.connect([tunnel.remote(), tunnel.forward()]);
     }

@@ -1,7 +1,8 @@
 //! The capabilities of a process that was started by root.
 //!
 //! Two kinds stay. Ports below 1024 may be bound, also by a reload. And files of other users can be
-//! opened, since root expects that of the files that it names; Landlock still says which.
+//! opened, since root expects that of the files that it names; Landlock still says which. A third stays
+//! if packets are marked.
 
 use std::io;
 
@@ -16,19 +17,21 @@ const KEPT: CapabilitySet = CapabilitySet::NET_BIND_SERVICE
 
 /// Drops all other capabilities of this thread, and so of those that it starts. The bounding set
 /// matters only to programs that are executed, and none is.
-pub(super) fn drop() -> io::Result<()> {
+pub(super) fn drop(marks: bool) -> io::Result<()> {
     let before = capabilities(None)?;
     if before.permitted.is_empty() {
         return Ok(());
     }
     clear_ambient_capability_set()?;
-    Ok(set_capabilities(None, kept(before))?)
+    Ok(set_capabilities(None, kept(before, marks))?)
 }
 
-fn kept(before: CapabilitySets) -> CapabilitySets {
+fn kept(before: CapabilitySets, marks: bool) -> CapabilitySets {
+    let mut kept = KEPT;
+    kept.set(CapabilitySet::NET_ADMIN, marks);
     CapabilitySets {
-        effective: before.effective.intersection(KEPT),
-        permitted: before.permitted.intersection(KEPT),
+        effective: before.effective.intersection(kept),
+        permitted: before.permitted.intersection(kept),
         inheritable: CapabilitySet::empty(),
     }
 }
@@ -40,14 +43,17 @@ mod tests {
     #[test]
     fn what_root_may_do_shrinks_to_ports_and_files() {
         let all = CapabilitySet::all();
-        let kept = kept(CapabilitySets {
+        let before = CapabilitySets {
             effective: all,
             permitted: all,
             inheritable: all,
-        });
-        assert_eq!(kept.permitted, KEPT);
-        assert_eq!(kept.effective, KEPT);
-        assert!(kept.inheritable.is_empty());
+        };
+        let left = kept(before, false);
+        assert_eq!(left.permitted, KEPT);
+        assert_eq!(left.effective, KEPT);
+        assert!(left.inheritable.is_empty());
+        let marks = kept(before, true);
+        assert_eq!(marks.effective, KEPT | CapabilitySet::NET_ADMIN);
         for gone in [
             CapabilitySet::SYS_ADMIN,
             CapabilitySet::SYS_PTRACE,

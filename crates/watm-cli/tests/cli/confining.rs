@@ -128,6 +128,26 @@ fn a_reload_that_names_a_file_elsewhere_says_that_the_command_is_confined() {
 }
 
 #[test]
+fn packets_can_be_marked_by_those_who_ask_for_it() {
+    if field(std::process::id(), "CapEff") == "0000000000000000" {
+        eprintln!("only root can have packets marked");
+        return;
+    }
+    let server = Server::echo();
+    for mark in ["", "settings = { mark = 7 }"] {
+        let lines = format!("remote = '{}'\n{mark}", server.address);
+        let config = Config::new(&tunnel("one", "dialer", &built("plain"), &lines));
+        let daemon = Daemon::start(&config, 1, &[]);
+        round_trip(&daemon.connect("one"), b"hello");
+        let held = u64::from_str_radix(&field(daemon.watm.id(), "CapEff"), 16);
+        // CAP_NET_ADMIN
+        let is_kept = held.expect("a set") & 1 << 12 != 0;
+        assert_eq!(is_kept, !mark.is_empty());
+        daemon.end();
+    }
+}
+
+#[test]
 fn confinement_can_be_required() {
     let server = Server::echo();
     let module = built("plain");
