@@ -25,6 +25,7 @@ mod policy;
 mod pt;
 mod run;
 mod serve;
+mod top;
 mod transport;
 mod trust;
 mod value;
@@ -55,6 +56,7 @@ pub(crate) use policy::PolicyArgs;
 pub(crate) use pt::{PtArgs, ServerArg, TransportName};
 pub(crate) use run::DaemonArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
+pub(crate) use top::TopArgs;
 pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use trust::TrustArgs;
 pub(crate) use value::{KeyOrFile, Language, ProjectName};
@@ -114,6 +116,7 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     Pt(PtArgs),
     Run(DaemonArgs),
+    Top(TopArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
     Config(ConfigArgs),
