@@ -82,6 +82,7 @@ fn over_tcp_no_client_is_named() {
         "{}",
         ended.stdout
     );
+    drop(client);
     daemon.end();
 }
 
