@@ -15,6 +15,7 @@
 ))]
 #[path = "confine/calls.rs"]
 mod calls;
+#[cfg(target_os = "linux")]
 #[path = "confine/files.rs"]
 mod files;
 #[cfg(target_os = "linux")]
@@ -42,8 +43,12 @@ pub(crate) struct Needs {
     pub(crate) unix: Unix,
     /// The ports of TCP that are listened on, or all.
     pub(crate) ports: Ports,
-    /// Whether packets are marked, which only administrators of the network may do.
+    /// Whether names may have to be looked up in the network.
+    pub(crate) names: bool,
+    /// Whether packets are marked, which takes a privilege.
     pub(crate) marks: bool,
+    /// Whether sockets are bound to a network interface, which older kernels allow only root.
+    pub(crate) interfaces: bool,
 }
 
 /// Kinds of Unix sockets.
@@ -69,9 +74,18 @@ pub(crate) enum Ports {
 #[derive(Debug)]
 pub(crate) struct Confined {
     /// Files, ports and signals: how far this kernel goes.
-    pub(crate) files: Result<String, Refused>,
+    pub(crate) files: Result<Enforced, Refused>,
     /// System calls.
     pub(crate) calls: Result<(), Refused>,
+}
+
+/// How far the kernel enforces the rules on files, ports and signals.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Enforced {
+    /// What enforces them, with its version.
+    pub(crate) by: String,
+    /// Whether all of them are enforced. Older kernels know a part.
+    pub(crate) is_whole: bool,
 }
 
 /// Why a part is not in force.
@@ -80,6 +94,8 @@ pub(crate) struct Confined {
 pub(crate) enum Refused {
     #[error("this kernel has no Landlock, or does not enable it")]
     NoLandlock,
+    #[error("this kernel has only a part of it ({0}); Linux 6.12 has all")]
+    Partly(String),
     #[error("{0} threads run already, and Landlock would not hold for them")]
     Threads(usize),
     #[error("the kernel refuses it: {0}")]
@@ -95,7 +111,7 @@ pub(crate) enum Refused {
 /// Gives up all that is not needed. Each part is independent of the others, and nothing is taken back.
 #[cfg(target_os = "linux")]
 pub(crate) fn enter(needs: &Needs) -> Confined {
-    if let Err(error) = privileges::drop(needs.marks) {
+    if let Err(error) = privileges::drop(needs.marks, needs.interfaces) {
         log::debug!("capabilities are kept: {error}");
     }
     // The filter allows no further call for Landlock.

@@ -22,6 +22,9 @@ pub(crate) fn run(args: &DialArgs) -> Result<(), Failure> {
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
     let mut needs = Collected::of_tunnel((&file, &args.source), &args.module, &args.run);
     needs.connect([remote.as_ref()]);
+    if remote.is_none() {
+        needs.connect_by_name();
+    }
     confine(needs, accept, &listen, &args.run)?;
     let metrics = &args.run.metrics;
     let monitor = Single::of_server(metrics, file.name(), Role::Dialer, !listen.is_empty())?;
@@ -63,7 +66,8 @@ pub(crate) fn run_fixed(args: &DialFixedArgs) -> Result<(), Failure> {
     let file = FromFile::read(&args.source, Role::FixedDialer)?;
     let accept = &args.accept;
     let (run, listen) = prepare(&file, accept, args.run.clone())?;
-    let needs = Collected::of_tunnel((&file, &args.source), &args.module, &args.run);
+    let mut needs = Collected::of_tunnel((&file, &args.source), &args.module, &args.run);
+    needs.connect_by_name();
     confine(needs, accept, &listen, &args.run)?;
     let metrics = &args.run.metrics;
     let monitor = Single::of_server(metrics, file.name(), Role::FixedDialer, !listen.is_empty())?;

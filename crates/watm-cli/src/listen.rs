@@ -37,6 +37,9 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let mut needs = Collected::of_tunnel((&file, source), &args.serve.module, &args.run);
     needs.listen(&listen);
     needs.connect([forward.as_ref()]);
+    if asked.is_some() {
+        needs.connect_by_name();
+    }
     if !is_stdio {
         needs.read_again();
     }

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use watm_wasmer::{Address, ListenAddress, Tunnel};
@@ -13,7 +14,7 @@ use watm_wasmer::{Address, ListenAddress, Tunnel};
 use crate::args::{
     ConfigFileArgs, Confine, ConfineArgs, KeyOrFile, LoadArgs, RunArgs, TransportArgs,
 };
-use crate::confine::{self, Confined, Needs, Ports};
+use crate::confine::{self, Confined, Enforced, Needs, Ports};
 use crate::from_file::FromFile;
 use crate::setup;
 use crate::terminal::failure::Failure;
@@ -41,6 +42,7 @@ impl Collected {
             all.module(module, &run.load);
         }
         all.transport(&run.transport);
+        all.needs.names |= run.proxy.is_some();
         all.file(source.config_file.as_deref());
         if let Some(tunnel) = file.tunnel() {
             all.tunnel(tunnel, &run.load);
@@ -58,8 +60,14 @@ impl Collected {
         for part in [tunnel].into_iter().chain(tunnel.below()) {
             self.module(&part.module_file(), load);
             self.needs.marks |= part.sets("mark");
+            self.needs.interfaces |= part.sets("interface");
+            // The module may choose names, and the proxy may have one.
+            self.needs.names |= part.sets("policy") || part.sets("proxy");
         }
         self.connect([tunnel.remote(), tunnel.forward()]);
+        if tunnel.remote().is_none() && tunnel.forward().is_none() {
+            self.connect_by_name();
+        }
     }
 
     /// The conditions of loading, and where modules are kept compiled.
@@ -135,11 +143,19 @@ impl Collected {
     pub(crate) fn connect<'a>(&mut self, addresses: impl IntoIterator<Item = Option<&'a Address>>) {
         for address in addresses.into_iter().flatten() {
             self.zone(address.as_str());
-            if let Some(path) = address.unix() {
-                self.needs.unix.streams = true;
-                self.unix(path);
+            match address.unix() {
+                Some(path) => {
+                    self.needs.unix.streams = true;
+                    self.unix(path);
+                }
+                None => self.needs.names |= is_name(address.host()),
             }
         }
+    }
+
+    /// Clients or modules say where the command connects to, which may be a name.
+    pub(crate) fn connect_by_name(&mut self) {
+        self.needs.names = true;
     }
 
     /// The command tells a service manager how it fares, if there is one.
@@ -183,6 +199,12 @@ impl Collected {
     }
 }
 
+/// Whether a host has to be looked up, and is no IP address, with a zone or without.
+fn is_name(host: &str) -> bool {
+    let host = host.split_once('%').map_or(host, |(address, _)| address);
+    host.parse::<IpAddr>().is_err()
+}
+
 /// What comes of what is in force and what is not.
 fn judge(when: Confine, confined: Confined) -> Result<(), Failure> {
     let required = |what: &str, error: confine::Refused| {
@@ -196,7 +218,16 @@ fn judge(when: Confine, confined: Confined) -> Result<(), Failure> {
         Err(error) => log::warn!("not confined: system calls are not filtered: {error}"),
     }
     match confined.files {
-        Ok(how) => log::info!("confined: files and ports are those that were named ({how})"),
+        Ok(Enforced { by, is_whole: true }) => {
+            log::info!("confined: files and ports are those that were named ({by})");
+        }
+        Ok(Enforced { by, .. }) if when == Confine::Required => {
+            return required("files and ports", confine::Refused::Partly(by));
+        }
+        Ok(Enforced { by, .. }) => log::info!(
+            "confined: files are those that were named; {}",
+            confine::Refused::Partly(by)
+        ),
         Err(error) if when == Confine::Required => return required("files and ports", error),
         Err(error) => log::info!("files and ports are not confined: {error}"),
     }
@@ -211,4 +242,60 @@ pub(crate) fn reload_failure(failure: &Failure, args: ConfineArgs) -> String {
         return text;
     }
     format!("{text}; a confined command reaches what was named when it started: see --confine")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confine::Refused;
+
+    fn enforced(is_whole: bool) -> Result<Enforced, Refused> {
+        let by = "Landlock V2".to_owned();
+        Ok(Enforced { by, is_whole })
+    }
+
+    #[test]
+    fn what_is_required_must_be_in_force_as_a_whole() {
+        let refused = || Refused::Kernel("no".to_owned());
+        for (calls, files, expected) in [
+            (Ok(()), enforced(true), None),
+            (Ok(()), enforced(false), Some("a part of it (Landlock V2)")),
+            (Ok(()), Err(Refused::NoLandlock), Some("no Landlock")),
+            (Err(refused()), enforced(true), Some("system calls")),
+        ] {
+            let judged = judge(Confine::Required, Confined { files, calls });
+            match expected {
+                None => assert!(judged.is_ok()),
+                Some(part) => {
+                    let text = judged.expect_err(part).text();
+                    assert!(text.contains(part), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_system_that_can_confine_less_is_no_failure() {
+        for files in [enforced(false), Err(Refused::NoLandlock)] {
+            let calls = Err(Refused::Kernel("no".to_owned()));
+            assert!(judge(Confine::Auto, Confined { files, calls }).is_ok());
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_only_for_who_has_one() {
+        let address = |text: &str| text.parse::<Address>().expect(text);
+        for (text, expected) in [
+            ("192.0.2.1:443", false),
+            ("[2001:db8::1]:443", false),
+            ("[fe80::1%eth0]:443", false),
+            ("unix:/run/app.sock", false),
+            ("localhost:443", true),
+            ("server.example:443", true),
+        ] {
+            let mut all = Collected::default();
+            all.connect([Some(&address(text))]);
+            assert_eq!(all.needs.names, expected, "{text}");
+        }
+    }
 }

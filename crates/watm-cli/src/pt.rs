@@ -196,10 +196,13 @@ impl<'a> Transports<'a> {
         for tunnel in self.config.iter().flat_map(Config::tunnels) {
             needs.tunnel(tunnel, &load);
         }
-        if let Side::Server(server) = &self.environment.side {
-            let addresses = server.transports.iter().filter_map(|(_, address)| *address);
-            addresses.for_each(|address| needs.port(address.port()));
-            needs.file(server.extended.as_ref().map(|(_, cookie)| &**cookie));
+        match &self.environment.side {
+            Side::Client(_) => needs.connect_by_name(),
+            Side::Server(server) => {
+                let addresses = server.transports.iter().filter_map(|(_, address)| *address);
+                addresses.for_each(|address| needs.port(address.port()));
+                needs.file(server.extended.as_ref().map(|(_, cookie)| &**cookie));
+            }
         }
         needs.confine(self.args.confine)
     }

@@ -26,6 +26,9 @@ pub(crate) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let mut needs = Collected::of_tunnel((&file, source), &args.serve.module, &args.run);
     needs.listen(&listen);
     needs.connect([remote.as_ref()]);
+    if remote.is_none() {
+        needs.connect_by_name();
+    }
     needs.read_again();
     needs.confine(args.run.confine)?;
     let monitor = Single::install(&args.run.metrics, file.name(), Role::Relay)?;

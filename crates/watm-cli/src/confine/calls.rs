@@ -135,7 +135,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_ftruncate,
-    libc::SYS_truncate,
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_fsync,
@@ -169,7 +168,6 @@ const ALLOWED_HERE: &[c_long] = &[
     libc::SYS_symlink,
     libc::SYS_unlink,
     libc::SYS_rename,
-    libc::SYS_utimes,
 ];
 #[cfg(target_arch = "aarch64")]
 const ALLOWED_HERE: &[c_long] = &[];
@@ -383,6 +381,7 @@ mod tests {
             libc::SYS_pidfd_getfd,
             libc::SYS_pidfd_send_signal,
             libc::SYS_tkill,
+            libc::SYS_truncate,
             libc::SYS_rt_sigqueueinfo,
             libc::SYS_rt_tgsigqueueinfo,
             libc::SYS_mount,

@@ -73,13 +73,59 @@ const SYSTEM: &[(&str, Access)] = &[
 /// Directories that hold more than the files of one program. A file in one of them can be read again
 /// only if it is still the same file.
 const SHARED: &[&str] = &[
-    "/", "/bin", "/boot", "/dev", "/dev/shm", "/etc", "/home", "/lib", "/media", "/mnt", "/opt",
-    "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib",
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/dev/shm",
+    "/etc",
+    "/lib",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/etc",
+    "/usr/local/share",
+    "/usr/share",
+    "/var",
+    "/var/cache",
+    "/var/lib",
     "/var/tmp",
 ];
 
-/// All rules for these needs.
-pub(super) fn rules(needs: &Needs) -> Vec<Rule> {
+/// Directories of which each entry holds all that one user has.
+const HOMES: &[&str] = &["/home", "/run/user"];
+
+/// Directories in a home that hold more than the files of one program.
+const SHARED_AT_HOME: &[&str] = &[
+    ".cache",
+    ".config",
+    ".gnupg",
+    ".local",
+    ".local/bin",
+    ".local/share",
+    ".ssh",
+    "Desktop",
+    "Documents",
+    "Downloads",
+];
+
+/// The configuration of the resolver, which network managers write.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// All rules for these needs, of a process that may read the files of all users or not.
+pub(super) fn rules(needs: &Needs, reads_all: bool) -> Vec<Rule> {
     let mut rules: Vec<Rule> = SYSTEM
         .iter()
         .map(|(path, access)| rule(*path, *access))
@@ -87,6 +133,9 @@ pub(super) fn rules(needs: &Needs) -> Vec<Rule> {
     rules.extend(env::current_exe().map(|own| rule(own, Access::File)));
     rules.extend(streams());
     let home = env::var_os("HOME").map(PathBuf::from);
+    if needs.names {
+        rules.extend(resolver(Path::new(RESOLVER), reads_all, home.as_deref()));
+    }
     for file in &needs.files {
         rules.extend(of_file(file, needs.reads_again, home.as_deref()));
     }
@@ -109,6 +158,24 @@ fn rule(path: impl Into<PathBuf>, access: Access) -> Rule {
         path: path.into(),
         access,
     }
+}
+
+/// The rules for what takes the place of the resolver's configuration when this machine gets to another
+/// network. If the file is no link, all files beside it can be read then, so that this is not for those
+/// who may read the secrets among them.
+fn resolver(file: &Path, reads_all: bool, home: Option<&Path>) -> Vec<Rule> {
+    let own = directory_of(file);
+    if target(file).is_some_and(|directory| directory != own) {
+        return of_file(file, true, home);
+    }
+    if reads_all {
+        log::info!(
+            "names are looked up until another file takes the place of {}: see --confine",
+            file.display()
+        );
+        return Vec::new();
+    }
+    vec![rule(own, Access::File)]
 }
 
 /// The rules for a file, and for what may take its place.
@@ -147,9 +214,20 @@ fn target(file: &Path) -> Option<PathBuf> {
 }
 
 fn is_shared(directory: &Path, home: Option<&Path>) -> bool {
-    let home = home.and_then(|home| fs::canonicalize(home).ok());
-    SHARED.iter().any(|shared| directory == Path::new(shared))
-        || home.is_some_and(|home| home == directory)
+    let is = |shared: &[&str]| shared.iter().any(|shared| directory == Path::new(shared));
+    let is_home = |directory: &Path| {
+        let of_all = directory.parent().and_then(Path::to_str);
+        of_all.is_some_and(|of_all| HOMES.contains(&of_all))
+            || home.is_some_and(|home| fs::canonicalize(home).is_ok_and(|home| home == directory))
+    };
+    let is_at_home = |shared: &&str| {
+        let home = directory
+            .to_str()
+            .and_then(|path| path.strip_suffix(*shared));
+        home.and_then(|path| path.strip_suffix('/'))
+            .is_some_and(|home| is_home(Path::new(home)))
+    };
+    is(SHARED) || is(HOMES) || is_home(directory) || SHARED_AT_HOME.iter().any(is_at_home)
 }
 
 fn directory_of(file: &Path) -> PathBuf {
@@ -225,13 +303,64 @@ mod tests {
     }
 
     #[test]
+    fn a_home_is_not_opened_for_a_file_in_it() {
+        let home = Some(Path::new("/root"));
+        for shared in [
+            "/home",
+            "/home/user",
+            "/home/user/.ssh",
+            "/home/user/Downloads",
+            "/root",
+            "/root/.config",
+            "/run/user/1000",
+            "/usr/local/share",
+            "/var/lib",
+        ] {
+            assert!(is_shared(Path::new(shared), home), "{shared}");
+        }
+        for own in [
+            "/home/user/watm",
+            "/home/user/.config/watm",
+            "/etc/watm",
+            "/run/user/1000/watm",
+            "/srv/.ssh",
+            "/usr/share/watm/modules",
+            "/var/lib/watm",
+        ] {
+            assert!(!is_shared(Path::new(own), home), "{own}");
+        }
+    }
+
+    #[test]
+    fn another_configuration_of_the_resolver_can_be_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path().canonicalize().expect("it is there");
+        let [etc, run] = ["etc", "run"].map(|name| root.join(name));
+        for directory in [&etc, &run] {
+            fs::create_dir(directory).expect("a directory");
+        }
+        let file = etc.join("resolv.conf");
+        fs::write(&file, "").expect("a file");
+        // Unless secrets lie beside it.
+        assert_eq!(resolver(&file, false, None), [rule(&etc, Access::File)]);
+        assert_eq!(resolver(&file, true, None), []);
+        fs::remove_file(&file).expect("it is removed");
+        fs::write(run.join("stub"), "").expect("a file");
+        symlink(run.join("stub"), &file).expect("a link");
+        for reads_all in [false, true] {
+            let rules = resolver(&file, reads_all, None);
+            assert!(paths(&rules).contains(&run.as_path()), "{rules:?}");
+        }
+    }
+
+    #[test]
     fn directories_and_sockets_get_what_they_need_and_no_more() {
         let needs = Needs {
             directories: vec![("/srv/a".into(), false), ("/srv/b".into(), true)],
             sockets: vec!["/run/watm/s".into(), "t".into()],
             ..Needs::default()
         };
-        let rules = rules(&needs);
+        let rules = rules(&needs, false);
         let access = |path: &str| {
             let found = rules.iter().find(|rule| rule.path == Path::new(path));
             found.map(|rule| rule.access)

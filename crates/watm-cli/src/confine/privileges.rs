@@ -2,36 +2,63 @@
 //!
 //! Two kinds stay. Ports below 1024 may be bound, also by a reload. And files of other users can be
 //! opened, since root expects that of the files that it names; Landlock still says which. A third stays
-//! if packets are marked.
+//! if packets are marked or sockets are bound to an interface: that for raw sockets, which the filter of
+//! system calls does not let anybody make. Marks took that of administrators of the network before Linux
+//! 5.17, and it stays only there.
 
 use std::io;
 
+use rustix::process::geteuid;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
 };
+use socket2::{Domain, Socket, Type};
 
 /// What stays, if it was there.
 const KEPT: CapabilitySet = CapabilitySet::NET_BIND_SERVICE
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::DAC_READ_SEARCH);
 
+/// Which let a process read the files of all users.
+const ALL_FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH);
+
 /// Drops all other capabilities of this thread, and so of those that it starts. The bounding set
 /// matters only to programs that are executed, and none is.
-pub(super) fn drop(marks: bool) -> io::Result<()> {
+pub(super) fn drop(marks: bool, interfaces: bool) -> io::Result<()> {
     let before = capabilities(None)?;
     if before.permitted.is_empty() {
         return Ok(());
     }
     clear_ambient_capability_set()?;
-    Ok(set_capabilities(None, kept(before, marks))?)
+    let mut more = CapabilitySet::empty();
+    more.set(CapabilitySet::NET_RAW, marks || interfaces);
+    set_capabilities(None, kept(before, more | CapabilitySet::NET_ADMIN, more))?;
+    if marks && !marks_packets() {
+        more |= CapabilitySet::NET_ADMIN;
+    }
+    Ok(set_capabilities(None, kept(before, more, more))?)
 }
 
-fn kept(before: CapabilitySets, marks: bool) -> CapabilitySets {
-    let mut kept = KEPT;
-    kept.set(CapabilitySet::NET_ADMIN, marks);
+/// Whether what this thread may do now is enough.
+fn marks_packets() -> bool {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None);
+    socket.is_ok_and(|socket| socket.set_mark(1).is_ok())
+}
+
+/// Whether this process may read the files of all users, also of root.
+pub(super) fn read_all() -> bool {
+    geteuid().is_root() || capabilities(None).is_ok_and(|sets| sets.effective.intersects(ALL_FILES))
+}
+
+/// What is left with `permitted` and `effective` beside what stays.
+fn kept(
+    before: CapabilitySets,
+    permitted: CapabilitySet,
+    effective: CapabilitySet,
+) -> CapabilitySets {
     CapabilitySets {
-        effective: before.effective.intersection(kept),
-        permitted: before.permitted.intersection(kept),
+        effective: before.effective.intersection(KEPT | effective),
+        permitted: before.permitted.intersection(KEPT | permitted),
         inheritable: CapabilitySet::empty(),
     }
 }
@@ -48,12 +75,14 @@ mod tests {
             permitted: all,
             inheritable: all,
         };
-        let left = kept(before, false);
+        let none = CapabilitySet::empty();
+        let left = kept(before, none, none);
         assert_eq!(left.permitted, KEPT);
         assert_eq!(left.effective, KEPT);
         assert!(left.inheritable.is_empty());
-        let marks = kept(before, true);
-        assert_eq!(marks.effective, KEPT | CapabilitySet::NET_ADMIN);
+        let marks = kept(before, CapabilitySet::NET_ADMIN, CapabilitySet::NET_RAW);
+        assert_eq!(marks.effective, KEPT | CapabilitySet::NET_RAW);
+        assert_eq!(marks.permitted, KEPT | CapabilitySet::NET_ADMIN);
         for gone in [
             CapabilitySet::SYS_ADMIN,
             CapabilitySet::SYS_PTRACE,

@@ -10,7 +10,7 @@ use landlock::{
 };
 
 use super::files::{Access, rules};
-use super::{Needs, Ports, Refused};
+use super::{Enforced, Needs, Ports, Refused, privileges};
 
 /// The version that the rules were written for. What later ones add stays free.
 const VERSION: ABI = ABI::V6;
@@ -20,7 +20,7 @@ const VERSION: ABI = ABI::V6;
 static OWN: OnceLock<PathFd> = OnceLock::new();
 
 /// Enforces the rules, and says how far they go here.
-pub(super) fn enforce(needs: &Needs) -> Result<String, Refused> {
+pub(super) fn enforce(needs: &Needs) -> Result<Enforced, Refused> {
     // Later threads inherit the rules, and earlier ones would be without.
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads > 1 {
@@ -34,9 +34,13 @@ pub(super) fn enforce(needs: &Needs) -> Result<String, Refused> {
         // It is set once in a process.
         let _ = OWN.set(own);
     }
-    Ok(match status.landlock {
+    let by = match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => format!("Landlock {effective_abi:?}"),
         _ => "Landlock".to_owned(),
+    };
+    Ok(Enforced {
+        by,
+        is_whole: status.ruleset == RulesetStatus::FullyEnforced,
     })
 }
 
@@ -47,7 +51,7 @@ fn restrict(needs: &Needs) -> Result<landlock::RestrictionStatus, RulesetError> 
     }
     ruleset = ruleset.scope(scope(needs))?;
     let mut created = ruleset.create()?;
-    for rule in rules(needs) {
+    for rule in rules(needs, privileges::read_all()) {
         let Ok(opened) = PathFd::new(&rule.path) else {
             // It is not there. Whoever needs it says so.
             continue;

@@ -46,6 +46,7 @@ pub(crate) fn calls() {
     for (what, number, arguments) in [
         ("tracing a thread", libc::SYS_ptrace, [0; 5]),
         ("mounting", libc::SYS_mount, [0; 5]),
+        ("mounting in the new way", libc::SYS_move_mount, [0; 5]),
         ("another root", libc::SYS_chroot, [0; 5]),
         ("another user", libc::SYS_setuid, [0; 5]),
         ("other capabilities", libc::SYS_capset, [0; 5]),
@@ -55,6 +56,12 @@ pub(crate) fn calls() {
         ("a performance counter", libc::SYS_perf_event_open, [0; 5]),
         ("a key", libc::SYS_keyctl, [0; 5]),
         ("a ring of calls", libc::SYS_io_uring_setup, [1, 0, 0, 0, 0]),
+        (
+            "a file in memory, to run it",
+            libc::SYS_memfd_create,
+            [0; 5],
+        ),
+        ("cutting a file off", libc::SYS_truncate, [0; 5]),
         ("faults as events", libc::SYS_userfaultfd, [0; 5]),
         ("a file by its handle", libc::SYS_open_by_handle_at, [0; 5]),
         (

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use watm_wasmer::{
     ArtifactCache, DialAttempt, DialHook, Dialer, Listener, ModuleLoader, Stream, TransportModule,
 };
 
 use crate::PLACE;
 use crate::attacks;
-use crate::confine::{self, Confined, Needs, Ports, Refused, Unix};
+use crate::confine::{self, Confined, Enforced, Needs, Ports, Refused, Unix};
 
 /// A case and its name.
 type Case = (&'static str, fn());
@@ -31,6 +33,14 @@ pub(crate) const ALL: &[Case] = &[
         hook,
     ),
     ("a_thread_that_was_there_before_is_filtered_as_well", before),
+    (
+        "a_kernel_without_landlock_filters_system_calls_all_the_same",
+        without_landlock,
+    ),
+    (
+        "a_kernel_without_filters_keeps_files_out_of_reach_all_the_same",
+        without_filters,
+    ),
     ("what_a_command_does_goes_on", goes_on),
     (
         "unix_sockets_are_there_for_those_who_need_them",
@@ -100,6 +110,8 @@ fn guest(name: &str) -> PathBuf {
 struct Holds {
     files: bool,
     ports: bool,
+    /// Abstract sockets of others.
+    others: bool,
 }
 
 /// Confines the process. System calls must be filtered; files are left if the kernel has no Landlock.
@@ -109,9 +121,10 @@ fn enter(needs: &Needs) -> Holds {
     let Confined { files, calls } = confine::enter(needs);
     calls.expect("system calls are filtered");
     match files {
-        Ok(how) => {
-            println!("files: {how}");
+        Ok(Enforced { by, is_whole }) => {
+            println!("files: {by}");
             assert!(version >= 1);
+            assert_eq!(is_whole, version >= 6, "{by}");
         }
         Err(Refused::NoLandlock) => {
             println!("files are not tried: this kernel has no Landlock");
@@ -122,6 +135,7 @@ fn enter(needs: &Needs) -> Holds {
     Holds {
         files: version >= 1,
         ports: version >= 4,
+        others: version >= 6,
     }
 }
 
@@ -239,6 +253,46 @@ fn before() {
     early.join().expect("what it tried has failed");
 }
 
+/// Has these system calls fail from now on, as in a kernel that does not have them.
+fn forget(calls: &[libc::c_long], error: libc::c_int) {
+    let arch = std::env::consts::ARCH;
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(error.unsigned_abs()),
+        arch.try_into().expect("it can filter here"),
+    );
+    let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a small filter");
+    apply_filter(&program).expect("it is installed");
+}
+
+fn without_landlock() {
+    let place = Place::new();
+    let calls = [
+        libc::SYS_landlock_create_ruleset,
+        libc::SYS_landlock_add_rule,
+        libc::SYS_landlock_restrict_self,
+    ];
+    forget(&calls, libc::ENOSYS);
+    let holds = enter(&place.needs());
+    assert!(!holds.files);
+    on_a_thread(move || place.attack(&holds));
+}
+
+fn without_filters() {
+    let place = Place::new();
+    let version = landlock_version();
+    forget(&[libc::SYS_seccomp], libc::EINVAL);
+    let confined = confine::enter(&place.needs());
+    let error = confined.calls.expect_err("there are no filters");
+    assert!(matches!(error, Refused::Kernel(_)), "{error}");
+    if version >= 1 {
+        confined.files.expect("files are out of reach");
+        attacks::files(&place.path("given"), &place.path("secret"));
+    }
+}
+
 fn goes_on() {
     let place = Place::new();
     let (given, writable) = (place.path("given"), place.path("writable"));
@@ -331,10 +385,19 @@ fn unix_sockets() {
         },
         ..Needs::default()
     };
+    // Whoever has it, it was there before.
+    let name = format!("watm-test-confine-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let _service = UnixListener::bind_addr(&address).expect("it listens");
+    UnixStream::connect_addr(&address).expect("a connection");
     let holds = enter(&needs);
+    if holds.others {
+        let error = UnixStream::connect_addr(&address).expect_err("it was not named");
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
     let path = place.path("writable/socket");
     let listener = UnixListener::bind(&path).expect("it listens");
-    std::os::unix::net::UnixStream::connect(&path).expect("a connection");
+    UnixStream::connect(&path).expect("a connection");
     drop(listener);
     fs::remove_file(&path).expect("it is removed");
     let error = std::os::unix::net::UnixDatagram::unbound().expect_err("nobody needs it");
