@@ -77,6 +77,8 @@ fn connect(address: &Address, deadline: Instant) -> io::Result<Socket> {
             None => path.to_owned(),
         };
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Which also bounds how long a full queue is waited for.
+        socket.set_write_timeout(Some(LIMIT))?;
         socket.connect(&SockAddr::unix(name)?)?;
         return Ok(socket);
     }

@@ -95,13 +95,14 @@ impl Hub {
             return None;
         }
         let id = runtime.id();
-        let hub = LAST.with_borrow(|last| match last {
+        // A thread that ends may have lost it already.
+        let last = LAST.try_with(|last| match &*last.borrow() {
             Some((of, hub)) if *of == id => hub.upgrade(),
             _ => None,
         });
-        let hub = hub.or_else(|| {
+        let hub = last.ok().flatten().or_else(|| {
             let hub = Self::of(&runtime)?;
-            LAST.set(Some((id, Arc::downgrade(&hub))));
+            let _ = LAST.try_with(|last| last.replace(Some((id, Arc::downgrade(&hub)))));
             Some(hub)
         });
         hub.filter(|hub| !lock(&hub.tasks).closed)
