@@ -25,7 +25,6 @@ mod policy;
 mod pt;
 mod run;
 mod serve;
-mod top;
 mod transport;
 mod trust;
 mod value;
@@ -56,7 +55,6 @@ pub(crate) use policy::PolicyArgs;
 pub(crate) use pt::{PtArgs, ServerArg, TransportName};
 pub(crate) use run::DaemonArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
-pub(crate) use top::TopArgs;
 pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use trust::TrustArgs;
 pub(crate) use value::{KeyOrFile, Language, ProjectName};
@@ -116,7 +114,6 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     Pt(PtArgs),
     Run(DaemonArgs),
-    Top(TopArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
     Config(ConfigArgs),

@@ -6,19 +6,14 @@ mod http;
 mod process;
 mod recorder;
 mod registry;
-pub(crate) mod status;
 
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use socket2::Socket;
-use watm_wasmer::{Builder, ListenAddress, ListenSocket, Metrics, Role, ServerHandle};
+use watm_wasmer::{Builder, ListenAddress, Metrics, Role, ServerHandle};
 
 pub(crate) use self::registry::{Registry, Served, Summary};
-use self::status::Status;
 use crate::args::MetricsArgs;
 use crate::inspect::role_name;
 use crate::terminal::failure::Failure;
@@ -31,7 +26,7 @@ pub(crate) struct Monitor {
 
 /// A monitor that is bound.
 pub(crate) struct BoundMonitor {
-    listeners: Vec<ListenSocket>,
+    listener: std::net::TcpListener,
     rendered: PrometheusHandle,
 }
 
@@ -48,8 +43,9 @@ impl Monitor {
     }
 
     pub(crate) fn bind(&self) -> Result<BoundMonitor, Failure> {
+        let listener = watm_wasmer::plain::bind(self.address.as_str())?;
         Ok(BoundMonitor {
-            listeners: ListenSocket::open(&self.address)?,
+            listener,
             rendered: self.rendered.clone(),
         })
     }
@@ -59,23 +55,14 @@ impl BoundMonitor {
     /// Answers until the process ends, on a thread of its own.
     pub(crate) fn start(self, registry: &Arc<Registry>) -> Result<(), Failure> {
         let failed = |error| Failure::because("cannot serve metrics", error);
-        let mut sockets = Vec::new();
-        for listener in &self.listeners {
-            match listener.local_addr() {
-                Some(address) => log::info!("metrics at http://{address}/metrics"),
-                None => log::info!("metrics at {listener}"),
-            }
-            let own = listener.as_fd().try_clone_to_owned().map_err(failed)?;
-            sockets.push(Socket::from(own));
+        if let Ok(address) = self.listener.local_addr() {
+            log::info!("metrics at http://{address}/metrics");
         }
-        let is_local = |listener: &ListenSocket| listener.local_addr().is_none();
         let site = Site {
             rendered: self.rendered,
             registry: Arc::clone(registry),
-            started: Instant::now(),
-            shows_clients: self.listeners.iter().all(is_local),
         };
-        let mut server = http::HttpServer::new(sockets).map_err(failed)?;
+        let mut server = http::HttpServer::new(self.listener).map_err(failed)?;
         thread::Builder::new()
             .name("watm-metrics".into())
             .stack_size(512 * 1024)
@@ -170,32 +157,6 @@ impl Single<BoundMonitor> {
 struct Site {
     rendered: PrometheusHandle,
     registry: Arc<Registry>,
-    started: Instant,
-    /// Whether only those see the pages who may open a Unix socket.
-    shows_clients: bool,
-}
-
-impl Site {
-    fn status(&self) -> Status {
-        let (connections, left_out) = match self.shows_clients {
-            true => {
-                let (connections, left_out) = self.registry.connections(status::MOST);
-                (Some(connections), left_out)
-            }
-            false => (None, 0),
-        };
-        Status {
-            watm: env!("CARGO_PKG_VERSION").to_owned(),
-            process: std::process::id(),
-            uptime: self.started.elapsed().as_secs_f64(),
-            unready: self.registry.unready().map(str::to_owned),
-            memory: process::memory(),
-            processor: process::processor_time().as_secs_f64(),
-            tunnels: self.registry.statuses(),
-            connections,
-            left_out,
-        }
-    }
 }
 
 impl http::Pages for Site {
@@ -209,7 +170,6 @@ impl http::Pages for Site {
                     body: self.rendered.render(),
                 })
             }
-            status::PATH => Some(http::Page::json(&self.status())),
             "/healthz" => Some(http::Page::text(http::Status::Ok, "ok\n")),
             "/readyz" => Some(match self.registry.unready() {
                 None => http::Page::text(http::Status::Ok, "ready\n"),
@@ -217,7 +177,7 @@ impl http::Pages for Site {
             }),
             "/" => Some(http::Page::text(
                 http::Status::Ok,
-                "/metrics\n/status\n/healthz\n/readyz\n",
+                "/metrics\n/healthz\n/readyz\n",
             )),
             _ => None,
         }

@@ -5,12 +5,10 @@ use watm_wasmer::ListenAddress;
 /// Metrics and health.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct MetricsArgs {
-    /// Serve /metrics for Prometheus, /healthz, /readyz, and /status for `watm top`, over HTTP at this
-    /// address
+    /// Serve /metrics for Prometheus, /healthz and /readyz over HTTP at this address
     ///
-    /// ADDR is HOST:PORT, [IPV6]:PORT, :PORT for all addresses of this machine, unix:/PATH or
-    /// unix:@NAME. There is neither encryption nor a password: choose an address that only your
-    /// monitoring reaches. Clients are named on a Unix socket alone.
+    /// ADDR is HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of this machine. There is neither
+    /// encryption nor a password: choose an address that only your monitoring reaches.
     #[arg(long, value_name = "ADDR", help_heading = "Monitoring")]
     pub(crate) metrics: Option<ListenAddress>,
 }

@@ -5,12 +5,10 @@
 //! is dropped. Must never know what is on the pages.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use socket2::Socket;
 use watm_wasmer::plain::AcceptErrors;
 
 use crate::carry::poll::{Interest, wait_any};
@@ -65,17 +63,6 @@ impl Status {
 }
 
 impl Page {
-    pub(super) fn json(value: &impl Serialize) -> Self {
-        match serde_json::to_string(value) {
-            Ok(body) => Self {
-                status: Status::Ok,
-                content_type: "application/json",
-                body,
-            },
-            Err(error) => Self::text(Status::Unavailable, &format!("{error}\n")),
-        }
-    }
-
     pub(super) fn text(status: Status, body: &str) -> Self {
         Self {
             status,
@@ -105,7 +92,7 @@ impl Page {
 }
 
 pub(super) struct HttpServer {
-    listeners: Vec<Socket>,
+    listener: TcpListener,
     connections: Vec<Connection>,
     errors: AcceptErrors,
     /// Nobody is accepted before this time: the system is short of something.
@@ -113,7 +100,7 @@ pub(super) struct HttpServer {
 }
 
 struct Connection {
-    stream: Socket,
+    stream: TcpStream,
     deadline: Instant,
     stage: Stage,
 }
@@ -128,12 +115,10 @@ enum Stage {
 }
 
 impl HttpServer {
-    pub(super) fn new(listeners: Vec<Socket>) -> io::Result<Self> {
-        for listener in &listeners {
-            listener.set_nonblocking(true)?;
-        }
+    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
         Ok(Self {
-            listeners,
+            listener,
             connections: Vec::new(),
             errors: AcceptErrors::new(),
             rest_until: None,
@@ -158,13 +143,12 @@ impl HttpServer {
     fn turn(&mut self, pages: &impl Pages, until: Instant) -> io::Result<()> {
         let now = Instant::now();
         self.rest_until = self.rest_until.filter(|until| *until > now);
-        let mut interests = Vec::with_capacity(self.listeners.len() + self.connections.len());
+        let mut interests = Vec::with_capacity(1 + self.connections.len());
         for connection in &self.connections {
             interests.push((connection.stream.as_fd(), connection.interest()));
         }
         if self.rest_until.is_none() {
-            let listeners = self.listeners.iter();
-            interests.extend(listeners.map(|listener| (listener.as_fd(), Interest::Readable)));
+            interests.push((self.listener.as_fd(), Interest::Readable));
         }
         let deadlines = self
             .connections
@@ -183,17 +167,14 @@ impl HttpServer {
             let is_ready = ready.next().unwrap_or(false);
             now < connection.deadline && (!is_ready || connection.advance(pages))
         });
-        // None of them was waited for during a rest.
-        for (at, is_ready) in ready.enumerate() {
-            if is_ready {
-                self.accept(at, now)?;
-            }
+        if ready.next().unwrap_or(false) {
+            self.accept(now)?;
         }
         Ok(())
     }
 
-    fn accept(&mut self, at: usize, now: Instant) -> io::Result<()> {
-        match self.listeners[at].accept() {
+    fn accept(&mut self, now: Instant) -> io::Result<()> {
+        match self.listener.accept() {
             Ok((stream, _)) => {
                 if stream.set_nonblocking(true).is_err() {
                     return Ok(());
@@ -272,7 +253,7 @@ impl Connection {
 }
 
 /// Receives more of a request, up to one byte beyond its maximum size.
-fn receive(stream: &mut Socket, request: &mut Vec<u8>) -> io::Result<usize> {
+fn receive(stream: &mut TcpStream, request: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 1024];
     let room = (REQUEST + 1)
         .saturating_sub(request.len())
@@ -305,7 +286,7 @@ fn answer(request: &[u8], pages: &impl Pages) -> Option<Vec<u8>> {
     let page = pages.page(path).unwrap_or_else(|| {
         Page::text(
             Status::NotFound,
-            "there are /metrics, /status, /healthz and /readyz\n",
+            "there are /metrics, /healthz and /readyz\n",
         )
     });
     Some(page.written(with_body))

@@ -43,12 +43,14 @@ pub(super) fn number(value: u64) -> f64 {
 
 /// Takes over the numbers. Where there is no such file, or it is another, they stay away.
 pub(super) fn take_over() {
-    if let Some(status) = status() {
+    let status = fs::read_to_string("/proc/self/status").ok();
+    if let Some(status) = status.as_deref().and_then(parse) {
         gauge!(RESIDENT).set(number(status.resident_bytes));
         gauge!(VIRTUAL).set(number(status.virtual_bytes));
         gauge!(THREADS).set(number(status.threads));
     }
-    gauge!(CPU).set(processor_time().as_secs_f64());
+    let spent = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime));
+    gauge!(CPU).set(spent.unwrap_or_default().as_secs_f64());
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // One is the directory itself.
         let open = open.count().saturating_sub(1);
@@ -57,20 +59,6 @@ pub(super) fn take_over() {
     if let Some(most) = getrlimit(Resource::Nofile).current {
         gauge!(MOST_OPEN).set(number(most));
     }
-}
-
-fn status() -> Option<Status> {
-    parse(&fs::read_to_string("/proc/self/status").ok()?)
-}
-
-/// Bytes of this process in RAM, if the system says so.
-pub(super) fn memory() -> Option<u64> {
-    status().map(|status| status.resident_bytes)
-}
-
-/// Processor time that this process has taken.
-pub(super) fn processor_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 /// The lines of proc(5) that name these numbers.

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use watm_wasmer::{OpenConnection, Role, ServerHandle, ServerStats};
-
-use super::status::{self, TunnelState};
+use watm_wasmer::{Role, ServerHandle, ServerStats};
 
 /// What serves a tunnel, or has served it.
 pub(crate) struct Served {
@@ -186,103 +184,7 @@ impl Registry {
     }
 }
 
-impl Registry {
-    /// The same for people.
-    pub(crate) fn statuses(&self) -> Vec<status::Tunnel> {
-        let listening = self.listening();
-        let tunnels = self.tunnels().into_iter();
-        let described = tunnels.map(|numbers| {
-            let listen = listening.get(&(numbers.tunnel.clone(), numbers.role.name()));
-            numbers.described(listen.cloned().unwrap_or_default())
-        });
-        described.collect()
-    }
-
-    fn listening(&self) -> BTreeMap<(String, &'static str), Vec<String>> {
-        let state = self.lock();
-        let open = state.servers.iter().filter(|entry| !entry.is_leaving);
-        let described = open.map(|Entry { served, .. }| {
-            let key = (served.tunnel.clone(), served.role.name());
-            (
-                key,
-                served.server.listening_on().map(str::to_owned).collect(),
-            )
-        });
-        described.collect()
-    }
-
-    /// Connections that are open, the oldest of each server first, and how many more there are.
-    pub(crate) fn connections(&self, most: usize) -> (Vec<status::Connection>, u64) {
-        let state = self.lock();
-        let mut listed = Vec::new();
-        let mut left_out = 0;
-        for Entry { served, .. } in &state.servers {
-            for open in served.server.connections() {
-                if listed.len() == most {
-                    left_out += 1;
-                } else {
-                    listed.push(served.described(&open));
-                }
-            }
-        }
-        (listed, left_out)
-    }
-}
-
-/// Whether clients are on the plain side of a role, and not on that of the network.
-fn has_plain_clients(role: Role) -> bool {
-    matches!(role, Role::Dialer | Role::FixedDialer)
-}
-
-impl Served {
-    fn described(&self, open: &OpenConnection) -> status::Connection {
-        let stats = &open.stats;
-        let (from_client, to_client) = if has_plain_clients(self.role) {
-            (stats.plain_received, stats.plain_sent)
-        } else {
-            (stats.client_received, stats.client_sent)
-        };
-        status::Connection {
-            tunnel: self.tunnel.clone(),
-            role: self.role.name().to_owned(),
-            number: open.number,
-            client: open.client.map(|client| client.to_string()),
-            age: open.age.as_secs_f64(),
-            established: open.is_established,
-            from_client,
-            to_client,
-        }
-    }
-}
-
 impl TunnelNumbers {
-    fn described(self, listen: Vec<String>) -> status::Tunnel {
-        let state = match (self.is_up, self.is_taken_back) {
-            (true, true) => TunnelState::TakenBack,
-            (true, false) => TunnelState::Up,
-            (false, _) if self.leaving > 0 => TunnelState::Leaving,
-            (false, _) => TunnelState::Gone,
-        };
-        let stats = self.stats;
-        let (from_clients, to_clients) = if has_plain_clients(self.role) {
-            (stats.plain_received, stats.plain_sent)
-        } else {
-            (stats.client_received, stats.client_sent)
-        };
-        status::Tunnel {
-            name: self.tunnel,
-            role: self.role.name().to_owned(),
-            state,
-            listen,
-            open: stats.active,
-            accepted: stats.accepted,
-            completed: stats.completed,
-            failed: stats.refused + stats.failed,
-            from_clients,
-            to_clients,
-        }
-    }
-
     fn new(tunnel: &str, role: Role) -> Self {
         Self {
             tunnel: tunnel.to_owned(),

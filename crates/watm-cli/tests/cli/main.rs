@@ -35,7 +35,6 @@ mod run;
 mod shells;
 mod signals;
 mod stdio;
-mod top;
 mod tunnel;
 mod usage;
 mod verify;
