@@ -42,7 +42,7 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) once: bool,
 
-    /// Print what there is once, as JSON
+    /// Print what there is once, as JSON; `connections` is null if they are not shown
     #[arg(long, conflicts_with = "once")]
     pub(crate) json: bool,
 }

@@ -280,7 +280,10 @@ fn connection(served: &Served, server: u64, open: &OpenConnection) -> report::Co
         server,
         number: open.number,
         client: open.client.map(|client| client.to_string()),
-        remote: open.remote.map(|remote| remote.to_string()),
+        remote: open
+            .remote
+            .map(|remote| remote.to_string())
+            .or_else(|| served.server.target().map(ToString::to_string)),
         state: open.state.code().to_owned(),
         client_ended: open.client_ended,
         remote_ended: open.remote_ended,

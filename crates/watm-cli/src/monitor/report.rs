@@ -107,6 +107,7 @@ pub(crate) struct Connection {
     /// Numbers the connections of that server.
     pub(crate) number: u64,
     pub(crate) client: Option<String>,
+    /// The address that it leads to, or else the target of its tunnel.
     pub(crate) remote: Option<String>,
     /// A word of [`watm_wasmer::ConnState::code`].
     pub(crate) state: String,

@@ -134,10 +134,10 @@ fn the_screen_has_the_process_the_tunnels_and_the_connections() {
         ]
     );
     assert!(
-        lines[3].starts_with("TUNNEL^  ROLE     STATE"),
+        lines[3].starts_with("TUNNEL^  ROLE"),
         "{lines:#?}"
     );
-    assert!(lines[4].starts_with("mail     dialer   up"), "{lines:#?}");
+    assert!(lines[4].starts_with("mail     dialer  up"), "{lines:#?}");
     assert!(
         lines[5].contains("3/4096") && lines[5].contains("1.5 MB"),
         "{lines:#?}"
