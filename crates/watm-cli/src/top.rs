@@ -41,7 +41,7 @@ const REST_OF_KEY: Duration = Duration::from_millis(50);
 
 /// What the main loop waits for.
 enum Event {
-    Looked(Instant, Result<Picture, String>),
+    Looked(Instant, Result<Box<Picture>, String>),
     Key(Key),
     Signal(i32),
     /// The terminal has gone.
@@ -80,7 +80,10 @@ pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
 }
 
 fn unanswered(error: FetchError) -> Failure {
-    let hint = match error {
+    let hint = match &error {
+        FetchError::Unreachable(_, cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            "only the owner of the socket's file and root may use it: run this command as that user"
+        }
         FetchError::Unreachable(..) | FetchError::Slow(_) => {
             "start the command to look at with --metrics ADDR, and name the same ADDR here"
         }
@@ -130,7 +133,7 @@ fn show(
         while let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
             let seen = client.look().map_err(|error| chain(&error));
             let now = Instant::now();
-            let picture = seen.map(|seen| history.add(now, seen));
+            let picture = seen.map(|seen| Box::new(history.add(now, seen)));
             if looks.send(Event::Looked(now, picture)).is_err() {
                 return;
             }
@@ -148,7 +151,7 @@ fn show(
         drawn.map_err(failed)?;
         let wish = match events.recv() {
             Ok(Event::Looked(at, looked)) => {
-                view.look(at, looked);
+                view.look(at, looked.map(|picture| *picture));
                 Wish::Nothing
             }
             Ok(Event::Key(key)) => view.key(key),

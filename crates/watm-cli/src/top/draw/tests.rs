@@ -133,10 +133,7 @@ fn the_screen_has_the_process_the_tunnels_and_the_connections() {
              files 50 of 1024",
         ]
     );
-    assert!(
-        lines[3].starts_with("TUNNEL^  ROLE"),
-        "{lines:#?}"
-    );
+    assert!(lines[3].starts_with("TUNNEL^  ROLE"), "{lines:#?}");
     assert!(lines[4].starts_with("mail     dialer  up"), "{lines:#?}");
     assert!(
         lines[5].contains("3/4096") && lines[5].contains("1.5 MB"),
