@@ -25,6 +25,7 @@ mod policy;
 mod pt;
 mod run;
 mod serve;
+mod top;
 mod transport;
 mod trust;
 mod value;
@@ -55,6 +56,7 @@ pub(crate) use policy::PolicyArgs;
 pub(crate) use pt::{PtArgs, ServerArg, TransportName};
 pub(crate) use run::DaemonArgs;
 pub(crate) use serve::{ListenArgs, RelayArgs};
+pub(crate) use top::TopArgs;
 pub(crate) use transport::{RunArgs, TransportArgs};
 pub(crate) use trust::TrustArgs;
 pub(crate) use value::{KeyOrFile, Language, ProjectName};
@@ -93,6 +95,7 @@ Examples:
   watm listen --module plain.wasm --listen 0.0.0.0:7000 --forward 127.0.0.1:80
   watm dial --module plain.wasm --remote server:7000 --listen 127.0.0.1:8080
   watm run watm.toml                    run all tunnels of a configuration file
+  watm top unix:/run/watm/metrics       show the tunnels of a command with --metrics
 
 `listen` and `dial` form a tunnel: a browser at http://127.0.0.1:8080 reaches port 80 of the
 server, and the network carries only what the module makes of the traffic.
@@ -114,6 +117,7 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     Pt(PtArgs),
     Run(DaemonArgs),
+    Top(TopArgs),
     Demo(DemoArgs),
     Bench(BenchArgs),
     Config(ConfigArgs),

@@ -28,6 +28,7 @@ mod run;
 mod setup;
 mod sip003;
 mod terminal;
+mod top;
 mod verify;
 
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Relay(args) => relay::run(&args),
         Command::Pt(args) => pt::run(&args),
         Command::Run(args) => run::run(args),
+        Command::Top(args) => top::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),

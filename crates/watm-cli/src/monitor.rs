@@ -6,28 +6,34 @@ mod http;
 mod process;
 mod recorder;
 mod registry;
+pub(crate) mod report;
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use watm_wasmer::{Builder, ListenAddress, Metrics, Role, ServerHandle};
+use serde::Serialize;
+use watm_wasmer::{Builder, ListenAddress, ListenSocket, Metrics, Role, ServerHandle};
 
 pub(crate) use self::registry::{Registry, Served, Summary};
 use crate::args::MetricsArgs;
 use crate::inspect::role_name;
+use crate::terminal::escape::Json;
 use crate::terminal::failure::Failure;
 
 /// A monitor that counts, and whose address is not bound yet.
 pub(crate) struct Monitor {
     address: ListenAddress,
     rendered: PrometheusHandle,
+    began: Instant,
 }
 
 /// A monitor that is bound.
 pub(crate) struct BoundMonitor {
-    listener: std::net::TcpListener,
+    sockets: Vec<ListenSocket>,
     rendered: PrometheusHandle,
+    began: Instant,
 }
 
 impl Monitor {
@@ -37,16 +43,17 @@ impl Monitor {
             Ok(Self {
                 address: address.clone(),
                 rendered: recorder::install()?,
+                began: Instant::now(),
             })
         });
         installed.transpose()
     }
 
     pub(crate) fn bind(&self) -> Result<BoundMonitor, Failure> {
-        let listener = watm_wasmer::plain::bind(self.address.as_str())?;
         Ok(BoundMonitor {
-            listener,
+            sockets: ListenSocket::open(&self.address)?,
             rendered: self.rendered.clone(),
+            began: self.began,
         })
     }
 }
@@ -55,14 +62,18 @@ impl BoundMonitor {
     /// Answers until the process ends, on a thread of its own.
     pub(crate) fn start(self, registry: &Arc<Registry>) -> Result<(), Failure> {
         let failed = |error| Failure::because("cannot serve metrics", error);
-        if let Ok(address) = self.listener.local_addr() {
-            log::info!("metrics at http://{address}/metrics");
+        for socket in &self.sockets {
+            match socket.local_addr() {
+                Some(address) => log::info!("metrics at http://{address}/metrics"),
+                None => log::info!("metrics at {socket}, page /metrics"),
+            }
         }
         let site = Site {
             rendered: self.rendered,
             registry: Arc::clone(registry),
+            began: self.began,
         };
-        let mut server = http::HttpServer::new(self.listener).map_err(failed)?;
+        let mut server = http::HttpServer::new(&self.sockets).map_err(failed)?;
         thread::Builder::new()
             .name("watm-metrics".into())
             .stack_size(512 * 1024)
@@ -157,10 +168,25 @@ impl Single<BoundMonitor> {
 struct Site {
     rendered: PrometheusHandle,
     registry: Arc<Registry>,
+    began: Instant,
+}
+
+impl Site {
+    /// The process and its tunnels.
+    fn overview(&self) -> report::Overview {
+        report::Overview {
+            watm: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.began.elapsed().as_secs_f64(),
+            unready: self.registry.unready().map(str::to_owned),
+            process: process::Numbers::now().report(),
+            tunnels: self.registry.report(),
+        }
+    }
 }
 
 impl http::Pages for Site {
-    fn page(&self, path: &str) -> Option<http::Page> {
+    fn page(&self, path: &str, reader: http::Reader) -> Option<http::Page> {
         match path {
             "/metrics" => {
                 recorder::take_over(&self.registry.tunnels(), self.registry.reloads());
@@ -175,9 +201,16 @@ impl http::Pages for Site {
                 None => http::Page::text(http::Status::Ok, "ready\n"),
                 Some(reason) => http::Page::text(http::Status::Unavailable, &format!("{reason}\n")),
             }),
+            "/tunnels" => Some(json(&self.overview())),
+            "/connections" if reader == http::Reader::Anybody => Some(http::Page::text(
+                http::Status::Forbidden,
+                "connections are shown over a Unix socket only, since the addresses of clients are \
+                 nobody's business: --metrics unix:/PATH\n",
+            )),
+            "/connections" => Some(json(&self.registry.connections())),
             "/" => Some(http::Page::text(
                 http::Status::Ok,
-                "/metrics\n/healthz\n/readyz\n",
+                "/metrics\n/healthz\n/readyz\n/tunnels\n/connections\n",
             )),
             _ => None,
         }
@@ -186,5 +219,18 @@ impl http::Pages for Site {
     /// Histograms keep each value until somebody looks at them.
     fn tick(&self) {
         self.rendered.run_upkeep();
+    }
+}
+
+/// A page of JSON, in which nothing drives a terminal.
+fn json(value: &impl Serialize) -> http::Page {
+    let mut body = Vec::new();
+    // Plain data can always be written to memory.
+    let _ = serde_json::to_writer(Json(&mut body), value);
+    body.push(b'\n');
+    http::Page {
+        status: http::Status::Ok,
+        content_type: "application/json",
+        body: String::from_utf8(body).unwrap_or_default(),
     }
 }

@@ -68,6 +68,7 @@ fn confine(args: &DaemonArgs, plans: &[plan::Plan]) -> Result<(), Failure> {
         needs.tunnel(&plan.tunnel, &load);
         needs.listen(plan.tunnel.listen());
     }
+    needs.listen(&args.metrics.metrics);
     needs.notify();
     needs.read_again();
     needs.confine_anywhere(args.confine)

@@ -250,7 +250,7 @@ pub use net::target::Target;
 
 mod roles;
 pub use roles::binding::Binds;
-pub use roles::book::{OpenConnection, ServerStats};
+pub use roles::book::{ConnState, OpenConnection, ServerStats};
 pub use roles::builder::Builder;
 pub use roles::carried::Carried;
 pub use roles::chain::pair;

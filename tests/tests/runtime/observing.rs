@@ -1,13 +1,17 @@
 //! Observing: the stages of connections, and those that are open.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watm_tests::{
     EchoServer, ReservedPort, accept_one, built, connect, echo_messages, eventually, listener,
     read_vec, tcp_pair, with_worker,
 };
-use watm_wasmer::{Acceptor, ConnectionInfo, Dialer, Event, Listener, Observer, Relay, Role};
+use watm_wasmer::{
+    Acceptor, AddressPolicy, ConnState, ConnectionInfo, Dialer, Event, Listener, Observer, Relay,
+    Role,
+};
 
 /// Keeps what it heard, one line for each event.
 #[derive(Clone, Default)]
@@ -174,4 +178,52 @@ fn an_observer_that_panics_disturbs_nobody() {
     let dialer = Dialer::builder(&built("plain")).observer(Panics);
     let conn = dialer.build().expect("a dialer").dial(server.address());
     echo_messages(&conn.expect("a connection"));
+}
+
+#[test]
+fn a_server_tells_the_state_and_the_ends_of_each_connection() {
+    let (accepting, address) = listener();
+    let server = Dialer::builder(&built("halfclose"))
+        .carry_to(&address)
+        .connection_limit(7);
+    let server = server.bind("127.0.0.1:0").expect("a server").spawn();
+    let server = server.expect("it runs");
+    assert_eq!(server.connection_limit(), 7);
+    assert_eq!(server.target().map(ToString::to_string), Some(address));
+    assert_eq!(server.module().name(), "halfclose");
+    let client = connect(server.local_addr());
+    let remote = accept_one(&accepting);
+    let open = || server.connections().into_iter().next();
+    let is = |state, ends| {
+        open().is_some_and(|open| {
+            open.state == state && (open.client_ended, open.remote_ended) == ends
+        })
+    };
+    eventually("it is set up", || is(ConnState::Open, (false, false)));
+    assert_eq!(
+        open().expect("it is open").remote,
+        accepting.local_addr().ok()
+    );
+    client.shutdown(Shutdown::Write).expect("it is open");
+    eventually("one side has ended", || is(ConnState::Open, (true, false)));
+    remote.shutdown(Shutdown::Write).expect("it is open");
+    eventually("both have", || server.connections().is_empty());
+}
+
+#[test]
+fn whoever_says_nothing_is_in_its_handshake_or_has_yet_to_name_its_target() {
+    let policy = AddressPolicy::allow_all;
+    for (module, state) in [
+        ("handshake", ConnState::Handshake),
+        ("plain", ConnState::AwaitingTarget),
+    ] {
+        let server = Listener::builder(&built(module)).forward_where_asked(policy());
+        let server = server.bind("127.0.0.1:0").expect("a server").spawn();
+        let server = server.expect("it runs");
+        assert!(server.target().is_none());
+        let _client = connect(server.local_addr());
+        eventually("its instance is made", || {
+            server.connections().iter().any(|open| open.state == state)
+        });
+    }
 }

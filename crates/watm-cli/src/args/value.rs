@@ -7,6 +7,7 @@ pub(super) mod duration;
 mod file;
 mod key;
 mod language;
+pub(super) mod monitored;
 mod project_name;
 pub(super) mod size;
 mod variable;

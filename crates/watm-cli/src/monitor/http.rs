@@ -5,10 +5,13 @@
 //! is dropped. Must never know what is on the pages.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::socket_peercred;
+use socket2::Socket;
+use watm_wasmer::ListenSocket;
 use watm_wasmer::plain::AcceptErrors;
 
 use crate::carry::poll::{Interest, wait_any};
@@ -26,10 +29,20 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// What the server shows.
 pub(super) trait Pages {
-    /// The page at a path, if there is one.
-    fn page(&self, path: &str) -> Option<Page>;
+    /// The page at a path, if there is one, for somebody who came in this way.
+    fn page(&self, path: &str, reader: Reader) -> Option<Page>;
     /// Called every few seconds, also if nobody asks for anything.
     fn tick(&self) {}
+}
+
+/// Who asks for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Whoever reaches the port.
+    Anybody,
+    /// Somebody of this machine whom the file of the socket lets in; or the user of this process, or
+    /// root, if the socket has no file.
+    Trusted,
 }
 
 /// An answer.
@@ -43,6 +56,7 @@ pub(super) struct Page {
 pub(super) enum Status {
     Ok,
     BadRequest,
+    Forbidden,
     NotFound,
     NotAllowed,
     TooLarge,
@@ -54,6 +68,7 @@ impl Status {
         match self {
             Self::Ok => "200 OK",
             Self::BadRequest => "400 Bad Request",
+            Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::NotAllowed => "405 Method Not Allowed",
             Self::TooLarge => "431 Request Header Fields Too Large",
@@ -92,7 +107,7 @@ impl Page {
 }
 
 pub(super) struct HttpServer {
-    listener: TcpListener,
+    listeners: Vec<Socket>,
     connections: Vec<Connection>,
     errors: AcceptErrors,
     /// Nobody is accepted before this time: the system is short of something.
@@ -100,7 +115,8 @@ pub(super) struct HttpServer {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Socket,
+    reader: Reader,
     deadline: Instant,
     stage: Stage,
 }
@@ -115,10 +131,14 @@ enum Stage {
 }
 
 impl HttpServer {
-    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
+    pub(super) fn new(sockets: &[ListenSocket]) -> io::Result<Self> {
+        let listeners = sockets.iter().map(|socket| {
+            let listener = Socket::from(socket.as_fd().try_clone_to_owned()?);
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
         Ok(Self {
-            listener,
+            listeners: listeners.collect::<io::Result<_>>()?,
             connections: Vec::new(),
             errors: AcceptErrors::new(),
             rest_until: None,
@@ -143,12 +163,13 @@ impl HttpServer {
     fn turn(&mut self, pages: &impl Pages, until: Instant) -> io::Result<()> {
         let now = Instant::now();
         self.rest_until = self.rest_until.filter(|until| *until > now);
-        let mut interests = Vec::with_capacity(1 + self.connections.len());
+        let mut interests = Vec::with_capacity(self.listeners.len() + self.connections.len());
         for connection in &self.connections {
             interests.push((connection.stream.as_fd(), connection.interest()));
         }
         if self.rest_until.is_none() {
-            interests.push((self.listener.as_fd(), Interest::Readable));
+            let listeners = self.listeners.iter();
+            interests.extend(listeners.map(|socket| (socket.as_fd(), Interest::Readable)));
         }
         let deadlines = self
             .connections
@@ -167,15 +188,18 @@ impl HttpServer {
             let is_ready = ready.next().unwrap_or(false);
             now < connection.deadline && (!is_ready || connection.advance(pages))
         });
-        if ready.next().unwrap_or(false) {
-            self.accept(now)?;
+        for (at, is_ready) in ready.enumerate() {
+            if is_ready {
+                self.accept(at, now)?;
+            }
         }
         Ok(())
     }
 
-    fn accept(&mut self, now: Instant) -> io::Result<()> {
-        match self.listener.accept() {
+    fn accept(&mut self, at: usize, now: Instant) -> io::Result<()> {
+        match self.listeners[at].accept() {
             Ok((stream, _)) => {
+                let reader = reader(&stream);
                 if stream.set_nonblocking(true).is_err() {
                     return Ok(());
                 }
@@ -184,6 +208,7 @@ impl HttpServer {
                 }
                 self.connections.push(Connection {
                     stream,
+                    reader,
                     deadline: now + LIFE,
                     stage: Stage::Reading(Vec::new()),
                 });
@@ -212,7 +237,7 @@ impl Connection {
             let went_on = match &mut self.stage {
                 Stage::Reading(request) => match receive(&mut self.stream, request) {
                     Ok(0) => return false,
-                    Ok(_) => match answer(request, pages) {
+                    Ok(_) => match answer(request, self.reader, pages) {
                         Some(answer) => {
                             self.stage = Stage::Writing(answer, 0);
                             Ok(())
@@ -252,8 +277,24 @@ impl Connection {
     }
 }
 
+/// Who is at the other end. A Unix socket with a file was opened by somebody who may write to that.
+/// One without a file takes everybody, so that the system says whose the process is.
+fn reader(stream: &Socket) -> Reader {
+    let trusted = match stream.local_addr() {
+        Ok(address) if address.as_pathname().is_some() => true,
+        Ok(address) if address.is_unix() => socket_peercred(stream)
+            .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid()),
+        _ => false,
+    };
+    if trusted {
+        Reader::Trusted
+    } else {
+        Reader::Anybody
+    }
+}
+
 /// Receives more of a request, up to one byte beyond its maximum size.
-fn receive(stream: &mut TcpStream, request: &mut Vec<u8>) -> io::Result<usize> {
+fn receive(stream: &mut Socket, request: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 1024];
     let room = (REQUEST + 1)
         .saturating_sub(request.len())
@@ -264,7 +305,7 @@ fn receive(stream: &mut TcpStream, request: &mut Vec<u8>) -> io::Result<usize> {
 }
 
 /// The answer to a request, if that is complete or can be no request.
-fn answer(request: &[u8], pages: &impl Pages) -> Option<Vec<u8>> {
+fn answer(request: &[u8], reader: Reader, pages: &impl Pages) -> Option<Vec<u8>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     let refused = |status, text: &str| Some(Page::text(status, text).written(true));
@@ -283,12 +324,9 @@ fn answer(request: &[u8], pages: &impl Pages) -> Option<Vec<u8>> {
     };
     let path = parsed.path.unwrap_or_default();
     let path = path.split('?').next().unwrap_or_default();
-    let page = pages.page(path).unwrap_or_else(|| {
-        Page::text(
-            Status::NotFound,
-            "there are /metrics, /healthz and /readyz\n",
-        )
-    });
+    let page = pages
+        .page(path, reader)
+        .unwrap_or_else(|| Page::text(Status::NotFound, "there is no such page; / lists them\n"));
     Some(page.written(with_body))
 }
 
@@ -299,14 +337,18 @@ mod tests {
     struct Hello;
 
     impl Pages for Hello {
-        fn page(&self, path: &str) -> Option<Page> {
-            (path == "/hello").then(|| Page::text(Status::Ok, "hello\n"))
+        fn page(&self, path: &str, reader: Reader) -> Option<Page> {
+            match (path, reader) {
+                ("/hello", _) => Some(Page::text(Status::Ok, "hello\n")),
+                ("/secret", Reader::Trusted) => Some(Page::text(Status::Ok, "secret\n")),
+                _ => None,
+            }
         }
     }
 
     /// The answer to a complete request.
     fn answered(request: &str) -> String {
-        let answer = answer(request.as_bytes(), &Hello).expect("an answer");
+        let answer = answer(request.as_bytes(), Reader::Anybody, &Hello).expect("an answer");
         String::from_utf8(answer).expect("text")
     }
 
@@ -314,7 +356,8 @@ mod tests {
     fn a_request_is_answered_once_it_is_complete() {
         let request = "GET /hello?x=1 HTTP/1.1\r\nHost: h\r\n\r\n";
         for length in 0..request.len() {
-            assert!(answer(&request.as_bytes()[..length], &Hello).is_none());
+            let begin = &request.as_bytes()[..length];
+            assert!(answer(begin, Reader::Anybody, &Hello).is_none());
         }
         let text = answered(request);
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
@@ -348,5 +391,38 @@ mod tests {
         let many = "A: b\r\n".repeat(FIELDS + 1);
         let many = format!("GET / HTTP/1.1\r\n{many}\r\n");
         assert!(answered(&many).starts_with("HTTP/1.1 431 "));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn whom_the_system_vouches_for_is_trusted_and_nobody_of_a_port_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = format!("unix:{}", directory.path().join("s").display());
+        let nameless = format!("unix:@watm-http-{}", std::process::id());
+        for (address, expected) in [
+            ("127.0.0.1:0", Reader::Anybody),
+            (&file, Reader::Trusted),
+            (&nameless, Reader::Trusted),
+        ] {
+            let address = address.parse().expect("an address");
+            let sockets = ListenSocket::open(&address).expect("it is free");
+            let mut server = HttpServer::new(&sockets).expect("a server");
+            let bound = Socket::from(sockets[0].as_fd().try_clone_to_owned().expect("room"));
+            let domain = bound.local_addr().expect("an address").domain();
+            let client = Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
+            client
+                .connect(&bound.local_addr().expect("an address"))
+                .expect("it listens");
+            while server.connections.is_empty() {
+                server.accept(0, Instant::now()).expect("a client");
+            }
+            assert_eq!(server.connections[0].reader, expected, "{address}");
+        }
+        let mut seen = Vec::new();
+        for reader in [Reader::Anybody, Reader::Trusted] {
+            let answer = answer(b"GET /secret HTTP/1.1\r\n\r\n", reader, &Hello);
+            seen.push(answer.expect("an answer").ends_with(b"secret\n"));
+        }
+        assert_eq!(seen, [false, true]);
     }
 }

@@ -7,6 +7,8 @@ use metrics::{Unit, describe_gauge, gauge};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::report;
+
 const RESIDENT: &str = "process_resident_memory_bytes";
 const VIRTUAL: &str = "process_virtual_memory_bytes";
 const THREADS: &str = "process_threads";
@@ -41,22 +43,52 @@ pub(super) fn number(value: u64) -> f64 {
     value as f64
 }
 
-/// Takes over the numbers. Where there is no such file, or it is another, they stay away.
+/// What there is to say now. Where there is no such file, or it is another, numbers are missing.
+pub(super) struct Numbers {
+    status: Option<Status>,
+    cpu_seconds: f64,
+    open: Option<u64>,
+    most_open: Option<u64>,
+}
+
+impl Numbers {
+    pub(super) fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").ok();
+        let spent = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime));
+        let open = fs::read_dir("/proc/self/fd").ok();
+        Self {
+            status: status.as_deref().and_then(parse),
+            cpu_seconds: spent.unwrap_or_default().as_secs_f64(),
+            // One is the directory itself.
+            open: open.map(|open| open.count().saturating_sub(1) as u64),
+            most_open: getrlimit(Resource::Nofile).current,
+        }
+    }
+
+    pub(super) fn report(&self) -> report::Process {
+        report::Process {
+            cpu_seconds: Some(self.cpu_seconds),
+            resident_bytes: self.status.as_ref().map(|status| status.resident_bytes),
+            threads: self.status.as_ref().map(|status| status.threads),
+            open_fds: self.open,
+            max_fds: self.most_open,
+        }
+    }
+}
+
+/// Takes over the numbers that there are.
 pub(super) fn take_over() {
-    let status = fs::read_to_string("/proc/self/status").ok();
-    if let Some(status) = status.as_deref().and_then(parse) {
+    let numbers = Numbers::now();
+    if let Some(status) = &numbers.status {
         gauge!(RESIDENT).set(number(status.resident_bytes));
         gauge!(VIRTUAL).set(number(status.virtual_bytes));
         gauge!(THREADS).set(number(status.threads));
     }
-    let spent = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime));
-    gauge!(CPU).set(spent.unwrap_or_default().as_secs_f64());
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // One is the directory itself.
-        let open = open.count().saturating_sub(1);
-        gauge!(OPEN).set(number(open as u64));
+    gauge!(CPU).set(numbers.cpu_seconds);
+    if let Some(open) = numbers.open {
+        gauge!(OPEN).set(number(open));
     }
-    if let Some(most) = getrlimit(Resource::Nofile).current {
+    if let Some(most) = numbers.most_open {
         gauge!(MOST_OPEN).set(number(most));
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use watm_wasmer::{Role, ServerHandle, ServerStats};
+use watm_wasmer::{OpenConnection, Role, ServerHandle, ServerStats};
+
+use super::report;
+use crate::inspect::role_name;
 
 /// What serves a tunnel, or has served it.
 pub(crate) struct Served {
@@ -48,6 +51,8 @@ pub(crate) struct Registry(Mutex<State>);
 
 struct State {
     servers: Vec<Entry>,
+    /// How many servers there have been.
+    count: u64,
     /// What servers have done that are gone.
     past: BTreeMap<(String, &'static str), Past>,
     unready: Option<&'static str>,
@@ -56,6 +61,7 @@ struct State {
 
 struct Entry {
     served: Served,
+    number: u64,
     is_leaving: bool,
 }
 
@@ -69,6 +75,7 @@ impl Registry {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             servers: Vec::new(),
+            count: 0,
             past: BTreeMap::new(),
             unready: Some("starting"),
             reloads: Reloads::default(),
@@ -81,8 +88,12 @@ impl Registry {
 
     /// A server accepts connections from now on.
     pub(crate) fn add(&self, served: Served) {
-        self.lock().servers.push(Entry {
+        let mut state = self.lock();
+        state.count += 1;
+        let number = state.count;
+        state.servers.push(Entry {
             served,
+            number,
             is_leaving: false,
         });
     }
@@ -166,7 +177,10 @@ impl Registry {
             numbers.stats = past.stats;
             tunnels.insert((tunnel.as_str(), *name), numbers);
         }
-        for Entry { served, is_leaving } in &state.servers {
+        for Entry {
+            served, is_leaving, ..
+        } in &state.servers
+        {
             let key = (served.tunnel.as_str(), served.role.name());
             let numbers = tunnels.entry(key);
             let numbers =
@@ -181,6 +195,107 @@ impl Registry {
             }
         }
         tunnels.into_values().collect()
+    }
+
+    /// The same for `/tunnels`, with what is known of the servers that accept.
+    pub(crate) fn report(&self) -> Vec<report::Tunnel> {
+        let mut tunnels: Vec<_> = self.tunnels().iter().map(described).collect();
+        for Entry {
+            served, is_leaving, ..
+        } in &self.lock().servers
+        {
+            let is_its = |tunnel: &&mut report::Tunnel| {
+                tunnel.name == served.tunnel && tunnel.role == role_name(served.role)
+            };
+            let Some(tunnel) = tunnels.iter_mut().find(is_its) else {
+                continue;
+            };
+            if *is_leaving {
+                continue;
+            }
+            let Served { server, .. } = served;
+            let module = server.module();
+            tunnel.module = Some(report::Module {
+                name: module.name().to_owned(),
+                sha256: module.sha256().to_string(),
+            });
+            tunnel.listening = server.listening_on().map(str::to_owned).collect();
+            tunnel.target = server.target().map(ToString::to_string);
+            tunnel.connection_limit = Some(server.connection_limit() as u64);
+        }
+        tunnels
+    }
+
+    /// The connections that are open, up to a bound.
+    pub(crate) fn connections(&self) -> report::Connections {
+        let state = self.lock();
+        let mut report = report::Connections::default();
+        for Entry { served, number, .. } in &state.servers {
+            let open = served.server.connections();
+            let room = report::CONNECTIONS - report.connections.len();
+            report.left_out += open.len().saturating_sub(room) as u64;
+            let listed = open.iter().take(room);
+            let listed = listed.map(|open| connection(served, *number, open));
+            report.connections.extend(listed);
+        }
+        report
+    }
+}
+
+fn described(numbers: &TunnelNumbers) -> report::Tunnel {
+    let stats = &numbers.stats;
+    let state = match (numbers.is_up, stats.active) {
+        (true, _) => "up",
+        (false, 0) => "ended",
+        (false, _) => "leaving",
+    };
+    report::Tunnel {
+        name: numbers.tunnel.clone(),
+        role: role_name(numbers.role).to_owned(),
+        state: state.to_owned(),
+        taken_back: numbers.is_taken_back,
+        connections: stats.active,
+        leaving: numbers.leaving,
+        accepted: stats.accepted,
+        refused: stats.refused,
+        completed: stats.completed,
+        failed: stats.failed,
+        cut: stats.cut,
+        bytes: report::Bytes {
+            network_received: stats.received,
+            network_sent: stats.sent,
+            client_received: stats.client_received,
+            client_sent: stats.client_sent,
+            plain_received: stats.plain_received,
+            plain_sent: stats.plain_sent,
+        },
+        ..report::Tunnel::default()
+    }
+}
+
+fn connection(served: &Served, server: u64, open: &OpenConnection) -> report::Connection {
+    report::Connection {
+        tunnel: served.tunnel.clone(),
+        role: role_name(served.role).to_owned(),
+        server,
+        number: open.number,
+        client: open.client.map(|client| client.to_string()),
+        remote: open
+            .remote
+            .map(|remote| remote.to_string())
+            .or_else(|| served.server.target().map(ToString::to_string)),
+        state: open.state.code().to_owned(),
+        client_ended: open.client_ended,
+        remote_ended: open.remote_ended,
+        age_seconds: open.age.as_secs_f64(),
+        bytes: report::Bytes {
+            network_received: open.stats.received,
+            network_sent: open.stats.sent,
+            client_received: open.stats.client_received,
+            client_sent: open.stats.client_sent,
+            plain_received: open.stats.plain_received,
+            plain_sent: open.stats.plain_sent,
+        },
     }
 }
 

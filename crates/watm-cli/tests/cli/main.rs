@@ -35,6 +35,7 @@ mod run;
 mod shells;
 mod signals;
 mod stdio;
+mod top;
 mod tunnel;
 mod usage;
 mod verify;

@@ -115,12 +115,13 @@ pub(crate) struct Traffic {
 
 /// The side of a connection that a socket is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Side {
-    Network,
+    Network = 1,
     /// The network as well: the connection that was accepted.
-    Client,
+    Client = 2,
     /// A plain connection that the transport carries, in place of a pipe to the application.
-    Application,
+    Application = 4,
 }
 
 impl Traffic {
@@ -184,6 +185,8 @@ pub(crate) struct Link {
     connecting: AtomicBool,
     /// The client has yet to say where the connection is to go.
     awaits_target: AtomicBool,
+    /// The sides from which nothing more comes: a bit for each [`Side`].
+    ended: AtomicU8,
     /// Why the plain connection on the application's side broke.
     plain_lost: OnceLock<Errno>,
     finished: Mutex<bool>,
@@ -298,6 +301,21 @@ impl Link {
     /// Whether the client has yet to say where the connection is to go.
     pub(crate) fn awaits_target(&self) -> bool {
         self.awaits_target.load(Ordering::Relaxed)
+    }
+
+    /// Notes that nothing more comes from this side: its peer has ended, or broke.
+    pub(crate) fn set_side_ended(&self, side: Side) {
+        self.ended.fetch_or(side as u8, Ordering::Relaxed);
+    }
+
+    /// Whether it was noticed that nothing more comes from this side.
+    pub(crate) fn has_side_ended(&self, side: Side) -> bool {
+        self.ended.load(Ordering::Relaxed) & side as u8 != 0
+    }
+
+    /// Whether the transport is still being set up.
+    pub(crate) fn is_setting_up(&self) -> bool {
+        self.is_at(Stage::SettingUp)
     }
 
     /// Whether the connection lost its place to a later one during its set-up.

@@ -405,6 +405,7 @@ impl NetStream {
             match receive(&self.out.socket) {
                 Ok(0) => {
                     self.end = true;
+                    self.link.set_side_ended(self.side);
                     // The system tells a reset to one call alone. If that was a send, what is read
                     // here looks like an ordinary end.
                     let error = self.out.tell_error();
@@ -435,6 +436,7 @@ impl NetStream {
     /// Notes that the system has reported a failure.
     fn fail(&mut self, errno: Errno) {
         self.failed = true;
+        self.link.set_side_ended(self.side);
         self.out.set_lost();
         if self.is_plain() {
             self.link.lose_plain(errno);

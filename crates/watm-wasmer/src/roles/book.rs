@@ -1,14 +1,14 @@
 //! The connections of a listener or a server: those that are open, and how the others ended.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::channel::link::Link;
-use crate::channel::link::Traffic;
+use crate::channel::link::{Level, Link, Side, Traffic};
 use crate::channel::supervisor;
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
@@ -104,7 +104,89 @@ pub(super) enum Ending {
 struct Open {
     link: Arc<Link>,
     client: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
     since: Instant,
+}
+
+/// How far a connection is that is open.
+///
+/// ```
+/// use watm_wasmer::{ConnState, Dialer, Listener, TransportModule};
+///
+/// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/built/plain.wasm");
+/// let module = TransportModule::from_file(file)?;
+/// let listener = Listener::builder(&module).bind("127.0.0.1:0")?;
+/// let near = Dialer::builder(&module).build()?.dial(listener.local_addr())?;
+/// let far = listener.accept()?;
+/// let states = listener.connections().into_iter().map(|open| open.state);
+/// assert_eq!(states.collect::<Vec<_>>(), [ConnState::Open]);
+/// assert_eq!(ConnState::Open.code(), "open");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ConnState {
+    /// The transport is being set up. Its module is not in its handshake: an instance is made, or the
+    /// handshake of a server has to wait.
+    SettingUp,
+    /// The transport is being set up, and the host connects to the remote; or the remote has refused.
+    Connecting,
+    /// The transport is being set up, and the module talks with its peer.
+    Handshake,
+    /// The transport is set up, and the client has yet to say where it wants to go.
+    AwaitingTarget,
+    /// The transport is set up. Bytes move, and one or both sides may have ended.
+    Open,
+    /// The transport is told to end or has ended, and its last bytes are delivered.
+    Closing,
+}
+
+impl ConnState {
+    /// A word for it that stays the same in all releases: `setting-up`, `connecting`, `handshake`,
+    /// `awaiting-target`, `open` or `closing`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SettingUp => "setting-up",
+            Self::Connecting => "connecting",
+            Self::Handshake => "handshake",
+            Self::AwaitingTarget => "awaiting-target",
+            Self::Open => "open",
+            Self::Closing => "closing",
+        }
+    }
+
+    fn of(link: &Link) -> Self {
+        if link.level() > Level::Running || link.has_guest_ended() {
+            Self::Closing
+        } else if link.is_established() {
+            if link.awaits_target() {
+                Self::AwaitingTarget
+            } else {
+                Self::Open
+            }
+        } else if !link.is_setting_up() {
+            Self::Closing
+        } else if link.is_connecting() {
+            Self::Connecting
+        } else if link.is_in_handshake() {
+            Self::Handshake
+        } else {
+            Self::SettingUp
+        }
+    }
+}
+
+impl fmt::Display for ConnState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// Where the ends of the connections of a book are.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides {
+    pub(crate) client: Side,
+    pub(crate) remote: Side,
 }
 
 /// A connection of a listener, a relay or another server that is open.
@@ -133,8 +215,18 @@ pub struct OpenConnection {
     pub number: u64,
     /// The address of the client. A Unix socket has none.
     pub client: Option<SocketAddr>,
+    /// The address of what the client is carried to: of the network connection that a server makes
+    /// that dials. `None` before that is set up, for other roles, and for a Unix socket.
+    pub remote: Option<SocketAddr>,
     /// The time since it was accepted.
     pub age: Duration,
+    /// How far it is.
+    pub state: ConnState,
+    /// Whether the module has read the end of what the client sends, or the client is lost.
+    pub client_ended: bool,
+    /// The same of the other side: the remote of a server that dials or relays, the target of one that
+    /// forwards. Always false if the other side is a [`Conn`](crate::Conn).
+    pub remote_ended: bool,
     /// Whether its transport is set up.
     pub is_established: bool,
     /// What it has moved so far.
@@ -188,10 +280,18 @@ impl Book {
         let open = Open {
             link: Arc::clone(link),
             client,
+            remote: None,
             since: Instant::now(),
         };
         state.open.insert(number, open);
         number
+    }
+
+    /// Notes where a connection leads.
+    pub(super) fn lead(&self, number: u64, remote: Option<SocketAddr>) {
+        if let (Some(open), Some(_)) = (lock(&self.state).open.get_mut(&number), remote) {
+            open.remote = remote;
+        }
     }
 
     /// Counts a client that has yet to say what it wants.
@@ -241,12 +341,16 @@ impl Book {
     }
 
     /// Those that are open, the oldest first.
-    pub(crate) fn connections(&self) -> Vec<OpenConnection> {
+    pub(crate) fn connections(&self, sides: Sides) -> Vec<OpenConnection> {
         let state = lock(&self.state);
         let described = |(number, open): (&u64, &Open)| OpenConnection {
             number: *number,
             client: open.client,
+            remote: open.remote,
             age: open.since.elapsed(),
+            state: ConnState::of(&open.link),
+            client_ended: open.link.has_side_ended(sides.client),
+            remote_ended: open.link.has_side_ended(sides.remote),
             is_established: open.link.is_established(),
             stats: ConnStats::of(&open.link.traffic),
         };

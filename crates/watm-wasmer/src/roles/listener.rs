@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use watm_abi::Role;
 
-use crate::channel::link::Link;
+use crate::channel::link::{Link, Side};
 use crate::channel::pipe::{Signal, Way, pipe};
 use crate::channel::sync::lock;
 use crate::channel::wakers::Wakers;
@@ -25,7 +25,7 @@ use crate::net::readiness::Readiness;
 use crate::net::stream::Stream;
 use crate::roles::accept_loop::{AcceptLoop, AcceptWaker, Accepting, Locals, Sockets};
 use crate::roles::binding::{Binds, Bound};
-use crate::roles::book::{Book, OpenConnection, ServerStats, wait_cut};
+use crate::roles::book::{Book, OpenConnection, ServerStats, Sides, wait_cut};
 use crate::roles::builder::Builder;
 use crate::roles::carried::{self, Carried};
 use crate::roles::chain::Below;
@@ -304,7 +304,10 @@ impl Listener {
 
     /// The connections that are open, the oldest first, including those that are being set up.
     pub fn connections(&self) -> Vec<OpenConnection> {
-        self.shared.book.connections()
+        self.shared.book.connections(Sides {
+            client: Side::Client,
+            remote: Side::Application,
+        })
     }
 
     /// Stops listening. Handshakes in progress go on, and so do all connections; `accept` returns

@@ -16,7 +16,7 @@ use crate::error::{ConfigError, ListenError, ReplaceError, SetupError, Transport
 use crate::guest::exports::Established;
 use crate::guest::settings::Settings;
 use crate::host::plain::Target as Destination;
-use crate::host::{Ends, Internal};
+use crate::module::TransportModule;
 use crate::net::address::{Address, Client, Network};
 use crate::net::connect::{DialHook, Outgoing};
 use crate::net::listening::ListenSocket;
@@ -39,6 +39,7 @@ use crate::roles::listener::Listener;
 use crate::roles::pending::{Own, own_settings};
 #[cfg(feature = "front")]
 use crate::roles::relay::Relay;
+pub(super) use crate::roles::server::service::Service;
 use crate::roles::warnings::Warnings;
 use crate::worker::thread::Connection;
 use crate::worker::{Workers, try_instance};
@@ -94,67 +95,6 @@ pub struct Server {
     below: Below,
     #[cfg(feature = "front")]
     protocols: Protocols,
-}
-
-/// What happens to each connection that is accepted.
-pub(super) enum Service {
-    /// It is wrapped, and the module dials on: to this remote, or where it chooses.
-    Relay(Option<(Network, Address)>),
-    /// It is carried to this remote, or to one that the module chooses or the client names.
-    Dial(Role, Option<(Network, Address)>),
-    /// It is unwrapped and carried to a plain server.
-    Forward(Destination),
-}
-
-impl Service {
-    fn role(&self) -> Role {
-        match self {
-            Self::Relay(_) => Role::Relay,
-            Self::Dial(role, _) => *role,
-            Self::Forward(_) => Role::Listener,
-        }
-    }
-
-    /// Maximum number of handshakes in progress with clients. Plain clients have none.
-    fn handshake_limit(&self, settings: &Settings) -> usize {
-        match self {
-            Self::Relay(_) | Self::Forward(_) => settings.handshake_limit,
-            Self::Dial(..) => usize::MAX,
-        }
-    }
-
-    /// The ends of the connection that an accepted socket becomes. Its client may have named a remote.
-    fn ends(&self, stream: Stream, named: Option<(Network, Address)>) -> Ends {
-        match self {
-            Self::Relay(remote) => Ends {
-                fixed: remote.clone(),
-                incoming: Some(stream),
-                internal: Internal::None,
-            },
-            Self::Dial(_, remote) => Ends {
-                fixed: named.or_else(|| remote.clone()),
-                incoming: None,
-                internal: Internal::Plain(stream),
-            },
-            Self::Forward(target) => Ends {
-                fixed: None,
-                incoming: Some(stream),
-                internal: Internal::Target(target.clone()),
-            },
-        }
-    }
-
-    /// How much a connection has carried, for the log.
-    fn carried(&self, link: &Link) -> String {
-        let stats = ServerStats::of_one(&link.traffic);
-        match self {
-            Self::Relay(_) => format!("{} bytes received, {} sent", stats.received, stats.sent),
-            Self::Dial(..) | Self::Forward(_) => format!(
-                "{} bytes to the transport, {} from it",
-                stats.plain_received, stats.plain_sent
-            ),
-        }
-    }
 }
 
 /// How long a client has for its handshake even if others wait for its connection.
@@ -359,7 +299,23 @@ impl ServerHandle {
 
     /// The connections that are open, the oldest first, including those that are being set up.
     pub fn connections(&self) -> Vec<OpenConnection> {
-        self.shared.book.connections()
+        self.shared.book.connections(self.shared.service.sides())
+    }
+
+    /// The module that connections which begin now are made with.
+    pub fn module(&self) -> TransportModule {
+        self.shared.workers.current().module.clone()
+    }
+
+    /// Where all connections are carried to: the remote of a server that dials or relays, the target of
+    /// one that forwards. `None` if the module or each client chooses.
+    pub fn target(&self) -> Option<&Address> {
+        self.shared.service.target()
+    }
+
+    /// Maximum number of connections at the same time: [`Builder::connection_limit`].
+    pub fn connection_limit(&self) -> usize {
+        self.shared.workers.settings.connection_limit
     }
 
     /// Waits until the server accepts no more connections, because it was told to end. Connections
@@ -527,6 +483,9 @@ impl Serving {
             report: Box::new(move |result| match result {
                 Ok(established) => {
                     reporting.handshakes.end(number);
+                    reporting
+                        .book
+                        .lead(number, reporting.service.remote_of(&established));
                     reporting.established(peer, &established);
                     told_of(tell, Ok(()));
                 }
@@ -643,6 +602,7 @@ pub(super) fn parsed(
 
 #[cfg(feature = "front")]
 mod greeting;
+mod service;
 
 impl Binds for Server {}
 
